@@ -1,0 +1,90 @@
+"""MobileNetV2, whole: the paper's networks priced, trained, checked and run on small machines.
+
+Names are imported when they are first used, so `import linnet` costs nothing and nothing here needs torch but
+`linnet.nn` and `linnet.save`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from linnet import architecture as architecture
+    from linnet import images as images
+    from linnet import nn as nn
+    from linnet.architecture import Architecture as Architecture
+    from linnet.architecture.cost import cost as cost
+    from linnet.architecture.mobilenet_v1 import MobileNetV1 as mobilenet_v1
+    from linnet.architecture.mobilenet_v2 import MobileNetV2 as mobilenet_v2
+    from linnet.checkpoint import Checkpoint as Checkpoint
+    from linnet.checkpoint import load_checkpoint as load_checkpoint
+    from linnet.checkpoint import save_checkpoint as save_checkpoint
+    from linnet.images import Preprocessing as Preprocessing
+    from linnet.nn.files import save as save
+    from linnet.predictor import Predictor as Predictor
+    from linnet.predictor import load as load
+    from linnet.results import Classification as Classification
+
+_PLACES = {
+    "Architecture": ("linnet.architecture", "Architecture"),
+    "Checkpoint": ("linnet.checkpoint", "Checkpoint"),
+    "Classification": ("linnet.results", "Classification"),
+    "Predictor": ("linnet.predictor", "Predictor"),
+    "Preprocessing": ("linnet.images", "Preprocessing"),
+    "architecture": ("linnet.architecture", None),
+    "cost": ("linnet.architecture.cost", "cost"),
+    "images": ("linnet.images", None),
+    "load": ("linnet.predictor", "load"),
+    "load_checkpoint": ("linnet.checkpoint", "load_checkpoint"),
+    "mobilenet_v1": ("linnet.architecture.mobilenet_v1", "MobileNetV1"),
+    "mobilenet_v2": ("linnet.architecture.mobilenet_v2", "MobileNetV2"),
+    "nn": ("linnet.nn", None),
+    "save": ("linnet.nn.files", "save"),
+    "save_checkpoint": ("linnet.checkpoint", "save_checkpoint"),
+}
+
+__all__ = [
+    "Architecture",
+    "Checkpoint",
+    "Classification",
+    "Predictor",
+    "Preprocessing",
+    "architecture",
+    "cost",
+    "images",
+    "load",
+    "load_checkpoint",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "nn",
+    "save",
+    "save_checkpoint",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("linnet")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'linnet' has no attribute {name!r}")
+    module, attribute = _PLACES[name]
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name == "torch":
+            raise ModuleNotFoundError(
+                f"`linnet.{name}` needs torch: pip install 'linnet[train]'.", name="torch"
+            ) from None
+        raise
+    value = found if attribute is None else getattr(found, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

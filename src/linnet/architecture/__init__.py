@@ -1,0 +1,66 @@
+"""What a network is: plain data, no weights and no framework. Everything else in linnet is derived from it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from linnet.architecture.layers import (
+    Classifier,
+    Convolution,
+    DepthwiseSeparable,
+    InvertedResidual,
+    Layer,
+    Pooling,
+    convolutions_of,
+    scale_channels,
+)
+from linnet.architecture.mobilenet_v1 import MobileNetV1
+from linnet.architecture.mobilenet_v2 import MobileNetV2
+from linnet.architecture.network import Architecture
+
+__all__ = [
+    "FAMILIES",
+    "Architecture",
+    "Classifier",
+    "Convolution",
+    "DepthwiseSeparable",
+    "InvertedResidual",
+    "Layer",
+    "MobileNetV1",
+    "MobileNetV2",
+    "Pooling",
+    "convolutions_of",
+    "from_options",
+    "options_of",
+    "scale_channels",
+]
+
+FAMILIES: dict[str, type[Architecture]] = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}
+"""Name on the command line and in files → class."""
+
+
+def options_of(architecture: Architecture) -> dict[str, Any]:
+    """All options of a network, with its `family` first: what a checkpoint stores."""
+    family = next(name for name, kind in FAMILIES.items() if type(architecture) is kind)
+    return {"family": family} | {field.name: getattr(architecture, field.name) for field in fields(architecture)}
+
+
+def from_options(options: dict[str, Any]) -> Architecture:
+    """The network that `options_of` described.
+
+    Raises:
+        ValueError: on an unknown family, unknown or missing options, or values that make no sense.
+    """
+    given = dict(options)
+    family = given.pop("family", None)
+    kind = FAMILIES.get(family) if isinstance(family, str) else None
+    if kind is None:
+        raise ValueError(f"`family` (={family!r}) must be {' or '.join(map(repr, FAMILIES))}.")
+    known = {field.name for field in fields(kind)}
+    if given.keys() != known:
+        unknown, missing = sorted(given.keys() - known), sorted(known - given.keys())
+        parts = [f"unknown: {', '.join(map(str, unknown))}"] * bool(unknown)
+        parts += [f"missing: {', '.join(missing)}"] * bool(missing)
+        raise ValueError(f"The options of {family} do not fit ({'; '.join(parts)}).")
+    return kind(**given)

@@ -1,0 +1,227 @@
+"""What the networks of the family share: their common options, checked, and what follows from their layers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Literal, get_args, get_type_hints
+
+from linnet.architecture.layers import (
+    Activation,
+    Block,
+    Classifier,
+    Convolution,
+    Layer,
+    PaddingRule,
+    Pooling,
+    Size,
+    convolutions_of,
+)
+
+LARGEST_SIDE = 65_536
+LARGEST_COUNT = 10_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A network as data: options in, named layers out. Built as `mobilenet_v1(…)` or `mobilenet_v2(…)`.
+
+    Raises:
+        ValueError: on any option that makes no sense, with its name, its value and what is allowed.
+    """
+
+    width: float = 1.0
+    """The width multiplier, the paper's α: any positive number."""
+    resolution: int | Size = 224
+    """Input side in pixels, the paper's ρ; or height and width."""
+    classes: int | None = 1000
+    """Outputs of the classifier; None leaves it away: the network then gives pooled features."""
+    input_channels: int = 3
+    """Channels of the picture."""
+    dropout: float = 0.2
+    """Share of the pooled features dropped while training."""
+    activation: Literal["relu6", "relu"] = "relu6"
+    """After every convolution but the projections."""
+    padding: PaddingRule = "same"
+    """`same` as TensorFlow pads, `symmetric` as PyTorch does. Weights made for one are wrong under the other."""
+    output_stride: Literal[8, 16, 32] = 32
+    """8 or 16 dilates instead of striding from there on (atrous, for dense prediction)."""
+    minimum_depth: Literal[8, 16] = 8
+    """No layer is narrower, however small the width; 16 as TensorFlow's detectors have it."""
+    batch_norm_epsilon: float = 0.001
+    """0.001 in the released networks, 1e-5 in PyTorch's."""
+    batch_norm_momentum: float = 0.1
+    """Share of each new batch in the running statistics. The released 0.003 (decay 0.997) needs hundreds of thousands
+    of steps to settle; 0.1 is safe for any length."""
+    folded: bool = False
+    """Batch norm is folded into weights and biases: the network runs, but has no statistics to train."""
+
+    def __post_init__(self) -> None:
+        """Refuses nonsense; a square (height, width) becomes one number, so that equal networks compare equal."""
+        self._check_choices()
+        check_number("width", self.width, above=0, most=10_000)
+        check_number("dropout", self.dropout, least=0, below=1)
+        check_number("batch_norm_epsilon", self.batch_norm_epsilon, above=0, most=1)
+        check_number("batch_norm_momentum", self.batch_norm_momentum, above=0, most=1)
+        check_whole("input_channels", self.input_channels, least=1, most=LARGEST_COUNT)
+        if self.classes is not None:
+            check_whole("classes", self.classes, least=1, most=LARGEST_COUNT)
+        self._check_resolution()
+
+    def _check_choices(self) -> None:
+        """Every field typed as a `Literal` must hold one of its values."""
+        hints = get_type_hints(type(self))
+        for field in fields(self):
+            hint, value = hints[field.name], getattr(self, field.name)
+            allowed = get_args(hint) if getattr(hint, "__origin__", None) is Literal else ()
+            if hint is bool:
+                allowed = (False, True)
+            if allowed and not any(value == choice and type(value) is type(choice) for choice in allowed):
+                choices = " or ".join(map(repr, allowed))
+                raise ValueError(f"`{field.name}` (={value!r}) must be {choices}.")
+
+    def _check_resolution(self) -> None:
+        sides = self.resolution if isinstance(self.resolution, tuple | list) else (self.resolution, self.resolution)
+        if len(sides) != 2:
+            raise ValueError(f"`resolution` (={self.resolution!r}) must be one side in pixels or (height, width).")
+        for side in sides:
+            # Below the output stride the last maps would see nothing but padding.
+            check_whole("resolution", side, least=self.output_stride, most=LARGEST_SIDE)
+        height, width = sides
+        object.__setattr__(self, "resolution", height if height == width else (height, width))
+
+    @property
+    def input_size(self) -> Size:
+        """Height and width of the input in pixels."""
+        return self.resolution if isinstance(self.resolution, tuple) else (self.resolution, self.resolution)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer in the order in which it runs, each with its sizes."""
+        raise NotImplementedError
+
+    def _convolution(
+        self,
+        name: str,
+        in_channels: int,
+        out_channels: int,
+        input_size: Size,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        dilation: int = 1,
+        depthwise: bool = False,
+        activation: Activation | None = None,
+    ) -> Convolution:
+        """A convolution with this network's activation, unless another is given, and its padding rule."""
+        return Convolution(
+            name,
+            in_channels,
+            out_channels,
+            input_size,
+            kernel=kernel,
+            stride=stride,
+            dilation=dilation,
+            depthwise=depthwise,
+            activation=activation or self.activation,
+            padding=self.padding,
+            folded=self.folded,
+        )
+
+    @property
+    def blocks(self) -> tuple[Block | Convolution, ...]:
+        """The layers named `blocks.0`, `blocks.1`, …"""
+        return tuple(
+            layer
+            for layer in self.layers
+            if not isinstance(layer, Pooling | Classifier) and layer.name.startswith("blocks.")
+        )
+
+    @property
+    def convolutions(self) -> tuple[Convolution, ...]:
+        """Every convolution in the order in which it runs."""
+        return tuple(convolution for layer in self.layers for convolution in convolutions_of(layer))
+
+    @property
+    def feature_channels(self) -> int:
+        """Channels of the pooled features."""
+        return next(layer.channels for layer in self.layers if isinstance(layer, Pooling))
+
+    @property
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of all the tensors of a checkpoint, in order."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in self.layers:
+            if isinstance(layer, Classifier):
+                shapes |= layer.tensors
+            for convolution in convolutions_of(layer):
+                shapes |= convolution.tensors
+        return shapes
+
+    @property
+    def tensor_names(self) -> tuple[str, ...]:
+        """Names of every intermediate tensor, in order: each convolution, each block, `pool` and `classifier`."""
+        names: list[str] = []
+        for layer in self.layers:
+            names += [convolution.name for convolution in convolutions_of(layer)]
+            if layer.name not in names:
+                names.append(layer.name)
+        return tuple(names)
+
+    def check_tensor_names(self, names: tuple[str, ...]) -> None:
+        """Raises a ValueError that lists what there is, unless every name is an intermediate tensor."""
+        known = self.tensor_names
+        for name in names:
+            if name not in known:
+                raise ValueError(f"There is no tensor {name!r} in this network; it has {', '.join(known)}.")
+
+
+class Striding:
+    """Turns strides into dilation once the output stride is reached, as TensorFlow's atrous networks do.
+
+    The layer that would pass the output stride runs at stride 1 undilated; those after it are dilated.
+    """
+
+    def __init__(self, output_stride: int) -> None:
+        self.output_stride = output_stride
+        self.stride = 1
+        self.dilation = 1
+
+    def step(self, stride: int) -> tuple[int, int]:
+        """Stride and dilation to give the next layer, whose own stride is `stride`."""
+        if self.stride * stride <= self.output_stride:
+            self.stride *= stride
+            return stride, 1
+        dilation = self.dilation
+        self.dilation *= stride
+        return 1, dilation
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Raises a ValueError unless `value` is a finite number within the bounds."""
+    bounds = {"at least": least, "above": above, "at most": most, "below": below}
+    wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not (
+        number
+        and (least is None or value >= least)
+        and (above is None or value > above)
+        and (most is None or value <= most)
+        and (below is None or value < below)
+    ):
+        raise ValueError(f"`{name}` (={value!r}) must be a number {wanted}.")
+
+
+def check_whole(name: str, value: Any, *, least: int, most: int) -> None:
+    """Raises a ValueError unless `value` is a whole number from `least` to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"`{name}` (={value!r}) must be a whole number from {least} to {most}.")

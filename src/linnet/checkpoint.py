@@ -1,0 +1,352 @@
+"""One self-describing file: weights, architecture, preprocessing, class names, provenance and measured score.
+
+The file is a safetensors file whose metadata holds one JSON document under the key `linnet`. It begins with a digest,
+the SHA-256 of the whole file in which the digest's own 64 characters are zeros, so a file altered by a single bit is
+refused. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from linnet.architecture import Architecture, from_options, options_of
+from linnet.images import Preprocessing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Tensors = Mapping[str, NDArray[np.floating[Any]]]
+
+FORMAT = 1
+"""Version of the JSON document. A reader refuses versions above its own."""
+
+TASKS = ("classification",)
+
+DIGEST_LENGTH = 64
+# Only the metadata's own key can stand like this: inside any string the quotes would be escaped.
+DIGEST_MARK = b'"linnet":"{\\"digest\\":\\"'
+
+DTYPES: dict[str, type[np.floating[Any]]] = {"F32": np.float32, "F16": np.float16}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds. `tensors` has exactly the names and shapes of `architecture.tensors`.
+
+    Attributes:
+        architecture: the network, with all its options.
+        preprocessing: how pictures become its input.
+        tensors: name → array, float32 or float16.
+        classes: names, one an output; None where they are not known or there is no classifier.
+        task: `classification`.
+        provenance: where the weights come from: data, recipe, command, commit, date, source, licence.
+        score: measured figures, with the data they were measured on.
+
+    Raises:
+        ValueError: if the parts do not fit each other.
+    """
+
+    architecture: Architecture
+    preprocessing: Preprocessing
+    tensors: Tensors
+    classes: tuple[str, ...] | None = None
+    task: str = "classification"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    score: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses parts that do not fit; warns of weights that are not numbers."""
+        if self.task not in TASKS:
+            raise ValueError(f"`task` (={self.task!r}) must be {' or '.join(map(repr, TASKS))}.")
+        if self.classes is not None:
+            if not all(isinstance(name, str) for name in self.classes):
+                raise ValueError("The class names must be strings.")
+            if len(self.classes) != self.architecture.classes:
+                raise ValueError(f"There are {len(self.classes)} class names for {self.architecture.classes} classes.")
+        channels = {"grey": 1}.get(self.preprocessing.colours, 3)
+        if channels != self.architecture.input_channels:
+            raise ValueError(
+                f"The preprocessing gives {channels} channels ({self.preprocessing.colours}); the network takes "
+                f"{self.architecture.input_channels}."
+            )
+        if self.preprocessing.size != self.architecture.input_size:
+            raise ValueError(
+                f"The preprocessing gives pictures of {_times(self.preprocessing.size)} pixels; the network takes "
+                f"{_times(self.architecture.input_size)}."
+            )
+        _check_tensors(self.architecture.tensors, self.tensors)
+
+
+def save_checkpoint(
+    checkpoint: Checkpoint, path: str | os.PathLike[str], *, dtype: type[np.floating[Any]] = np.float32
+) -> None:
+    """Writes a checkpoint: whole or not at all. An older file of that name survives every failure.
+
+    Args:
+        checkpoint: what to write.
+        path: file to write, by convention `*.safetensors`. Missing folders are made.
+        dtype: `np.float32`, or `np.float16` for half the size.
+
+    Raises:
+        ValueError: if float16 cannot hold a weight.
+        OSError: if the file cannot be written: no permission, no space left, a folder of that name.
+    """
+    tensors = {name: np.ascontiguousarray(_as_dtype(name, values, dtype)) for name, values in checkpoint.tensors.items()}
+    header = {
+        "digest": "0" * DIGEST_LENGTH,
+        "format": FORMAT,
+        "task": checkpoint.task,
+        "architecture": options_of(checkpoint.architecture),
+        "preprocessing": checkpoint.preprocessing.to_json(),
+        "classes": None if checkpoint.classes is None else list(checkpoint.classes),
+        "provenance": dict(checkpoint.provenance),
+        "score": dict(checkpoint.score),
+    }
+    from safetensors.numpy import save
+
+    # ASCII only, so that the metadata is the same bytes whatever wrote it.
+    document = json.dumps(header, separators=(",", ":"), allow_nan=False)
+    content = bytearray(save(tensors, metadata={"linnet": document}))
+    start = content.index(DIGEST_MARK) + len(DIGEST_MARK)
+    content[start : start + DIGEST_LENGTH] = hashlib.sha256(content).hexdigest().encode()
+    write_atomically(Path(path), content)
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Reads a checkpoint, checks its digest and every tensor.
+
+    float16 weights are widened to float32. Weights that are NaN or infinite give a warning.
+
+    Raises:
+        OSError: if the file is missing or may not be read.
+        ValueError: if it is anything but a whole, unaltered linnet checkpoint of a format this version reads; the
+            text names the file, what was found and what was expected.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"'{path}' is a folder; a checkpoint file was expected.")
+    content = path.read_bytes()
+    document = _read_document(path, content)
+    entries = _split_tensors(path, content)
+    _check_digest(path, content, document)
+    version = document.get("format")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ValueError(f"'{path}' has format {version!r}; linnet reads format {FORMAT}.")
+    if version > FORMAT:
+        raise ValueError(
+            f"'{path}' has format {version}, written by a newer linnet; this one reads up to {FORMAT}. Update linnet."
+        )
+    try:
+        classes = document["classes"]
+        checkpoint = Checkpoint(
+            architecture=from_options(_mapping(document, "architecture")),
+            preprocessing=Preprocessing.from_json(_mapping(document, "preprocessing")),
+            tensors=_read_tensors(entries),
+            classes=None if classes is None else tuple(classes),
+            task=document["task"],
+            provenance=_mapping(document, "provenance"),
+            score=_mapping(document, "score"),
+        )
+    except KeyError as error:
+        raise ValueError(f"'{path}' is inconsistent: its header lacks {error}.") from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"'{path}' is inconsistent: {error}") from None
+    for name in _not_finite(checkpoint.tensors):
+        warnings.warn(f"'{path}' holds weights that are not finite numbers, first in {name}.", stacklevel=2)
+        break
+    return checkpoint
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON document alone, without the weights and unverified: for listings.
+
+    Raises:
+        OSError: if the file is missing or may not be read.
+        ValueError: if it is not a linnet checkpoint.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if length > path.stat().st_size:
+            _refuse(path, start + file.read(512))
+        return _read_document(path, start + file.read(length))
+
+
+def write_atomically(path: Path, content: bytes | bytearray) -> None:
+    """Writes a file through a temporary one in the same folder, synchronised, then renamed.
+
+    Raises:
+        OSError: naming `path`, if it cannot be written; nothing of the attempt is left behind.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"'{path}' is a folder; a file name was expected.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files for the owner alone; a result has the permissions of any other new file.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        _synchronise_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise _cannot_write(path, error) from None
+        raise
+
+
+def _cannot_write(path: Path, error: OSError) -> OSError:
+    return type(error)(error.errno, f"cannot write: {error.strerror}", str(path))
+
+
+def _umask() -> int:
+    current = os.umask(0o022)
+    os.umask(current)
+    return current
+
+
+def _synchronise_folder(folder: Path) -> None:
+    """Makes the rename itself durable, where the system lets a folder be opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _mapping(document: dict[str, Any], key: str) -> dict[str, Any]:
+    value = document[key]
+    if not isinstance(value, dict):
+        raise ValueError(f"`{key}` must be an object, not {type(value).__name__}.")
+    return value
+
+
+def _as_dtype(name: str, values: NDArray[np.floating[Any]], dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    if dtype not in DTYPES.values():
+        raise ValueError(f"`dtype` (={dtype!r}) must be np.float32 or np.float16.")
+    with np.errstate(over="ignore"):
+        converted = values.astype(dtype)
+    if dtype is np.float16 and not np.array_equal(np.isfinite(converted), np.isfinite(values)):
+        raise ValueError(f"{name} has values that float16 cannot hold (above 65504). Save it as float32.")
+    return converted
+
+
+def _read_document(path: Path, content: bytes) -> dict[str, Any]:
+    """The JSON under `linnet`, or a refusal that says what the file is instead."""
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > len(content) - 8:
+        _refuse(path, content)
+    try:
+        header = json.loads(content[8 : 8 + length])
+    except (ValueError, RecursionError):
+        _refuse(path, content)
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    text = metadata.get("linnet") if isinstance(metadata, dict) else None
+    if text is None:
+        raise ValueError(
+            f"'{path}' is a safetensors file but not a linnet checkpoint: its metadata has no `linnet` entry. "
+            "`linnet convert` reads other people's files."
+        )
+    try:
+        document = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise ValueError(f"'{path}' is damaged: its `linnet` entry is not a JSON document.")
+    return document
+
+
+def _refuse(path: Path, content: bytes) -> NoReturn:
+    """Says what a file is that is not even the beginning of a safetensors file."""
+    start = content[:512]
+    if not content:
+        found = "is empty"
+    elif start.lstrip()[:1] == b"<":
+        found = "is an HTML or XML page: a download probably went wrong"
+    elif start[:2] == b"PK":
+        found = "is a zip archive, perhaps a PyTorch file: see `linnet convert`"
+    elif start[:1] == b"\x80":
+        found = "is a Python pickle, which linnet never opens: see `linnet convert`"
+    elif start[4:8] == b"TFL3":
+        found = "is a TFLite file: see `linnet convert`"
+    elif start[8:9] == b"{":
+        found = "is cut off or damaged within its header"
+    else:
+        found = "has no safetensors header"
+    raise ValueError(f"'{path}' {found}; a linnet checkpoint (.safetensors) was expected.")
+
+
+def _check_digest(path: Path, content: bytes, document: dict[str, Any]) -> None:
+    length = 8 + int.from_bytes(content[:8], "little")
+    mark = content.find(DIGEST_MARK, 0, length)
+    start = mark + len(DIGEST_MARK)
+    whole = hashlib.sha256(content[:start] + b"0" * DIGEST_LENGTH)
+    whole.update(memoryview(content)[start + DIGEST_LENGTH :])
+    if mark < 0 or whole.hexdigest() != document.get("digest"):
+        raise ValueError(f"'{path}' was altered after it was written: its digest does not match. Get it again.")
+
+
+def _split_tensors(path: Path, content: bytes) -> list[tuple[str, dict[str, Any]]]:
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        return list(deserialize(content))
+    except SafetensorError as error:
+        raise ValueError(f"'{path}' is damaged or incomplete: {error}.") from None
+
+
+def _read_tensors(entries: list[tuple[str, dict[str, Any]]]) -> dict[str, NDArray[np.float32]]:
+    tensors = {}
+    for name, entry in entries:
+        dtype = DTYPES.get(entry["dtype"])
+        if dtype is None:
+            raise ValueError(f"{name} is of type {entry['dtype']}; expected {' or '.join(DTYPES)}.")
+        tensors[name] = np.frombuffer(entry["data"], dtype).reshape(entry["shape"]).astype(np.float32, copy=False)
+    return tensors
+
+
+def _check_tensors(expected: dict[str, tuple[int, ...]], tensors: Tensors) -> None:
+    problems = []
+    for text, names in (
+        ("missing", [name for name in expected if name not in tensors]),
+        ("surplus", [name for name in tensors if name not in expected]),
+    ):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            problems.append(f"{text}: {', '.join(names[:3])}{more}")
+    if problems:
+        raise ValueError(f"The tensors do not fit the architecture ({'; '.join(problems)}).")
+    for name, shape in expected.items():
+        values = tensors[name]
+        if values.dtype not in (np.float32, np.float16):
+            raise ValueError(f"{name} is of type {values.dtype}; expected float32 or float16.")
+        if values.shape != shape:
+            raise ValueError(f"{name} has shape {list(values.shape)}; the architecture needs {list(shape)}.")
+
+
+def _not_finite(tensors: Tensors) -> Iterator[str]:
+    return (name for name, values in tensors.items() if not np.isfinite(values).all())

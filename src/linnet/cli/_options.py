@@ -1,0 +1,83 @@
+"""What the commands share: parsing options with tyro, printing tables, showing progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+T = TypeVar("T")
+
+
+def parse(kind: Callable[..., T], command: str, description: str | None, arguments: list[str]) -> T:
+    """The options of a command from its arguments; prints help or what is wrong, and exits 0 or 2, by itself."""
+    import tyro
+
+    return tyro.cli(
+        kind,
+        prog=f"linnet {command}",
+        description=description,
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+    )
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def table(title: str | None, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> Table:
+    """A table for people; columns are (heading, `left` or `right`)."""
+    from rich import box
+    from rich.table import Table
+
+    result = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading, justify in columns:
+        result.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        result.add_row(*row)
+    return result
+
+
+def show(*parts: Any) -> None:
+    """Prints tables and text on stdout; text is taken literally."""
+    from rich.console import Console
+
+    # A file or a pipe has no width: lines are then as long as they need to be.
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str))
+
+
+@contextmanager
+def progress(total: int, text: str) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr if that is a terminal; silence otherwise. Yields what to call with the number done."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def millions(number: float) -> str:
+    """A count in millions: 300.77 M."""
+    return f"{number / 1e6:,.2f} M"
+
+
+def size(number_of_bytes: float) -> str:
+    """Bytes in units of 1000."""
+    for unit, factor in (("MB", 1e6), ("kB", 1e3)):
+        if number_of_bytes >= factor:
+            return f"{number_of_bytes / factor:,.1f} {unit}"
+    return f"{number_of_bytes:.0f} B"

@@ -1,0 +1,96 @@
+"""Turns other people's weights into a linnet checkpoint, and says how well the two agree.
+
+SOURCE is a TFLite classifier or feature extractor, float or quantised.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from linnet.architecture import options_of
+from linnet.architecture.cost import cost
+from linnet.checkpoint import save_checkpoint
+from linnet.cli._options import parse, print_json, show
+from linnet.images import find_pictures
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `linnet convert`."""
+
+    source: tyro.conf.Positional[Path]
+    """The file to convert (.tflite)."""
+    out: Path
+    """Checkpoint to write (.safetensors)."""
+    labels: Path | None = None
+    """Text file of class names, one a line, one an output; the file's own labels if this is not given."""
+    pictures: tuple[str, ...] = ()
+    """Pictures, folders or patterns to compare the file's own graph with ours on (needs ai-edge-litert)."""
+    licence: str | None = None
+    """Licence of the weights, for the provenance."""
+    json: bool = False
+    """Print one JSON document instead of text."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    options = parse(Options, "convert", __doc__, arguments)
+    source = options.source
+    if source.is_dir():
+        raise IsADirectoryError(f"'{source}' is a folder; a .tflite file was expected.")
+    if not source.exists():
+        raise FileNotFoundError(f"There is no file '{source}'.")
+    from linnet.weights.parity import compare, interpreter_installed
+    from linnet.weights.tflite import convert, read_labels
+
+    labels = None if options.labels is None else read_labels(options.labels.read_bytes())
+    conversion = convert(source, labels=labels, licence=options.licence)
+    parity = None
+    notes = list(conversion.notes)
+    if options.pictures:
+        if interpreter_installed():
+            parity = compare(conversion, find_pictures(list(options.pictures)))
+        else:
+            notes.append("The comparison needs ai-edge-litert: pip install ai-edge-litert.")
+    save_checkpoint(conversion.checkpoint, options.out)
+    architecture = conversion.checkpoint.architecture
+    parameters = cost(architecture).parameters
+    for note in notes:
+        print(f"linnet: {note}", file=sys.stderr)
+    if options.json:
+        print_json(
+            {
+                "file": str(options.out),
+                "architecture": options_of(architecture),
+                "parameters": parameters,
+                "tensors": len(architecture.tensors),
+                "notes": notes,
+                "parity": None
+                if parity is None
+                else {
+                    "pictures": parity.pictures,
+                    "same_class": parity.same_class,
+                    "correlations": parity.correlations,
+                },
+            }
+        )
+        return 0
+    family = type(architecture).__name__
+    outputs = "pooled features" if architecture.classes is None else f"{architecture.classes} classes"
+    show(
+        f"{source.name}: {family} {architecture.width:g} at {_times(architecture.input_size)}, {outputs}"
+        + (", background left out" if conversion.dropped else ""),
+        f"shapes: all {len(architecture.tensors)} tensors of {len(architecture.convolutions)} convolutions fit, "
+        f"{parameters:,} parameters (batch norm folded)",
+        f"parity: {parity}" if parity else "parity: not measured (--pictures compares with the file's own graph)",
+        f"written: {options.out}",
+    )
+    return 0
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"

@@ -1,0 +1,120 @@
+"""Lists the models: embedded in the package, in the cache, and those that are downloaded when they are named."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from linnet.architecture import from_options
+from linnet.architecture.cost import cost
+from linnet.catalogue import DOWNLOADS, EMBEDDED, cache_folder, models_in
+from linnet.checkpoint import read_header
+from linnet.cli._options import millions, parse, print_json, show, size, table
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `linnet models`."""
+
+    runtimes: bool = False
+    """List what can run a network on this machine instead."""
+    json: bool = False
+    """Print one JSON document instead of a table."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    options = parse(Options, "models", __doc__, arguments)
+    if options.runtimes:
+        return _runtimes(options.json)
+    rows = [_describe(name, path, "embedded") for name, path in models_in(EMBEDDED).items()]
+    cached = models_in(cache_folder())
+    rows += [_describe(name, path, "cached") for name, path in cached.items()]
+    rows += [
+        {
+            "name": name,
+            "where": "download",
+            "bytes": entry.size_bytes,
+            "architecture": entry.description,
+            "parameters": None,
+            "multiply_adds": None,
+            "score": {},
+            "licence": entry.licence,
+        }
+        for name, entry in DOWNLOADS.items()
+        if name not in cached
+    ]
+    if options.json:
+        print_json(rows)
+        return 0
+    columns = ("name", "where", "size", "network", "parameters", "multiply-adds", "score", "licence")
+    right = {"size", "parameters", "multiply-adds"}
+    cells = [
+        (
+            row["name"],
+            row["where"],
+            size(row["bytes"]),
+            row["architecture"],
+            "" if row["parameters"] is None else millions(row["parameters"]),
+            "" if row["multiply_adds"] is None else millions(row["multiply_adds"]),
+            ", ".join(f"{key} {value}" for key, value in row["score"].items()) or "not measured",
+            row["licence"],
+        )
+        for row in rows
+    ]
+    show(table(None, [(heading, "right" if heading in right else "left") for heading in columns], cells))
+    show(f"A model of the kind 'download' is fetched, checked and converted when it is first named. Cache: {cache_folder()}")
+    return 0
+
+
+def _describe(name: str, path: Path, where: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": name, "where": where, "bytes": path.stat().st_size}
+    try:
+        header = read_header(path)
+        architecture = from_options(header["architecture"])
+        price = cost(architecture)
+        row |= {
+            "architecture": f"{type(architecture).__name__} {architecture.width:g} at {architecture.resolution}, "
+            f"{architecture.classes or 'no'} classes",
+            "parameters": price.parameters,
+            "multiply_adds": price.multiply_adds,
+            "score": header["score"],
+            "licence": header["provenance"].get("licence", "not stated"),
+        }
+    except (ValueError, KeyError, OSError, AttributeError) as error:
+        print(f"linnet: '{path}' cannot be listed ({error}).", file=sys.stderr)
+        row |= {"architecture": "damaged", "parameters": None, "multiply_adds": None, "score": {}, "licence": ""}
+    return row
+
+
+def _runtimes(as_json: bool) -> int:
+    from importlib.util import find_spec
+
+    from linnet.engine.library import instruction_set, native_version
+    from linnet.predictor import choose_runtime
+
+    native = native_version()
+    rows = [
+        {
+            "runtime": "native",
+            "ready": False,
+            "about": "the library is not built: linnet was installed without a compiler"
+            if native is None
+            else f"library {native} for {instruction_set()}; it does not run networks yet",
+        },
+        {"runtime": "numpy", "ready": True, "about": "always there"},
+        {
+            "runtime": "torch",
+            "ready": find_spec("torch") is not None,
+            "about": "installed" if find_spec("torch") else "not installed: pip install 'linnet[train]'",
+        },
+    ]
+    if as_json:
+        print_json({"auto": choose_runtime("auto"), "runtimes": rows})
+        return 0
+    cells = [(str(row["runtime"]), "yes" if row["ready"] else "no", str(row["about"])) for row in rows]
+    show(table(None, (("runtime", "left"), ("runs networks", "left"), ("", "left")), cells))
+    show(f"`auto` takes {choose_runtime('auto')}.")
+    return 0

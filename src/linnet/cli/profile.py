@@ -1,0 +1,172 @@
+"""What a network costs: parameters, multiply-adds and activation memory.
+
+The network is a model (--model) or a description (--architecture mobilenet_v2 --width 0.5 --resolution 160 …;
+`linnet profile --architecture mobilenet_v2 --help` lists its options).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, make_dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from linnet.architecture import (
+    FAMILIES,
+    Architecture,
+    InvertedResidual,
+    Layer,
+    convolutions_of,
+    from_options,
+    options_of,
+)
+from linnet.architecture.cost import Cost, block_memory, cost, layerwise_memory, materialised
+from linnet.catalogue import find_model
+from linnet.checkpoint import read_header
+from linnet.cli._options import millions, parse, print_json, show, size, table
+
+
+@dataclass(frozen=True)
+class Printing:
+    """How the result is shown."""
+
+    detail: bool = False
+    """One row for each convolution instead of one for each block."""
+    json: bool = False
+    """Print one JSON document instead of tables."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Options of `linnet profile` for a model."""
+
+    model: str | None = None
+    """A checkpoint file, or a name that `linnet models` lists."""
+    architecture: str | None = None
+    """A family instead: mobilenet_v1 or mobilenet_v2 (the default), followed by its own options."""
+    printing: Annotated[Printing, tyro.conf.OmitArgPrefixes] = field(default_factory=Printing)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    family, rest = _take_family(arguments)
+    if family is None:
+        options = parse(ModelOptions, "profile", __doc__, rest)
+        assert options.model is not None
+        architecture = from_options(read_header(find_model(options.model))["architecture"])
+        printing = options.printing
+    else:
+        if family not in FAMILIES:
+            print(f"linnet profile: --architecture (={family!r}) must be {' or '.join(FAMILIES)}.", file=sys.stderr)
+            return 2
+        architecture, printing = _describe(family, rest)
+    price = cost(architecture)
+    if printing.json:
+        print_json(_document(architecture, price))
+    else:
+        _show(architecture, price, printing.detail)
+    return 0
+
+
+def _take_family(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The value of --architecture, and the other arguments; MobileNetV2 where no model is named either."""
+    rest = list(arguments)
+    for number, argument in enumerate(rest):
+        if argument.startswith("--architecture="):
+            del rest[number]
+            return argument.partition("=")[2], rest
+        if argument == "--architecture" and number + 1 < len(rest):
+            family = rest[number + 1]
+            del rest[number : number + 2]
+            return family, rest
+    named = any(argument in ("-h", "--help") or argument.split("=")[0] == "--model" for argument in rest)
+    return (None if named else "mobilenet_v2"), rest
+
+
+def _describe(family: str, arguments: list[str]) -> tuple[Architecture, Printing]:
+    """A network from flags that its own dataclass gives."""
+    kind: Any = FAMILIES[family]
+
+    described = make_dataclass(
+        "DescribedOptions",
+        [
+            ("network", Annotated[kind, tyro.conf.OmitArgPrefixes], field(default_factory=kind)),
+            ("printing", Annotated[Printing, tyro.conf.OmitArgPrefixes], field(default_factory=Printing)),
+        ],
+        frozen=True,
+    )
+    options: Any = parse(described, f"profile --architecture {family}", __doc__, arguments)
+    return options.network, options.printing
+
+
+def _document(architecture: Architecture, price: Cost) -> dict[str, Any]:
+    return {
+        "architecture": options_of(architecture),
+        "parameters": price.parameters,
+        "multiply_adds": price.multiply_adds,
+        "activation_memory": {
+            "largest_tensor": 4 * price.largest_tensor.elements,
+            "layerwise_peak": layerwise_memory(architecture).peak.bytes,
+            "block_peak": block_memory(architecture).peak.bytes,
+            "largest_materialised": max(count for _, count in materialised(architecture, bytes_per_element=4)),
+        },
+        "layers": [
+            {
+                "name": row.name,
+                "kind": row.kind,
+                "output": list(row.output),
+                "parameters": row.parameters,
+                "multiply_adds": row.multiply_adds,
+                "activation_bytes": 4 * row.elements,
+            }
+            for row in price.layers
+        ],
+    }
+
+
+def _show(architecture: Architecture, price: Cost, detail: bool) -> None:
+    columns = (
+        ("layer", "left"),
+        ("kind", "left"),
+        ("output", "left"),
+        ("parameters", "right"),
+        ("multiply-adds", "right"),
+        ("output bytes", "right"),
+    )
+    costs = {row.name: row for row in price.layers}
+    rows = []
+    for layer in architecture.layers:
+        parts = [costs[convolution.name] for convolution in convolutions_of(layer)] or [costs[layer.name]]
+        for group in [[part] for part in parts] if detail else [parts]:
+            last = group[-1]
+            rows.append(
+                (
+                    last.name if detail else layer.name,
+                    last.kind if detail else _kind(layer),
+                    " x ".join(map(str, last.output)),
+                    f"{sum(part.parameters for part in group):,}",
+                    f"{sum(part.multiply_adds for part in group):,}",
+                    size(4 * last.elements),
+                )
+            )
+    family = next(name for name, kind in FAMILIES.items() if type(architecture) is kind)
+    height, width = architecture.input_size
+    show(table(f"{family}, width {architecture.width:g}, {height} x {width}", columns, rows))
+    layerwise, blocks = layerwise_memory(architecture).peak, block_memory(architecture).peak
+    show(
+        f"parameters     {price.parameters:>12,}   ({millions(price.parameters)})",
+        f"multiply-adds  {price.multiply_adds:>12,}   ({millions(price.multiply_adds)})",
+        "activation memory, float32:",
+        f"  largest tensor      {size(4 * price.largest_tensor.elements):>9}   ({price.largest_tensor.name})",
+        f"  layer by layer      {size(layerwise.bytes):>9}   ({layerwise.operation})",
+        f"  block by block      {size(blocks.bytes):>9}   ({blocks.operation}; inner tensors never whole, section 5.1)",
+    )
+
+
+def _kind(layer: Layer) -> str:
+    if not isinstance(layer, InvertedResidual):
+        return layer.kind
+    ratio = layer.hidden_channels / layer.convolutions[0].in_channels
+    shortcut = ", adds input" if layer.adds_input else ", adds expansion" if layer.adds_expansion else ""
+    return f"{layer.kind} t={ratio:g} s={layer.depthwise.stride}{shortcut}"

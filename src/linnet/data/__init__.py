@@ -1,0 +1,1 @@
+"""Files → samples: which picture is of which class."""

@@ -1,0 +1,113 @@
+"""Labelled pictures for evaluation: class folders, or a folder with a labels.csv."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from linnet.images import SUFFIXES
+
+LABEL_FILE = "labels.csv"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture's file and the index of its class."""
+
+    file: Path
+    index: int
+
+
+def find_samples(data: str | Path, *, classes: int, names: tuple[str, ...] | None) -> list[Sample]:
+    """The labelled pictures under `data`, in a fixed order.
+
+    Class folders are matched to the model's class names; if they do not match and are just as many, they are taken
+    in sorted order, with a warning. A `labels.csv` has the columns `file` (relative to it) and `class_index`.
+
+    Args:
+        data: a folder of class folders, a folder with a `labels.csv`, or that file.
+        classes: outputs of the model.
+        names: the model's class names.
+
+    Raises:
+        FileNotFoundError: if there is no such path.
+        ValueError: if it holds nothing labelled, or labels that are not the model's.
+    """
+    path = Path(data)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file or folder '{path}'.")
+    if path.is_file():
+        if path.suffix.lower() == ".csv":
+            return _from_csv(path, classes)
+        if path.suffix.lower() == ".json":
+            raise ValueError(f"'{path}' looks like COCO boxes; this model classifies whole pictures.")
+        raise ValueError(f"'{path}' is no data set: class folders or a folder with a {LABEL_FILE} were expected.")
+    if (path / LABEL_FILE).is_file():
+        return _from_csv(path / LABEL_FILE, classes)
+    return _from_folders(path, classes, names)
+
+
+def _from_csv(path: Path, classes: int) -> list[Sample]:
+    samples = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if not {"file", "class_index"} <= set(rows.fieldnames or ()):
+                found = ", ".join(rows.fieldnames or ()) or "nothing"
+                raise ValueError(f"'{path}' must have the columns file and class_index; it has {found}.")
+            for row in rows:
+                text = row["class_index"] or ""
+                if not text.strip().isdecimal() or int(text) >= classes:
+                    raise ValueError(
+                        f"'{path}', line {rows.line_num}: class_index is {text!r}; the model has classes 0 to {classes - 1}."
+                    )
+                samples.append(Sample(path.parent / row["file"], int(text)))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"'{path}' cannot be read as CSV ({error}).") from None
+    if not samples:
+        raise ValueError(f"'{path}' lists no pictures.")
+    return samples
+
+
+def _from_folders(path: Path, classes: int, names: tuple[str, ...] | None) -> list[Sample]:
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    if not folders:
+        raise ValueError(f"'{path}' holds neither class folders nor a {LABEL_FILE}.")
+    indices = _indices([folder.name for folder in folders], path, classes, names)
+    samples = [
+        Sample(file, index)
+        for folder, index in zip(folders, indices, strict=True)
+        for file in sorted(folder.rglob("*"))
+        if file.suffix.lower() in SUFFIXES and file.is_file()
+    ]
+    if not samples:
+        raise ValueError(f"The folders in '{path}' hold no pictures ({', '.join(SUFFIXES)}).")
+    return samples
+
+
+def _indices(folders: list[str], path: Path, classes: int, names: tuple[str, ...] | None) -> list[int]:
+    """The class of each folder, by its name; else by its place among as many folders."""
+    known: dict[str, int] = {}
+    for index, name in enumerate(names or ()):
+        # Of two classes with one name (ImageNet has two cranes) the first takes the folder.
+        known.setdefault(_plain(name), index)
+    matched = [known.get(_plain(folder)) for folder in folders]
+    if None not in matched:
+        return [index for index in matched if index is not None]
+    strangers = [folder for folder, index in zip(folders, matched, strict=True) if index is None]
+    if len(folders) == classes and len(strangers) == len(folders):
+        reason = "are not the model's class names" if names else "cannot be matched: the model has no class names"
+        warnings.warn(f"The folders in '{path}' {reason}; they are taken in sorted order as its classes.", stacklevel=3)
+        return list(range(classes))
+    listed = ", ".join(strangers[:5]) + (f" and {len(strangers) - 5} more" if len(strangers) > 5 else "")
+    parts = {"train", "validation", "val", "test"} & {folder.lower() for folder in folders}
+    hint = f" Name one of its parts, such as '{path / sorted(parts)[0]}'." if parts else ""
+    raise ValueError(
+        f"'{path}' has {len(folders)} folders for {classes} classes, and these are no class of the model: {listed}.{hint}"
+    )
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", " ")

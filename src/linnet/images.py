@@ -1,0 +1,299 @@
+"""Picture file → array: decoding, and the preprocessing contract that every checkpoint carries.
+
+The contract is the only way from a picture to a network's input: `evaluate`, `predict`, export and the evaluation
+while training all call `prepare` and `normalise`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
+    """A file's path, a file's bytes, a PIL image, or an RGB array (H, W, 3) uint8."""
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
+"""File names that count as pictures when a folder is read; a file named itself is tried whatever its name."""
+
+LARGEST_PICTURE = 178_956_970
+"""Pixels. Pillow's own limit against decompression bombs: half a gigabyte of RGB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How a picture becomes a network's input. Part of every checkpoint.
+
+    Attributes:
+        size: (height, width) of the input in pixels.
+        resize: `shorter_side` scales the picture to cover size / crop and cuts the centre out (torchvision, Keras);
+            `central_crop` cuts the central `crop` share of both sides out, then squashes it (TensorFlow's
+            evaluation); `squash` squashes the whole picture (detectors).
+        crop: share of the resized picture, or of the picture itself, that is kept. 0.875 is 224 of 256.
+        interpolation: `nearest`, `bilinear` or `bicubic`.
+        antialias: filters when scaling down, as Pillow always does. False samples bilinearly, as TensorFlow does.
+        colours: order of the channels: `RGB`, `BGR`, or `grey` for networks of one channel.
+        mean: subtracted from each channel, of values in [0, 1].
+        std: what each channel is divided by afterwards.
+
+    Raises:
+        ValueError: on values that make no sense, with name, value and what is allowed.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    resize: Literal["shorter_side", "central_crop", "squash"] = "shorter_side"
+    crop: float = 0.875
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    antialias: bool = True
+    colours: Literal["RGB", "BGR", "grey"] = "RGB"
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        """Refuses nonsense; lists, as JSON has them, become tuples."""
+        for name in ("size", "mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        choices: dict[str, tuple[object, ...]] = {
+            "resize": ("shorter_side", "central_crop", "squash"),
+            "interpolation": ("nearest", "bilinear", "bicubic"),
+            "colours": ("RGB", "BGR", "grey"),
+            "antialias": (True, False),
+        }
+        for name, allowed in choices.items():
+            value = getattr(self, name)
+            if not any(value is choice or (value == choice and isinstance(value, str)) for choice in allowed):
+                raise ValueError(f"`{name}` (={value!r}) must be {' or '.join(map(repr, allowed))}.")
+        if len(self.size) != 2 or not all(_is_whole(side) and 1 <= side <= 65_536 for side in self.size):
+            raise ValueError(f"`size` (={self.size!r}) must be (height, width) in pixels, each from 1 to 65536.")
+        if not _is_number(self.crop) or not 0 < self.crop <= 1:
+            raise ValueError(f"`crop` (={self.crop!r}) must be a share above 0 and at most 1.")
+        if not self.antialias and self.interpolation != "bilinear":
+            raise ValueError(f"`antialias` (=False) needs `interpolation` 'bilinear', not {self.interpolation!r}.")
+        channels = 1 if self.colours == "grey" else 3
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if len(values) != channels or not all(_is_number(value) for value in values):
+                raise ValueError(f"`{name}` (={values!r}) must be {channels} numbers, one for each channel.")
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"`std` (={self.std!r}) must be above 0.")
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract as a checkpoint's header holds it."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> Preprocessing:
+        """The contract that `to_json` wrote; raises a ValueError where fields are unknown, missing or wrong."""
+        known = {field.name for field in fields(Preprocessing)}
+        if not isinstance(values, dict) or values.keys() != known:
+            raise ValueError(f"The preprocessing must have exactly the fields {', '.join(sorted(known))}.")
+        try:
+            return Preprocessing(**values)
+        except TypeError as error:
+            raise ValueError(f"The preprocessing cannot be read ({error}).") from None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def picture_name(picture: Picture) -> str:
+    """What to call a picture in a message."""
+    return f"'{picture}'" if isinstance(picture, str | Path) else "The picture"
+
+
+def decode(picture: Picture) -> Image.Image:
+    """Any picture as an upright 8-bit RGB image; of an animation the first frame.
+
+    EXIF orientation is applied, transparency is laid on white, and 16-bit values are scaled to 8.
+
+    Raises:
+        ValueError: if it is not a picture, is damaged, or is larger than `LARGEST_PICTURE`; the text names the file.
+        OSError: if the file is missing or may not be read.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if isinstance(picture, np.ndarray):
+        return Image.fromarray(check_pixels(picture, dimensions=3))
+    name = picture_name(picture)
+    try:
+        opened = picture if isinstance(picture, Image.Image) else _open(picture)
+        if opened.width * opened.height > LARGEST_PICTURE:
+            raise ValueError(
+                f"{name} has {opened.width} x {opened.height} pixels; linnet reads up to {LARGEST_PICTURE:,}. "
+                "Scale it down first."
+            )
+        return _to_rgb(ImageOps.exif_transpose(opened))
+    except UnidentifiedImageError:
+        raise ValueError(f"{name} is not a picture that linnet can read (JPEG, PNG, WebP, BMP, TIFF or GIF).") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{name} has more than {LARGEST_PICTURE:,} pixels. Scale it down first.") from None
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except (OSError, SyntaxError, EOFError, IndexError, TypeError, OverflowError, MemoryError) as error:
+        # Pillow's plugins answer damaged files with any of these.
+        raise ValueError(f"{name} is damaged and cannot be decoded ({_first_line(error)}).") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _open(picture: str | Path | bytes) -> Image.Image:
+    from PIL import Image
+
+    if isinstance(picture, bytes):
+        return Image.open(io.BytesIO(picture))
+    # Read whole: a lazily opened file keeps its descriptor, and 100,000 of those do not exist.
+    return Image.open(io.BytesIO(Path(picture).read_bytes()))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return _from_deep(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.copy() if image.mode == "RGB" else image.convert("RGB")
+
+
+def _from_deep(image: Image.Image) -> Image.Image:
+    """16-bit grey (also as 32-bit integers) divided by 257; floats in [0, 1] times 255."""
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.float64)
+    if image.mode == "F":
+        values = values * 255 if np.nanmax(values, initial=0) <= 1 else values
+    elif image.mode != "I" or values.max(initial=0) > 255:
+        values = values / 257
+    grey = np.clip(np.nan_to_num(values).round(), 0, 255).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def prepare(picture: Picture, contract: Preprocessing) -> NDArray[np.uint8]:
+    """A picture at a network's size, not yet normalised: (H, W, 3) uint8 RGB.
+
+    With `shorter_side`, `bilinear` and `antialias` this equals torchvision's Resize and CenterCrop to the last bit.
+
+    Raises:
+        ValueError: if the picture cannot be decoded.
+        OSError: if the file is missing or may not be read.
+    """
+    image = decode(picture)
+    height, width = contract.size
+    if contract.resize == "shorter_side":
+        image = _resize(image, _covering_size(image.size, contract), contract)
+        left, top = _centre(image.width, width), _centre(image.height, height)
+        return np.asarray(image.crop((left, top, left + width, top + height)))
+    if contract.resize == "central_crop":
+        # As tf.image.central_crop: whole pixels, the same number off both ends.
+        left = int((image.width - image.width * contract.crop) / 2)
+        top = int((image.height - image.height * contract.crop) / 2)
+        image = image.crop((left, top, image.width - left, image.height - top))
+    return np.asarray(_resize(image, (width, height), contract))
+
+
+def _covering_size(size: tuple[int, int], contract: Preprocessing) -> tuple[int, int]:
+    """(width, height) that just covers the network's size divided by the crop, aspect kept."""
+    high, wide = (max(round(side / contract.crop), side) for side in contract.size)
+    width, height = size
+    # The side that is shorter, relative to what it must cover, is met exactly; the other one is truncated, as
+    # torchvision does it, but never below what is cut out of it.
+    if width * high <= height * wide:
+        return wide, max(int(wide * height / width), contract.size[0])
+    return max(int(high * width / height), contract.size[1]), high
+
+
+def _centre(length: int, wanted: int) -> int:
+    # Python rounds halves to even, and so does torchvision's CenterCrop.
+    return int(round((length - wanted) / 2.0))
+
+
+def _resize(image: Image.Image, size: tuple[int, int], contract: Preprocessing) -> Image.Image:
+    from PIL import Image
+
+    if image.size == size:
+        return image
+    if not contract.antialias:
+        return Image.fromarray(_sample_bilinear(np.asarray(image), size))
+    return image.resize(size, Image.Resampling[contract.interpolation.upper()])
+
+
+def _sample_bilinear(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Bilinear samples at pixel centres without a filter: tf.image.resize with antialias=False."""
+    result = pixels.astype(np.float32)
+    for axis, wanted in ((0, size[1]), (1, size[0])):
+        length = result.shape[axis]
+        centres = np.maximum((np.arange(wanted, dtype=np.float32) + 0.5) * (length / wanted) - 0.5, 0)
+        low = np.minimum(centres.astype(np.int64), length - 1)
+        high = np.minimum(low + 1, length - 1)
+        share = (centres - low).astype(np.float32)
+        share = share[:, None, None] if axis == 0 else share[None, :, None]
+        result = np.take(result, low, axis) * (1 - share) + np.take(result, high, axis) * share
+    return result.round().astype(np.uint8)
+
+
+def normalise(pixels: NDArray[np.uint8], contract: Preprocessing) -> NDArray[np.float32]:
+    """(N, H, W, 3) uint8 RGB → (N, H, W, C) float32 as the network wants it: (pixels / 255 - mean) / std."""
+    values = pixels.astype(np.float32)
+    if contract.colours == "grey":
+        # ITU-R 601, the weights that Pillow's own conversion to grey has.
+        values = (values @ np.array([[0.299], [0.587], [0.114]], np.float32)).round()
+    elif contract.colours == "BGR":
+        values = values[..., ::-1]
+    values = values / np.float32(255)
+    values -= np.array(contract.mean, np.float32)
+    values /= np.array(contract.std, np.float32)
+    return values
+
+
+def check_pixels(pixels: Any, *, dimensions: int) -> NDArray[np.uint8]:
+    """The array if it is uint8 RGB with `dimensions` axes, the last of them 3 wide; else a ValueError."""
+    wanted = "(height, width, 3)" if dimensions == 3 else "(pictures, height, width, 3)"
+    if not isinstance(pixels, np.ndarray):
+        raise ValueError(f"Pixels must be a numpy array {wanted} of uint8; this is a {type(pixels).__name__}.")
+    if pixels.dtype != np.uint8 or pixels.ndim != dimensions or pixels.shape[-1] != 3 or 0 in pixels.shape[-3:]:
+        shape = " x ".join(map(str, pixels.shape)) or "no axes"
+        raise ValueError(f"Pixels must be an RGB array {wanted} of uint8; this one is {shape} of {pixels.dtype}.")
+    return pixels
+
+
+def find_pictures(paths: list[str]) -> list[Path]:
+    """The files named, the pictures inside folders (all levels, sorted) and the matches of glob patterns.
+
+    Raises:
+        FileNotFoundError: if a path or pattern matches nothing.
+        ValueError: if a folder holds no picture.
+    """
+    found: list[Path] = []
+    for text in paths:
+        path = Path(text)
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            if not inside:
+                raise ValueError(f"The folder '{path}' holds no pictures ({', '.join(SUFFIXES)}).")
+            found += inside
+        elif not path.exists() and any(letter in text for letter in "*?["):
+            matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+            if not matches:
+                raise FileNotFoundError(f"No file matches '{text}'.")
+            found += [match for match in matches if match.is_file()]
+        else:
+            # A missing file is that picture's own failure: the others still go on.
+            found.append(path)
+    return found

@@ -1,0 +1,105 @@
+"""Torch modules to checkpoints and back: one mapping of names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from linnet.checkpoint import Checkpoint, save_checkpoint
+from linnet.images import Preprocessing
+from linnet.nn.modules import ConvolutionModule, Network, build
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def _pairs(network: Network) -> Iterator[tuple[str, Tensor]]:
+    """Checkpoint name and torch tensor of every weight and statistic."""
+    for module in network.modules():
+        if isinstance(module, ConvolutionModule):
+            name, norm = module.layer.name, module.norm
+            yield f"{name}.weight", module.convolution.weight
+            if module.convolution.bias is not None:
+                yield f"{name}.bias", module.convolution.bias
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+                assert norm.running_mean is not None
+                assert norm.running_var is not None
+                yield f"{name}.scale", norm.weight
+                yield f"{name}.shift", norm.bias
+                yield f"{name}.mean", norm.running_mean
+                yield f"{name}.variance", norm.running_var
+    if network.classifier is not None:
+        yield "classifier.weight", network.classifier.weight
+        yield "classifier.bias", network.classifier.bias
+
+
+def tensors_of(network: Network) -> dict[str, NDArray[np.float32]]:
+    """The network's weights and statistics as a checkpoint holds them: copies, float32, in its order."""
+    found = {name: tensor.detach().float().cpu().numpy().copy() for name, tensor in _pairs(network)}
+    return {name: found[name] for name in network.architecture.tensors}
+
+
+def load_tensors(network: Network, tensors: Mapping[str, NDArray[np.floating[Any]]]) -> None:
+    """Copies a checkpoint's tensors into a network of the same architecture.
+
+    Raises:
+        ValueError: if a tensor is missing or has another shape.
+    """
+    with torch.no_grad():
+        for name, target in _pairs(network):
+            if name not in tensors or tensors[name].shape != tuple(target.shape):
+                found = list(tensors[name].shape) if name in tensors else "nothing"
+                raise ValueError(f"{name} must have shape {list(target.shape)}; got {found}.")
+            target.copy_(torch.from_numpy(np.ascontiguousarray(tensors[name], np.float32)))
+
+
+def from_checkpoint(checkpoint: Checkpoint) -> Network:
+    """The network of a checkpoint with its weights, in evaluation mode."""
+    network = build(checkpoint.architecture)
+    load_tensors(network, checkpoint.tensors)
+    return network.eval()
+
+
+def save(
+    network: Network,
+    path: str | os.PathLike[str],
+    *,
+    preprocessing: Preprocessing | None = None,
+    classes: tuple[str, ...] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    score: Mapping[str, Any] | None = None,
+    dtype: type[np.floating[Any]] = np.float32,
+) -> None:
+    """Writes a network to a checkpoint that describes itself.
+
+    Args:
+        network: what `build` made.
+        path: file to write.
+        preprocessing: how pictures become its input; None takes the defaults at the network's size.
+        classes: names, one an output.
+        provenance: data, recipe, command, commit, date, source and licence.
+        score: measured figures and the data they were measured on.
+        dtype: `np.float32`, or `np.float16` for half the size.
+
+    Raises:
+        ValueError: if the parts do not fit each other.
+        OSError: if the file cannot be written.
+    """
+    architecture = network.architecture
+    if preprocessing is None:
+        grey = {"colours": "grey", "mean": (0.5,), "std": (0.5,)} if architecture.input_channels == 1 else {}
+        preprocessing = Preprocessing(size=architecture.input_size, **grey)  # type: ignore[arg-type]
+    checkpoint = Checkpoint(
+        architecture=architecture,
+        preprocessing=preprocessing,
+        tensors=tensors_of(network),
+        classes=None if classes is None else tuple(classes),
+        provenance=provenance or {},
+        score=score or {},
+    )
+    save_checkpoint(checkpoint, path, dtype=dtype)

@@ -1,0 +1,87 @@
+"""Section 5.1 in torch: a block evaluated in t slices of its expanded channels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from linnet.nn.modules import ConvolutionModule, InvertedResidualModule, Network
+
+
+def forward_in_splits(network: Network, images: Tensor, *, splits: int) -> Tensor:
+    """The network's output with each inverted residual computed in `splits` slices of its expanded channels.
+
+    Only one slice of the expanded tensor and of the depthwise output exists at a time: everything between expansion
+    and projection works channel by channel, and the projection is a sum over channels. Equal to the plain forward
+    pass up to rounding. A block whose expanded tensor a shortcut needs runs whole; so do layers of other kinds.
+
+    Args:
+        network: in evaluation mode.
+        images: (N, C, H, W).
+        splits: the paper's t of section 5.1 (it recommends 2 to 5): a whole number from 1; blocks with fewer
+            channels than that are split into single channels.
+
+    Returns:
+        Logits (N, classes), or pooled features.
+
+    Raises:
+        ValueError: if the network is in training mode or `splits` is not a whole number from 1.
+    """
+    if network.training:
+        raise ValueError("Splitting needs a network in evaluation mode. Call `.eval()` first.")
+    if not isinstance(splits, int) or splits < 1:
+        raise ValueError(f"`splits` (={splits!r}) must be a whole number from 1.")
+    x, expansion = images, None
+    with torch.no_grad():
+        for module in network.body.values():
+            if not isinstance(module, InvertedResidualModule):
+                x = module(x)
+            elif module.layer.keeps_expansion or module.layer.adds_expansion:
+                x, expansion = module(x, expansion)
+            else:
+                x = block_in_splits(module, x, splits=splits)
+        x = x.mean(dim=(2, 3))
+        return x if network.classifier is None else network.classifier(x)
+
+
+def block_in_splits(block: InvertedResidualModule, x: Tensor, *, splits: int) -> Tensor:
+    """One inverted residual without a shortcut between expansions, in slices: (N, in, H, W) → (N, out, H', W')."""
+    total: Tensor | None = None
+    for channels in torch.arange(block.layer.hidden_channels).tensor_split(splits):
+        if len(channels) == 0:
+            continue
+        part = slice(int(channels[0]), int(channels[-1]) + 1)
+        hidden = x[:, part] if block.expand is None else _outputs(block.expand, x, part)
+        hidden = _outputs(block.depthwise, hidden, part)
+        partial = F.conv2d(hidden, block.project.convolution.weight[:, part])
+        total = partial if total is None else total.add_(partial)
+        # A slice must be gone before the next one is made.
+        del hidden, partial
+    assert total is not None
+    bias = block.project.convolution.bias
+    if bias is not None:
+        total += bias[:, None, None]
+    y = block.project.activation(block.project.norm(total))
+    return y.add_(x) if block.layer.adds_input else y
+
+
+def _outputs(module: ConvolutionModule, x: Tensor, part: slice) -> Tensor:
+    """The output channels `part` of a convolution module; of a depthwise one `x` holds just those channels."""
+    convolution, norm = module.convolution, module.norm
+    y = F.conv2d(
+        module.pad(x),
+        convolution.weight[part],
+        None if convolution.bias is None else convolution.bias[part],
+        convolution.stride,
+        convolution.padding,
+        convolution.dilation,
+        len(range(*part.indices(convolution.out_channels))) if module.layer.depthwise else 1,
+    )
+    if isinstance(norm, nn.BatchNorm2d):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        y = F.batch_norm(
+            y, norm.running_mean[part], norm.running_var[part], norm.weight[part], norm.bias[part], eps=norm.eps
+        )
+    return F.hardtanh_(y, 0, 6) if module.layer.activation == "relu6" else module.activation(y)

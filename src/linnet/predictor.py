@@ -1,0 +1,265 @@
+"""load() → Predictor: the preprocessing contract, a runtime, and names for what comes out."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+import numpy as np
+
+from linnet.architecture import Architecture
+from linnet.catalogue import find_model
+from linnet.checkpoint import Checkpoint, load_checkpoint
+from linnet.images import Preprocessing, check_pixels, normalise, prepare
+from linnet.results import Classification
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from linnet.images import Picture
+
+RuntimeName = Literal["auto", "native", "numpy", "torch"]
+
+P = TypeVar("P", bound="Picture")
+
+
+class Runtime(Protocol):
+    """What runs a network: normalised (N, H, W, C) float32 in, arrays out."""
+
+    name: str
+
+    def run(
+        self, inputs: NDArray[np.float32], names: Sequence[str]
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """Output, and intermediate tensors by name as (N, H, W, C) or (N, C)."""
+        ...
+
+
+class NumpyRuntime:
+    """The readable reference; its matrix products use as many cores as numpy's BLAS does, or `threads`."""
+
+    name = "numpy"
+
+    def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
+        from linnet.engine.reference import NumpyNetwork
+
+        self._network = NumpyNetwork(checkpoint.architecture, checkpoint.tensors)
+        self._threads = threads
+
+    def run(
+        self, inputs: NDArray[np.float32], names: Sequence[str]
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """See `Runtime`."""
+        with self._limit():
+            return self._network.run(inputs, names)
+
+    def _limit(self) -> AbstractContextManager[Any]:
+        if self._threads is None:
+            return nullcontext()
+        from threadpoolctl import threadpool_limits
+
+        return threadpool_limits(self._threads)
+
+
+class TorchRuntime:
+    """The training module in evaluation mode. `threads` is a setting of the whole process in torch."""
+
+    name = "torch"
+
+    def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
+        if find_spec("torch") is None:
+            raise ValueError("The torch runtime needs torch: pip install 'linnet[train]'. Or take --runtime numpy.")
+        import torch
+
+        from linnet.nn import from_checkpoint
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._network = from_checkpoint(checkpoint)
+
+    def run(
+        self, inputs: NDArray[np.float32], names: Sequence[str]
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """See `Runtime`."""
+        import torch
+
+        with torch.inference_mode():
+            images = torch.from_numpy(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2)))
+            if not names:
+                return self._network(images).numpy(), {}
+            last = self._network.architecture.layers[-1].name
+            taps = self._network.features(images, list(dict.fromkeys((*names, last))))
+        arrays = {name: (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).numpy() for name, x in taps.items()}
+        return arrays[last], {name: arrays[name] for name in names}
+
+
+RUNTIMES: dict[str, Callable[[Checkpoint, int | None], Runtime]] = {"numpy": NumpyRuntime, "torch": TorchRuntime}
+
+
+def choose_runtime(wanted: RuntimeName) -> str:
+    """The runtime that `wanted` means here; `auto` never imports torch, so that predicting starts fast.
+
+    Raises:
+        ValueError: if there is no such runtime.
+    """
+    if wanted == "auto":
+        return "numpy"
+    if wanted == "native":
+        raise ValueError("The native runtime does not run networks yet. Take --runtime numpy.")
+    if wanted not in RUNTIMES:
+        raise ValueError(f"`runtime` (={wanted!r}) must be 'auto', 'native', {' or '.join(map(repr, RUNTIMES))}.")
+    return wanted
+
+
+class Predictor:
+    """A network that takes pictures. Made by `load`.
+
+    Attributes:
+        checkpoint: what the file holds.
+        runtime: name of the runtime in use.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, runtime: RuntimeName = "auto", threads: int | None = None) -> None:
+        if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= 1024):
+            raise ValueError(f"`threads` (={threads!r}) must be a whole number from 1 to 1024.")
+        self.checkpoint = checkpoint
+        self.runtime = choose_runtime(runtime)
+        self._runtime = RUNTIMES[self.runtime](checkpoint, threads)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network's description."""
+        return self.checkpoint.architecture
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a picture becomes the network's input."""
+        return self.checkpoint.preprocessing
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names, where they are known."""
+        return self.checkpoint.classes
+
+    def __call__(self, picture: Picture) -> Classification:
+        """Classifies a path, a file's bytes, a PIL image or an (H, W, 3) uint8 RGB array of any size.
+
+        Raises:
+            ValueError: if the picture cannot be decoded, or the network has no classifier.
+            OSError: if the file is missing or may not be read.
+        """
+        return self._classify(self.forward(prepare(picture, self.preprocessing)[None]))[0]
+
+    def forward(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, H, W, 3) uint8 RGB of the network's size → (N, classes) logits or (N, C) pooled features.
+
+        Raises:
+            ValueError: on any other shape or type.
+        """
+        return self._run(pixels, ())[0]
+
+    def tensors(self, pixels: NDArray[np.uint8], names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Intermediate tensors of (N, H, W, 3) uint8 pixels by name: (N, H, W, C), or (N, C) after the pooling.
+
+        Raises:
+            ValueError: on an unknown name (the text lists the known ones) or pixels that do not fit.
+        """
+        self.architecture.check_tensor_names(tuple(names))
+        return self._run(pixels, tuple(names))[1]
+
+    def stream(
+        self, pictures: Iterable[P], *, batch: int = 8, readers: int | None = None
+    ) -> Iterator[tuple[P, Classification | Exception]]:
+        """Classifies any number of pictures, in order; reading and resizing run beside the network.
+
+        A picture that cannot be read gives its error in the place of its result, and the others go on. Memory does
+        not grow with the number of pictures.
+
+        Args:
+            pictures: as `__call__` takes them.
+            batch: pictures a forward pass.
+            readers: threads that decode; None takes one for each core.
+        """
+        self._needs_classifier()
+        readers = readers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else readers or 2
+        with ThreadPoolExecutor(readers) as pool:
+            waiting: deque[tuple[P, Future[NDArray[np.uint8]]]] = deque()
+            group: list[tuple[P, NDArray[np.uint8] | Exception]] = []
+            for picture in pictures:
+                waiting.append((picture, pool.submit(prepare, picture, self.preprocessing)))
+                if len(waiting) > 2 * batch:
+                    group.append(_outcome(*waiting.popleft()))
+                if len(group) == batch:
+                    yield from self._classify_group(group)
+                    group = []
+            while waiting or group:
+                while waiting and len(group) < batch:
+                    group.append(_outcome(*waiting.popleft()))
+                yield from self._classify_group(group)
+                group = []
+
+    def _classify_group(
+        self, group: list[tuple[P, NDArray[np.uint8] | Exception]]
+    ) -> Iterator[tuple[P, Classification | Exception]]:
+        arrays = [pixels for _, pixels in group if not isinstance(pixels, Exception)]
+        results = iter(self._classify(self.forward(np.stack(arrays))) if arrays else ())
+        for picture, pixels in group:
+            yield picture, pixels if isinstance(pixels, Exception) else next(results)
+
+    def _classify(self, logits: NDArray[np.float32]) -> list[Classification]:
+        self._needs_classifier()
+        return [Classification.from_logits(row, self.classes) for row in logits]
+
+    def _needs_classifier(self) -> None:
+        if self.architecture.classes is None:
+            raise ValueError(
+                "This network has no classifier: it gives pooled features (`forward`). It is a start for training."
+            )
+
+    def _run(
+        self, pixels: NDArray[np.uint8], names: tuple[str, ...]
+    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        pixels = check_pixels(pixels, dimensions=4)
+        height, width = self.preprocessing.size
+        if pixels.shape[1:3] != (height, width):
+            raise ValueError(
+                f"The network takes pictures of {height} x {width} pixels; these have {pixels.shape[1]} x "
+                f"{pixels.shape[2]}. `linnet.images.prepare` resizes."
+            )
+        return self._runtime.run(normalise(pixels, self.preprocessing), names)
+
+
+def _outcome(picture: P, future: Future[NDArray[np.uint8]]) -> tuple[P, NDArray[np.uint8] | Exception]:
+    try:
+        return picture, future.result()
+    except (ValueError, OSError) as error:
+        return picture, error
+
+
+def load(
+    model: str | os.PathLike[str], *, runtime: RuntimeName = "auto", threads: int | None = None
+) -> Predictor:
+    """A predictor for a checkpoint file or a model's name. Never needs torch, unless `runtime` is `torch`.
+
+    Args:
+        model: a path, or a name that `linnet models` lists.
+        runtime: `numpy`, `torch`, or `auto` for the fastest that starts without torch.
+        threads: cores to use; None lets the runtime decide.
+
+    Raises:
+        ValueError: if there is no such model or runtime, or the file is not a whole checkpoint.
+        OSError: if the file may not be read, or a download fails.
+
+    Example:
+        >>> predict = linnet.load("birds.safetensors")  # doctest: +SKIP
+        >>> predict("finch.jpg").label  # doctest: +SKIP
+        'finch'
+    """
+    return Predictor(load_checkpoint(find_model(model)), runtime=runtime, threads=threads)

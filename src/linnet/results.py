@@ -1,0 +1,61 @@
+"""What a network says of a picture: arrays and names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Prediction(NamedTuple):
+    """One class with its probability."""
+
+    label: str
+    index: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The classes of one picture.
+
+    Attributes:
+        scores: (classes,) float32 probabilities that sum to 1.
+        classes: names, one a score; without names the index in digits serves.
+    """
+
+    scores: NDArray[np.float32]
+    classes: tuple[str, ...] | None = None
+
+    @staticmethod
+    def from_logits(logits: NDArray[np.float32], classes: tuple[str, ...] | None = None) -> Classification:
+        """Softmax of (classes,) logits."""
+        powers = np.exp((logits - logits.max()).astype(np.float64))
+        return Classification((powers / powers.sum()).astype(np.float32), classes)
+
+    @property
+    def index(self) -> int:
+        """The most probable class, counted from 0."""
+        return int(self.scores.argmax())
+
+    @property
+    def label(self) -> str:
+        """Name of the most probable class."""
+        return self._label(self.index)
+
+    @property
+    def score(self) -> float:
+        """Probability of the most probable class."""
+        return float(self.scores[self.index])
+
+    def top(self, count: int = 5) -> list[Prediction]:
+        """The `count` most probable classes, best first; of equals the one with the lower index."""
+        order = np.argsort(-self.scores, kind="stable")[: max(count, 0)]
+        return [Prediction(self._label(int(index)), int(index), float(self.scores[index])) for index in order]
+
+    def _label(self, index: int) -> str:
+        return self.classes[index] if self.classes else str(index)

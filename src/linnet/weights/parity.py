@@ -1,0 +1,129 @@
+"""A converted network against the file's own graph, picture by picture and tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linnet.engine.reference import NumpyNetwork
+from linnet.images import normalise, prepare
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from linnet.images import Picture, Preprocessing
+    from linnet.weights.tflite import Conversion
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far ours and theirs agree.
+
+    Attributes:
+        pictures: how many were compared.
+        same_class: share of them with the same best class; None without classifier.
+        correlations: name of each intermediate tensor → mean correlation over the pictures.
+    """
+
+    pictures: int
+    same_class: float | None
+    correlations: dict[str, float]
+
+    def __str__(self) -> str:
+        lowest = min(self.correlations, key=lambda name: self.correlations[name])
+        mean = float(np.mean(list(self.correlations.values())))
+        agreed = "" if self.same_class is None else f"same best class on {self.same_class:.1%}, "
+        return (
+            f"{self.pictures} pictures against the file's own graph: {agreed}{len(self.correlations)} tensors "
+            f"correlate by {mean:.4f} on average, the lowest by {self.correlations[lowest]:.4f} ({lowest})"
+        )
+
+
+class TFLiteGraph:
+    """The file's own graph in ai-edge-litert's interpreter, every tensor preserved, without delegates."""
+
+    def __init__(self, conversion: Conversion) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        self._conversion = conversion
+        self._interpreter = Interpreter(
+            str(conversion.source),
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]
+        self._details = {entry["index"]: entry for entry in self._interpreter.get_tensor_details()}
+
+    def run(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """One normalised picture (1, H, W, C) → every tensor that has a name, as real numbers."""
+        dtype = self._input["dtype"]
+        if np.issubdtype(dtype, np.integer):
+            scale, zero = self._input["quantization"]
+            limits = np.iinfo(dtype)
+            inputs = np.clip(np.round(inputs / scale) + zero, limits.min, limits.max)
+        self._interpreter.set_tensor(self._input["index"], inputs.astype(dtype))
+        self._interpreter.invoke()
+        found = {name: self._real(number) for name, number in self._conversion.outputs.items()}
+        if "classifier" in found:
+            found["classifier"] = found["classifier"][..., self._conversion.dropped :]
+        return found
+
+    def _real(self, number: int) -> NDArray[np.float32]:
+        details: dict[str, Any] = self._details[number]
+        values = self._interpreter.get_tensor(number)
+        scales = details["quantization_parameters"]["scales"]
+        if len(scales) and np.issubdtype(values.dtype, np.integer):
+            zero = float(details["quantization_parameters"]["zero_points"][0])
+            return ((values.astype(np.float32) - zero) * scales[0]).astype(np.float32)
+        return np.asarray(values, np.float32)
+
+
+def interpreter_installed() -> bool:
+    """Whether ai-edge-litert, which runs the file's own graph, is here."""
+    return find_spec("ai_edge_litert") is not None
+
+
+def compare(conversion: Conversion, pictures: Sequence[Picture]) -> Parity:
+    """Runs pictures through the file's own graph and through the converted network.
+
+    Correlation is Pearson's over all the values of a tensor; a tensor that is constant on both sides counts as 1.
+
+    Raises:
+        ValueError: if there are no pictures, or one cannot be decoded.
+        ImportError: if ai-edge-litert is not installed.
+    """
+    if not pictures:
+        raise ValueError("A comparison needs at least one picture.")
+    contract: Preprocessing = conversion.checkpoint.preprocessing
+    theirs = TFLiteGraph(conversion)
+    ours = NumpyNetwork(conversion.checkpoint.architecture, conversion.checkpoint.tensors)
+    names = tuple(conversion.outputs)
+    correlations: dict[str, list[float]] = {name: [] for name in names}
+    agreed = 0
+    for picture in pictures:
+        inputs = normalise(prepare(picture, contract)[None], contract)
+        expected = theirs.run(inputs)
+        _, found = ours.run(inputs, names)
+        for name in names:
+            correlations[name].append(correlation(found[name], expected[name]))
+        if "classifier" in expected:
+            agreed += int(found["classifier"].argmax() == expected["classifier"].argmax())
+    return Parity(
+        pictures=len(pictures),
+        same_class=agreed / len(pictures) if "classifier" in names else None,
+        correlations={name: float(np.mean(values)) for name, values in correlations.items()},
+    )
+
+
+def correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Pearson's correlation of all values; 1 where both are constant, 0 where only one is."""
+    a, b = (values.astype(np.float64).ravel() - values.mean(dtype=np.float64) for values in (first, second))
+    spread = float(np.sqrt((a @ a) * (b @ b)))
+    if spread == 0:
+        return float((a @ a) == (b @ b))
+    return float(a @ b) / spread

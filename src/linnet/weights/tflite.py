@@ -1,0 +1,439 @@
+"""TFLite classifiers and feature extractors, float or quantised → checkpoint.
+
+Weights are dequantised: real = scale x (q - zero point), per tensor or per channel. Batch norm is folded in such files
+and stays folded (docs/decisions/0002).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zipfile
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tflite
+
+from linnet.architecture import Architecture
+from linnet.checkpoint import Checkpoint
+from linnet.images import Preprocessing
+from linnet.weights.chain import Chain, Step, match, outputs_by_name, tensors_of_chain
+from linnet.weights.tflite_metadata import Metadata, read_metadata
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OPERATORS = {value: name for name, value in vars(tflite.BuiltinOperator).items() if isinstance(value, int)}
+TYPES = {
+    tflite.TensorType.FLOAT32: np.float32,
+    tflite.TensorType.FLOAT16: np.float16,
+    tflite.TensorType.UINT8: np.uint8,
+    tflite.TensorType.INT8: np.int8,
+    tflite.TensorType.INT32: np.int32,
+    tflite.TensorType.INT64: np.int64,
+}
+ACTIVATIONS = {
+    tflite.ActivationFunctionType.NONE: "linear",
+    tflite.ActivationFunctionType.RELU: "relu",
+    tflite.ActivationFunctionType.RELU6: "relu6",
+}
+IMAGENET_OUTPUTS = 1001
+"""ImageNet's classes as TensorFlow counts them: a background class first."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` made of a file.
+
+    Attributes:
+        checkpoint: the network, float32, folded.
+        dropped: outputs left out at the front: 1 where ImageNet's background class was there.
+        outputs: name of each intermediate tensor → its number in the file.
+        notes: what had to be assumed, in sentences.
+    """
+
+    source: Path
+    checkpoint: Checkpoint
+    dropped: int
+    outputs: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def convert(
+    source: str | Path, *, labels: tuple[str, ...] | None = None, licence: str | None = None, url: str | None = None
+) -> Conversion:
+    """Reads a TFLite file into a checkpoint.
+
+    Class names come from `labels`, else from the label file packed into the model. Where they are ImageNet's 1001
+    with `background` first, that class is left out; any other file keeps all its classes in their order.
+
+    Args:
+        source: the `.tflite` file.
+        labels: class names, one an output of the file.
+        licence: for the provenance; what the file says of itself comes second.
+        url: where the file was published, for the provenance.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it is not TFLite, is damaged, or is no MobileNet; the text says what it is instead.
+    """
+    path = Path(source)
+    content = path.read_bytes()
+    if content[4:8] != b"TFL3":
+        raise ValueError(f"'{path}' is not a TFLite file (it does not have the mark TFL3).")
+    try:
+        graph = Graph(content)
+        chain = graph.chain()
+        metadata = read_metadata(graph.metadata_buffer())
+    except _NotOurs as problem:
+        raise ValueError(f"'{path}' is not a MobileNetV1 or V2 classifier: {problem}.") from None
+    except (struct.error, IndexError, TypeError, OverflowError, UnicodeDecodeError, ValueError, MemoryError) as error:
+        raise ValueError(f"'{path}' is damaged: its graph cannot be read ({error}).") from None
+    try:
+        architecture = match(chain)
+    except ValueError as error:
+        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {error}.") from None
+    notes: list[str] = []
+    names = labels if labels is not None else _packed_labels(path, metadata)
+    architecture, chain, names, dropped = _without_background(path, architecture, chain, names, notes)
+    checkpoint = Checkpoint(
+        architecture=architecture,
+        preprocessing=_preprocessing(graph, metadata, architecture, notes),
+        tensors=tensors_of_chain(architecture, chain),
+        classes=names,
+        provenance={
+            "source": url or path.name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "licence": licence or metadata.licence or "not stated in the file",
+            "weights": f"dequantised from {graph.weight_types()}, batch norm folded",
+            "converted_by": "linnet convert",
+        },
+    )
+    return Conversion(path, checkpoint, dropped, outputs_by_name(architecture, chain), tuple(notes))
+
+
+class _NotOurs(Exception):
+    """The graph is readable but no MobileNet classifier; the text says what it is."""
+
+
+class Graph:
+    """A TFLite file's only subgraph: operators in order, tensors by number, constants as real numbers."""
+
+    def __init__(self, content: bytes) -> None:
+        self._model = tflite.Model.GetRootAs(content, 0)
+        if self._model.SubgraphsLength() != 1:
+            raise _NotOurs(f"it has {self._model.SubgraphsLength()} subgraphs")
+        self._graph = self._model.Subgraphs(0)
+        if self._graph.InputsLength() != 1:
+            raise _NotOurs(f"it has {self._graph.InputsLength()} inputs")
+
+    @cached_property
+    def operators(self) -> list[tuple[str, Any]]:
+        """Name and flatbuffer object of each operator."""
+        codes = [self._model.OperatorCodes(number) for number in range(self._model.OperatorCodesLength())]
+        kinds = [max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes]
+        listed = (self._graph.Operators(number) for number in range(self._graph.OperatorsLength()))
+        return [(OPERATORS.get(kinds[operator.OpcodeIndex()], "CUSTOM"), operator) for operator in listed]
+
+    @property
+    def input_tensor(self) -> int:
+        """Number of the input tensor."""
+        return int(self._graph.Inputs(0))
+
+    def shape(self, number: int) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        return tuple(int(side) for side in np.atleast_1d(self._graph.Tensors(number).ShapeAsNumpy()))
+
+    def dtype(self, number: int) -> type[np.generic]:
+        """Stored type of a tensor."""
+        kind = self._graph.Tensors(number).Type()
+        if kind not in TYPES:
+            raise _NotOurs(f"tensor {number} is of type {kind}, which no MobileNet file has")
+        return TYPES[kind]
+
+    def quantisation(self, number: int) -> tuple[NDArray[np.float64], NDArray[np.int64], int] | None:
+        """Scales, zero points and the axis that they run along; None for a tensor of real numbers."""
+        details = self._graph.Tensors(number).Quantization()
+        if details is None or details.ScaleLength() == 0:
+            return None
+        scales = details.ScaleAsNumpy().astype(np.float64)
+        zeros = details.ZeroPointAsNumpy() if details.ZeroPointLength() else np.zeros(len(scales), np.int64)
+        return scales, zeros.astype(np.int64), int(details.QuantizedDimension())
+
+    def constant(self, number: int) -> NDArray[np.float32] | None:
+        """The real values of a constant, looked up through a DEQUANTIZE; None for a computed tensor."""
+        stored = self.stored(number)
+        if stored is None:
+            origin = self._dequantised.get(number)
+            return None if origin is None else self.constant(origin)
+        details = self.quantisation(number)
+        if details is None or not np.issubdtype(stored.dtype, np.integer):
+            return stored.astype(np.float32)
+        scales, zeros, axis = details
+        if len(scales) > 1:
+            along = [1] * stored.ndim
+            along[axis] = -1
+            scales, zeros = scales.reshape(along), zeros.reshape(along)
+        return (scales * (stored.astype(np.float64) - zeros)).astype(np.float32)
+
+    def stored(self, number: int) -> NDArray[Any] | None:
+        """The values as they stand in the file; None for a computed tensor."""
+        data = self._model.Buffers(self._graph.Tensors(number).Buffer()).DataAsNumpy()
+        if isinstance(data, int) or len(data) == 0:
+            return None
+        return np.frombuffer(data.tobytes(), self.dtype(number)).reshape(self.shape(number))
+
+    @cached_property
+    def _dequantised(self) -> dict[int, int]:
+        pairs = [operator for name, operator in self.operators if name == "DEQUANTIZE"]
+        return {int(operator.Outputs(0)): int(operator.Inputs(0)) for operator in pairs}
+
+    def metadata_buffer(self) -> bytes:
+        """The TFLite metadata flatbuffer; empty if there is none."""
+        for number in range(self._model.MetadataLength()):
+            entry = self._model.Metadata(number)
+            if entry.Name() == b"TFLITE_METADATA":
+                return bytes(self._model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+        return b""
+
+    def weight_types(self) -> str:
+        """Types of the convolutions' weights, such as `uint8`."""
+        numbers = [op.Inputs(1) for name, op in self.operators if name in ("CONV_2D", "DEPTHWISE_CONV_2D")]
+        origins = [self._dequantised.get(int(number), int(number)) for number in numbers]
+        return " and ".join(sorted({np.dtype(self.dtype(number)).name for number in origins}))
+
+    def describe(self) -> str:
+        """What the graph seems to do, with its operators and its output."""
+        counts = Counter(name for name, _ in self.operators)
+        kind = "another network"
+        if counts["CUSTOM"]:
+            kind = "a detector, or another network with custom operators"
+        elif counts["ARG_MAX"] or counts["RESIZE_BILINEAR"]:
+            kind = "a segmentation network"
+        listed = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+        number = int(self._graph.Outputs(0)) if self._graph.OutputsLength() else self.input_tensor
+        name = (self._graph.Tensors(number).Name() or b"").decode(errors="replace")
+        return f"it seems to be {kind} (operators {listed}; output {name!r} of shape {list(self.shape(number))})"
+
+    def chain(self) -> Chain:
+        """The graph as a chain of convolutions, pooling and classifier."""
+        shape = self.shape(self.input_tensor)
+        if len(shape) != 4:
+            raise _NotOurs(f"its input has shape {list(shape)}, not (1, height, width, channels)")
+        return _ChainBuilder(self, (shape[1], shape[2], shape[3])).build()
+
+
+class _ChainBuilder:
+    """Walks the operators; `current` is the tensor that the next one must read."""
+
+    def __init__(self, graph: Graph, input_shape: tuple[int, int, int]) -> None:
+        self._graph = graph
+        self._chain = Chain(input_shape)
+        self._current = graph.input_tensor
+        self._pads: dict[int, tuple[int, int, int, int]] = {}
+
+    def build(self) -> Chain:
+        handlers = {
+            "CONV_2D": self._convolution,
+            "DEPTHWISE_CONV_2D": self._convolution,
+            "ADD": self._sum,
+            "PAD": self._pad,
+            "RELU": self._activation,
+            "RELU6": self._activation,
+            "MEAN": self._pool,
+            "AVERAGE_POOL_2D": self._pool,
+            "FULLY_CONNECTED": self._classifier,
+            "QUANTIZE": self._pass,
+            "DEQUANTIZE": self._pass,
+            "RESHAPE": self._pass,
+            "SQUEEZE": self._pass,
+            "SOFTMAX": self._pass,
+        }
+        for name, operator in self._graph.operators:
+            inputs = [int(operator.Inputs(number)) for number in range(operator.InputsLength())]
+            if name == "DEQUANTIZE" and self._graph.stored(inputs[0]) is not None:
+                continue
+            if name not in handlers:
+                raise _NotOurs(self._graph.describe())
+            if self._current not in inputs:
+                raise _NotOurs(self._graph.describe())
+            handlers[name](name, operator, inputs)
+            self._current = int(operator.Outputs(0))
+        if self._chain.pooled is None:
+            raise _NotOurs(f"it has no global average pooling; {self._graph.describe()}")
+        return self._chain
+
+    def _constant(self, number: int) -> NDArray[np.float32]:
+        values = self._graph.constant(number)
+        if values is None:
+            raise _NotOurs(f"its weights are computed while it runs; {self._graph.describe()}")
+        return values
+
+    def _weights(self, inputs: list[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        weight = self._constant(inputs[1])
+        has_bias = len(inputs) > 2 and inputs[2] >= 0
+        return weight, self._constant(inputs[2]) if has_bias else np.zeros(0, np.float32)
+
+    def _options(self, operator: Any, kind: Any) -> Any:
+        table, options = operator.BuiltinOptions(), kind()
+        options.Init(table.Bytes, table.Pos)
+        return options
+
+    def _convolution(self, name: str, operator: Any, inputs: list[int]) -> None:
+        depthwise = name == "DEPTHWISE_CONV_2D"
+        options = self._options(operator, tflite.DepthwiseConv2DOptions if depthwise else tflite.Conv2DOptions)
+        weight, bias = self._weights(inputs)
+        # (out, k, k, in), or (1, k, k, channels) of a depthwise one.
+        weight = weight.transpose(3, 0, 1, 2) if depthwise else weight.transpose(0, 3, 1, 2)
+        weight = np.ascontiguousarray(weight)
+        if self._chain.pooled is not None:
+            self._add_classifier(operator, weight[:, :, 0, 0], bias)
+            return
+        strides, dilations = {options.StrideH(), options.StrideW()}, {options.DilationHFactor(), options.DilationWFactor()}
+        activation = ACTIVATIONS.get(options.FusedActivationFunction())
+        square = len(strides) == len(dilations) == 1 and weight.shape[2] == weight.shape[3]
+        if activation is None or not square or (depthwise and weight.shape[0] != self._channels(inputs[0])):
+            raise _NotOurs(f"a {name} of it is of a kind that no MobileNet has; {self._graph.describe()}")
+        step = Step(
+            weight=weight,
+            bias=bias if len(bias) else np.zeros(len(weight), np.float32),
+            depthwise=depthwise,
+            stride=strides.pop(),
+            dilation=dilations.pop(),
+            pads=(0, 0, 0, 0),
+            activation=activation,
+            input=inputs[0],
+            output=int(operator.Outputs(0)),
+        )
+        step.pads = self._pads_of(step, options.Padding() == tflite.Padding.SAME)
+        self._chain.steps.append(step)
+
+    def _channels(self, number: int) -> int:
+        return self._graph.shape(number)[-1]
+
+    def _pads_of(self, step: Step, same: bool) -> tuple[int, int, int, int]:
+        if not same:
+            return self._pads.get(step.input, (0, 0, 0, 0))
+        from linnet.architecture.layers import pad_amounts
+
+        rule = {"kernel": step.weight.shape[2], "stride": step.stride, "dilation": step.dilation}
+        height, width = self._graph.shape(step.input)[1:3]
+        rows, columns = (pad_amounts(length, rule="same", **rule) for length in (height, width))
+        return (*rows, *columns)
+
+    def _sum(self, name: str, operator: Any, inputs: list[int]) -> None:
+        others = [number for number in inputs if number != self._current]
+        options = self._options(operator, tflite.AddOptions)
+        last = self._chain.steps[-1] if self._chain.steps else None
+        linear = options.FusedActivationFunction() == tflite.ActivationFunctionType.NONE
+        if last is None or len(others) != 1 or last.output != self._current or not linear:
+            raise _NotOurs(f"an ADD of it is no shortcut of a MobileNet; {self._graph.describe()}")
+        last.sum_source, last.sum_output = others[0], int(operator.Outputs(0))
+
+    def _pad(self, name: str, operator: Any, inputs: list[int]) -> None:
+        amounts = self._graph.stored(inputs[1])
+        if amounts is None or amounts.shape != (4, 2) or amounts[0].any() or amounts[3].any():
+            raise _NotOurs(f"a PAD of it is not one of rows and columns; {self._graph.describe()}")
+        top, bottom, left, right = (int(amount) for amount in amounts[1:3].ravel())
+        self._pads[int(operator.Outputs(0))] = (top, bottom, left, right)
+
+    def _activation(self, name: str, operator: Any, inputs: list[int]) -> None:
+        last = self._chain.steps[-1] if self._chain.steps else None
+        if last is None or last.output != self._current or last.activation != "linear":
+            raise _NotOurs(f"a {name} of it follows no convolution; {self._graph.describe()}")
+        last.activation, last.output = name.lower(), int(operator.Outputs(0))
+
+    def _pool(self, name: str, operator: Any, inputs: list[int]) -> None:
+        output = self._graph.shape(int(operator.Outputs(0)))
+        if self._chain.pooled is not None or (len(output) == 4 and output[1:3] != (1, 1)) or len(output) == 3:
+            raise _NotOurs(f"its {name} is not a global average pooling; {self._graph.describe()}")
+        self._chain.pooled = int(operator.Outputs(0))
+
+    def _classifier(self, name: str, operator: Any, inputs: list[int]) -> None:
+        weight, bias = self._weights(inputs)
+        self._add_classifier(operator, weight, bias)
+
+    def _add_classifier(self, operator: Any, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+        if self._chain.pooled is None or self._chain.classifier_weight is not None or weight.ndim != 2:
+            raise _NotOurs(f"it has more than one layer after the pooling; {self._graph.describe()}")
+        self._chain.classifier_weight = np.ascontiguousarray(weight)
+        self._chain.classifier_bias = bias if len(bias) else np.zeros(len(weight), np.float32)
+        self._chain.logits = int(operator.Outputs(0))
+
+    def _pass(self, name: str, operator: Any, inputs: list[int]) -> None:
+        """Changes no real value: another scale, another shape, or the softmax at the end."""
+
+
+def _packed_labels(path: Path, metadata: Metadata) -> tuple[str, ...] | None:
+    """The label file that TFLite models carry as a zip archive behind the graph."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in metadata.label_files if name in archive.namelist()]
+            names = names or [name for name in archive.namelist() if "label" in name.lower()]
+            if not names:
+                return None
+            return read_labels(archive.read(names[0]))
+    except zipfile.BadZipFile:
+        return None
+
+
+def read_labels(content: bytes) -> tuple[str, ...]:
+    """Class names, one a line; empty lines at the end do not count."""
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return tuple(line.strip() for line in lines)
+
+
+def _without_background(
+    path: Path, architecture: Architecture, chain: Chain, names: tuple[str, ...] | None, notes: list[str]
+) -> tuple[Architecture, Chain, tuple[str, ...] | None, int]:
+    """Makes ImageNet's 1001 classes the 1000 of the data; leaves every other network as it is."""
+    if architecture.classes is None:
+        return architecture, chain, None, 0
+    if names is None:
+        notes.append("The file names no classes: they are numbered. `--labels FILE` names them.")
+        if architecture.classes == IMAGENET_OUTPUTS:
+            notes.append(
+                "It has 1001 outputs. If the first is ImageNet's background, give its labels and it is left out."
+            )
+        return architecture, chain, None, 0
+    if len(names) != architecture.classes:
+        raise ValueError(f"'{path}' has {architecture.classes} outputs, but there are {len(names)} labels.")
+    if architecture.classes != IMAGENET_OUTPUTS or names[0].lower() != "background":
+        return architecture, chain, names, 0
+    assert chain.classifier_weight is not None
+    assert chain.classifier_bias is not None
+    shorter = replace(
+        chain, classifier_weight=chain.classifier_weight[1:].copy(), classifier_bias=chain.classifier_bias[1:].copy()
+    )
+    return replace(architecture, classes=IMAGENET_OUTPUTS - 1), shorter, names[1:], 1
+
+
+def _preprocessing(
+    graph: Graph, metadata: Metadata, architecture: Architecture, notes: list[str]
+) -> Preprocessing:
+    """Normalisation from the input's quantisation, else from the metadata, else the usual [-1, 1]."""
+    channels = architecture.input_channels
+    details = graph.quantisation(graph.input_tensor)
+    dtype = graph.dtype(graph.input_tensor)
+    if details is not None and dtype in (np.uint8, np.int8):
+        scale, zero = float(details[0][0]), int(details[1][0]) + (128 if dtype is np.int8 else 0)
+        mean, std = (zero / 255,) * channels, (1 / (255 * scale),) * channels
+    elif metadata.mean and metadata.std:
+        mean = tuple(value / 255 for value in _per_channel(metadata.mean, channels))
+        std = tuple(value / 255 for value in _per_channel(metadata.std, channels))
+    else:
+        notes.append("The file does not say how pixels are normalised; [-1, 1] is assumed.")
+        mean = std = (0.5,) * channels
+    return Preprocessing(
+        size=architecture.input_size, colours="grey" if channels == 1 else "RGB", mean=mean, std=std
+    )
+
+
+def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    return values * channels if len(values) == 1 else values
