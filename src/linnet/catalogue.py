@@ -98,13 +98,14 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     if path.exists():
         return path
     name = str(model)
-    if path.suffix or len(path.parts) > 1:
-        raise FileNotFoundError(f"There is no file '{name}'.")
     for folder in (EMBEDDED, cache_folder()):
         if name in (known := models_in(folder)):
             return known[name]
     if name in DOWNLOADS:
         return download(name)
+    # Names of models have dots too, as in `…-1.0-224`; an ending of letters is a file's.
+    if path.suffix[1:].isalpha() or len(path.parts) > 1:
+        raise FileNotFoundError(f"There is no file '{name}'.")
     names = sorted({*models_in(EMBEDDED), *models_in(cache_folder()), *DOWNLOADS})
     raise ValueError(
         f"There is no model {name!r} on this machine. Known: {', '.join(names)}. Give --model one of these or a "

@@ -102,7 +102,9 @@ def save_checkpoint(
         ValueError: if float16 cannot hold a weight.
         OSError: if the file cannot be written: no permission, no space left, a folder of that name.
     """
-    tensors = {name: np.ascontiguousarray(_as_dtype(name, values, dtype)) for name, values in checkpoint.tensors.items()}
+    tensors = {
+        name: np.ascontiguousarray(_as_dtype(name, values, dtype)) for name, values in checkpoint.tensors.items()
+    }
     header = {
         "digest": "0" * DIGEST_LENGTH,
         "format": FORMAT,
@@ -133,9 +135,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         ValueError: if it is anything but a whole, unaltered linnet checkpoint of a format this version reads; the
             text names the file, what was found and what was expected.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"'{path}' is a folder; a checkpoint file was expected.")
+    path = _not_a_folder(path)
     content = path.read_bytes()
     document = _read_document(path, content)
     entries = _split_tensors(path, content)
@@ -175,7 +175,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
         OSError: if the file is missing or may not be read.
         ValueError: if it is not a linnet checkpoint.
     """
-    path = Path(path)
+    path = _not_a_folder(path)
     with path.open("rb") as file:
         start = file.read(8)
         length = int.from_bytes(start, "little")
@@ -232,6 +232,12 @@ def _synchronise_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _not_a_folder(path: str | os.PathLike[str]) -> Path:
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"'{path}' is a folder; a checkpoint file was expected.")
+    return Path(path)
 
 
 def _times(size: tuple[int, int]) -> str:

@@ -221,7 +221,7 @@ def _covering_size(size: tuple[int, int], contract: Preprocessing) -> tuple[int,
 
 def _centre(length: int, wanted: int) -> int:
     # Python rounds halves to even, and so does torchvision's CenterCrop.
-    return int(round((length - wanted) / 2.0))
+    return round((length - wanted) / 2.0)
 
 
 def _resize(image: Image.Image, size: tuple[int, int], contract: Preprocessing) -> Image.Image:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -43,7 +44,7 @@ class Runtime(Protocol):
 
 
 class NumpyRuntime:
-    """The readable reference; its matrix products use as many cores as numpy's BLAS does, or `threads`."""
+    """The readable reference. One picture uses the cores through numpy's BLAS; several are spread over threads."""
 
     name = "numpy"
 
@@ -57,15 +58,24 @@ class NumpyRuntime:
         self, inputs: NDArray[np.float32], names: Sequence[str]
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """See `Runtime`."""
-        with self._limit():
-            return self._network.run(inputs, names)
+        threads = min(self._threads or usable_cores(), len(inputs))
+        if threads < 2:
+            with self._blas_limit(self._threads):
+                return self._network.run(inputs, names)
+        # One thread a part and one core a thread: BLAS would only share the small matrix products, not the rest.
+        with self._blas_limit(1), ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(lambda part: self._network.run(part, names), np.array_split(inputs, threads)))
+        kept = {name: np.concatenate([tensors[name] for _, tensors in parts]) for name in names}
+        return np.concatenate([outputs for outputs, _ in parts]), kept
 
-    def _limit(self) -> AbstractContextManager[Any]:
-        if self._threads is None:
-            return nullcontext()
-        from threadpoolctl import threadpool_limits
+    @cached_property
+    def _blas(self) -> Any:
+        from threadpoolctl import ThreadpoolController
 
-        return threadpool_limits(self._threads)
+        return ThreadpoolController()
+
+    def _blas_limit(self, threads: int | None) -> AbstractContextManager[Any]:
+        return nullcontext() if threads is None else self._blas.limit(limits=threads, user_api="blas")
 
 
 class TorchRuntime:
@@ -188,8 +198,7 @@ class Predictor:
             readers: threads that decode; None takes one for each core.
         """
         self._needs_classifier()
-        readers = readers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else readers or 2
-        with ThreadPoolExecutor(readers) as pool:
+        with ThreadPoolExecutor(readers or usable_cores()) as pool:
             waiting: deque[tuple[P, Future[NDArray[np.uint8]]]] = deque()
             group: list[tuple[P, NDArray[np.uint8] | Exception]] = []
             for picture in pictures:
@@ -236,6 +245,11 @@ class Predictor:
         return self._runtime.run(normalise(pixels, self.preprocessing), names)
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _outcome(picture: P, future: Future[NDArray[np.uint8]]) -> tuple[P, NDArray[np.uint8] | Exception]:
     try:
         return picture, future.result()
@@ -243,9 +257,7 @@ def _outcome(picture: P, future: Future[NDArray[np.uint8]]) -> tuple[P, NDArray[
         return picture, error
 
 
-def load(
-    model: str | os.PathLike[str], *, runtime: RuntimeName = "auto", threads: int | None = None
-) -> Predictor:
+def load(model: str | os.PathLike[str], *, runtime: RuntimeName = "auto", threads: int | None = None) -> Predictor:
     """A predictor for a checkpoint file or a model's name. Never needs torch, unless `runtime` is `torch`.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 from linnet.architecture.layers import (
@@ -149,7 +150,7 @@ class MobileNetV2(Architecture):
         if self.shortcut != "expansion":
             return tuple(blocks)
         shapes = [block.expand and (block.expand.out_channels, block.expand.output_size) for block in blocks]
-        joined = [shape is not None and shape == before for before, shape in zip(shapes, shapes[1:], strict=False)]
+        joined = [shape is not None and shape == before for before, shape in pairwise(shapes)]
         return tuple(
             InvertedResidual(
                 block.name,

@@ -131,7 +131,7 @@ class Architecture:
 
     @property
     def blocks(self) -> tuple[Block | Convolution, ...]:
-        """The layers named `blocks.0`, `blocks.1`, …"""
+        """The layers named `blocks.0`, `blocks.1` and so on."""
         return tuple(
             layer
             for layer in self.layers
@@ -190,7 +190,7 @@ class Striding:
 
     def step(self, stride: int) -> tuple[int, int]:
         """Stride and dilation to give the next layer, whose own stride is `stride`."""
-        if self.stride * stride <= self.output_stride:
+        if self.dilation == 1 and self.stride * stride <= self.output_stride:
             self.stride *= stride
             return stride, 1
         dilation = self.dilation

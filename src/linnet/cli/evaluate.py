@@ -72,7 +72,7 @@ def _show(accuracy: Accuracy, seconds: float) -> None:
     shown = classes if len(classes) <= 40 else classes[:10]
     rows = [(name, str(count), f"{top1:.1%}") for name, count, top1 in shown]
     title = "per class, worst first" + (f" (10 of {len(classes)})" if shown is not classes else "")
-    show(table(title, (("class", "left"), ("pictures", "right"), ("top-1", "right")), rows))
+    show(title, table((("class", "left"), ("pictures", "right"), ("top-1", "right")), rows))
     show(
         f"{accuracy.images} pictures in {seconds:.1f} s: top-1 {accuracy.top1:.2%}, top-5 {accuracy.top5:.2%}, "
         f"calibration error {accuracy.calibration_error:.3f}"

@@ -64,8 +64,8 @@ def main(arguments: list[str]) -> int:
         )
         for row in rows
     ]
-    show(table(None, [(heading, "right" if heading in right else "left") for heading in columns], cells))
-    show(f"A model of the kind 'download' is fetched, checked and converted when it is first named. Cache: {cache_folder()}")
+    show(table([(heading, "right" if heading in right else "left") for heading in columns], cells))
+    show(f"A model to download is fetched, checked and converted when it is first named. Cache: {cache_folder()}")
     return 0
 
 
@@ -115,6 +115,6 @@ def _runtimes(as_json: bool) -> int:
         print_json({"auto": choose_runtime("auto"), "runtimes": rows})
         return 0
     cells = [(str(row["runtime"]), "yes" if row["ready"] else "no", str(row["about"])) for row in rows]
-    show(table(None, (("runtime", "left"), ("runs networks", "left"), ("", "left")), cells))
+    show(table((("runtime", "left"), ("runs networks", "left"), ("", "left")), cells))
     show(f"`auto` takes {choose_runtime('auto')}.")
     return 0

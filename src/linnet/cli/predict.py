@@ -7,7 +7,7 @@ on, and the exit code is 1.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
             documents.append({"file": str(file), "error": message})
             print(f"linnet: {message}", file=sys.stderr)
             continue
-        predictions = [prediction._asdict() for prediction in result.top(options.top)]
+        predictions = [asdict(prediction) for prediction in result.top(options.top)]
         documents.append({"file": str(file), "predictions": predictions})
         if not options.json:
             _show(file, result, options.top)
@@ -77,7 +77,7 @@ def _show(file: Path, result: Classification, top: int) -> None:
         (f"{prediction.score:6.1%}", prediction.label, "█" * round(prediction.score * 20))
         for prediction in result.top(top)
     ]
-    show(table(str(file), (("score", "right"), ("class", "left"), ("", "left")), rows))
+    show(str(file), table((("score", "right"), ("class", "left"), ("", "left")), rows))
 
 
 def _draw(file: Path, result: Classification, folder: Path, taken: set[str]) -> None:

@@ -152,7 +152,7 @@ def _show(architecture: Architecture, price: Cost, detail: bool) -> None:
             )
     family = next(name for name, kind in FAMILIES.items() if type(architecture) is kind)
     height, width = architecture.input_size
-    show(table(f"{family}, width {architecture.width:g}, {height} x {width}", columns, rows))
+    show(f"{family}, width {architecture.width:g}, {height} x {width}", table(columns, rows))
     layerwise, blocks = layerwise_memory(architecture).peak, block_memory(architecture).peak
     show(
         f"parameters     {price.parameters:>12,}   ({millions(price.parameters)})",

@@ -61,7 +61,8 @@ def _from_csv(path: Path, classes: int) -> list[Sample]:
                 text = row["class_index"] or ""
                 if not text.strip().isdecimal() or int(text) >= classes:
                     raise ValueError(
-                        f"'{path}', line {rows.line_num}: class_index is {text!r}; the model has classes 0 to {classes - 1}."
+                        f"'{path}', line {rows.line_num}: class_index is {text!r}; the model has classes 0 to "
+                        f"{classes - 1}."
                     )
                 samples.append(Sample(path.parent / row["file"], int(text)))
     except (csv.Error, UnicodeDecodeError) as error:
@@ -105,7 +106,8 @@ def _indices(folders: list[str], path: Path, classes: int, names: tuple[str, ...
     parts = {"train", "validation", "val", "test"} & {folder.lower() for folder in folders}
     hint = f" Name one of its parts, such as '{path / sorted(parts)[0]}'." if parts else ""
     raise ValueError(
-        f"'{path}' has {len(folders)} folders for {classes} classes, and these are no class of the model: {listed}.{hint}"
+        f"'{path}' has {len(folders)} folders for {classes} classes, and these are no class of the model: "
+        f"{listed}.{hint}"
     )
 
 

@@ -34,7 +34,8 @@ def fold(
     for convolution in architecture.convolutions:
         name = convolution.name
         weight, scale, shift, mean, variance = (
-            np.asarray(tensors[f"{name}.{part}"], np.float64) for part in ("weight", "scale", "shift", "mean", "variance")
+            np.asarray(tensors[f"{name}.{part}"], np.float64)
+            for part in ("weight", "scale", "shift", "mean", "variance")
         )
         factor = scale / np.sqrt(variance + architecture.batch_norm_epsilon)
         result[f"{name}.weight"] = (weight * factor[:, None, None, None]).astype(np.float32)

@@ -62,7 +62,7 @@ class NumpyNetwork:
                 kept[name] = values.copy()
             return values
 
-        current, expansion = inputs, None
+        current, expansion = inputs, inputs
         for layer in self.architecture.layers:
             if isinstance(layer, Pooling):
                 current = keep(layer.name, current.mean(axis=(1, 2), dtype=np.float32))

@@ -22,6 +22,8 @@ NAMED_CLASSES = 40
 TILE = 200
 CAPTION = 46
 COLUMNS = 6
+HEADING = 34
+WRONG, RIGHT = "#b00020", "#1b5e20"
 
 
 def write_report(accuracy: Accuracy, folder: str | Path) -> list[str]:
@@ -37,7 +39,11 @@ def write_report(accuracy: Accuracy, folder: str | Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     document = accuracy.to_json() | {
         "confusion": [
-            {"label": accuracy.names[row], "taken_for": accuracy.names[column], "images": int(accuracy.confusion[row, column])}
+            {
+                "label": accuracy.names[row],
+                "taken_for": accuracy.names[column],
+                "images": int(accuracy.confusion[row, column]),
+            }
             for row, column in np.argwhere(accuracy.confusion)
         ],
         "reliability": [
@@ -72,15 +78,18 @@ def draw_mistakes(accuracy: Accuracy) -> Image.Image:
     mistakes = accuracy.mistakes
     columns = min(COLUMNS, len(mistakes))
     rows = -(-len(mistakes) // columns)
-    sheet = Image.new("RGB", (columns * (TILE + 10) + 10, rows * (TILE + CAPTION + 10) + 10), "white")
+    sheet = Image.new("RGB", (max(columns * (TILE + 10) + 10, 430), rows * (TILE + CAPTION + 10) + HEADING), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
+    draw.text((10, 8), "most confident mistakes:", fill="black", font=font)
+    draw.text((190, 8), "taken for", fill=WRONG, font=font)
+    draw.text((265, 8), "is labelled", fill=RIGHT, font=font)
     for number, mistake in enumerate(mistakes):
         x = 10 + number % columns * (TILE + 10)
-        y = 10 + number // columns * (TILE + CAPTION + 10)
+        y = HEADING + number // columns * (TILE + CAPTION + 10)
         sheet.paste(ImageOps.pad(decode(mistake.file), (TILE, TILE), color="#f0f0f0"), (x, y))
         guess = f"{mistake.score:.0%} {accuracy.names[mistake.guess]}"
-        draw.text((x, y + TILE + 4), _shorten(draw, font, guess), fill="#b00020", font=font)
-        draw.text((x, y + TILE + 24), _shorten(draw, font, accuracy.names[mistake.truth]), fill="#1b5e20", font=font)
+        draw.text((x, y + TILE + 4), _shorten(draw, font, guess), fill=WRONG, font=font)
+        draw.text((x, y + TILE + 24), _shorten(draw, font, accuracy.names[mistake.truth]), fill=RIGHT, font=font)
     return sheet
 
 
@@ -97,27 +106,34 @@ def _plot_confusion(accuracy: Accuracy, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    totals = accuracy.confusion.sum(axis=1, keepdims=True)
-    present = np.flatnonzero(totals[:, 0]) if len(totals) > NAMED_CLASSES else np.arange(len(totals))
-    share = (accuracy.confusion / np.maximum(totals, 1))[np.ix_(present, present)]
-    side = 8 if len(present) > NAMED_CLASSES else max(5.0, 2.5 + 0.45 * len(present))
+    counts = accuracy.confusion
+    named = len(counts) <= NAMED_CLASSES
+    seen = np.arange(len(counts)) if named else np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
+    share = (counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))[np.ix_(seen, seen)]
+    side = max(5.0, 2.5 + 0.45 * len(seen)) if named else 8.0
     figure = Figure(figsize=(side, side), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    axes.set(xlabel="taken for", ylabel="class")
     axes.set_title(f"{accuracy.images} pictures, top-1 {accuracy.top1:.1%}")
-    if len(present) <= NAMED_CLASSES:
-        names = [accuracy.names[index][:24] for index in present]
+    rows, columns = np.nonzero(share)
+    if named:
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        names = [accuracy.names[index][:24] for index in seen]
         axes.set_xticks(range(len(names)), names, rotation=90)
         axes.set_yticks(range(len(names)), names)
-        for row, column in np.argwhere(share > 0):
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             colour = "white" if share[row, column] > 0.5 else "black"
-            text = f"{share[row, column]:.0%}".removesuffix("%")
+            text = f"{100 * share[row, column]:.0f}"
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-        axes.set_xlabel("taken for (numbers: % of the row)")
+        axes.set(xlabel="taken for (numbers: % of the row)", ylabel="class")
     else:
-        axes.set(xlabel=f"taken for ({len(present)} classes with pictures, in order)", ylabel="class")
+        # Points: the cells of so large a matrix would be smaller than a pixel.
+        right = rows == columns
+        axes.scatter(columns[right], rows[right], s=2, color="#1565c0", label="right")
+        axes.scatter(columns[~right], rows[~right], s=14 * share[rows, columns][~right], color=WRONG, label="wrong")
+        axes.set(xlim=(-1, len(seen)), ylim=(len(seen), -1), aspect="equal", ylabel="class")
+        axes.set_xlabel(f"taken for ({len(seen)} classes that occur, in order)")
+        axes.legend(loc="upper right")
     figure.savefig(path, dpi=110)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.images import Preprocessing
-from linnet.nn.modules import ConvolutionModule, Network, build
+from linnet.nn.modules import ConvolutionModule, Network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,8 @@ def load_tensors(network: Network, tensors: Mapping[str, NDArray[np.floating[Any
 
 def from_checkpoint(checkpoint: Checkpoint) -> Network:
     """The network of a checkpoint with its weights, in evaluation mode."""
-    network = build(checkpoint.architecture)
+    # Not `build`: drawing weights that are overwritten at once would take most of the time.
+    network = Network(checkpoint.architecture)
     load_tensors(network, checkpoint.tensors)
     return network.eval()
 

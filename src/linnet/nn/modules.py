@@ -52,7 +52,9 @@ class ConvolutionModule(nn.Module):
         self.norm: nn.Module = nn.Identity()
         if not layer.folded:
             self.norm = nn.BatchNorm2d(layer.out_channels, eps=epsilon, momentum=momentum)
-        self.activation = {"relu6": nn.ReLU6(), "relu": nn.ReLU(), "linear": nn.Identity()}[layer.activation]
+        # In place: neither a convolution nor batch norm needs its own output again.
+        activations = {"relu6": nn.ReLU6(inplace=True), "relu": nn.ReLU(inplace=True), "linear": nn.Identity()}
+        self.activation = activations[layer.activation]
 
     def pad(self, x: Tensor) -> Tensor:
         """The input with TensorFlow's zeros around it, where the convolution does not add its own."""
@@ -93,7 +95,9 @@ class InvertedResidualModule(nn.Module):
     def __init__(self, layer: InvertedResidual, *, epsilon: float, momentum: float) -> None:
         super().__init__()
         self.layer = layer
-        self.expand = layer.expand and ConvolutionModule(layer.expand, epsilon=epsilon, momentum=momentum)
+        self.expand: ConvolutionModule | None = None
+        if layer.expand is not None:
+            self.expand = ConvolutionModule(layer.expand, epsilon=epsilon, momentum=momentum)
         self.depthwise = ConvolutionModule(layer.depthwise, epsilon=epsilon, momentum=momentum)
         self.project = ConvolutionModule(layer.project, epsilon=epsilon, momentum=momentum)
         self.recompute_expansion = False
@@ -132,13 +136,17 @@ class InvertedResidualModule(nn.Module):
 def _statistics_held(module: nn.Module) -> Iterator[None]:
     """Keeps training batch norm from counting a batch twice while it is computed again."""
     norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d) and part.training]
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        # Not `track_running_stats`: the recomputation must save the same tensors as the first pass.
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked -= 1
 
 
 class Network(nn.Module):

@@ -84,4 +84,4 @@ def _outputs(module: ConvolutionModule, x: Tensor, part: slice) -> Tensor:
         y = F.batch_norm(
             y, norm.running_mean[part], norm.running_var[part], norm.weight[part], norm.bias[part], eps=norm.eps
         )
-    return F.hardtanh_(y, 0, 6) if module.layer.activation == "relu6" else module.activation(y)
+    return module.activation(y)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import nn
 
-from linnet.nn.modules import ConvolutionModule, Network, build, module_name
+from linnet.nn.modules import ConvolutionModule, Network, module_name
 
 
 def freeze(network: Network, up_to: str | None) -> None:
@@ -42,7 +41,7 @@ def adapt_input_channels(network: Network, channels: int) -> Network:
     Raises:
         ValueError: if `channels` is not a whole number from 1.
     """
-    adapted = build(replace(network.architecture, input_channels=channels))
+    adapted = Network(replace(network.architecture, input_channels=channels))
     state = network.state_dict()
     stem = network.body["stem"]
     assert isinstance(stem, ConvolutionModule)
@@ -56,11 +55,4 @@ def adapt_input_channels(network: Network, channels: int) -> Network:
             new[:, target] += old[:, source] / sharing
     state["body.stem.convolution.weight"] = new
     adapted.load_state_dict(state)
-    # The first weights may live on another device.
-    adapted.to(next(network.parameters()).device)
-    return _with_mode(adapted, network)
-
-
-def _with_mode(adapted: Network, network: nn.Module) -> Network:
-    adapted.train(network.training)
-    return adapted
+    return adapted.to(old.device).train(network.training)

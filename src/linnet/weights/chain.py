@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -130,7 +130,7 @@ def _candidates(chain: Chain) -> Iterator[Architecture]:
     height, width, channels = chain.input_shape
     stem = len(chain.steps[0].weight)
     widths = dict.fromkeys((*PUBLISHED_WIDTHS, *(percent / 100 for percent in range(1, 401))))
-    common: dict[str, object] = {"resolution": (height, width), "input_channels": channels, "folded": True}
+    common: dict[str, Any] = {"resolution": (height, width), "input_channels": channels, "folded": True}
     common |= {"classes": None, "padding": _padding(chain), "activation": chain.steps[0].activation}
     for output_stride in (32, 16, 8):
         if min(height, width) < output_stride:
@@ -138,26 +138,31 @@ def _candidates(chain: Chain) -> Iterator[Architecture]:
         common["output_stride"] = output_stride
         for multiplier in widths:
             if max(int(32 * multiplier), 8) == stem:
-                for convolution in ("separable", "full"):
-                    yield MobileNetV1(width=multiplier, convolution=convolution, **common)  # type: ignore[arg-type]
+                for convolution in get_args(get_type_hints(MobileNetV1)["convolution"]):
+                    yield MobileNetV1(width=multiplier, convolution=convolution, **common)
             yield from _second_version(chain, multiplier, common)
 
 
-def _second_version(chain: Chain, width: float, common: dict[str, object]) -> Iterator[Architecture]:
+def _second_version(chain: Chain, width: float, common: dict[str, Any]) -> Iterator[Architecture]:
     depthwise = sum(step.depthwise for step in chain.steps)
     narrow = [step for step in chain.steps if step.sum_source is not None]
     projections = {step.activation for step in chain.steps[2:3]}
-    options = {
+    options: dict[str, Any] = {
         "expansion": _expansion(chain),
         "depth": _depth(depthwise),
         "shortcut": "bottleneck" if narrow else "none",
         "projection_activation": "linear" if projections == {"linear"} else "relu6",
     }
-    ends = (("scaled", "kept"), ("scaled", "scaled"), ("fixed", "fixed"))
+    ends: tuple[tuple[Any, Any], ...] = (("scaled", "kept"), ("scaled", "scaled"), ("fixed", "fixed"))
     for minimum in (8, 16):
         for stem, last_layer in ends:
             network = MobileNetV2(
-                width=width, stem=stem, last_layer=last_layer, minimum_depth=minimum, **options, **common  # type: ignore[arg-type]
+                width=width,
+                stem=stem,
+                last_layer=last_layer,
+                minimum_depth=minimum,
+                **options,
+                **common,
             )
             stem_channels = network.convolutions[0].out_channels
             if (stem_channels, network.feature_channels) == (len(chain.steps[0].weight), len(chain.steps[-1].weight)):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OPERATORS = {value: name for name, value in vars(tflite.BuiltinOperator).items() if isinstance(value, int)}
-TYPES = {
+TYPES: dict[int, type[np.generic[Any]]] = {
     tflite.TensorType.FLOAT32: np.float32,
     tflite.TensorType.FLOAT16: np.float16,
     tflite.TensorType.UINT8: np.uint8,
@@ -148,7 +148,7 @@ class Graph:
         """Shape of a tensor."""
         return tuple(int(side) for side in np.atleast_1d(self._graph.Tensors(number).ShapeAsNumpy()))
 
-    def dtype(self, number: int) -> type[np.generic]:
+    def dtype(self, number: int) -> type[np.generic[Any]]:
         """Stored type of a tensor."""
         kind = self._graph.Tensors(number).Type()
         if kind not in TYPES:
@@ -293,7 +293,10 @@ class _ChainBuilder:
         if self._chain.pooled is not None:
             self._add_classifier(operator, weight[:, :, 0, 0], bias)
             return
-        strides, dilations = {options.StrideH(), options.StrideW()}, {options.DilationHFactor(), options.DilationWFactor()}
+        strides, dilations = (
+            {options.StrideH(), options.StrideW()},
+            {options.DilationHFactor(), options.DilationWFactor()},
+        )
         activation = ACTIVATIONS.get(options.FusedActivationFunction())
         square = len(strides) == len(dilations) == 1 and weight.shape[2] == weight.shape[3]
         if activation is None or not square or (depthwise and weight.shape[0] != self._channels(inputs[0])):
@@ -414,9 +417,7 @@ def _without_background(
     return replace(architecture, classes=IMAGENET_OUTPUTS - 1), shorter, names[1:], 1
 
 
-def _preprocessing(
-    graph: Graph, metadata: Metadata, architecture: Architecture, notes: list[str]
-) -> Preprocessing:
+def _preprocessing(graph: Graph, metadata: Metadata, architecture: Architecture, notes: list[str]) -> Preprocessing:
     """Normalisation from the input's quantisation, else from the metadata, else the usual [-1, 1]."""
     channels = architecture.input_channels
     details = graph.quantisation(graph.input_tensor)
@@ -430,9 +431,7 @@ def _preprocessing(
     else:
         notes.append("The file does not say how pixels are normalised; [-1, 1] is assumed.")
         mean = std = (0.5,) * channels
-    return Preprocessing(
-        size=architecture.input_size, colours="grey" if channels == 1 else "RGB", mean=mean, std=std
-    )
+    return Preprocessing(size=architecture.input_size, colours="grey" if channels == 1 else "RGB", mean=mean, std=std)
 
 
 def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:

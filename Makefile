@@ -1,0 +1,49 @@
+# `make demo` and `make test` are all a newcomer needs: both make their own environment in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+NATIVE := $(wildcard native/include/*.h native/src/*.cpp)
+# One thread a test process: two processes share the two cores better than four threads do.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet
+
+.PHONY: setup fix check test test-slow test-all bench demo
+
+setup: .venv/dev.stamp
+
+.venv/pyvenv.cfg:
+	$(PYTHON) -m venv .venv
+
+.venv/demo.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
+	$(INSTALL) -e '.[demo]'
+	touch $@
+
+.venv/dev.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
+	$(INSTALL) -e '.[dev]'
+	touch $@
+
+fix: .venv/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(NATIVE)
+
+check: .venv/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
+
+test: .venv/dev.stamp
+	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: .venv/dev.stamp
+	$(ONE_THREAD) $(BIN)/pytest -n 2 -m slow
+
+test-all: test test-slow
+
+bench: .venv/dev.stamp
+	$(BIN)/python benchmarks/split_memory.py
+	$(BIN)/python benchmarks/inference.py
+
+# MODEL=file.safetensors or MODEL=name takes other weights than the ones found.
+demo: .venv/demo.stamp
+	$(BIN)/python examples/demo.py $(if $(MODEL),--model $(MODEL))

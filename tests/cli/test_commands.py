@@ -1,0 +1,299 @@
+"""Do the commands do what the design's contract says: JSON keys, exit codes, one-line errors?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from linnet.cli import COMMANDS, main
+from linnet.predictor import load
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "own-cache"))
+
+
+def run(arguments: list[Any], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command; tyro leaves by SystemExit."""
+    try:
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def run_json(arguments: list[Any], capsys: pytest.CaptureFixture[str]) -> Any:
+    code, out, _ = run([*arguments, "--json"], capsys)
+    assert code == 0
+    return json.loads(out)
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(["--help"], capsys)
+    assert code == 0
+    assert all(command in out for command in COMMANDS)
+    assert run([], capsys)[0] == 2
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"], capsys)[1].startswith("linnet 0.")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run([command, "--help"], capsys)
+    assert code == 0
+    assert f"usage: linnet {command}" in out
+    assert "--json" in out
+
+
+def test_unknown_commands_and_options_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(["fly"], capsys)
+    assert (code, out) == (2, "")
+    assert "no command 'fly'" in err
+    assert run(["predict", "--colour", "red"], capsys)[0] == 2
+    assert run(["predict"], capsys)[0] == 2
+    assert run(["evaluate"], capsys)[0] == 2
+    assert run(["profile", "--architecture", "resnet"], capsys)[0] == 2
+    assert run(["profile", "--width", "0"], capsys)[0] == 2
+
+
+def test_predict_json(small_model: Path, picture_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = run_json(["predict", picture_file, "--model", small_model, "--top", 3], capsys)
+    assert [entry["file"] for entry in document] == [str(picture_file)]
+    predictions = document[0]["predictions"]
+    assert [set(entry) for entry in predictions] == [{"label", "index", "score"}] * 3
+    assert [entry["score"] for entry in predictions] == sorted((entry["score"] for entry in predictions), reverse=True)
+    assert predictions[0]["label"] == load(small_model)(picture_file).label
+
+
+def test_predict_tables_folders_globs_and_drawing(
+    small_model: Path, picture_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "folder" / "deeper"
+    folder.mkdir(parents=True)
+    for path in (folder / "picture.jpg", folder.parent / "picture.jpg"):
+        with Image.open(picture_file) as image:
+            image.save(path)
+    arguments = ["predict", folder.parent, tmp_path / "pic*.png", "--model", small_model, "--draw", tmp_path / "drawn"]
+    code, out, err = run(arguments, capsys)
+    assert (code, err) == (0, "")
+    assert out.count("score") == 3
+    drawn = sorted(path.name for path in (tmp_path / "drawn").iterdir())
+    assert drawn == ["picture-2.png", "picture-3.png", "picture.png"]
+    with Image.open(tmp_path / "drawn" / "picture.png") as image:
+        assert image.width == 120
+        assert image.height > 90
+
+
+def test_a_failed_picture_is_told_and_the_others_go_on(
+    small_model: Path, picture_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = tmp_path / "fake.jpg"
+    fake.write_text("<html>not found</html>")
+    code, out, err = run(
+        ["predict", fake, tmp_path / "none.jpg", picture_file, "--model", small_model, "--json"], capsys
+    )
+    assert code == 1
+    document = json.loads(out)
+    assert [set(entry) for entry in document] == [{"file", "error"}, {"file", "error"}, {"file", "predictions"}]
+    assert "fake.jpg' is not a picture" in document[0]["error"]
+    assert len(err.splitlines()) == 2
+    assert "Traceback" not in err
+
+
+def test_one_line_for_what_goes_wrong(
+    small_model: Path, picture_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(small_model.read_bytes()[:-1])
+    cases: list[tuple[list[Any], str]] = [
+        (["predict", picture_file], "no model 'cifar10' on this machine"),
+        (["predict", picture_file, "--model", "nowhere.safetensors"], "no file 'nowhere.safetensors'"),
+        (["predict", picture_file, "--model", broken], "damaged or incomplete"),
+        (["predict", picture_file, "--model", picture_file], "a linnet checkpoint (.safetensors) was expected"),
+        (["predict", picture_file, "--model", tmp_path], "is a folder"),
+        (["predict", picture_file, "--model", small_model, "--top", 0], "--top (=0)"),
+        (["predict", picture_file, "--model", small_model, "--threads", 0], "`threads` (=0)"),
+        (["predict", picture_file, "--model", small_model, "--runtime", "native"], "native"),
+        (["predict", tmp_path / "*.gif", "--model", small_model], "No file matches"),
+        (["evaluate", tmp_path / "nowhere", "--model", small_model], "no file or folder"),
+        (["evaluate", tmp_path, "--model", small_model, "--batch", 0], "--batch (=0)"),
+        (["profile", "--model", "nowhere.safetensors"], "no file"),
+        (["profile", "--model", tmp_path], "folder"),
+        (["convert", tmp_path / "nowhere.tflite", "--out", tmp_path / "x"], "no file"),
+        (["convert", picture_file, "--out", tmp_path / "x"], "not a TFLite file"),
+    ]
+    for arguments, text in cases:
+        code, out, err = run(arguments, capsys)
+        assert (code, out) == (1, ""), arguments
+        assert text in err, (arguments, err)
+        assert err.startswith("linnet: ")
+        assert len(err.splitlines()) == 1, err
+
+
+def test_debug_shows_the_traceback(small_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no pictures"):
+        main(["predict", str(tmp_path / "empty"), "--model", str(small_model), "--debug"])
+
+
+@pytest.fixture
+def labelled(small_model: Path, tmp_path: Path) -> tuple[Path, list[int]]:
+    """A folder with a labels.csv of ten pictures, and what the small model takes them for."""
+    folder = tmp_path / "labelled"
+    folder.mkdir()
+    predict, guesses, rows = load(small_model), [], ["file,class_index"]
+    generator = np.random.default_rng(3)
+    for number in range(10):
+        pixels = generator.integers(0, 255, (70, 80, 3), dtype=np.uint8) // (number + 1) * number
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        guesses.append(predict(pixels).index)
+        rows.append(f"{number}.png,{guesses[-1] if number < 7 else (guesses[-1] + 1) % 4}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    return folder, guesses
+
+
+def test_evaluate_json_and_report(
+    small_model: Path, labelled: tuple[Path, list[int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = run_json(["evaluate", labelled[0], "--model", small_model, "--report", tmp_path / "report"], capsys)
+    assert (document["images"], document["top1"], document["top5"]) == (10, 0.7, 1.0)
+    assert document["failed"] == []
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert len(report["mistakes"]) == 3
+    for name in ("confusion.png", "reliability.png", "mistakes.png"):
+        with Image.open(tmp_path / "report" / name) as image:
+            assert min(image.size) > 100
+
+
+def test_evaluate_names_failures_and_ends_with_1(
+    small_model: Path, labelled: tuple[Path, list[int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (labelled[0] / "3.png").write_bytes(b"")
+    code, out, err = run(["evaluate", labelled[0], "--model", small_model, "--json"], capsys)
+    assert code == 1
+    assert json.loads(out)["images"] == 9
+    assert "3.png" in err
+    assert "Traceback" not in err
+
+
+def test_profile_json(capsys: pytest.CaptureFixture[str]) -> None:
+    document = run_json(["profile"], capsys)
+    assert document["parameters"] == 3_504_872
+    assert document["multiply_adds"] == 300_774_272
+    memory = document["activation_memory"]
+    assert memory["largest_tensor"] == 4 * 112 * 112 * 96
+    assert memory["layerwise_peak"] == 2 * 3_010_560
+    assert memory["block_peak"] == 2 * 1_204_224
+    assert memory["largest_materialised"] == 2 * 401_408
+    layers = document["layers"]
+    assert {"name", "kind", "output", "parameters", "multiply_adds", "activation_bytes"} <= layers[0].keys()
+    assert sum(layer["parameters"] for layer in layers) == document["parameters"]
+    assert sum(layer["multiply_adds"] for layer in layers) == document["multiply_adds"]
+
+
+def test_profile_takes_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--architecture", "mobilenet_v2", "--width", "0.5", "--resolution", "96", "160", "--classes", "10"]
+    arguments += ["--shortcut", "expansion", "--expansion", "3", "--padding", "symmetric", "--depth", "1.2"]
+    options = run_json(["profile", *arguments], capsys)["architecture"]
+    assert (options["width"], options["resolution"], options["shortcut"]) == (0.5, [96, 160], "expansion")
+    assert (
+        run_json(["profile", "--architecture=mobilenet_v1", "--convolution", "full"], capsys)["parameters"]
+        == 29_294_088
+    )
+    code, out, _ = run(["profile", "--classes", "None", "--detail"], capsys)
+    assert code == 0
+    assert "blocks.16.expand" in out
+    assert "classifier" not in out
+
+
+def test_profile_of_a_model(small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_json(["profile", "--model", small_model], capsys)["architecture"]["width"] == 0.35
+
+
+def test_models(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = tmp_path / "own-cache"
+    cache.mkdir()
+    (cache / "mine.safetensors").write_bytes(small_model.read_bytes())
+    (cache / "rotten.safetensors").write_bytes(b"rotten")
+    code, out, err = run(["models", "--json"], capsys)
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert code == 0
+    assert rows["mine"]["where"] == "cached"
+    assert rows["mine"]["parameters"] > 100_000
+    assert rows["imagenet-v2-1.0-224"]["where"] == "download"
+    assert rows["rotten"]["architecture"] == "damaged"
+    assert "rotten" in err
+    assert run(["models"], capsys)[0] == 0
+
+
+def test_models_runtimes(capsys: pytest.CaptureFixture[str]) -> None:
+    document = run_json(["models", "--runtimes"], capsys)
+    assert document["auto"] == "numpy"
+    assert {row["runtime"]: row["ready"] for row in document["runtimes"]} == {
+        "native": False,
+        "numpy": True,
+        "torch": True,
+    }
+
+
+def test_a_reader_that_goes_away_is_no_error(small_model: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "linnet", "profile"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert "Traceback" not in done.stderr
+
+
+def test_imagenet_figures(sample_data: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The scores that the converted files must reach on 500 pictures, and what the wrong padding costs."""
+    from dataclasses import replace
+
+    from linnet.checkpoint import load_checkpoint, save_checkpoint
+
+    pictures, files = sample_data("imagenet-samples") / "dev", sample_data("tflite")
+    least = {"mobilenet_v1_0.5_160_quant": 0.666, "mobilenet_v1_0.25_128_quant": 0.438}
+    for name, top1 in least.items():
+        assert run(["convert", files / f"{name}.tflite", "--out", tmp_path / f"{name}.safetensors"], capsys)[0] == 0
+        assert run_json(["evaluate", pictures, "--model", tmp_path / f"{name}.safetensors"], capsys)["top1"] >= top1
+    checkpoint = load_checkpoint(tmp_path / "mobilenet_v1_0.5_160_quant.safetensors")
+    wrong = replace(checkpoint, architecture=replace(checkpoint.architecture, padding="symmetric"))
+    save_checkpoint(wrong, tmp_path / "wrong.safetensors")
+    found = run_json(["evaluate", pictures, "--model", tmp_path / "wrong.safetensors"], capsys)["top1"]
+    assert found < 0.68 - 0.05
+
+
+@pytest.mark.slow
+def test_imagenet_figures_of_the_large_networks(
+    sample_data: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataclasses import replace
+
+    from linnet.checkpoint import load_checkpoint, save_checkpoint
+
+    pictures, files = sample_data("imagenet-samples") / "dev", sample_data("tflite")
+    least = {"mobilenet_v2_1.0_224_quant": 0.882, "tf2_mobilenet_v2_1.0_224_ptq": 0.868}
+    for name, top1 in least.items():
+        path = tmp_path / f"{name}.safetensors"
+        assert run(["convert", files / f"{name}.tflite", "--out", path], capsys)[0] == 0
+        found = run_json(["evaluate", pictures, "--model", path], capsys)["top1"]
+        assert found >= top1
+        checkpoint = load_checkpoint(path)
+        wrong = replace(checkpoint, architecture=replace(checkpoint.architecture, padding="symmetric"))
+        save_checkpoint(wrong, tmp_path / "wrong.safetensors")
+        assert (
+            run_json(["evaluate", pictures, "--model", tmp_path / "wrong.safetensors"], capsys)["top1"] <= found - 0.05
+        )

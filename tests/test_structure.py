@@ -1,0 +1,175 @@
+"""Who may import whom, what stays unloaded, and is the public surface complete?"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import linnet
+from linnet.cli import COMMANDS
+
+SOURCE = Path(linnet.__file__).parent
+
+# Part of the package → parts that it may import. Everything not listed under a part is forbidden to it.
+ALLOWED = {
+    "architecture": set(),
+    "images": set(),
+    "results": set(),
+    "checkpoint": {"architecture", "images"},
+    "engine": {"architecture"},
+    "nn": {"architecture", "checkpoint", "images"},
+    "data": {"images"},
+    "weights": {"architecture", "checkpoint", "engine", "images"},
+    "catalogue": {"checkpoint", "weights"},
+    "predictor": {"architecture", "catalogue", "checkpoint", "engine", "images", "nn", "results"},
+    "evaluation": {"checkpoint", "data", "images", "predictor", "results"},
+    "cli": {
+        "architecture", "catalogue", "checkpoint", "data", "engine", "evaluation", "images", "predictor", "results",
+        "weights",
+    },
+}  # fmt: skip
+
+HEAVY = {"torch", "matplotlib", "tyro", "rich", "tflite", "threadpoolctl"}
+
+# Third-party packages that a part may load when it is imported (not inside a function).
+AT_IMPORT = {
+    "architecture": set(),
+    "images": {"numpy"},
+    "results": {"numpy"},
+    "checkpoint": {"numpy"},
+    "engine": {"numpy"},
+    "nn": {"numpy", "torch"},
+    "data": set(),
+    "weights": {"numpy", "tflite", "flatbuffers"},
+    "catalogue": set(),
+    "predictor": {"numpy"},
+    "evaluation": {"numpy"},
+    "cli": {"tyro"},
+}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported_modules(path: Path, *, only_at_import: bool = False) -> set[str]:
+    """Full names of all modules a file imports; type-checking blocks count only for the structure."""
+    tree = ast.parse(path.read_text())
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        typing_block = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if only_at_import and (typing_block or function):
+            skipped |= set(ast.walk(node))
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_go_down_only(path: Path) -> None:
+    part = part_of(path)
+    if part in ("__init__", "__main__"):
+        return
+    assert part in ALLOWED, f"{part} is a new part: say here what it may import"
+    for module in imported_modules(path):
+        if module.startswith("linnet."):
+            other = module.split(".")[1]
+            assert other == part or other in ALLOWED[part], f"{path.name} ({part}) imports {module}"
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_heavy_packages_are_imported_where_they_are_needed(path: Path) -> None:
+    part = part_of(path)
+    tops = {module.split(".")[0] for module in imported_modules(path, only_at_import=True)}
+    foreign = tops - sys.stdlib_module_names - {"linnet"}
+    assert foreign <= AT_IMPORT.get(part, set()), f"{path.name} imports {foreign} at once"
+
+
+def test_no_part_imports_another_in_a_circle() -> None:
+    order: list[str] = []
+    while len(order) < len(ALLOWED):
+        ready = [part for part in ALLOWED if part not in order and ALLOWED[part] <= set(order)]
+        assert ready, f"a circle among {set(ALLOWED) - set(order)}"
+        order += ready
+
+
+def modules_after(script: str) -> set[str]:
+    code = f"import sys\n{script}\nprint(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def run_quietly(arguments: list[str]) -> str:
+    return f"""
+import contextlib, io
+from linnet.cli import main
+with contextlib.redirect_stdout(io.StringIO()):
+    main({arguments!r})
+"""
+
+
+def test_help_loads_neither_numpy_nor_tyro() -> None:
+    loaded = modules_after(run_quietly(["--help"]))
+    assert not loaded & {"numpy", "PIL", *HEAVY}
+
+
+def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path: Path) -> None:
+    folder = picture_file.parent / "data"
+    for name in ("ant", "bee", "cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "a.png").write_bytes(picture_file.read_bytes())
+    model = ["--model", str(small_model)]
+    commands = {
+        "predict": [str(picture_file), *model],
+        "evaluate": [str(folder), *model],
+        "profile": model,
+        "models": [],
+        "convert": ["nowhere.tflite", "--out", str(tmp_path / "out.safetensors")],
+    }
+    assert commands.keys() == COMMANDS.keys()
+    for name, arguments in commands.items():
+        loaded = modules_after(run_quietly([name, *arguments]))
+        assert "torch" not in loaded, name
+        assert "matplotlib" not in loaded, name
+        others = {f"linnet.cli.{other}" for other in COMMANDS if other != name}
+        assert not loaded & others, f"{name} imports other commands"
+
+
+def test_the_public_names_are_complete_sorted_and_documented() -> None:
+    assert linnet.__all__ == sorted(linnet.__all__)
+    assert set(linnet.__all__) == set(linnet._PLACES)
+    assert dir(linnet) == linnet.__all__
+    for name in linnet.__all__:
+        assert (getattr(linnet, name).__doc__ or "").strip(), f"linnet.{name} has no docstring"
+    with pytest.raises(AttributeError, match="nonsense"):
+        linnet.nonsense  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse((SOURCE / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen == set(linnet.__all__)
+
+
+def test_no_public_function_hides_a_module() -> None:
+    modules = {".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in SOURCE.rglob("*.py")}
+    packages = {".".join(path.parent.relative_to(SOURCE).parts) for path in SOURCE.rglob("*/__init__.py")}
+    for package in sorted(packages):
+        module = __import__(f"linnet.{package}", fromlist=["__all__"])
+        for name in getattr(module, "__all__", []):
+            assert f"{package}.{name}" not in modules | packages, f"linnet.{package}.{name} hides a module"
+    for name, (_, attribute) in linnet._PLACES.items():
+        assert attribute is None or name not in modules | packages
