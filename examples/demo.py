@@ -13,7 +13,7 @@ from pathlib import Path
 import linnet
 from linnet.catalogue import DEFAULT_MODEL, DOWNLOADS, EMBEDDED, cache_folder, models_in
 from linnet.cli import main as run_command
-from linnet.cli._options import millions, show, size, table
+from linnet.cli.terminal import millions, show, size, table
 
 PHOTOGRAPHS = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg")
 

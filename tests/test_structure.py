@@ -24,12 +24,13 @@ ALLOWED = {
     "nn": {"architecture", "checkpoint", "images"},
     "data": {"images"},
     "weights": {"architecture", "checkpoint", "engine", "images"},
+    "export": {"architecture", "checkpoint", "engine", "images"},
     "catalogue": {"checkpoint", "weights"},
     "predictor": {"architecture", "catalogue", "checkpoint", "engine", "images", "nn", "results"},
     "evaluation": {"checkpoint", "data", "images", "predictor", "results"},
     "cli": {
-        "architecture", "catalogue", "checkpoint", "data", "engine", "evaluation", "images", "predictor", "results",
-        "weights",
+        "architecture", "catalogue", "checkpoint", "data", "engine", "evaluation", "export", "images", "predictor",
+        "results", "weights",
     },
 }  # fmt: skip
 
@@ -45,6 +46,7 @@ AT_IMPORT = {
     "nn": {"numpy", "torch"},
     "data": set(),
     "weights": {"numpy", "tflite", "flatbuffers"},
+    "export": {"numpy", "onnx"},
     "catalogue": set(),
     "predictor": {"numpy"},
     "evaluation": {"numpy"},
@@ -136,6 +138,7 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         "evaluate": [str(folder), *model],
         "profile": model,
         "models": [],
+        "export": [str(small_model), str(tmp_path / "out.onnx")],
         "convert": ["nowhere.tflite", "--out", str(tmp_path / "out.safetensors")],
     }
     assert commands.keys() == COMMANDS.keys()

@@ -11,6 +11,7 @@ COMMANDS = {
     "evaluate": "accuracy on labelled pictures, with a report",
     "profile": "parameters, multiply-adds and memory of a network, per layer",
     "convert": "a TFLite file → a linnet checkpoint",
+    "export": "a model → ONNX for other runtimes, checked after writing",
     "models": "the models on this machine and those to download",
 }
 

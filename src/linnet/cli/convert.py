@@ -14,7 +14,7 @@ import tyro
 from linnet.architecture import options_of
 from linnet.architecture.cost import cost
 from linnet.checkpoint import save_checkpoint
-from linnet.cli._options import parse, print_json, show
+from linnet.cli.terminal import parse, print_json, show
 from linnet.images import find_pictures
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import tyro
 
 from linnet.catalogue import DEFAULT_MODEL
-from linnet.cli._options import parse, print_json, progress, show, table
+from linnet.cli.terminal import parse, print_json, progress, show, table
 from linnet.data.labelled import find_samples
 from linnet.evaluation.accuracy import Accuracy, measure_accuracy
 from linnet.evaluation.report import write_report

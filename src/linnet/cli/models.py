@@ -11,7 +11,7 @@ from linnet.architecture import from_options
 from linnet.architecture.cost import cost
 from linnet.catalogue import DOWNLOADS, EMBEDDED, cache_folder, models_in
 from linnet.checkpoint import read_header
-from linnet.cli._options import millions, parse, print_json, show, size, table
+from linnet.cli.terminal import millions, parse, print_json, show, size, table
 
 
 @dataclass(frozen=True)

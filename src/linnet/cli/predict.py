@@ -14,7 +14,7 @@ from typing import Any
 import tyro
 
 from linnet.catalogue import DEFAULT_MODEL
-from linnet.cli._options import parse, print_json, show, table
+from linnet.cli.terminal import parse, print_json, show, table
 from linnet.evaluation.accuracy import describe_failure
 from linnet.images import decode, find_pictures
 from linnet.predictor import RuntimeName, load
@@ -58,12 +58,14 @@ def main(arguments: list[str]) -> int:
         if isinstance(result, Exception):
             failed = True
             message = describe_failure(result)
-            documents.append({"file": str(file), "error": message})
+            if options.json:
+                documents.append({"file": str(file), "error": message})
             print(f"linnet: {message}", file=sys.stderr)
             continue
-        predictions = [asdict(prediction) for prediction in result.top(options.top)]
-        documents.append({"file": str(file), "predictions": predictions})
-        if not options.json:
+        if options.json:
+            predictions = [asdict(prediction) for prediction in result.top(options.top)]
+            documents.append({"file": str(file), "predictions": predictions})
+        else:
             _show(file, result, options.top)
         if options.draw is not None:
             _draw(file, result, options.draw, taken)

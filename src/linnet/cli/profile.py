@@ -24,7 +24,7 @@ from linnet.architecture import (
 from linnet.architecture.cost import Cost, block_memory, cost, layerwise_memory, materialised
 from linnet.catalogue import find_model
 from linnet.checkpoint import read_header
-from linnet.cli._options import millions, parse, print_json, show, size, table
+from linnet.cli.terminal import millions, parse, print_json, show, size, table
 
 
 @dataclass(frozen=True)

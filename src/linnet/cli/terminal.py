@@ -1,4 +1,4 @@
-"""What the commands share: parsing options with tyro, printing tables, showing progress."""
+"""How the commands speak with a terminal: options in; tables, JSON and progress out."""
 
 from __future__ import annotations
 

@@ -1,0 +1,64 @@
+"""Writes a model for other runtimes: ONNX, opset 17, standard operators only; checked numerically after writing.
+
+Needs the extra `train` (onnx, and onnxruntime for the check).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from linnet.catalogue import find_model
+from linnet.checkpoint import load_checkpoint
+from linnet.cli.terminal import parse, print_json, show, size
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `linnet export`."""
+
+    model: tyro.conf.Positional[str]
+    """A checkpoint file, or a name that `linnet models` lists."""
+    file: tyro.conf.Positional[Path]
+    """File to write (.onnx)."""
+    inputs: Literal["normalised", "pixels"] = "normalised"
+    """`normalised` takes (N, C, H, W) float32; `pixels` takes (N, H, W, 3) uint8 RGB and normalises inside."""
+    json: bool = False
+    """Print one JSON document instead of text."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    options = parse(Options, "export", __doc__, arguments)
+    if options.file.suffix.lower() != ".onnx":
+        raise ValueError(f"'{options.file}' must end in .onnx: that is what linnet exports.")
+    if find_spec("onnx") is None:
+        raise ValueError("Exporting needs onnx: pip install 'linnet[train]'.")
+    from linnet.export.onnx_graph import export_onnx
+
+    result = export_onnx(load_checkpoint(find_model(options.model)), options.file, inputs=options.inputs)
+    if result.difference is None:
+        print(
+            "linnet: onnxruntime is not installed: the file was not run (pip install 'linnet[train]').", file=sys.stderr
+        )
+    if options.json:
+        print_json(
+            {
+                "file": str(result.path),
+                "bytes": result.size_bytes,
+                "operators": list(result.operators),
+                "difference": result.difference,
+            }
+        )
+        return 0
+    checked = "not run" if result.difference is None else f"differs from linnet by {result.difference:.1e} (relative)"
+    show(
+        f"written: {result.path} ({size(result.size_bytes)}), operators {', '.join(result.operators)}",
+        f"checked: {checked}",
+    )
+    return 0

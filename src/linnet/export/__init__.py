@@ -1,0 +1,1 @@
+"""The network for other runtimes, checked numerically after writing."""

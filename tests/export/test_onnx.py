@@ -1,0 +1,112 @@
+"""Does ONNX Runtime compute the same from the exported file, and is it made of standard operators only?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from networks import architectures, checkpoint_of, random_tensors
+
+from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
+from linnet.checkpoint import Checkpoint
+from linnet.cli import main
+from linnet.engine.reference import NumpyNetwork
+from linnet.export.onnx_graph import OPSET, export_onnx, run_onnx
+from linnet.images import Preprocessing, normalise
+
+STANDARD = {
+    "Conv",
+    "Clip",
+    "Relu",
+    "Add",
+    "ReduceMean",
+    "Gemm",
+    "Cast",
+    "Div",
+    "Sub",
+    "Transpose",
+    "MatMul",
+    "Round",
+    "Gather",
+}
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(architectures(largest_width=0.6, largest_side=100).filter(lambda network: network.input_channels in (1, 3)))
+def test_any_network_is_exported_as_it_is(tmp_path: Path, network: Architecture) -> None:
+    result = export_onnx(checkpoint_of(network), tmp_path / "network.onnx")
+    assert result.difference is not None
+    assert result.difference <= 1e-4
+    model = onnx.load(tmp_path / "network.onnx")
+    assert {node.op_type for node in model.graph.node} <= STANDARD
+    assert all(node.domain == "" for node in model.graph.node)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
+
+
+@pytest.mark.parametrize(
+    "network", [MobileNetV2(resolution=96, classes=7), MobileNetV1(width=0.5, resolution=(75, 96))]
+)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_any_batch(tmp_path: Path, network: Architecture, batch: int) -> None:
+    export_onnx(checkpoint_of(network), tmp_path / "network.onnx")
+    images = np.random.default_rng(5).normal(size=(batch, *network.input_size, 3)).astype(np.float32)
+    expected, _ = NumpyNetwork(network, random_tensors(network)).run(images)
+    found = run_onnx(tmp_path / "network.onnx", {"input": np.ascontiguousarray(images.transpose(0, 3, 1, 2))})
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("colours", ["RGB", "BGR", "grey"])
+def test_pixels_are_normalised_inside(tmp_path: Path, colours: Any) -> None:
+    channels = 1 if colours == "grey" else 3
+    network = MobileNetV2(width=0.35, resolution=64, classes=3, input_channels=channels)
+    contract = Preprocessing(
+        size=(64, 64), colours=colours, mean=(0.4, 0.5, 0.6)[:channels], std=(0.2, 0.3, 0.4)[:channels]
+    )
+    checkpoint = Checkpoint(network, contract, random_tensors(network))
+    export_onnx(checkpoint, tmp_path / "network.onnx", inputs="pixels")
+    pixels = np.random.default_rng(2).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    expected, _ = NumpyNetwork(network, checkpoint.tensors).run(normalise(pixels, contract))
+    found = run_onnx(tmp_path / "network.onnx", {"input": pixels})
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_file_carries_contract_and_classes(tmp_path: Path) -> None:
+    network = MobileNetV2(width=0.35, resolution=64, classes=2)
+    export_onnx(checkpoint_of(network, classes=("größe", "no")), tmp_path / "network.onnx")
+    properties = {entry.key: json.loads(entry.value) for entry in onnx.load(tmp_path / "network.onnx").metadata_props}
+    assert properties["linnet.classes"] == ["größe", "no"]
+    assert Preprocessing.from_json(properties["linnet.preprocessing"]) == checkpoint_of(network).preprocessing
+
+
+def test_intermediate_tensors_keep_their_names(tmp_path: Path) -> None:
+    network = MobileNetV2(width=0.35, resolution=64, classes=2, shortcut="expansion")
+    export_onnx(checkpoint_of(network), tmp_path / "network.onnx")
+    values = {output for node in onnx.load(tmp_path / "network.onnx").graph.node for output in node.output}
+    # A block without a sum of its own ends with its projection.
+    assert set(network.tensor_names) - values == {layer.name for layer in network.blocks}
+
+
+def test_a_file_that_computes_something_else_is_removed(tmp_path: Path) -> None:
+    network = MobileNetV2(width=0.35, resolution=64, classes=2)
+    tensors = random_tensors(network)
+    tensors["classifier.bias"][:] = np.nan
+    checkpoint = Checkpoint(network, Preprocessing(size=(64, 64)), tensors)
+    with pytest.raises(ValueError, match=r"removed again.*differ"):
+        export_onnx(checkpoint, tmp_path / "network.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(small_model), str(tmp_path / "out.onnx"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["difference"] <= 1e-4
+    assert document["bytes"] == (tmp_path / "out.onnx").stat().st_size
+    assert main(["export", str(small_model), str(tmp_path / "out.tflite")]) == 1
+    assert "must end in .onnx" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="`inputs`"):
+        export_onnx(checkpoint_of(MobileNetV2(width=0.35, resolution=64)), tmp_path / "x.onnx", inputs="bytes")  # type: ignore[arg-type]

@@ -1,0 +1,115 @@
+"""Does the README say the truth: do its commands and its Python run, are its tree and its figures right?"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from networks import checkpoint_of
+from PIL import Image
+from tflite_writer import write_tflite
+
+import linnet
+from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.architecture.cost import block_memory, cost, layerwise_memory
+from linnet.checkpoint import save_checkpoint
+from linnet.cli import main
+
+README = (ROOT / "README.md").read_text()
+CLASSES = ("ant", "bee", "cat", "dog")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with everything that the README's lines name, small; the downloadable model stands in the cache."""
+    checkpoint = checkpoint_of(MobileNetV2(width=0.35, resolution=64, classes=4), classes=CLASSES)
+    folded = checkpoint_of(MobileNetV2(width=0.35, resolution=64, classes=4, folded=True))
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint(checkpoint, tmp_path / "cache" / "imagenet-v2-1.0-224.safetensors")
+    save_checkpoint(checkpoint, tmp_path / "mine.safetensors")
+    write_tflite(tmp_path / "model.tflite", folded.architecture, dict(folded.tensors))
+    with Image.open(picture_file) as image:
+        image.save(tmp_path / "cat.jpg")
+    for folder in ("photos", *(f"data/{name}" for name in CLASSES)):
+        (tmp_path / folder).mkdir(parents=True)
+        shutil.copy(picture_file, tmp_path / folder / "picture.png")
+    return tmp_path
+
+
+COMMANDS = re.findall(r"\| `(linnet [^`]+)` \|", README)
+
+
+def test_there_are_commands() -> None:
+    assert {command.split()[1] for command in COMMANDS} == {
+        "predict",
+        "evaluate",
+        "profile",
+        "convert",
+        "export",
+        "models",
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_its_commands_run(command: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(shlex.split(command)[1:]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_its_python_runs(desk: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 1
+    names: dict[str, object] = {}
+    exec(blocks[0], names)
+    assert (desk / "mine.safetensors").exists()
+    stated = re.search(r"multiply_adds\s+# ([\d,]+)", blocks[0])
+    assert stated is not None
+    assert cost(names["architecture"]).multiply_adds == int(stated[1].replace(",", ""))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_its_make_targets_exist(page: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / page).read_text(), flags=re.MULTILINE))
+    assert named
+    assert named <= targets
+
+
+def test_its_tree_is_the_tree() -> None:
+    tree = README.split("## Tree")[1]
+    listed = set(re.findall(r"[├└]── (\S+)", tree))
+    package = Path(linnet.__file__).parent
+    for name in listed:
+        assert (package / name).exists(), name
+    for path in package.iterdir():
+        name = path.name + "/" * path.is_dir()
+        assert name in listed or path.name.startswith("__") or path.name == "py.typed", f"{name} is not in the tree"
+    for folder in re.findall(r"^    ([a-z]+)/", tree, flags=re.MULTILINE):
+        assert (ROOT / folder).is_dir(), folder
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("MobileNetV1 1.0", MobileNetV1()),
+        ("MobileNetV2 1.0", MobileNetV2()),
+        ("MobileNetV2 1.4", MobileNetV2(width=1.4)),
+    ],
+)
+def test_its_costs_are_computed(name: str, network: MobileNetV1 | MobileNetV2) -> None:
+    price = cost(network)
+    layerwise, blocks = (memory(network).peak.bytes / 1e6 for memory in (layerwise_memory, block_memory))
+    cells = (
+        name,
+        f"{price.parameters:,}",
+        f"{price.multiply_adds / 1e6:.2f} M",
+        f"{layerwise:.1f} MB",
+        f"{blocks:.1f} MB",
+    )
+    row = f"| {' | '.join(cells)} |"
+    assert row in README

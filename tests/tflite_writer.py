@@ -1,0 +1,558 @@
+"""What bytes does a converter write for a network? Small TFLite files of every style that linnet reads.
+
+`write_tflite` writes an `Architecture`; `NetworkWriter` any chain of layers, so also networks that are no MobileNet;
+`GraphWriter` any graph at all, and its operators may be altered before it is written. All go through the schema's own
+builder functions.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import flatbuffers
+import numpy as np
+import tflite
+from numpy.typing import NDArray
+
+from linnet.architecture import (
+    Architecture,
+    Classifier,
+    Convolution,
+    InvertedResidual,
+    Layer,
+    Pooling,
+    convolutions_of,
+)
+from linnet.engine.fold import fold
+from linnet.engine.reference import NumpyNetwork
+
+Tensors = Mapping[str, NDArray[np.float32]]
+Ranges = Mapping[str, tuple[float, float]]
+
+TYPES = {
+    np.dtype(np.float32): tflite.TensorType.FLOAT32,
+    np.dtype(np.float16): tflite.TensorType.FLOAT16,
+    np.dtype(np.uint8): tflite.TensorType.UINT8,
+    np.dtype(np.int8): tflite.TensorType.INT8,
+    np.dtype(np.int32): tflite.TensorType.INT32,
+}
+ACTIVATIONS = {"linear": "NONE", "relu": "RELU", "relu6": "RELU6"}
+ALIGNMENT = 16
+"""Of constants, as the schema demands (`force_align`)."""
+OLD_CODES = 127
+"""Operators numbered from here on stand in the new code field only."""
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """real = scale x (q - zero), with one scale, or one for each channel along `axis`."""
+
+    scales: tuple[float, ...]
+    zeros: tuple[int, ...]
+    axis: int = 0
+
+
+@dataclass
+class Tensor:
+    """One tensor of a graph. Buffer 0 is that of all computed ones."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    quantisation: Quantisation | None = None
+    buffer: int = 0
+
+
+@dataclass
+class Operator:
+    """One operator of a graph, by its name in the schema, with an option table (empty: none) and its fields."""
+
+    name: str
+    inputs: list[int]
+    output: int
+    kind: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a file says of itself in its TFLITE_METADATA; empty fields are left out. Pixel values are 0 to 255."""
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    licence: str = ""
+    label_file: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How a converter writes one and the same network.
+
+    Attributes:
+        weights: `float16` stands behind DEQUANTIZE, `int8` is per channel and symmetric, `uint8` per tensor and
+            asymmetric (TF1); with the last two activations are integers too.
+        input_type: of an `int8` network: `uint8` puts QUANTIZE at both ends.
+        input_scale: of an integer input; real = input_scale x (pixel - input_zero).
+        input_zero: the pixel value, 0 to 255, that is real 0.
+        explicit_pads: PAD and VALID instead of SAME, for strided convolutions or for all with a larger kernel.
+        classifier: as a 1x1 CONV_2D or as FULLY_CONNECTED.
+        pool: as MEAN or AVERAGE_POOL_2D.
+        separate_activations: RELU and RELU6 as operators of their own. Not for integer networks.
+        softmax: at the end.
+        labels: packed as `label_file` into a zip archive behind the graph.
+        description: the metadata; None writes none.
+    """
+
+    weights: Literal["float32", "float16", "int8", "uint8"] = "float32"
+    input_type: Literal["int8", "uint8"] = "uint8"
+    input_scale: float = 1 / 128
+    input_zero: int = 128
+    explicit_pads: Literal["never", "strided", "always"] = "never"
+    classifier: Literal["convolution", "fully_connected"] = "convolution"
+    pool: Literal["mean", "average"] = "mean"
+    separate_activations: bool = False
+    softmax: bool = False
+    labels: tuple[str, ...] | None = None
+    label_file: str = "labels.txt"
+    description: Description | None = None
+
+    @property
+    def integer(self) -> bool:
+        """Whether activations are integers."""
+        return self.weights in ("int8", "uint8")
+
+
+def write_tflite(
+    path: Path, architecture: Architecture, tensors: Tensors, style: Style | None = None
+) -> dict[str, int]:
+    """Writes a network; batch norm is folded first if it is not yet. Returns tensor name → number in the file."""
+    style = style or Style()
+    network = network_writer(architecture, tensors, style)
+    write_content(path, network.content(), style)
+    return network.numbers
+
+
+def network_writer(architecture: Architecture, tensors: Tensors, style: Style | None = None) -> NetworkWriter:
+    """A network ready to be written, its graph open to alterations."""
+    style = style or Style()
+    folded, values = fold(architecture, tensors)
+    ranges = activation_ranges(folded, values, style) if style.integer else {}
+    return NetworkWriter(folded.layers, values, (*folded.input_size, folded.input_channels), style, ranges)
+
+
+def write_content(path: Path, content: bytes, style: Style) -> None:
+    """Writes a graph, with the labels that the style packs behind it."""
+    path.write_bytes(content)
+    if style.labels is not None:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(style.label_file, "".join(f"{label}\n" for label in style.labels))
+
+
+def activation_ranges(architecture: Architecture, tensors: Tensors, style: Style) -> dict[str, tuple[float, float]]:
+    """Least and greatest value of every intermediate tensor over a few pictures of noise."""
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (3, *architecture.input_size, architecture.input_channels))
+    inputs = ((pixels - style.input_zero) * style.input_scale).astype(np.float32)
+    _, found = NumpyNetwork(architecture, tensors).run(inputs, architecture.tensor_names)
+    return {name: (float(values.min()), float(values.max())) for name, values in found.items()}
+
+
+def metadata_content(description: Description) -> bytes:
+    """The flatbuffer of TFLITE_METADATA (`metadata_schema.fbs`), field by field: no package has its builders."""
+    builder = flatbuffers.Builder(1024)
+    licence = builder.CreateString(description.licence) if description.licence else None
+    units = []
+    if description.mean:
+        means, stds = (_numbers(builder, values, np.float32) for values in (description.mean, description.std))
+        normalisation = _table(builder, {0: means, 1: stds})
+        builder.StartObject(2)
+        # Number 1 of the union ProcessUnitOptions is NormalizationOptions.
+        builder.PrependUint8Slot(0, 1, 0)
+        builder.PrependUOffsetTRelativeSlot(1, normalisation, 0)
+        units.append(builder.EndObject())
+    files = []
+    if description.label_file:
+        files.append(_table(builder, {0: builder.CreateString(description.label_file)}))
+    input_tensor = _table(builder, {4: _offsets(builder, units)} if units else {})
+    output_tensor = _table(builder, {6: _offsets(builder, files)} if files else {})
+    tensors = {2: _offsets(builder, [input_tensor]), 3: _offsets(builder, [output_tensor])}
+    fields = {3: _offsets(builder, [_table(builder, tensors)])}
+    root = _table(builder, fields | ({} if licence is None else {5: licence}))
+    builder.Finish(root, file_identifier=b"M001")
+    return bytes(builder.Output())
+
+
+class GraphWriter:
+    """Collects tensors and operators of one subgraph, then writes them as a TFLite file."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.operators: list[Operator] = []
+        self.inputs: list[int] = []
+        self.outputs: list[int] = []
+        self._buffers: list[bytes] = [b""]
+
+    def tensor(
+        self, name: str, shape: tuple[int, ...], dtype: Any = np.float32, quantisation: Quantisation | None = None
+    ) -> int:
+        """Adds a computed tensor; returns its number."""
+        self.tensors.append(Tensor(name, shape, np.dtype(dtype), quantisation))
+        return len(self.tensors) - 1
+
+    def constant(self, name: str, values: NDArray[Any], quantisation: Quantisation | None = None) -> int:
+        """Adds a tensor with its values in the file; returns its number."""
+        self._buffers.append(np.ascontiguousarray(values).tobytes())
+        self.tensors.append(Tensor(name, values.shape, values.dtype, quantisation, len(self._buffers) - 1))
+        return len(self.tensors) - 1
+
+    def operator(self, name: str, inputs: Sequence[int], output: int, kind: str = "", **fields: Any) -> int:
+        """Adds an operator; returns its output."""
+        self.operators.append(Operator(name, list(inputs), output, kind, fields))
+        return output
+
+    def find(self, name: str) -> Operator:
+        """The last operator of a kind."""
+        return [operator for operator in self.operators if operator.name == name][-1]
+
+    def content(self, metadata: bytes = b"") -> bytes:
+        """The whole file."""
+        buffers = [*self._buffers, metadata] if metadata else self._buffers
+        builder = flatbuffers.Builder(sum(map(len, buffers)) + 65_536)
+        # Flatbuffers grow from the back: what is made first, the weights, stands last in the file.
+        buffer_offsets = _offsets(builder, [self._write_buffer(builder, content) for content in buffers])
+        tensors = _offsets(builder, [self._write_tensor(builder, tensor) for tensor in self.tensors])
+        names = list(dict.fromkeys(operator.name for operator in self.operators))
+        operators = _offsets(
+            builder, [self._write_operator(builder, entry, names.index(entry.name)) for entry in self.operators]
+        )
+        ends = [_numbers(builder, numbers, np.int32) for numbers in (self.inputs, self.outputs)]
+        tflite.SubGraphStart(builder)
+        tflite.SubGraphAddTensors(builder, tensors)
+        tflite.SubGraphAddInputs(builder, ends[0])
+        tflite.SubGraphAddOutputs(builder, ends[1])
+        tflite.SubGraphAddOperators(builder, operators)
+        subgraphs = _offsets(builder, [tflite.SubGraphEnd(builder)])
+        codes = _offsets(builder, [self._write_code(builder, name) for name in names])
+        entries = _offsets(builder, [self._write_metadata(builder, len(buffers) - 1)]) if metadata else None
+        tflite.ModelStart(builder)
+        tflite.ModelAddVersion(builder, 3)
+        tflite.ModelAddOperatorCodes(builder, codes)
+        tflite.ModelAddSubgraphs(builder, subgraphs)
+        tflite.ModelAddBuffers(builder, buffer_offsets)
+        if entries is not None:
+            tflite.ModelAddMetadata(builder, entries)
+        builder.Finish(tflite.ModelEnd(builder), file_identifier=b"TFL3")
+        return bytes(builder.Output())
+
+    def _write_buffer(self, builder: Any, content: bytes) -> Any:
+        data = None
+        if content:
+            # Builder.CreateByteVector, which aligns to one byte only, with the schema's alignment.
+            builder.StartVector(1, len(content), ALIGNMENT)
+            builder.head -= len(content)
+            builder.Bytes[builder.head : builder.head + len(content)] = content
+            data = builder.EndVector()
+        tflite.BufferStart(builder)
+        if data is not None:
+            tflite.BufferAddData(builder, data)
+        return tflite.BufferEnd(builder)
+
+    def _write_tensor(self, builder: Any, tensor: Tensor) -> Any:
+        text, sides = builder.CreateString(tensor.name), _numbers(builder, tensor.shape, np.int32)
+        details = None if tensor.quantisation is None else self._write_quantisation(builder, tensor.quantisation)
+        tflite.TensorStart(builder)
+        tflite.TensorAddShape(builder, sides)
+        tflite.TensorAddType(builder, TYPES[tensor.dtype])
+        tflite.TensorAddBuffer(builder, tensor.buffer)
+        tflite.TensorAddName(builder, text)
+        if details is not None:
+            tflite.TensorAddQuantization(builder, details)
+        return tflite.TensorEnd(builder)
+
+    def _write_quantisation(self, builder: Any, quantisation: Quantisation) -> Any:
+        scales = _numbers(builder, quantisation.scales, np.float32)
+        zeros = _numbers(builder, quantisation.zeros, np.int64)
+        tflite.QuantizationParametersStart(builder)
+        tflite.QuantizationParametersAddScale(builder, scales)
+        tflite.QuantizationParametersAddZeroPoint(builder, zeros)
+        tflite.QuantizationParametersAddQuantizedDimension(builder, quantisation.axis)
+        return tflite.QuantizationParametersEnd(builder)
+
+    def _write_operator(self, builder: Any, operator: Operator, code: int) -> Any:
+        options = self._write_options(builder, operator) if operator.kind else None
+        read, written = (_numbers(builder, numbers, np.int32) for numbers in (operator.inputs, [operator.output]))
+        tflite.OperatorStart(builder)
+        tflite.OperatorAddOpcodeIndex(builder, code)
+        tflite.OperatorAddInputs(builder, read)
+        tflite.OperatorAddOutputs(builder, written)
+        if options is not None:
+            tflite.OperatorAddBuiltinOptionsType(builder, getattr(tflite.BuiltinOptions, operator.kind))
+            tflite.OperatorAddBuiltinOptions(builder, options)
+        return tflite.OperatorEnd(builder)
+
+    def _write_options(self, builder: Any, operator: Operator) -> Any:
+        getattr(tflite, f"{operator.kind}Start")(builder)
+        for name, value in operator.fields.items():
+            getattr(tflite, f"{operator.kind}Add{name}")(builder, value)
+        return getattr(tflite, f"{operator.kind}End")(builder)
+
+    def _write_code(self, builder: Any, name: str) -> Any:
+        number = getattr(tflite.BuiltinOperator, name)
+        tflite.OperatorCodeStart(builder)
+        tflite.OperatorCodeAddDeprecatedBuiltinCode(builder, min(number, OLD_CODES))
+        tflite.OperatorCodeAddBuiltinCode(builder, number)
+        tflite.OperatorCodeAddVersion(builder, 1)
+        return tflite.OperatorCodeEnd(builder)
+
+    def _write_metadata(self, builder: Any, buffer: int) -> Any:
+        name = builder.CreateString("TFLITE_METADATA")
+        tflite.MetadataStart(builder)
+        tflite.MetadataAddName(builder, name)
+        tflite.MetadataAddBuffer(builder, buffer)
+        return tflite.MetadataEnd(builder)
+
+
+class NetworkWriter:
+    """A chain of folded layers, whatever they are, as a graph.
+
+    The methods that add an operator take the number of the tensor that it reads and return that of its result.
+
+    Args:
+        layers: in the order in which they run.
+        tensors: weights and biases of the layers.
+        input_shape: height, width, channels.
+        style: how the graph is written.
+        ranges: least and greatest value of each activation, for integer networks.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        tensors: Tensors,
+        input_shape: tuple[int, int, int],
+        style: Style | None = None,
+        ranges: Ranges | None = None,
+    ) -> None:
+        self.graph = GraphWriter()
+        self.numbers: dict[str, int] = {}
+        self._style = style or Style()
+        self._tensors = tensors
+        self._ranges = ranges or {}
+        self._dtype = np.dtype(self._style.weights if self._style.integer else "float32")
+        self._write(layers, input_shape)
+
+    def content(self) -> bytes:
+        """The whole file."""
+        description = self._style.description
+        return self.graph.content(b"" if description is None else metadata_content(description))
+
+    def _write(self, layers: Sequence[Layer], input_shape: tuple[int, int, int]) -> None:
+        entered = self._input(input_shape)
+        current = expansion = self._recode(entered, self._dtype, "quantised_input")
+        for layer in layers:
+            before = current
+            if isinstance(layer, Pooling):
+                current = self._pool(layer, current)
+            elif isinstance(layer, Classifier):
+                current = self._classify(layer, current)
+            for convolution in convolutions_of(layer):
+                current = self._convolve(convolution, current)
+                if isinstance(layer, InvertedResidual) and convolution is layer.expand:
+                    if layer.adds_expansion:
+                        current = self._add(f"{convolution.name}.sum", current, expansion, convolution.name)
+                        self.numbers[convolution.name] = current
+                    expansion = current
+            if isinstance(layer, InvertedResidual) and layer.adds_input:
+                current = self._add(f"{layer.name}.sum", current, before, layer.name)
+            self.numbers.setdefault(layer.name, current)
+        if self._style.softmax:
+            current = self._softmax(current)
+        self.graph.inputs = [entered]
+        self.graph.outputs = [self._recode(current, self._input_dtype, "output")]
+
+    @property
+    def _input_dtype(self) -> np.dtype[Any]:
+        return np.dtype(self._style.input_type) if self._style.weights == "int8" else self._dtype
+
+    def _input(self, shape: tuple[int, int, int]) -> int:
+        quantisation = None
+        if self._style.integer:
+            shift = 128 if self._input_dtype == np.int8 else 0
+            quantisation = Quantisation((self._style.input_scale,), (self._style.input_zero - shift,))
+        return self.graph.tensor("input", (1, *shape), self._input_dtype, quantisation)
+
+    def _recode(self, current: int, dtype: np.dtype[Any], name: str) -> int:
+        """QUANTIZE between int8 and uint8 at the ends, the same real numbers; nothing where the type is right."""
+        quantisation = self.graph.tensors[current].quantisation
+        if self._style.weights != "int8" or self._input_dtype == self._dtype or quantisation is None:
+            return current
+        shift = 128 if dtype == np.uint8 else -128
+        shifted = Quantisation(quantisation.scales, (quantisation.zeros[0] + shift,))
+        output = self.graph.tensor(name, self.graph.tensors[current].shape, dtype, shifted)
+        return self.graph.operator("QUANTIZE", [current], output, "QuantizeOptions")
+
+    def _computed(self, name: str, shape: tuple[int, ...], ranged: str) -> int:
+        """A tensor of activations, in an integer network with the range measured under the name `ranged`."""
+        if not self._style.integer:
+            return self.graph.tensor(name, shape)
+        low, high = self._ranges[ranged]
+        low, high = min(low, 0.0), max(high, 0.0, low + 1e-6)
+        scale = (high - low) / 255
+        zero = round(-low / scale) - (128 if self._dtype == np.int8 else 0)
+        return self.graph.tensor(name, shape, self._dtype, Quantisation((scale,), (zero,)))
+
+    def _like(self, name: str, shape: tuple[int, ...], model: int) -> int:
+        """A tensor of activations with the quantisation of another."""
+        return self.graph.tensor(name, shape, self._dtype, self.graph.tensors[model].quantisation)
+
+    def _weights(self, name: str, weight: NDArray[np.float32], axis: int, entered: int) -> list[int]:
+        """Weight and bias as constants of the style's type."""
+        bias = self._tensors[f"{name}.bias"]
+        if self._style.integer:
+            return self._integer_weights(name, weight, bias, axis, entered)
+        constants = {f"{name}.weight": weight, f"{name}.bias": bias}
+        if self._style.weights == "float32":
+            return [self.graph.constant(text, values) for text, values in constants.items()]
+        return [self._half(text, values) for text, values in constants.items()]
+
+    def _half(self, name: str, values: NDArray[np.float32]) -> int:
+        stored = self.graph.constant(f"{name}.half", values.astype(np.float16))
+        output = self.graph.tensor(name, values.shape)
+        return self.graph.operator("DEQUANTIZE", [stored], output, "DequantizeOptions")
+
+    def _integer_weights(
+        self, name: str, weight: NDArray[np.float32], bias: NDArray[np.float32], axis: int, entered: int
+    ) -> list[int]:
+        if self._style.weights == "int8":
+            others = tuple(number for number in range(weight.ndim) if number != axis)
+            # A scale that is not 0 for channels that are.
+            scales = np.maximum(np.abs(weight).max(axis=others), 1e-6).astype(np.float32) / np.float32(127)
+            along = [-1 if number == axis else 1 for number in range(weight.ndim)]
+            stored = np.clip(np.round(weight / scales.reshape(along)), -127, 127)
+            zeros = np.zeros(len(scales), np.int64)
+        else:
+            low, high = min(float(weight.min()), 0.0), max(float(weight.max()), 0.0)
+            scales = np.full(1, max((high - low) / 255, 1e-9), np.float32)
+            zeros = np.round(-low / scales).astype(np.int64)
+            stored = np.clip(np.round(weight / scales) + zeros, 0, 255)
+        quantisation = Quantisation(tuple(map(float, scales)), tuple(map(int, zeros)), axis)
+        source = self.graph.tensors[entered].quantisation
+        assert source is not None
+        bias_scales = scales * np.float32(source.scales[0])
+        bias_quantisation = Quantisation(tuple(map(float, bias_scales)), (0,) * len(bias_scales))
+        return [
+            self.graph.constant(f"{name}.weight", stored.astype(self._dtype), quantisation),
+            self.graph.constant(f"{name}.bias", np.round(bias / bias_scales).astype(np.int32), bias_quantisation),
+        ]
+
+    def _convolve(self, convolution: Convolution, current: int) -> int:
+        name = convolution.name
+        current, padding = self._pad(convolution, current)
+        fused = "linear" if self._style.separate_activations else convolution.activation
+        fields = {
+            "Padding": padding,
+            "StrideH": convolution.stride,
+            "StrideW": convolution.stride,
+            "DilationHFactor": convolution.dilation,
+            "DilationWFactor": convolution.dilation,
+            "FusedActivationFunction": getattr(tflite.ActivationFunctionType, ACTIVATIONS[fused]),
+        }
+        weight = self._tensors[f"{name}.weight"]
+        if convolution.depthwise:
+            operator, axis, weight = "DEPTHWISE_CONV_2D", 3, weight.transpose(1, 2, 3, 0)
+            kind, fields = "DepthwiseConv2DOptions", fields | {"DepthMultiplier": 1}
+        else:
+            operator, axis, weight = "CONV_2D", 0, weight.transpose(0, 2, 3, 1)
+            kind = "Conv2DOptions"
+        inputs = [current, *self._weights(name, np.ascontiguousarray(weight), axis, current)]
+        shape = (1, *convolution.output_size, convolution.out_channels)
+        current = self.graph.operator(operator, inputs, self._computed(name, shape, name), kind, **fields)
+        if fused != convolution.activation:
+            output = self._computed(f"{name}.activated", shape, name)
+            current = self.graph.operator(ACTIVATIONS[convolution.activation], [current], output)
+        self.numbers[name] = current
+        return current
+
+    def _pad(self, convolution: Convolution, current: int) -> tuple[int, int]:
+        """The padded tensor, if the style pads by an operator; and the padding rule left to the convolution."""
+        explicit = self._style.explicit_pads
+        wanted = explicit == "always" or (explicit == "strided" and convolution.stride > 1)
+        if not wanted or not any(convolution.pads):
+            # SAME is TensorFlow's rule: a network padded by another cannot be written so.
+            assert convolution.pads == replace(convolution, padding="same").pads
+            return current, tflite.Padding.SAME
+        top, bottom, left, right = convolution.pads
+        amounts = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
+        height, width = convolution.input_size
+        shape = (1, top + height + bottom, left + width + right, convolution.in_channels)
+        inputs = [current, self.graph.constant(f"{convolution.name}.amounts", amounts)]
+        output = self._like(f"{convolution.name}.padded", shape, current)
+        return self.graph.operator("PAD", inputs, output, "PadOptions"), tflite.Padding.VALID
+
+    def _add(self, name: str, current: int, other: int, ranged: str) -> int:
+        output = self._computed(name, self.graph.tensors[current].shape, ranged)
+        none = tflite.ActivationFunctionType.NONE
+        return self.graph.operator("ADD", [current, other], output, "AddOptions", FusedActivationFunction=none)
+
+    def _pool(self, layer: Pooling, current: int) -> int:
+        _, height, width, channels = self.graph.tensors[current].shape
+        if self._style.pool == "average":
+            fields = {"Padding": tflite.Padding.VALID, "StrideH": 1, "StrideW": 1}
+            fields |= {"FilterHeight": height, "FilterWidth": width}
+            # The kernel averages the integers themselves, so its output has the scale of its input.
+            output = self._like(layer.name, (1, 1, 1, channels), current)
+            return self.graph.operator("AVERAGE_POOL_2D", [current], output, "Pool2DOptions", **fields)
+        keep = self._style.classifier == "convolution"
+        output = self._computed(layer.name, (1, 1, 1, channels) if keep else (1, channels), layer.name)
+        axes = self.graph.constant("pool.axes", np.array([1, 2], np.int32))
+        return self.graph.operator("MEAN", [current, axes], output, "ReducerOptions", KeepDims=keep)
+
+    def _classify(self, layer: Classifier, current: int) -> int:
+        weight = self._tensors[f"{layer.name}.weight"]
+        none = tflite.ActivationFunctionType.NONE
+        if self._style.classifier == "fully_connected":
+            if len(self.graph.tensors[current].shape) == 4:
+                current = self._flatten(current, layer.in_channels)
+            inputs = [current, *self._weights(layer.name, weight, 0, current)]
+            output = self._computed(layer.name, (1, layer.classes), layer.name)
+            kind = "FullyConnectedOptions"
+            return self.graph.operator("FULLY_CONNECTED", inputs, output, kind, FusedActivationFunction=none)
+        inputs = [current, *self._weights(layer.name, weight[:, None, None, :], 0, current)]
+        output = self._computed(layer.name, (1, 1, 1, layer.classes), layer.name)
+        fields = {"Padding": tflite.Padding.SAME, "StrideH": 1, "StrideW": 1, "FusedActivationFunction": none}
+        self.numbers[layer.name] = self.graph.operator("CONV_2D", inputs, output, "Conv2DOptions", **fields)
+        return self._flatten(output, layer.classes)
+
+    def _flatten(self, current: int, channels: int) -> int:
+        inputs = [current, self.graph.constant(f"shape of {current}", np.array([1, channels], np.int32))]
+        return self.graph.operator("RESHAPE", inputs, self._like(f"flat {current}", (1, channels), current))
+
+    def _softmax(self, current: int) -> int:
+        shape = self.graph.tensors[current].shape
+        zero = -128 if self._dtype == np.int8 else 0
+        quantisation = Quantisation((1 / 256,), (zero,)) if self._style.integer else None
+        output = self.graph.tensor("softmax", shape, self._dtype, quantisation)
+        return self.graph.operator("SOFTMAX", [current], output, "SoftmaxOptions", Beta=1.0)
+
+
+def _numbers(builder: Any, values: Sequence[float], dtype: Any) -> Any:
+    return builder.CreateNumpyVector(np.asarray(values, dtype))
+
+
+def _offsets(builder: Any, offsets: Sequence[Any]) -> Any:
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return builder.EndVector()
+
+
+def _table(builder: Any, fields: Mapping[int, Any]) -> Any:
+    """A table of offsets alone, by their places in the schema."""
+    builder.StartObject(max(fields, default=-1) + 1)
+    for place, offset in fields.items():
+        builder.PrependUOffsetTRelativeSlot(place, offset, 0)
+    return builder.EndObject()
