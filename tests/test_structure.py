@@ -25,12 +25,13 @@ ALLOWED = {
     "data": {"images"},
     "weights": {"architecture", "checkpoint", "engine", "images"},
     "export": {"architecture", "checkpoint", "engine", "images"},
+    "paper": {"architecture", "checkpoint", "images", "nn", "predictor"},
     "catalogue": {"checkpoint", "weights"},
     "predictor": {"architecture", "catalogue", "checkpoint", "engine", "images", "nn", "results"},
     "evaluation": {"checkpoint", "data", "images", "predictor", "results"},
     "cli": {
-        "architecture", "catalogue", "checkpoint", "data", "engine", "evaluation", "export", "images", "predictor",
-        "results", "weights",
+        "architecture", "catalogue", "checkpoint", "data", "engine", "evaluation", "export", "images", "paper",
+        "predictor", "results", "weights",
     },
 }  # fmt: skip
 
@@ -47,6 +48,7 @@ AT_IMPORT = {
     "data": set(),
     "weights": {"numpy", "tflite", "flatbuffers"},
     "export": {"numpy", "onnx"},
+    "paper": {"numpy"},
     "catalogue": set(),
     "predictor": {"numpy"},
     "evaluation": {"numpy"},
@@ -138,6 +140,7 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         "evaluate": [str(folder), *model],
         "profile": model,
         "models": [],
+        "paper": ["table2"],
         "export": [str(small_model), str(tmp_path / "out.onnx")],
         "convert": ["nowhere.tflite", "--out", str(tmp_path / "out.safetensors")],
     }

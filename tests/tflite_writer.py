@@ -39,6 +39,7 @@ TYPES = {
     np.dtype(np.uint8): tflite.TensorType.UINT8,
     np.dtype(np.int8): tflite.TensorType.INT8,
     np.dtype(np.int32): tflite.TensorType.INT32,
+    np.dtype(np.bool_): tflite.TensorType.BOOL,
 }
 ACTIVATIONS = {"linear": "NONE", "relu": "RELU", "relu6": "RELU6"}
 ALIGNMENT = 16
@@ -94,8 +95,9 @@ class Style:
 
     Attributes:
         weights: `float16` stands behind DEQUANTIZE, `int8` is per channel and symmetric, `uint8` per tensor and
-            asymmetric (TF1); with the last two activations are integers too.
-        input_type: of an `int8` network: `uint8` puts QUANTIZE at both ends.
+            asymmetric (TF1); with the last two activations are integers too. `hybrid` is `int8` with float
+            activations and biases (dynamic range quantisation).
+        input_type: of an `int8` network: `uint8` puts QUANTIZE at both ends, `float32` QUANTIZE and DEQUANTIZE.
         input_scale: of an integer input; real = input_scale x (pixel - input_zero).
         input_zero: the pixel value, 0 to 255, that is real 0.
         explicit_pads: PAD and VALID instead of SAME, for strided convolutions or for all with a larger kernel.
@@ -107,8 +109,8 @@ class Style:
         description: the metadata; None writes none.
     """
 
-    weights: Literal["float32", "float16", "int8", "uint8"] = "float32"
-    input_type: Literal["int8", "uint8"] = "uint8"
+    weights: Literal["float32", "float16", "hybrid", "int8", "uint8"] = "float32"
+    input_type: Literal["int8", "uint8", "float32"] = "uint8"
     input_scale: float = 1 / 128
     input_zero: int = 128
     explicit_pads: Literal["never", "strided", "always"] = "never"
@@ -352,7 +354,7 @@ class NetworkWriter:
 
     def _write(self, layers: Sequence[Layer], input_shape: tuple[int, int, int]) -> None:
         entered = self._input(input_shape)
-        current = expansion = self._recode(entered, self._dtype, "quantised_input")
+        current = expansion = self._enter(entered)
         for layer in layers:
             before = current
             if isinstance(layer, Pooling):
@@ -372,27 +374,43 @@ class NetworkWriter:
         if self._style.softmax:
             current = self._softmax(current)
         self.graph.inputs = [entered]
-        self.graph.outputs = [self._recode(current, self._input_dtype, "output")]
+        self.graph.outputs = [self._leave(current)]
 
     @property
     def _input_dtype(self) -> np.dtype[Any]:
         return np.dtype(self._style.input_type) if self._style.weights == "int8" else self._dtype
 
     def _input(self, shape: tuple[int, int, int]) -> int:
-        quantisation = None
-        if self._style.integer:
-            shift = 128 if self._input_dtype == np.int8 else 0
-            quantisation = Quantisation((self._style.input_scale,), (self._style.input_zero - shift,))
+        quantisation = self._input_quantisation(self._input_dtype) if self._style.integer else None
         return self.graph.tensor("input", (1, *shape), self._input_dtype, quantisation)
 
-    def _recode(self, current: int, dtype: np.dtype[Any], name: str) -> int:
-        """QUANTIZE between int8 and uint8 at the ends, the same real numbers; nothing where the type is right."""
-        quantisation = self.graph.tensors[current].quantisation
-        if self._style.weights != "int8" or self._input_dtype == self._dtype or quantisation is None:
+    def _input_quantisation(self, dtype: np.dtype[Any]) -> Quantisation | None:
+        """The same real numbers in either integer type; none in floats."""
+        if dtype == np.float32:
+            return None
+        shift = 128 if dtype == np.int8 else 0
+        return Quantisation((self._style.input_scale,), (self._style.input_zero - shift,))
+
+    def _enter(self, entered: int) -> int:
+        """QUANTIZE to the type of the network, if the input has another."""
+        if self._input_dtype == self._dtype:
+            return entered
+        quantisation = self._input_quantisation(self._dtype)
+        output = self.graph.tensor("quantised", self.graph.tensors[entered].shape, self._dtype, quantisation)
+        return self.graph.operator("QUANTIZE", [entered], output, "QuantizeOptions")
+
+    def _leave(self, current: int) -> int:
+        """QUANTIZE or DEQUANTIZE to the type of the input, if the network has another."""
+        if self._input_dtype == self._dtype:
             return current
-        shift = 128 if dtype == np.uint8 else -128
-        shifted = Quantisation(quantisation.scales, (quantisation.zeros[0] + shift,))
-        output = self.graph.tensor(name, self.graph.tensors[current].shape, dtype, shifted)
+        inner = self.graph.tensors[current]
+        assert inner.quantisation is not None
+        if self._input_dtype == np.float32:
+            return self.graph.operator(
+                "DEQUANTIZE", [current], self.graph.tensor("output", inner.shape), "DequantizeOptions"
+            )
+        outer = Quantisation(inner.quantisation.scales, (inner.quantisation.zeros[0] + 128,))
+        output = self.graph.tensor("output", inner.shape, self._input_dtype, outer)
         return self.graph.operator("QUANTIZE", [current], output, "QuantizeOptions")
 
     def _computed(self, name: str, shape: tuple[int, ...], ranged: str) -> int:
@@ -412,42 +430,25 @@ class NetworkWriter:
     def _weights(self, name: str, weight: NDArray[np.float32], axis: int, entered: int) -> list[int]:
         """Weight and bias as constants of the style's type."""
         bias = self._tensors[f"{name}.bias"]
-        if self._style.integer:
-            return self._integer_weights(name, weight, bias, axis, entered)
-        constants = {f"{name}.weight": weight, f"{name}.bias": bias}
+        if self._style.weights == "float16":
+            return [self._half(f"{name}.weight", weight), self._half(f"{name}.bias", bias)]
         if self._style.weights == "float32":
-            return [self.graph.constant(text, values) for text, values in constants.items()]
-        return [self._half(text, values) for text, values in constants.items()]
+            return [self.graph.constant(f"{name}.weight", weight), self.graph.constant(f"{name}.bias", bias)]
+        stored, quantisation = _quantise(weight, axis, per_channel=self._style.weights != "uint8")
+        number = self.graph.constant(f"{name}.weight", stored, quantisation)
+        if self._style.weights == "hybrid":
+            return [number, self.graph.constant(f"{name}.bias", bias)]
+        source = self.graph.tensors[entered].quantisation
+        assert source is not None
+        scales = np.asarray(quantisation.scales, np.float32) * np.float32(source.scales[0])
+        bias_quantisation = Quantisation(tuple(map(float, scales)), (0,) * len(scales))
+        integers = np.round(bias / scales).astype(np.int32)
+        return [number, self.graph.constant(f"{name}.bias", integers, bias_quantisation)]
 
     def _half(self, name: str, values: NDArray[np.float32]) -> int:
         stored = self.graph.constant(f"{name}.half", values.astype(np.float16))
         output = self.graph.tensor(name, values.shape)
         return self.graph.operator("DEQUANTIZE", [stored], output, "DequantizeOptions")
-
-    def _integer_weights(
-        self, name: str, weight: NDArray[np.float32], bias: NDArray[np.float32], axis: int, entered: int
-    ) -> list[int]:
-        if self._style.weights == "int8":
-            others = tuple(number for number in range(weight.ndim) if number != axis)
-            # A scale that is not 0 for channels that are.
-            scales = np.maximum(np.abs(weight).max(axis=others), 1e-6).astype(np.float32) / np.float32(127)
-            along = [-1 if number == axis else 1 for number in range(weight.ndim)]
-            stored = np.clip(np.round(weight / scales.reshape(along)), -127, 127)
-            zeros = np.zeros(len(scales), np.int64)
-        else:
-            low, high = min(float(weight.min()), 0.0), max(float(weight.max()), 0.0)
-            scales = np.full(1, max((high - low) / 255, 1e-9), np.float32)
-            zeros = np.round(-low / scales).astype(np.int64)
-            stored = np.clip(np.round(weight / scales) + zeros, 0, 255)
-        quantisation = Quantisation(tuple(map(float, scales)), tuple(map(int, zeros)), axis)
-        source = self.graph.tensors[entered].quantisation
-        assert source is not None
-        bias_scales = scales * np.float32(source.scales[0])
-        bias_quantisation = Quantisation(tuple(map(float, bias_scales)), (0,) * len(bias_scales))
-        return [
-            self.graph.constant(f"{name}.weight", stored.astype(self._dtype), quantisation),
-            self.graph.constant(f"{name}.bias", np.round(bias / bias_scales).astype(np.int32), bias_quantisation),
-        ]
 
     def _convolve(self, convolution: Convolution, current: int) -> int:
         name = convolution.name
@@ -537,6 +538,20 @@ class NetworkWriter:
         quantisation = Quantisation((1 / 256,), (zero,)) if self._style.integer else None
         output = self.graph.tensor("softmax", shape, self._dtype, quantisation)
         return self.graph.operator("SOFTMAX", [current], output, "SoftmaxOptions", Beta=1.0)
+
+
+def _quantise(weight: NDArray[np.float32], axis: int, *, per_channel: bool) -> tuple[NDArray[Any], Quantisation]:
+    """Symmetric int8 with one scale a channel, or asymmetric uint8 with one for all."""
+    if not per_channel:
+        low, high = min(float(weight.min()), 0.0), max(float(weight.max()), 0.0)
+        scale = max((high - low) / 255, 1e-9)
+        zero = round(-low / scale)
+        return np.clip(np.round(weight / scale) + zero, 0, 255).astype(np.uint8), Quantisation((scale,), (zero,))
+    others = tuple(number for number in range(weight.ndim) if number != axis)
+    # A scale that is not 0 for channels that are.
+    scales = np.maximum(np.abs(weight).max(axis=others, keepdims=True), 1e-6).astype(np.float32) / np.float32(127)
+    stored = np.clip(np.round(weight / scales), -127, 127).astype(np.int8)
+    return stored, Quantisation(tuple(map(float, scales.ravel())), (0,) * scales.size, axis)
 
 
 def _numbers(builder: Any, values: Sequence[float], dtype: Any) -> Any:

@@ -12,6 +12,7 @@ COMMANDS = {
     "profile": "parameters, multiply-adds and memory of a network, per layer",
     "convert": "a TFLite file → a linnet checkpoint",
     "export": "a model → ONNX for other runtimes, checked after writing",
+    "paper": "the paper's tables and figures, made again beside the printed values",
     "models": "the models on this machine and those to download",
 }
 

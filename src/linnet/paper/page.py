@@ -1,0 +1,90 @@
+"""What a table or figure becomes: text and tables for people, numbers for machines, plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from linnet.checkpoint import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """Headings and cells; the first column is text, the others are numbers."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        rule = ["---", *["---:"] * (len(self.headings) - 1)]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in (self.headings, rule, *self.rows))
+
+
+@dataclass(frozen=True)
+class Page:
+    """One table or figure.
+
+    Attributes:
+        name: as on the command line.
+        title: one line.
+        text: paragraphs before the table.
+        table: the numbers, ours beside the printed ones.
+        notes: footnotes, among them where the paper is wrong.
+        document: everything as JSON.
+        plot: draws the figure; None where there is none or matplotlib is not installed.
+    """
+
+    name: str
+    title: str
+    text: str
+    table: PaperTable
+    notes: Sequence[str] = ()
+    document: Mapping[str, Any] = field(default_factory=dict)
+    plot: Figure | None = None
+
+    def markdown(self, *, pictures: bool) -> str:
+        """The whole page in Markdown, with a link to its plot if `pictures` were written."""
+        parts = [f"# {self.title}", self.text, self.table.markdown()]
+        if pictures and self.plot is not None:
+            parts.append(f"![{self.title}]({self.name}.png)")
+        if self.notes:
+            parts.append("\n".join(f"* {note}" for note in self.notes))
+        parts.append(f"Made by `linnet paper {self.name}`.")
+        return "\n\n".join(parts) + "\n"
+
+    def write(self, folder: Path) -> list[Path]:
+        """Writes NAME.md and NAME.json, and NAME.png and NAME.svg of a plot; returns their paths."""
+        written = [folder / f"{self.name}.md", folder / f"{self.name}.json"]
+        write_atomically(written[0], self.markdown(pictures=True).encode())
+        write_atomically(written[1], (json.dumps(dict(self.document), indent=1) + "\n").encode())
+        if self.plot is not None:
+            for suffix in ("png", "svg"):
+                written.append(folder / f"{self.name}.{suffix}")
+                self.plot.savefig(written[-1], dpi=110)
+        return written
+
+
+def new_figure(width: float, height: float) -> Figure | None:
+    """An empty figure in inches that needs no screen; None where matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        return None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def difference(ours: float, printed: float) -> str:
+    """Ours against the printed value in percent: `+2.2 %`, or `=` where they agree to its digits."""
+    share = ours / printed - 1
+    return "=" if abs(share) < 5e-4 else f"{100 * share:+.1f} %"

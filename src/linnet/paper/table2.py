@@ -1,0 +1,99 @@
+"""Table 2: the architecture, row by row, derived from the description and laid beside the printed rows."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from linnet.architecture import (
+    Classifier,
+    Convolution,
+    InvertedResidual,
+    Layer,
+    MobileNetV2,
+    Pooling,
+    convolutions_of,
+)
+from linnet.architecture.cost import cost
+from linnet.paper.page import Page, PaperTable
+
+TITLE = "Table 2: MobileNetV2"
+
+# Input, operator, t, c, n, s as printed.
+PRINTED = (
+    ("224² x 3", "conv2d", "-", "32", "1", "2"),
+    ("112² x 32", "bottleneck", "1", "16", "1", "1"),
+    ("112² x 16", "bottleneck", "6", "24", "2", "2"),
+    ("56² x 24", "bottleneck", "6", "32", "3", "2"),
+    ("28² x 32", "bottleneck", "6", "64", "4", "2"),
+    ("14² x 64", "bottleneck", "6", "96", "3", "1"),
+    ("14² x 96", "bottleneck", "6", "160", "3", "2"),
+    ("7² x 160", "bottleneck", "6", "320", "1", "1"),
+    ("7² x 320", "conv2d 1x1", "-", "1280", "1", "1"),
+    ("7² x 1280", "avgpool 7x7", "-", "-", "1", "-"),
+    ("1² x 1280", "conv2d 1x1", "-", "k", "-", ""),
+)
+
+
+def make() -> Page:
+    """Rows of equal blocks, with what they cost."""
+    architecture = MobileNetV2()
+    price = {row.name: row for row in cost(architecture).layers}
+    derived, rows = [], []
+    for _, group in groupby(architecture.layers, key=_group):
+        layers = list(group)
+        names = [part.name for layer in layers for part in convolutions_of(layer) or (layer,)]
+        parameters, multiply_adds = (
+            sum(getattr(price[name], what) for name in names) for what in ("parameters", "multiply_adds")
+        )
+        derived.append(_row(layers))
+        rows.append((*derived[-1], f"{parameters:,}", f"{multiply_adds:,}"))
+    total = cost(architecture)
+    rows.append(("all", "", "", "", "", "", f"{total.parameters:,}", f"{total.multiply_adds:,}"))
+    equal = tuple(derived) == PRINTED
+    return Page(
+        "table2",
+        TITLE,
+        "Each row is n times the same block; only the first of them has the stride s. The rows derived from the "
+        f"description are {'those' if equal else 'not those'} printed.",
+        PaperTable(("input", "operator", "t", "c", "n", "s", "parameters", "multiply-adds"), rows),
+        notes=(
+            "The text speaks of 19 residual bottleneck layers; the table and the code have 17. With the first and "
+            "the last convolution they are 19 layers.",
+            "The first version of the paper on arXiv printed strides 1 and 2 in the rows of 64 and 96 channels the "
+            "wrong way round.",
+            "The block of t = 1 has no expansion layer; kept, it would add 12,845,056 multiply-adds.",
+        ),
+        document={
+            "equals_printed": equal,
+            "rows": [list(row) for row in derived],
+            "printed": [list(row) for row in PRINTED],
+        },
+    )
+
+
+def _group(layer: Layer) -> object:
+    """Blocks of one row of the table have one output width."""
+    return layer.project.out_channels if isinstance(layer, InvertedResidual) else layer.name
+
+
+def _row(layers: list[Layer]) -> tuple[str, str, str, str, str, str]:
+    first = layers[0]
+    count = str(len(layers))
+    if isinstance(first, InvertedResidual):
+        source = first.convolutions[0]
+        expansion = f"{first.hidden_channels / source.in_channels:g}"
+        stride, channels = str(first.depthwise.stride), str(first.project.out_channels)
+        return _input(source.input_size[0], source.in_channels), "bottleneck", expansion, channels, count, stride
+    if isinstance(first, Convolution):
+        operator = "conv2d" if first.kernel > 1 else "conv2d 1x1"
+        shape = _input(first.input_size[0], first.in_channels)
+        return shape, operator, "-", str(first.out_channels), count, str(first.stride)
+    if isinstance(first, Pooling):
+        side = first.input_size[0]
+        return _input(side, first.channels), f"avgpool {side}x{side}", "-", "-", count, "-"
+    assert isinstance(first, Classifier)
+    return _input(1, first.in_channels), "conv2d 1x1", "-", "k", "-", ""
+
+
+def _input(side: int, channels: int) -> str:
+    return f"{side}² x {channels}"

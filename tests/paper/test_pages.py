@@ -1,0 +1,127 @@
+"""Do the paper's tables and figures come out as printed where it is arithmetic, and are the errata ours to show?"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from linnet.architecture import MobileNetV2
+from linnet.architecture.cost import cost
+from linnet.cli import main
+from linnet.paper import ITEMS, figure1, figure5, section5_1, table2, table3
+from linnet.paper.page import Page, PaperTable, difference, new_figure
+
+
+def page_of(name: str) -> Page:
+    return import_module(f"linnet.paper.{name.replace('.', '_')}").make()
+
+
+def test_table_2_is_the_printed_one() -> None:
+    page = table2.make()
+    assert page.document["equals_printed"]
+    assert page.table.rows[-1][-2:] == ("3,504,872", "300,774,272")
+    assert sum(int(row[-1].replace(",", "")) for row in page.table.rows[:-1]) == 300_774_272
+
+
+def test_table_3_agrees_where_the_paper_is_right() -> None:
+    rows = {row["side"]: row for row in table3.make().document["rows"]}
+    for side in (112, 56, 28, 14, 1):
+        printed = table3.PRINTED[side][0]
+        assert rows[side]["mobilenet_v1"][0] == printed[0]
+        assert rows[side]["mobilenet_v1"][1] == pytest.approx(printed[1], rel=0.03)
+    assert rows[112]["mobilenet_v2"] == [16, 401.408]
+    # Where it is not: the width of the next row, and a slip at 7 x 7.
+    assert [rows[side]["mobilenet_v2"][0] for side in (56, 28, 14)] == [24, 32, 96]
+    assert rows[7]["mobilenet_v1"] == [1024, 100.352]
+
+
+@pytest.mark.parametrize(("dimension", "share"), [(2, 0.75), (3, 0.5), (5, 0.1875), (15, 4.88e-4), (30, 2.89e-8)])
+def test_theorem_1(dimension: int, share: float) -> None:
+    assert figure1.expected_collapse(dimension, 2) == pytest.approx(share, rel=2e-3)
+
+
+@pytest.mark.parametrize("dimension", [2, 3, 5, 15])
+def test_random_matrices_collapse_as_the_theorem_says(dimension: int) -> None:
+    matrices = np.random.default_rng(0).normal(size=(3000, dimension, 2))
+    assert figure1.collapsed_share(matrices) == pytest.approx(figure1.expected_collapse(dimension, 2), abs=0.01)
+
+
+def test_the_spiral_is_the_papers() -> None:
+    points = figure1.spiral()
+    assert points.shape == (1000, 2)
+    radii = np.linalg.norm(points, axis=1)
+    assert radii[-1] == pytest.approx(62.737, abs=1e-3)
+    assert np.allclose(np.diff(radii), 0.0628)
+
+
+def test_many_dimensions_give_half_the_input_back() -> None:
+    errors = [
+        figure1.reconstruction_error(np.random.default_rng(0).normal(size=(100, dimension, 2)))
+        for dimension in (3, 15, 30, 1000)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.1
+
+
+def test_the_plotted_costs_are_ours_with_the_pooling() -> None:
+    # The figure counts the additions of the average pooling: side² x last channels.
+    for width, (_, plotted) in figure5.SECOND.items():
+        last = {1.4: 1792}.get(width, 1280)
+        for resolution, shown in zip(figure5.RESOLUTIONS, plotted, strict=False):
+            exact = cost(MobileNetV2(width=width, resolution=resolution)).multiply_adds
+            assert shown == pytest.approx((exact + (resolution // 32) ** 2 * last) / 1e6, abs=0.011)
+
+
+def test_splits_save_memory_as_the_formula_says() -> None:
+    measured = section5_1.measure(MobileNetV2(padding="symmetric", folded=True), (None, 1, 2, 4), rounds=1)
+    peaks = [peak for peak, _ in measured]
+    assert peaks[0] == pytest.approx(peaks[1], rel=0.05)
+    assert peaks[1] > 1.4 * peaks[2] > 1.4 * peaks[3]
+    for peak, way in zip(peaks, (None, 1, 2, 4), strict=True):
+        assert peak >= 0.9 * section5_1.formula_bytes(MobileNetV2(folded=True), way)
+
+
+@pytest.mark.parametrize("name", [name for name in ITEMS if name not in ("table4", "section5.1")])
+def test_every_page_is_written_whole(name: str, tmp_path: Path) -> None:
+    written = page_of(name).write(tmp_path)
+    text = (tmp_path / f"{name}.md").read_text()
+    assert f"linnet paper {name}" in text
+    assert json.loads((tmp_path / f"{name}.json").read_text())
+    for path in written:
+        if path.suffix == ".png":
+            assert f"({path.name})" in text
+            with Image.open(path) as image:
+                assert min(image.size) > 200
+
+
+def test_every_item_is_a_module_and_every_module_an_item() -> None:
+    folder = Path(figure1.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "page"}
+    assert modules == {name.replace(".", "_") for name in ITEMS}
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["paper"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ITEMS)
+    assert main(["paper", "table9"]) == 2
+    captured = capsys.readouterr()
+    assert "there is no 'table9'. There are table1" in captured.err
+    assert main(["paper", "table2", "table3", "--json"]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert set(document) == {"table2", "table3"}
+    assert main(["paper", "table1", "--out", str(tmp_path / "deep" / "er")]) == 0
+    assert sorted(path.name for path in (tmp_path / "deep" / "er").iterdir()) == ["table1.json", "table1.md"]
+
+
+def test_differences_and_tables() -> None:
+    assert difference(300.774, 300) == "+0.3 %"
+    assert difference(71.999, 72) == "="
+    assert PaperTable(("a", "b"), [("x", "1")]).markdown() == "| a | b |\n| --- | ---: |\n| x | 1 |"
+    assert new_figure(1, 1) is not None
