@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import linnet
+from linnet.architecture.cost import block_memory, layerwise_memory
 from linnet.catalogue import DEFAULT_MODEL, DOWNLOADS, EMBEDDED, cache_folder, models_in
+from linnet.checkpoint import read_header
 from linnet.cli import main as run_command
 from linnet.cli.terminal import millions, show, size, table
 
@@ -39,8 +41,8 @@ def price_the_papers_networks() -> None:
     rows = []
     for name, architecture, parameters, multiply_adds in PRINTED:
         price = linnet.cost(architecture)
-        memory = linnet.architecture.cost.layerwise_memory(architecture).peak.bytes
-        blocks = linnet.architecture.cost.block_memory(architecture).peak.bytes
+        memory = layerwise_memory(architecture).peak.bytes
+        blocks = block_memory(architecture).peak.bytes
         exact = f"{price.parameters:,}"
         rows.append((name, parameters, exact, multiply_adds, millions(price.multiply_adds), size(memory), size(blocks)))
     show(table(columns, rows))
@@ -58,10 +60,11 @@ def find_photographs() -> list[Path]:
 
 def choose_model(wanted: str | None) -> str | None:
     """The model named, else the default one, else whatever is embedded or in the cache."""
-    here = models_in(EMBEDDED) | models_in(cache_folder())
     if wanted is not None:
         return wanted
-    return DEFAULT_MODEL if DEFAULT_MODEL in here else next(iter(here), None)
+    here = models_in(EMBEDDED) | models_in(cache_folder())
+    classifiers = [name for name, path in here.items() if read_header(path)["architecture"]["classes"]]
+    return DEFAULT_MODEL if DEFAULT_MODEL in classifiers else next(iter(classifiers), None)
 
 
 def main() -> int:

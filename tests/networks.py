@@ -34,11 +34,12 @@ def random_tensors(architecture: Architecture, seed: int = 0) -> Tensors:
 
 def checkpoint_of(architecture: Architecture, *, classes: tuple[str, ...] | None = None, seed: int = 0) -> Checkpoint:
     """A checkpoint of a network with random weights."""
-    channels = architecture.input_channels
-    half = (0.5,) * channels
-    preprocessing = Preprocessing(
-        size=architecture.input_size, colours="grey" if channels == 1 else "RGB", mean=half, std=half
-    )
+    half = (0.5,) * architecture.input_channels
+    preprocessing = None
+    if architecture.input_channels == 1:
+        preprocessing = Preprocessing(size=architecture.input_size, colours="grey", mean=half, std=half)
+    elif architecture.input_channels == 3:
+        preprocessing = Preprocessing(size=architecture.input_size, mean=half, std=half)
     return Checkpoint(architecture, preprocessing, random_tensors(architecture, seed), classes)
 
 

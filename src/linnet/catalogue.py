@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from linnet.checkpoint import save_checkpoint, write_atomically
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "cifar10"
 
@@ -95,7 +97,7 @@ def find_model(model: str | os.PathLike[str]) -> Path:
         OSError: if a download fails.
     """
     path = Path(model)
-    if path.exists():
+    if path.is_file():
         return path
     name = str(model)
     for folder in (EMBEDDED, cache_folder()):
@@ -104,6 +106,8 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     if name in DOWNLOADS:
         return download(name)
     # Names of models have dots too, as in `…-1.0-224`; an ending of letters is a file's.
+    if path.is_dir():
+        raise IsADirectoryError(f"'{name}' is a folder, and no model has that name; a checkpoint file was expected.")
     if path.suffix[1:].isalpha() or len(path.parts) > 1:
         raise FileNotFoundError(f"There is no file '{name}'.")
     names = sorted({*models_in(EMBEDDED), *models_in(cache_folder()), *DOWNLOADS})
@@ -125,8 +129,8 @@ def download(name: str) -> Path:
     entry = DOWNLOADS[name]
     folder = cache_folder()
     source = folder / "sources" / entry.file
-    if not source.exists():
-        print(f"Downloading {entry.url} ({entry.size_bytes / 1e6:.1f} MB)", file=sys.stderr)
+    if not source.exists() or hashlib.sha256(source.read_bytes()).hexdigest() != entry.sha256:
+        logger.info("Downloading %s (%.1f MB)", entry.url, entry.size_bytes / 1e6)
         content = fetch(entry.url)
         digest = hashlib.sha256(content).hexdigest()
         if digest != entry.sha256:
@@ -161,6 +165,6 @@ def fetch(url: str) -> bytes:
         raise OSError(
             f"{url} cannot be fetched ({reason}). Without a network, bring the file here and run `linnet convert`."
         ) from None
-    if expected is not None and len(content) != int(expected):
+    if expected is not None and expected.isdigit() and len(content) != int(expected):
         raise OSError(f"{url} broke off after {len(content)} of {expected} bytes. Try again.")
     return content

@@ -11,7 +11,8 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class Checkpoint:
 
     Attributes:
         architecture: the network, with all its options.
-        preprocessing: how pictures become its input.
+        preprocessing: how pictures become its input; None for networks of other than 1 or 3 channels.
         tensors: name → array, float32 or float16.
         classes: names, one an output; None where they are not known or there is no classifier.
         task: `classification`.
@@ -58,7 +59,7 @@ class Checkpoint:
     """
 
     architecture: Architecture
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     tensors: Tensors
     classes: tuple[str, ...] | None = None
     task: str = "classification"
@@ -66,7 +67,7 @@ class Checkpoint:
     score: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuses parts that do not fit; warns of weights that are not numbers."""
+        """Refuses parts that do not fit each other."""
         if self.task not in TASKS:
             raise ValueError(f"`task` (={self.task!r}) must be {' or '.join(map(repr, TASKS))}.")
         if self.classes is not None:
@@ -74,17 +75,7 @@ class Checkpoint:
                 raise ValueError("The class names must be strings.")
             if len(self.classes) != self.architecture.classes:
                 raise ValueError(f"There are {len(self.classes)} class names for {self.architecture.classes} classes.")
-        channels = {"grey": 1}.get(self.preprocessing.colours, 3)
-        if channels != self.architecture.input_channels:
-            raise ValueError(
-                f"The preprocessing gives {channels} channels ({self.preprocessing.colours}); the network takes "
-                f"{self.architecture.input_channels}."
-            )
-        if self.preprocessing.size != self.architecture.input_size:
-            raise ValueError(
-                f"The preprocessing gives pictures of {_times(self.preprocessing.size)} pixels; the network takes "
-                f"{_times(self.architecture.input_size)}."
-            )
+        _check_preprocessing(self.architecture, self.preprocessing)
         _check_tensors(self.architecture.tensors, self.tensors)
 
 
@@ -99,7 +90,7 @@ def save_checkpoint(
         dtype: `np.float32`, or `np.float16` for half the size.
 
     Raises:
-        ValueError: if float16 cannot hold a weight.
+        ValueError: if float16 cannot hold a weight, or JSON a part of the provenance or the score.
         OSError: if the file cannot be written: no permission, no space left, a folder of that name.
     """
     tensors = {
@@ -110,10 +101,10 @@ def save_checkpoint(
         "format": FORMAT,
         "task": checkpoint.task,
         "architecture": options_of(checkpoint.architecture),
-        "preprocessing": checkpoint.preprocessing.to_json(),
+        "preprocessing": None if checkpoint.preprocessing is None else checkpoint.preprocessing.to_json(),
         "classes": None if checkpoint.classes is None else list(checkpoint.classes),
-        "provenance": dict(checkpoint.provenance),
-        "score": dict(checkpoint.score),
+        "provenance": _plain("provenance", checkpoint.provenance),
+        "score": _plain("score", checkpoint.score),
     }
     from safetensors.numpy import save
 
@@ -140,18 +131,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     document = _read_document(path, content)
     entries = _split_tensors(path, content)
     _check_digest(path, content, document)
-    version = document.get("format")
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ValueError(f"'{path}' has format {version!r}; linnet reads format {FORMAT}.")
-    if version > FORMAT:
-        raise ValueError(
-            f"'{path}' has format {version}, written by a newer linnet; this one reads up to {FORMAT}. Update linnet."
-        )
+    _check_format(path, document)
     try:
-        classes = document["classes"]
+        classes, contract = document["classes"], document["preprocessing"]
         checkpoint = Checkpoint(
             architecture=from_options(_mapping(document, "architecture")),
-            preprocessing=Preprocessing.from_json(_mapping(document, "preprocessing")),
+            preprocessing=None if contract is None else Preprocessing.from_json(contract),
             tensors=_read_tensors(entries),
             classes=None if classes is None else tuple(classes),
             task=document["task"],
@@ -181,20 +166,28 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
         length = int.from_bytes(start, "little")
         if length > path.stat().st_size:
             _refuse(path, start + file.read(512))
-        return _read_document(path, start + file.read(length))
+        document = _read_document(path, start + file.read(length))
+    _check_format(path, document)
+    return document
 
 
 def write_atomically(path: Path, content: bytes | bytearray) -> None:
     """Writes a file through a temporary one in the same folder, synchronised, then renamed.
 
+    A link is followed, an existing file keeps its permissions, and nothing but a regular file is replaced.
+
     Raises:
         OSError: naming `path`, if it cannot be written; nothing of the attempt is left behind.
     """
+    target = Path(os.path.realpath(path))
     if path.is_dir():
         raise IsADirectoryError(f"'{path}' is a folder; a file name was expected.")
+    if target.exists() and not target.is_file():
+        raise OSError(f"'{path}' is no regular file; linnet does not replace it.")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except OSError as error:
         raise _cannot_write(path, error) from None
     try:
@@ -202,10 +195,10 @@ def write_atomically(path: Path, content: bytes | bytearray) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files for the owner alone; a result has the permissions of any other new file.
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        _synchronise_folder(path.parent)
+        if target.exists():
+            os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+        os.replace(temporary, target)
+        _synchronise_folder(target.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -216,12 +209,6 @@ def write_atomically(path: Path, content: bytes | bytearray) -> None:
 
 def _cannot_write(path: Path, error: OSError) -> OSError:
     return type(error)(error.errno, f"cannot write: {error.strerror}", str(path))
-
-
-def _umask() -> int:
-    current = os.umask(0o022)
-    os.umask(current)
-    return current
 
 
 def _synchronise_folder(folder: Path) -> None:
@@ -242,6 +229,51 @@ def _not_a_folder(path: str | os.PathLike[str]) -> Path:
 
 def _times(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}"
+
+
+def _plain(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What JSON can hold, numpy's numbers made Python's."""
+
+    def convert(value: object) -> object:
+        if isinstance(value, np.generic):
+            return value.item()
+        raise ValueError(f"`{name}` holds a {type(value).__name__} ({value!r}), which JSON cannot. Make it a string.")
+
+    try:
+        plain = json.loads(json.dumps(dict(values), default=convert, allow_nan=False))
+    except ValueError as error:
+        raise error if name in str(error) else ValueError(f"`{name}` holds what JSON cannot ({error}).") from None
+    return dict(plain)
+
+
+def _check_format(path: Path, document: dict[str, Any]) -> None:
+    version = document.get("format")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ValueError(f"'{path}' has format {version!r}; linnet reads format {FORMAT}.")
+    if version > FORMAT:
+        raise ValueError(
+            f"'{path}' has format {version}, written by a newer linnet; this one reads up to {FORMAT}. Update linnet."
+        )
+
+
+def _check_preprocessing(architecture: Architecture, contract: Preprocessing | None) -> None:
+    if contract is None:
+        if architecture.input_channels in (1, 3):
+            raise ValueError(
+                f"A network of {architecture.input_channels} channels takes pictures: it needs a preprocessing."
+            )
+        return
+    channels = {"grey": 1}.get(contract.colours, 3)
+    if channels != architecture.input_channels:
+        raise ValueError(
+            f"The preprocessing gives {channels} channels ({contract.colours}); the network takes "
+            f"{architecture.input_channels}."
+        )
+    if contract.size != architecture.input_size:
+        raise ValueError(
+            f"The preprocessing gives pictures of {_times(contract.size)} pixels; the network takes "
+            f"{_times(architecture.input_size)}."
+        )
 
 
 def _mapping(document: dict[str, Any], key: str) -> dict[str, Any]:

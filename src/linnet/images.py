@@ -33,7 +33,7 @@ class Preprocessing:
     """How a picture becomes a network's input. Part of every checkpoint.
 
     Attributes:
-        size: (height, width) of the input in pixels.
+        size: (height, width) of the input in pixels; one number means a square.
         resize: `shorter_side` scales the picture to cover size / crop and cuts the centre out (torchvision, Keras);
             `central_crop` cuts the central `crop` share of both sides out, then squashes it (TensorFlow's
             evaluation); `squash` squashes the whole picture (detectors).
@@ -58,9 +58,14 @@ class Preprocessing:
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
-        """Refuses nonsense; lists, as JSON has them, become tuples."""
+        """Refuses nonsense; lists, as JSON has them, become tuples, and one side a square."""
+        if _is_whole(self.size):
+            object.__setattr__(self, "size", (self.size, self.size))
         for name in ("size", "mean", "std"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            value = getattr(self, name)
+            if not isinstance(value, list | tuple):
+                raise ValueError(f"`{name}` (={value!r}) must be a sequence of numbers.")
+            object.__setattr__(self, name, tuple(value))
         choices: dict[str, tuple[object, ...]] = {
             "resize": ("shorter_side", "central_crop", "squash"),
             "interpolation": ("nearest", "bilinear", "bicubic"),
@@ -114,6 +119,10 @@ def picture_name(picture: Picture) -> str:
     return f"'{picture}'" if isinstance(picture, str | Path) else "The picture"
 
 
+class _TooLarge(ValueError):
+    """A picture above `LARGEST_PICTURE`; told apart from a damaged one."""
+
+
 def decode(picture: Picture) -> Image.Image:
     """Any picture as an upright 8-bit RGB image; of an animation the first frame.
 
@@ -131,19 +140,21 @@ def decode(picture: Picture) -> Image.Image:
     try:
         opened = picture if isinstance(picture, Image.Image) else _open(picture)
         if opened.width * opened.height > LARGEST_PICTURE:
-            raise ValueError(
+            raise _TooLarge(
                 f"{name} has {opened.width} x {opened.height} pixels; linnet reads up to {LARGEST_PICTURE:,}. "
                 "Scale it down first."
             )
         return _to_rgb(ImageOps.exif_transpose(opened))
+    except _TooLarge:
+        raise
     except UnidentifiedImageError:
-        raise ValueError(f"{name} is not a picture that linnet can read (JPEG, PNG, WebP, BMP, TIFF or GIF).") from None
+        raise ValueError(f"{name} is not a picture that linnet can read ({', '.join(_formats())}).") from None
     except Image.DecompressionBombError:
-        raise ValueError(f"{name} has more than {LARGEST_PICTURE:,} pixels. Scale it down first.") from None
+        raise _TooLarge(f"{name} has more than {LARGEST_PICTURE:,} pixels. Scale it down first.") from None
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
-    except (OSError, SyntaxError, EOFError, IndexError, TypeError, OverflowError, MemoryError) as error:
-        # Pillow's plugins answer damaged files with any of these.
+    except Exception as error:
+        # Pillow's plugins answer damaged files with exceptions of any kind.
         raise ValueError(f"{name} is damaged and cannot be decoded ({_first_line(error)}).") from None
 
 
@@ -154,10 +165,17 @@ def _first_line(error: BaseException) -> str:
 def _open(picture: str | Path | bytes) -> Image.Image:
     from PIL import Image
 
-    if isinstance(picture, bytes):
-        return Image.open(io.BytesIO(picture))
     # Read whole: a lazily opened file keeps its descriptor, and 100,000 of those do not exist.
-    return Image.open(io.BytesIO(Path(picture).read_bytes()))
+    content = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+    # Only these formats: some of Pillow's other plugins start programs on what they are given.
+    return Image.open(io.BytesIO(content), formats=_formats())
+
+
+def _formats() -> list[str]:
+    """The formats that are read, by Pillow's names."""
+    from PIL import features
+
+    return ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"] + ["AVIF"] * bool(features.check("avif"))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -197,7 +215,13 @@ def prepare(picture: Picture, contract: Preprocessing) -> NDArray[np.uint8]:
     image = decode(picture)
     height, width = contract.size
     if contract.resize == "shorter_side":
-        image = _resize(image, _covering_size(image.size, contract), contract)
+        size = _covering_size(image.size, contract)
+        if size[0] * size[1] > LARGEST_PICTURE:
+            raise _TooLarge(
+                f"{picture_name(picture)} is {image.width} x {image.height} pixels: so narrow a picture would be "
+                f"scaled to {size[0]} x {size[1]} before its centre is cut out. Crop it first."
+            )
+        image = _resize(image, size, contract)
         left, top = _centre(image.width, width), _centre(image.height, height)
         return np.asarray(image.crop((left, top, left + width, top + height)))
     if contract.resize == "central_crop":
@@ -284,16 +308,26 @@ def find_pictures(paths: list[str]) -> list[Path]:
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-            if not inside:
-                raise ValueError(f"The folder '{path}' holds no pictures ({', '.join(SUFFIXES)}).")
-            found += inside
+            found += _pictures_in(path)
         elif not path.exists() and any(letter in text for letter in "*?["):
             matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
             if not matches:
                 raise FileNotFoundError(f"No file matches '{text}'.")
-            found += [match for match in matches if match.is_file()]
+            found += [picture for match in matches for picture in (_pictures_in(match) if match.is_dir() else [match])]
         else:
             # A missing file is that picture's own failure: the others still go on.
             found.append(path)
     return found
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    """The pictures in a folder, all levels, sorted; hidden files, such as macOS leaves behind, do not count."""
+    inside = sorted(file for file in folder.rglob("*") if is_picture(file))
+    if not inside:
+        raise ValueError(f"The folder '{folder}' holds no pictures ({', '.join(SUFFIXES)}).")
+    return inside
+
+
+def is_picture(file: Path) -> bool:
+    """Whether a file found in a folder is to be read as a picture, by its name."""
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()

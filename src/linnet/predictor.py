@@ -6,16 +6,16 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import numpy as np
 
 from linnet.architecture import Architecture
+from linnet.architecture.network import check_whole
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
+from linnet.engine.blas import blas_threads
 from linnet.images import Preprocessing, check_pixels, normalise, prepare
 from linnet.results import Classification
 
@@ -60,22 +60,13 @@ class NumpyRuntime:
         """See `Runtime`."""
         threads = min(self._threads or usable_cores(), len(inputs))
         if threads < 2:
-            with self._blas_limit(self._threads):
+            with blas_threads(self._threads):
                 return self._network.run(inputs, names)
         # One thread a part and one core a thread: BLAS would only share the small matrix products, not the rest.
-        with self._blas_limit(1), ThreadPoolExecutor(threads) as pool:
+        with blas_threads(1), ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(lambda part: self._network.run(part, names), np.array_split(inputs, threads)))
         kept = {name: np.concatenate([tensors[name] for _, tensors in parts]) for name in names}
         return np.concatenate([outputs for outputs, _ in parts]), kept
-
-    @cached_property
-    def _blas(self) -> Any:
-        from threadpoolctl import ThreadpoolController
-
-        return ThreadpoolController()
-
-    def _blas_limit(self, threads: int | None) -> AbstractContextManager[Any]:
-        return nullcontext() if threads is None else self._blas.limit(limits=threads, user_api="blas")
 
 
 class TorchRuntime:
@@ -137,8 +128,8 @@ class Predictor:
     """
 
     def __init__(self, checkpoint: Checkpoint, *, runtime: RuntimeName = "auto", threads: int | None = None) -> None:
-        if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= 1024):
-            raise ValueError(f"`threads` (={threads!r}) must be a whole number from 1 to 1024.")
+        if threads is not None:
+            check_whole("threads", threads, least=1, most=1024)
         self.checkpoint = checkpoint
         self.runtime = choose_runtime(runtime)
         self._runtime = RUNTIMES[self.runtime](checkpoint, threads)
@@ -150,7 +141,12 @@ class Predictor:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How a picture becomes the network's input."""
+        """How a picture becomes the network's input; a ValueError for networks of other than 1 or 3 channels."""
+        if self.checkpoint.preprocessing is None:
+            raise ValueError(
+                f"This network takes {self.architecture.input_channels} channels, which pictures do not have. Run it "
+                "with `linnet.nn` or `linnet.engine.reference`."
+            )
         return self.checkpoint.preprocessing
 
     @property
@@ -196,13 +192,26 @@ class Predictor:
             pictures: as `__call__` takes them.
             batch: pictures a forward pass.
             readers: threads that decode; None takes one for each core.
+
+        Raises:
+            ValueError: at once, if the network has no classifier or an argument makes no sense.
         """
         self._needs_classifier()
-        with ThreadPoolExecutor(readers or usable_cores()) as pool:
+        check_whole("batch", batch, least=1, most=4096)
+        if readers is not None:
+            check_whole("readers", readers, least=1, most=1024)
+        return self._stream(pictures, batch, readers or usable_cores())
+
+    def _stream(
+        self, pictures: Iterable[P], batch: int, readers: int
+    ) -> Iterator[tuple[P, Classification | Exception]]:
+        contract = self.preprocessing
+        pool = ThreadPoolExecutor(readers)
+        try:
             waiting: deque[tuple[P, Future[NDArray[np.uint8]]]] = deque()
             group: list[tuple[P, NDArray[np.uint8] | Exception]] = []
             for picture in pictures:
-                waiting.append((picture, pool.submit(prepare, picture, self.preprocessing)))
+                waiting.append((picture, pool.submit(prepare, picture, contract)))
                 if len(waiting) > 2 * batch:
                     group.append(_outcome(*waiting.popleft()))
                 if len(group) == batch:
@@ -213,6 +222,9 @@ class Predictor:
                     group.append(_outcome(*waiting.popleft()))
                 yield from self._classify_group(group)
                 group = []
+        finally:
+            # Whoever stops early does not wait for pictures that nobody will look at.
+            pool.shutdown(cancel_futures=True)
 
     def _classify_group(
         self, group: list[tuple[P, NDArray[np.uint8] | Exception]]
@@ -253,7 +265,8 @@ def usable_cores() -> int:
 def _outcome(picture: P, future: Future[NDArray[np.uint8]]) -> tuple[P, NDArray[np.uint8] | Exception]:
     try:
         return picture, future.result()
-    except (ValueError, OSError) as error:
+    except Exception as error:
+        # Out of memory, say: this picture's failure, not that of the others.
         return picture, error
 
 

@@ -20,7 +20,7 @@ class Prediction:
     score: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Classification:
     """The classes of one picture.
 
@@ -34,9 +34,19 @@ class Classification:
 
     @staticmethod
     def from_logits(logits: NDArray[np.float32], classes: tuple[str, ...] | None = None) -> Classification:
-        """Softmax of (classes,) logits."""
+        """Softmax of (classes,) logits.
+
+        Raises:
+            ValueError: if a logit is not a number.
+        """
+        if np.isnan(logits).any() or not np.isfinite(logits.max()):
+            raise ValueError("The network's output is not a number: its weights are damaged.")
         powers = np.exp((logits - logits.max()).astype(np.float64))
         return Classification((powers / powers.sum()).astype(np.float32), classes)
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{prediction.label} {prediction.score:.1%}" for prediction in self.top(3))
+        return f"Classification({best}; {len(self.scores)} classes)"
 
     @property
     def index(self) -> int:

@@ -123,12 +123,10 @@ def test_one_line_for_what_goes_wrong(
         (["predict", picture_file, "--model", broken], "damaged or incomplete"),
         (["predict", picture_file, "--model", picture_file], "a linnet checkpoint (.safetensors) was expected"),
         (["predict", picture_file, "--model", tmp_path], "is a folder"),
-        (["predict", picture_file, "--model", small_model, "--top", 0], "--top (=0)"),
-        (["predict", picture_file, "--model", small_model, "--threads", 0], "`threads` (=0)"),
+        (["convert", small_model, "--out", tmp_path / "x"], "not a TFLite file"),
         (["predict", picture_file, "--model", small_model, "--runtime", "native"], "native"),
         (["predict", tmp_path / "*.gif", "--model", small_model], "No file matches"),
         (["evaluate", tmp_path / "nowhere", "--model", small_model], "no file or folder"),
-        (["evaluate", tmp_path, "--model", small_model, "--batch", 0], "--batch (=0)"),
         (["profile", "--model", "nowhere.safetensors"], "no file"),
         (["profile", "--model", tmp_path], "folder"),
         (["convert", tmp_path / "nowhere.tflite", "--out", tmp_path / "x"], "no file"),
@@ -140,6 +138,42 @@ def test_one_line_for_what_goes_wrong(
         assert text in err, (arguments, err)
         assert err.startswith("linnet: ")
         assert len(err.splitlines()) == 1, err
+
+
+def test_wrong_values_are_wrong_usage(
+    small_model: Path, picture_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = picture_file.parent
+    cases: list[tuple[list[Any], str]] = [
+        (["predict", picture_file, "--model", small_model, "--top", 0], "--top (=0)"),
+        (["predict", picture_file, "--model", small_model, "--threads", 0], "--threads (=0)"),
+        (["evaluate", tmp_path, "--model", small_model, "--batch", 0], "--batch (=0)"),
+        (["predict", picture_file, "--model", small_model, "--draw", folder], "holds pictures of this run"),
+        (["convert", picture_file, "--out", picture_file], "is the source itself"),
+    ]
+    before = picture_file.read_bytes()
+    for arguments, text in cases:
+        code, out, err = run(arguments, capsys)
+        assert (code, out) == (2, ""), arguments
+        assert text in err
+    assert picture_file.read_bytes() == before
+
+
+def test_a_terminal_that_cannot_show_it_all(small_model: Path, picture_file: Path) -> None:
+    odd = picture_file.with_name("x:cat:é.png")
+    odd.write_bytes(picture_file.read_bytes())
+    command = [sys.executable, "-m", "linnet", "predict", str(odd), "--model", str(small_model)]
+    for encoding in ("ascii", "cp1252"):
+        done = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, check=True)
+        assert b"x:cat:" in done.stdout
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_work(
+    small_model: Path, labelled: tuple[Path, list[int]], picture_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(["evaluate", labelled[0], "--model", small_model, "--report", picture_file], capsys)
+    assert (code, out) == (1, "")
+    assert "--report" in err
 
 
 def test_debug_shows_the_traceback(small_model: Path, tmp_path: Path) -> None:

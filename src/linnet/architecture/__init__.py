@@ -31,6 +31,7 @@ __all__ = [
     "MobileNetV2",
     "Pooling",
     "convolutions_of",
+    "family_of",
     "from_options",
     "options_of",
     "scale_channels",
@@ -40,10 +41,16 @@ FAMILIES: dict[str, type[Architecture]] = {"mobilenet_v1": MobileNetV1, "mobilen
 """Name on the command line and in files → class."""
 
 
+def family_of(architecture: Architecture) -> str:
+    """Name of a network's family on the command line and in files."""
+    return next(name for name, kind in FAMILIES.items() if type(architecture) is kind)
+
+
 def options_of(architecture: Architecture) -> dict[str, Any]:
     """All options of a network, with its `family` first: what a checkpoint stores."""
-    family = next(name for name, kind in FAMILIES.items() if type(architecture) is kind)
-    return {"family": family} | {field.name: getattr(architecture, field.name) for field in fields(architecture)}
+    return {"family": family_of(architecture)} | {
+        field.name: getattr(architecture, field.name) for field in fields(architecture)
+    }
 
 
 def from_options(options: dict[str, Any]) -> Architecture:

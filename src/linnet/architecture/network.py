@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from functools import cached_property
+from numbers import Integral, Number, Real
 from typing import Any, Literal, get_args, get_type_hints
 
 from linnet.architecture.layers import (
@@ -59,6 +60,11 @@ class Architecture:
 
     def __post_init__(self) -> None:
         """Refuses nonsense; a square (height, width) becomes one number, so that equal networks compare equal."""
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), Number) and not isinstance(value, int | float):
+                # numpy's numbers are as good as Python's, but no file holds them.
+                plain = int(value) if isinstance(value, Integral) else float(value)  # type: ignore[arg-type]
+                object.__setattr__(self, field.name, plain)
         self._check_choices()
         check_number("width", self.width, above=0, most=10_000)
         check_number("dropout", self.dropout, least=0, below=1)
@@ -88,7 +94,7 @@ class Architecture:
         for side in sides:
             # Below the output stride the last maps would see nothing but padding.
             check_whole("resolution", side, least=self.output_stride, most=LARGEST_SIDE)
-        height, width = sides
+        height, width = (int(side) for side in sides)
         object.__setattr__(self, "resolution", height if height == width else (height, width))
 
     @property
@@ -210,7 +216,7 @@ def check_number(
     """Raises a ValueError unless `value` is a finite number within the bounds."""
     bounds = {"at least": least, "above": above, "at most": most, "below": below}
     wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not (
         number
         and (least is None or value >= least)
@@ -223,5 +229,5 @@ def check_number(
 
 def check_whole(name: str, value: Any, *, least: int, most: int) -> None:
     """Raises a ValueError unless `value` is a whole number from `least` to `most`."""
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) <= most:
         raise ValueError(f"`{name}` (={value!r}) must be a whole number from {least} to {most}.")

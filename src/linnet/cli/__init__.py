@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import warnings
 from importlib import import_module
+from io import TextIOWrapper
 
 COMMANDS = {
     "predict": "what is on these pictures",
     "evaluate": "accuracy on labelled pictures, with a report",
     "profile": "parameters, multiply-adds and memory of a network, per layer",
-    "convert": "a TFLite file → a linnet checkpoint",
-    "export": "a model → ONNX for other runtimes, checked after writing",
+    "convert": "a TFLite file to a linnet checkpoint",
+    "export": "a model to ONNX for other runtimes, checked after writing",
     "paper": "the paper's tables and figures, made again beside the printed values",
     "models": "the models on this machine and those to download",
 }
@@ -22,6 +23,10 @@ DONE, FAILED, WRONG_USAGE = 0, 1, 2
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 1 the work failed, 2 wrong usage."""
     given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal's encoding cannot show must not end the work.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if not given or given[0] in ("-h", "--help", "help"):
         print(_help())
         return DONE if given else WRONG_USAGE
@@ -37,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in rest
     rest = [argument for argument in rest if argument != "--debug"]
     warnings.showwarning = _show_warning
+    _show_log()
     try:
         return int(import_module(f"linnet.cli.{name}").main(rest))
     except KeyboardInterrupt:
@@ -50,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         print(f"linnet: {_sentence(error)}", file=sys.stderr)
-        return FAILED
+        return WRONG_USAGE if type(error).__name__ == "UsageError" else FAILED
 
 
 def _help() -> str:
@@ -79,6 +85,18 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "out of memory."
     return f"internal error: {type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)."
+
+
+def _show_log() -> None:
+    """Messages of the library, such as the begin of a download, on stderr."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("linnet: %(message)s"))
+    logger = logging.getLogger("linnet")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -14,7 +14,7 @@ import tyro
 from linnet.architecture import options_of
 from linnet.architecture.cost import cost
 from linnet.checkpoint import save_checkpoint
-from linnet.cli.terminal import parse, print_json, show
+from linnet.cli.terminal import UsageError, parse, print_json, show
 from linnet.images import find_pictures
 
 
@@ -44,19 +44,22 @@ def main(arguments: list[str]) -> int:
         raise IsADirectoryError(f"'{source}' is a folder; a .tflite file was expected.")
     if not source.exists():
         raise FileNotFoundError(f"There is no file '{source}'.")
+    if options.out.exists() and options.out.samefile(source):
+        raise UsageError(f"--out '{options.out}' is the source itself. Name another file.")
     from linnet.weights.parity import compare, interpreter_installed
     from linnet.weights.tflite import convert, read_labels
 
     labels = None if options.labels is None else read_labels(options.labels.read_bytes())
     conversion = convert(source, labels=labels, licence=options.licence)
+    save_checkpoint(conversion.checkpoint, options.out)
     parity = None
     notes = list(conversion.notes)
     if options.pictures:
+        pictures = find_pictures(list(options.pictures))
         if interpreter_installed():
-            parity = compare(conversion, find_pictures(list(options.pictures)))
+            parity = compare(conversion, pictures)
         else:
             notes.append("The comparison needs ai-edge-litert: pip install ai-edge-litert.")
-    save_checkpoint(conversion.checkpoint, options.out)
     architecture = conversion.checkpoint.architecture
     parameters = cost(architecture).parameters
     for note in notes:
@@ -82,7 +85,7 @@ def main(arguments: list[str]) -> int:
     family = type(architecture).__name__
     outputs = "pooled features" if architecture.classes is None else f"{architecture.classes} classes"
     show(
-        f"{source.name}: {family} {architecture.width:g} at {_times(architecture.input_size)}, {outputs}"
+        f"{source.name}: {family} {architecture.width:g} at {' x '.join(map(str, architecture.input_size))}, {outputs}"
         + (", background left out" if conversion.dropped else ""),
         f"shapes: all {len(architecture.tensors)} tensors of {len(architecture.convolutions)} convolutions fit, "
         f"{parameters:,} parameters (batch norm folded)",
@@ -90,7 +93,3 @@ def main(arguments: list[str]) -> int:
         f"written: {options.out}",
     )
     return 0
-
-
-def _times(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import tyro
 
 from linnet.catalogue import DEFAULT_MODEL
-from linnet.cli.terminal import parse, print_json, progress, show, table
+from linnet.cli.terminal import check_least, parse, prepare_folder, print_json, progress, show, table
 from linnet.data.labelled import find_samples
 from linnet.evaluation.accuracy import Accuracy, measure_accuracy
 from linnet.evaluation.report import write_report
@@ -44,26 +44,27 @@ class Options:
 def main(arguments: list[str]) -> int:
     """Runs the command."""
     options = parse(Options, "evaluate", __doc__, arguments)
-    if options.batch < 1:
-        raise ValueError(f"--batch (={options.batch}) must be at least 1.")
+    check_least("--batch", options.batch, 1)
+    check_least("--threads", options.threads, 1)
     predictor = load(options.model, runtime=options.runtime, threads=options.threads)
     classes = predictor.architecture.classes
     if classes is None:
         raise ValueError(f"'{options.model}' has no classifier: there is nothing to evaluate.")
     samples = find_samples(options.data, classes=classes, names=predictor.classes)
+    prepare_folder("--report", options.report)
     start = time.perf_counter()
     with progress(len(samples), "evaluating") as advance:
         accuracy = measure_accuracy(predictor, samples, batch=options.batch, progress=advance)
     seconds = time.perf_counter() - start
     for file, message in accuracy.failed:
         print(f"linnet: {message}" if str(file) in message else f"linnet: '{file}': {message}", file=sys.stderr)
-    if options.report is not None:
-        for sentence in write_report(accuracy, options.report):
-            print(f"linnet: {sentence}", file=sys.stderr)
     if options.json:
         print_json(accuracy.to_json())
     else:
         _show(accuracy, seconds)
+    if options.report is not None:
+        for sentence in write_report(accuracy, options.report):
+            print(f"linnet: {sentence}", file=sys.stderr)
     return int(bool(accuracy.failed))
 
 

@@ -56,7 +56,11 @@ def main(arguments: list[str]) -> int:
             }
         )
         return 0
-    checked = "not run" if result.difference is None else f"differs from linnet by {result.difference:.1e} (relative)"
+    checked = (
+        "not run"
+        if result.difference is None
+        else f"differs from the numpy reference by {result.difference:.1e} (relative)"
+    )
     show(
         f"written: {result.path} ({size(result.size_bytes)}), operators {', '.join(result.operators)}",
         f"checked: {checked}",

@@ -14,7 +14,7 @@ from typing import Any
 import tyro
 
 from linnet.catalogue import DEFAULT_MODEL
-from linnet.cli.terminal import parse, print_json, show, table
+from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, show, table
 from linnet.evaluation.accuracy import describe_failure
 from linnet.images import decode, find_pictures
 from linnet.predictor import RuntimeName, load
@@ -47,9 +47,12 @@ def main(arguments: list[str]) -> int:
     if not options.pictures:
         print("linnet predict: name at least one picture.", file=sys.stderr)
         return 2
-    if options.top < 1:
-        raise ValueError(f"--top (={options.top}) must be at least 1.")
+    check_least("--top", options.top, 1)
+    check_least("--threads", options.threads, 1)
     files = find_pictures(list(options.pictures))
+    if options.draw is not None and options.draw.resolve() in {file.resolve().parent for file in files}:
+        raise UsageError(f"--draw '{options.draw}' holds pictures of this run. Name another folder.")
+    prepare_folder("--draw", options.draw)
     predictor = load(options.model, runtime=options.runtime, threads=options.threads)
     documents: list[dict[str, Any]] = []
     failed = False
@@ -98,7 +101,6 @@ def _draw(file: Path, result: Classification, folder: Path, taken: set[str]) -> 
         font_size -= 1
         font = ImageFont.load_default(size=font_size)
     draw.text((font_size // 2, image.height + strip // 2), text, fill="black", font=font, anchor="lm")
-    folder.mkdir(parents=True, exist_ok=True)
     # Pictures of one name from several folders must not overwrite each other.
     name, number = file.stem, 1
     while name in taken:

@@ -18,12 +18,12 @@ from linnet.architecture import (
     InvertedResidual,
     Layer,
     convolutions_of,
-    from_options,
+    family_of,
     options_of,
 )
 from linnet.architecture.cost import Cost, block_memory, cost, layerwise_memory, materialised
 from linnet.catalogue import find_model
-from linnet.checkpoint import read_header
+from linnet.checkpoint import load_checkpoint
 from linnet.cli.terminal import millions, parse, print_json, show, size, table
 
 
@@ -41,7 +41,7 @@ class Printing:
 class ModelOptions:
     """Options of `linnet profile` for a model."""
 
-    model: str | None = None
+    model: str
     """A checkpoint file, or a name that `linnet models` lists."""
     architecture: str | None = None
     """A family instead: mobilenet_v1 or mobilenet_v2 (the default), followed by its own options."""
@@ -53,8 +53,7 @@ def main(arguments: list[str]) -> int:
     family, rest = _take_family(arguments)
     if family is None:
         options = parse(ModelOptions, "profile", __doc__, rest)
-        assert options.model is not None
-        architecture = from_options(read_header(find_model(options.model))["architecture"])
+        architecture = load_checkpoint(find_model(options.model)).architecture
         printing = options.printing
     else:
         if family not in FAMILIES:
@@ -110,6 +109,9 @@ def _document(architecture: Architecture, price: Cost) -> dict[str, Any]:
             "layerwise_peak": layerwise_memory(architecture).peak.bytes,
             "block_peak": block_memory(architecture).peak.bytes,
             "largest_materialised": max(count for _, count in materialised(architecture, bytes_per_element=4)),
+            "split_peaks": {
+                str(splits): block_memory(architecture, splits=splits).peak.bytes for splits in range(1, 7)
+            },
         },
         "layers": [
             {
@@ -150,10 +152,10 @@ def _show(architecture: Architecture, price: Cost, detail: bool) -> None:
                     size(4 * last.elements),
                 )
             )
-    family = next(name for name, kind in FAMILIES.items() if type(architecture) is kind)
     height, width = architecture.input_size
-    show(f"{family}, width {architecture.width:g}, {height} x {width}", table(columns, rows))
+    show(f"{family_of(architecture)}, width {architecture.width:g}, {height} x {width}", table(columns, rows))
     layerwise, blocks = layerwise_memory(architecture).peak, block_memory(architecture).peak
+    whole, whole_bytes = max(materialised(architecture, bytes_per_element=4), key=lambda entry: entry[1])
     show(
         f"parameters     {price.parameters:>12,}   ({millions(price.parameters)})",
         f"multiply-adds  {price.multiply_adds:>12,}   ({millions(price.multiply_adds)})",
@@ -161,6 +163,7 @@ def _show(architecture: Architecture, price: Cost, detail: bool) -> None:
         f"  largest tensor      {size(4 * price.largest_tensor.elements):>9}   ({price.largest_tensor.name})",
         f"  layer by layer      {size(layerwise.bytes):>9}   ({layerwise.operation})",
         f"  block by block      {size(blocks.bytes):>9}   ({blocks.operation}; inner tensors never whole, section 5.1)",
+        f"  must exist whole    {size(whole_bytes):>9}   ({whole.name}; the quantity of Table 3)",
     )
 
 

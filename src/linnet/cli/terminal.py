@@ -6,12 +6,23 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 T = TypeVar("T")
+
+
+class UsageError(ValueError):
+    """An option whose value makes no sense: the command was used wrongly, and ends with 2."""
+
+
+def check_least(flag: str, value: int | None, least: int) -> None:
+    """Raises a UsageError if an option's number is too small."""
+    if value is not None and value < least:
+        raise UsageError(f"{flag} (={value}) must be at least {least}.")
 
 
 def parse(kind: Callable[..., T], command: str, description: str | None, arguments: list[str]) -> T:
@@ -29,7 +40,7 @@ def parse(kind: Callable[..., T], command: str, description: str | None, argumen
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
-    print(json.dumps(document, indent=1, ensure_ascii=False))
+    print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> Table:
@@ -49,8 +60,8 @@ def show(*parts: Any) -> None:
     """Prints tables and text on stdout; text is taken literally."""
     from rich.console import Console
 
-    # A file or a pipe has no width: lines are then as long as they need to be.
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+    # A file or a pipe has no width; tables are then folded at 160 columns.
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 160)
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str))
 
@@ -68,6 +79,15 @@ def progress(total: int, text: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(text, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+def prepare_folder(flag: str, folder: Path | None) -> None:
+    """Makes the folder that an option names before the work begins: better now than after an hour."""
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"{flag} '{folder}' cannot be made ({error.strerror}).") from None
 
 
 def millions(number: float) -> str:

@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from linnet.images import SUFFIXES
+from linnet.images import SUFFIXES, is_picture
 
 LABEL_FILE = "labels.csv"
 
@@ -58,12 +58,13 @@ def _from_csv(path: Path, classes: int) -> list[Sample]:
                 found = ", ".join(rows.fieldnames or ()) or "nothing"
                 raise ValueError(f"'{path}' must have the columns file and class_index; it has {found}.")
             for row in rows:
-                text = row["class_index"] or ""
-                if not text.strip().isdecimal() or int(text) >= classes:
-                    raise ValueError(
-                        f"'{path}', line {rows.line_num}: class_index is {text!r}; the model has classes 0 to "
-                        f"{classes - 1}."
-                    )
+                text, place = (row["class_index"] or "").strip(), f"'{path}', line {rows.line_num}"
+                # No number of that many digits is a class, and Python refuses to read thousands.
+                if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) < classes):
+                    shown = text if len(text) <= 40 else f"{text[:40]}…"
+                    raise ValueError(f"{place}: class_index is {shown!r}; the model has classes 0 to {classes - 1}.")
+                if not row["file"]:
+                    raise ValueError(f"{place}: there is no file.")
                 samples.append(Sample(path.parent / row["file"], int(text)))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"'{path}' cannot be read as CSV ({error}).") from None
@@ -81,7 +82,7 @@ def _from_folders(path: Path, classes: int, names: tuple[str, ...] | None) -> li
         Sample(file, index)
         for folder, index in zip(folders, indices, strict=True)
         for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in SUFFIXES and file.is_file()
+        if is_picture(file)
     ]
     if not samples:
         raise ValueError(f"The folders in '{path}' hold no pictures ({', '.join(SUFFIXES)}).")

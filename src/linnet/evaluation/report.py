@@ -118,7 +118,8 @@ def _plot_confusion(accuracy: Accuracy, path: Path) -> None:
     rows, columns = np.nonzero(share)
     if named:
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-        names = [accuracy.names[index][:24] for index in seen]
+        # A dollar sign would begin mathematics.
+        names = [accuracy.names[index][:24].replace("$", r"\$") for index in seen]
         axes.set_xticks(range(len(names)), names, rotation=90)
         axes.set_yticks(range(len(names)), names)
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):

@@ -52,7 +52,7 @@ class Export:
 
 
 def export_onnx(checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind = "normalised") -> Export:
-    """Writes a network as ONNX (opset 17), then runs the written file beside the numpy reference.
+    """Runs a network as ONNX (opset 17) beside the numpy reference, and writes it if the two agree.
 
     The batch size is open, height and width are those of the checkpoint: TensorFlow's padding depends on them. The
     preprocessing contract and the class names stand in the file's metadata under `linnet.*`.
@@ -64,22 +64,24 @@ def export_onnx(checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind =
             uint8 RGB and normalises inside.
 
     Raises:
-        ValueError: if `inputs` is unknown, or the written file computes something else (it is then removed).
+        ValueError: if `inputs` is unknown, the network takes no pictures, or ONNX computes something else: then nothing
+            is written.
         OSError: if the file cannot be written.
     """
     if inputs not in ("normalised", "pixels"):
         raise ValueError(f"`inputs` (={inputs!r}) must be 'normalised' or 'pixels'.")
+    if checkpoint.preprocessing is None and inputs == "pixels":
+        raise ValueError(f"A network of {checkpoint.architecture.input_channels} channels takes no pictures.")
     model = _Builder(checkpoint, inputs).model()
     onnx.checker.check_model(model, full_check=True)
-    path = Path(path)
-    write_atomically(path, model.SerializeToString())
-    difference = _difference(checkpoint, path, inputs) if find_spec("onnxruntime") else None
+    path, content = Path(path), model.SerializeToString()
+    difference = _difference(checkpoint, content, inputs) if find_spec("onnxruntime") else None
     if difference is not None and not difference <= TOLERANCE:
-        path.unlink()
         raise ValueError(
-            f"'{path}' was removed again: onnxruntime's outputs differ from the reference by {difference:.1e} of the "
+            f"'{path}' was not written: onnxruntime's outputs differ from the reference by {difference:.1e} of the "
             f"largest one; at most {TOLERANCE:.0e} was expected."
         )
+    write_atomically(path, content)
     operators = tuple(sorted({node.op_type for node in model.graph.node}))
     return Export(path, path.stat().st_size, operators, difference)
 
@@ -134,7 +136,7 @@ class _Builder:
     def _metadata(self) -> dict[str, str]:
         documents = {
             "linnet.architecture": options_of(self._architecture),
-            "linnet.preprocessing": self._checkpoint.preprocessing.to_json(),
+            "linnet.preprocessing": contract.to_json() if (contract := self._checkpoint.preprocessing) else None,
             "linnet.classes": self._checkpoint.classes,
             "linnet.provenance": dict(self._checkpoint.provenance),
         }
@@ -177,6 +179,7 @@ class _Builder:
     def _normalise(self) -> None:
         """(N, H, W, 3) uint8 → (N, C, H, W) float32, as `linnet.images.normalise` does it."""
         contract = self._checkpoint.preprocessing
+        assert contract is not None
         self._node("Cast", [self._current], "pixels:float", to=TensorProto.FLOAT)
         if contract.colours == "grey":
             weights = np.array([[0.299], [0.587], [0.114]], np.float32)
@@ -192,23 +195,29 @@ class _Builder:
         self._node("Transpose", [self._current], "pixels:normalised", perm=[0, 3, 1, 2])
 
 
-def _difference(checkpoint: Checkpoint, path: Path, inputs: InputKind) -> float:
-    """Largest difference of the written file from the numpy reference over two noisy pictures, relative."""
+def _difference(checkpoint: Checkpoint, content: bytes, inputs: InputKind) -> float:
+    """Largest difference of the file from the numpy reference over two noisy pictures, relative."""
     generator = np.random.default_rng(0)
-    pixels = generator.integers(0, 256, (2, *checkpoint.architecture.input_size, 3), dtype=np.uint8)
-    images = normalise(pixels, checkpoint.preprocessing)
+    size, contract = checkpoint.architecture.input_size, checkpoint.preprocessing
+    pixels = generator.integers(0, 256, (2, *size, 3), dtype=np.uint8)
+    if contract is None:
+        images = generator.normal(size=(2, *size, checkpoint.architecture.input_channels)).astype(np.float32)
+    else:
+        images = normalise(pixels, contract)
     expected, _ = NumpyNetwork(checkpoint.architecture, checkpoint.tensors).run(images)
     given = pixels if inputs == "pixels" else images.transpose(0, 3, 1, 2)
-    found = run_onnx(path, {"input": np.ascontiguousarray(given)})
+    found = run_onnx(content, {"input": np.ascontiguousarray(given)})
     return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12))
 
 
-def run_onnx(path: Path, inputs: Mapping[str, NDArray[Any]], *, threads: int = 0) -> NDArray[np.float32]:
-    """The first output of an ONNX file in onnxruntime on the CPU."""
+def run_onnx(model: Path | bytes, inputs: Mapping[str, NDArray[Any]], *, threads: int = 0) -> NDArray[np.float32]:
+    """The first output of an ONNX file, or of its bytes, in onnxruntime on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )
     return np.asarray(session.run(None, dict(inputs))[0])

@@ -81,7 +81,8 @@ def save(
     Args:
         network: what `build` made.
         path: file to write.
-        preprocessing: how pictures become its input; None takes the defaults at the network's size.
+        preprocessing: how pictures become its input; None takes the defaults at the network's size
+            for networks of 1 or 3 channels; others take no pictures.
         classes: names, one an output.
         provenance: data, recipe, command, commit, date, source and licence.
         score: measured figures and the data they were measured on.
@@ -92,9 +93,10 @@ def save(
         OSError: if the file cannot be written.
     """
     architecture = network.architecture
-    if preprocessing is None:
-        grey = {"colours": "grey", "mean": (0.5,), "std": (0.5,)} if architecture.input_channels == 1 else {}
-        preprocessing = Preprocessing(size=architecture.input_size, **grey)  # type: ignore[arg-type]
+    if preprocessing is None and architecture.input_channels == 3:
+        preprocessing = Preprocessing(size=architecture.input_size)
+    elif preprocessing is None and architecture.input_channels == 1:
+        preprocessing = Preprocessing(size=architecture.input_size, colours="grey", mean=(0.5,), std=(0.5,))
     checkpoint = Checkpoint(
         architecture=architecture,
         preprocessing=preprocessing,

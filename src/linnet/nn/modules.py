@@ -108,7 +108,11 @@ class InvertedResidualModule(nn.Module):
         Both second tensors are None unless the shortcut joins expansions.
         """
         inner = self._inner
-        if self.recompute_expansion and taps is None and not self.layer.keeps_expansion and torch.is_grad_enabled():
+        recompute = self.recompute_expansion and taps is None and not self.layer.keeps_expansion
+        if recompute and torch.compiler.is_compiling():
+            # Compiled, the second pass writes no statistics anyway.
+            y, kept = checkpoint(inner, x, expansion, use_reentrant=False)
+        elif recompute and torch.is_grad_enabled():
             y, kept = checkpoint(inner, x, expansion, use_reentrant=False, context_fn=self._checkpoint_contexts)
         else:
             y, kept = inner(x, expansion, taps)
@@ -180,17 +184,18 @@ class Network(nn.Module):
     def features(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """Intermediate tensors by name, (N, C, H, W); `pool` and `classifier` are (N, C).
 
-        Names are those of `architecture.tensor_names`: `blocks.13.expand` is what SSDLite taps.
+        Nothing is computed after the last layer asked for. Names are those of `architecture.tensor_names`:
+        `blocks.13.expand` is what SSDLite taps.
 
         Raises:
             ValueError: on an unknown name; the text lists the known ones.
         """
         self.architecture.check_tensor_names(tuple(names))
         taps: dict[str, Tensor] = {}
-        self._run(images, taps)
+        self._run(images, taps, frozenset(names))
         return {name: taps[name] for name in names}
 
-    def _run(self, images: Tensor, taps: Taps) -> Tensor:
+    def _run(self, images: Tensor, taps: Taps, wanted: frozenset[str] = frozenset()) -> Tensor:
         x, expansion = images, None
         for name, module in self.body.items():
             if isinstance(module, InvertedResidualModule):
@@ -200,6 +205,8 @@ class Network(nn.Module):
             else:
                 x = module(x)
             _tap(taps, name.replace("_", "."), x)
+            if taps is not None and wanted <= taps.keys():
+                return x
         x = _tap(taps, "pool", x.mean(dim=(2, 3)))
         return x if self.classifier is None else _tap(taps, "classifier", self.classifier(self.dropout(x)))
 

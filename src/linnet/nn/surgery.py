@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import torch
 
+from linnet.architecture.network import LARGEST_COUNT, check_whole
 from linnet.nn.modules import ConvolutionModule, Network, module_name
 
 
@@ -33,7 +35,7 @@ def freeze(network: Network, up_to: str | None) -> None:
 
 
 def adapt_input_channels(network: Network, channels: int) -> Network:
-    """A copy of a trained network that takes pictures of another number of channels.
+    """A copy of a trained network, in every other respect the same, that takes another number of channels.
 
     Fewer channels get the sum of those they stand for, more share the weights of the one they repeat, so that the
     sum over the input stays what it was: a picture whose channels are all alike gives the same output as before.
@@ -41,18 +43,20 @@ def adapt_input_channels(network: Network, channels: int) -> Network:
     Raises:
         ValueError: if `channels` is not a whole number from 1.
     """
-    adapted = Network(replace(network.architecture, input_channels=channels))
-    state = network.state_dict()
-    stem = network.body["stem"]
+    check_whole("channels", channels, least=1, most=LARGEST_COUNT)
+    adapted = copy.deepcopy(network)
+    adapted.architecture = replace(network.architecture, input_channels=channels)
+    stem = adapted.body["stem"]
     assert isinstance(stem, ConvolutionModule)
-    old = stem.convolution.weight.detach()
+    stem.layer = adapted.architecture.convolutions[0]
+    old = stem.convolution.weight
     count = old.shape[1]
     new = torch.zeros(old.shape[0], channels, *old.shape[2:], dtype=old.dtype, device=old.device)
     for target in range(channels):
         sharing = len(range(target % count, channels, count)) if channels > count else 1
         sources = range(target, count, channels) if channels <= count else (target % count,)
         for source in sources:
-            new[:, target] += old[:, source] / sharing
-    state["body.stem.convolution.weight"] = new
-    adapted.load_state_dict(state)
-    return adapted.to(old.device).train(network.training)
+            new[:, target] += old.detach()[:, source] / sharing
+    stem.convolution.in_channels = channels
+    stem.convolution.weight = torch.nn.Parameter(new, requires_grad=old.requires_grad)
+    return adapted

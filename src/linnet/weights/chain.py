@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from itertools import accumulate, pairwise, product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from linnet.architecture import (
     MobileNetV2,
     convolutions_of,
 )
+from linnet.architecture.layers import pad_amounts
 from linnet.architecture.mobilenet_v2 import STAGES
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Step:
         sum_output: the same of the sum that follows it, if one does.
         sum_source: what is added there.
         input: what the convolution reads.
+        padded_apart: an operator of its own pads, as PyTorch's exporters write it.
     """
 
     weight: NDArray[np.float32]
@@ -53,6 +56,7 @@ class Step:
     output: int
     sum_output: int | None = None
     sum_source: int | None = None
+    padded_apart: bool = False
 
     @property
     def signature(self) -> tuple[object, ...]:
@@ -88,6 +92,9 @@ def match(chain: Chain) -> Architecture:
         ValueError: if no MobileNetV1 or V2 fits; the text says where the closest one differs.
     """
     best, reason = -1, "it has no convolutions"
+    if chain.steps:
+        first, last = len(chain.steps[0].weight), len(chain.steps[-1].weight)
+        reason = f"no width gives {len(chain.steps)} convolutions, the first of {first} channels, the last of {last}"
     for candidate in _candidates(chain):
         agreed, difference = _compare(candidate, chain)
         if not difference:
@@ -124,38 +131,65 @@ def outputs_by_name(architecture: Architecture, chain: Chain) -> dict[str, int]:
 
 
 def _candidates(chain: Chain) -> Iterator[Architecture]:
-    """Described networks that could be meant, the published widths first; cheap tests sort most of them out."""
+    """Described networks that could be meant. Widths come from the file's own channels, the roundest first."""
     if not chain.steps:
         return
     height, width, channels = chain.input_shape
-    stem = len(chain.steps[0].weight)
-    widths = dict.fromkeys((*PUBLISHED_WIDTHS, *(percent / 100 for percent in range(1, 401))))
     common: dict[str, Any] = {"resolution": (height, width), "input_channels": channels, "folded": True}
-    common |= {"classes": None, "padding": _padding(chain), "activation": chain.steps[0].activation}
-    for output_stride in (32, 16, 8):
-        if min(height, width) < output_stride:
-            continue
-        common["output_stride"] = output_stride
-        for multiplier in widths:
-            if max(int(32 * multiplier), 8) == stem:
-                for convolution in get_args(get_type_hints(MobileNetV1)["convolution"]):
-                    yield MobileNetV1(width=multiplier, convolution=convolution, **common)
-            yield from _second_version(chain, multiplier, common)
+    stride = math.prod(step.stride for step in chain.steps)
+    common |= {"classes": None, "activation": chain.steps[0].activation, "padding": _padding(chain)}
+    common["output_stride"] = stride if stride in (8, 16) else 32
+    yield from _first_version(chain, common)
+    yield from _second_version(chain, common)
 
 
-def _second_version(chain: Chain, width: float, common: dict[str, Any]) -> Iterator[Architecture]:
-    depthwise = sum(step.depthwise for step in chain.steps)
-    narrow = [step for step in chain.steps if step.sum_source is not None]
-    projections = {step.activation for step in chain.steps[2:3]}
+def _padding(chain: Chain) -> str:
+    """The rule that pads every convolution as the file does; where both do, an operator of its own is PyTorch's."""
+    symmetric, size = any(step.padded_apart for step in chain.steps), chain.input_shape[:2]
+    for step in chain.steps:
+        rule = {"kernel": step.weight.shape[2], "stride": step.stride, "dilation": step.dilation}
+        same, even = (
+            tuple(amount for length in size for amount in pad_amounts(length, rule=name, **rule))
+            for name in ("same", "symmetric")
+        )
+        if same != even:
+            return "symmetric" if step.pads == even else "same"
+        size = (-(-size[0] // step.stride), -(-size[1] // step.stride))
+    return "symmetric" if symmetric else "same"
+
+
+def _first_version(chain: Chain, common: dict[str, Any]) -> Iterator[Architecture]:
+    last = len(chain.steps[-1].weight)
+    widths = _widths(last / 1024, (last + 1) / 1024)
+    choices: Any = product(widths, (8, 16), ("separable", "full"))
+    for width, minimum, convolution in choices:
+        yield MobileNetV1(width=width, minimum_depth=minimum, convolution=convolution, **common)
+
+
+def _second_version(chain: Chain, common: dict[str, Any]) -> Iterator[Architecture]:
+    # What follows a depthwise convolution is a projection: one a block.
+    outputs = [len(step.weight) for before, step in pairwise(chain.steps) if before.depthwise and not step.depthwise]
+    depth = _depth(len(outputs))
+    repeats = [math.ceil(stage.repeats * depth) for stage in STAGES[1:-1]]
+    places = [0, *accumulate(repeats, initial=1)]
+    if len(outputs) != places[-1] + 1:
+        return
+    lowest, highest = 0.0, math.inf
+    for stage, place in zip(STAGES, places, strict=True):
+        # Rounding moves a channel count by up to half of 8 up, or to the next 8 where it would lose a tenth.
+        if outputs[place] > 16:
+            lowest = max(lowest, (outputs[place] - 12) / stage.channels)
+        highest = min(highest, (outputs[place] + 4) / stage.channels)
+    projection = next(step for before, step in pairwise(chain.steps) if before.depthwise)
     options: dict[str, Any] = {
         "expansion": _expansion(chain),
-        "depth": _depth(depthwise),
-        "shortcut": "bottleneck" if narrow else "none",
-        "projection_activation": "linear" if projections == {"linear"} else "relu6",
+        "depth": depth,
+        "shortcut": "bottleneck" if any(step.sum_source is not None for step in chain.steps) else "none",
+        "projection_activation": "linear" if projection.activation == "linear" else "relu6",
     }
-    ends: tuple[tuple[Any, Any], ...] = (("scaled", "kept"), ("scaled", "scaled"), ("fixed", "fixed"))
-    for minimum in (8, 16):
-        for stem, last_layer in ends:
+    ends: Any = product(("scaled", "fixed"), ("kept", "scaled", "fixed"), (8, 16))
+    for stem, last_layer, minimum in ends:
+        for width in _widths(lowest, highest):
             network = MobileNetV2(
                 width=width,
                 stem=stem,
@@ -164,25 +198,29 @@ def _second_version(chain: Chain, width: float, common: dict[str, Any]) -> Itera
                 **options,
                 **common,
             )
-            stem_channels = network.convolutions[0].out_channels
-            if (stem_channels, network.feature_channels) == (len(chain.steps[0].weight), len(chain.steps[-1].weight)):
+            if (network.convolutions[0].out_channels, network.feature_channels) == (
+                len(chain.steps[0].weight),
+                len(chain.steps[-1].weight),
+            ):
                 yield network
 
 
-def _padding(chain: Chain) -> str:
-    """Symmetric if a strided convolution is padded alike on both sides where TensorFlow would not."""
-    height, width, _ = chain.input_shape
-    top, bottom, left, right = chain.steps[0].pads
-    uneven = (height % 2 == 0 and top == bottom) or (width % 2 == 0 and left == right)
-    return "symmetric" if uneven else "same"
+def _widths(lowest: float, highest: float) -> list[float]:
+    """Width multipliers from `lowest` up to `highest`: published ones, then round ones, then any."""
+    inside = [width for width in PUBLISHED_WIDTHS if lowest <= width < highest]
+    hundredths = range(max(math.ceil(100 * lowest), 1), math.ceil(100 * min(highest, lowest + 1)))
+    between = [lowest + (highest - lowest) * (part + 0.5) / 32 for part in range(32)] if highest < math.inf else []
+    return list(dict.fromkeys([*inside, *(number / 100 for number in hundredths), *between]))
 
 
 def _expansion(chain: Chain) -> float:
-    """Expansion of the second block, the first that has one: its expand follows stem, depthwise and project."""
-    if len(chain.steps) < 4 or chain.steps[3].depthwise:
-        return 1
-    out, fan_in = chain.steps[3].weight.shape[:2]
-    ratio = out / fan_in
+    """Inner width over input width of the widest expansion, which rounding to 8 moves the least; 1 without any."""
+    wide = [
+        len(step.weight) / step.weight.shape[1]
+        for step, after in pairwise(chain.steps)
+        if after.depthwise and not step.depthwise and step.weight.shape[2] == 1
+    ]
+    ratio = round(wide[-1], 3) if wide else 1.0
     return max(int(ratio) if ratio == int(ratio) else ratio, 1)
 
 
@@ -201,7 +239,7 @@ def _compare(candidate: Architecture, chain: Chain) -> tuple[int, str]:
     for number, (layer, step) in enumerate(zip(described, chain.steps, strict=False)):
         if _signature(layer) != step.signature or layer.activation != step.activation:
             return number, f"convolution {number + 1} is {step}; {layer.name} of the closest network is {_say(layer)}"
-        if layer.kernel > 1 and layer.pads != step.pads:
+        if layer.pads != step.pads:
             return number, f"convolution {number + 1} is padded {step.pads}; {layer.name} needs {layer.pads}"
     if len(described) != len(chain.steps):
         return min(len(described), len(chain.steps)), (

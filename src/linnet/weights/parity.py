@@ -15,7 +15,7 @@ from linnet.images import normalise, prepare
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from linnet.images import Picture, Preprocessing
+    from linnet.images import Picture
     from linnet.weights.tflite import Conversion
 
 
@@ -99,7 +99,9 @@ def compare(conversion: Conversion, pictures: Sequence[Picture]) -> Parity:
     """
     if not pictures:
         raise ValueError("A comparison needs at least one picture.")
-    contract: Preprocessing = conversion.checkpoint.preprocessing
+    contract = conversion.checkpoint.preprocessing
+    if contract is None:
+        raise ValueError("The network takes other channels than pictures have: there is nothing to compare on.")
     theirs = TFLiteGraph(conversion)
     ours = NumpyNetwork(conversion.checkpoint.architecture, conversion.checkpoint.tensors)
     names = tuple(conversion.outputs)

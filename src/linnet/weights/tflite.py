@@ -7,7 +7,6 @@ and stays folded (docs/decisions/0002).
 from __future__ import annotations
 
 import hashlib
-import struct
 import zipfile
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ import numpy as np
 import tflite
 
 from linnet.architecture import Architecture
+from linnet.architecture.layers import pad_amounts
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 from linnet.weights.chain import Chain, Step, match, outputs_by_name, tensors_of_chain
@@ -41,6 +41,9 @@ ACTIVATIONS = {
     tflite.ActivationFunctionType.RELU: "relu",
     tflite.ActivationFunctionType.RELU6: "relu6",
 }
+LARGEST_LABELS = 1 << 22
+"""Bytes of a label file; ImageNet's has 22,000."""
+
 IMAGENET_OUTPUTS = 1001
 """ImageNet's classes as TensorFlow counts them: a background class first."""
 
@@ -85,31 +88,44 @@ def convert(
     content = path.read_bytes()
     if content[4:8] != b"TFL3":
         raise ValueError(f"'{path}' is not a TFLite file (it does not have the mark TFL3).")
+    notes: list[str] = []
     try:
-        graph = Graph(content)
-        chain = graph.chain()
+        # Damaged scales overflow; what comes of it is looked at afterwards.
+        with np.errstate(all="ignore"):
+            graph = Graph(content)
+            chain = graph.chain()
         metadata = read_metadata(graph.metadata_buffer())
+        names = labels if labels is not None else _packed_labels(path, metadata, notes)
+        weight_types = graph.weight_types()
+        preprocessing = _preprocessing(graph, metadata, chain.input_shape, notes)
     except _NotOurs as problem:
         raise ValueError(f"'{path}' is not a MobileNetV1 or V2 classifier: {problem}.") from None
-    except (struct.error, IndexError, TypeError, OverflowError, UnicodeDecodeError, ValueError, MemoryError) as error:
-        raise ValueError(f"'{path}' is damaged: its graph cannot be read ({error}).") from None
+    except Exception as error:
+        # A damaged flatbuffer leads its reader anywhere, and to exceptions of any kind.
+        detail = str(error) or type(error).__name__
+        raise ValueError(f"'{path}' is damaged: it cannot be read ({detail}).") from None
     try:
         architecture = match(chain)
     except ValueError as error:
         raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {error}.") from None
-    notes: list[str] = []
-    names = labels if labels is not None else _packed_labels(path, metadata)
     architecture, chain, names, dropped = _without_background(path, architecture, chain, names, notes)
+    tensors = tensors_of_chain(architecture, chain)
+    for name, shape in architecture.tensors.items():
+        if tensors[name].shape != shape:
+            found = list(tensors[name].shape)
+            raise ValueError(f"'{path}' is damaged: {name} has shape {found}; the network needs {list(shape)}.")
+    if not all(np.isfinite(values).all() for values in tensors.values()):
+        notes.append("Some weights are not finite numbers: the file is probably damaged.")
     checkpoint = Checkpoint(
         architecture=architecture,
-        preprocessing=_preprocessing(graph, metadata, architecture, notes),
-        tensors=tensors_of_chain(architecture, chain),
+        preprocessing=preprocessing,
+        tensors=tensors,
         classes=names,
         provenance={
             "source": url or path.name,
             "sha256": hashlib.sha256(content).hexdigest(),
             "licence": licence or metadata.licence or "not stated in the file",
-            "weights": f"dequantised from {graph.weight_types()}, batch norm folded",
+            "weights": f"dequantised from {weight_types}, batch norm folded",
             "converted_by": "linnet convert",
         },
     )
@@ -161,6 +177,8 @@ class Graph:
         if details is None or details.ScaleLength() == 0:
             return None
         scales = details.ScaleAsNumpy().astype(np.float64)
+        if not (np.isfinite(scales).all() and (scales > 0).all()):
+            raise ValueError(f"the scales of tensor {number} are no positive numbers")
         zeros = details.ZeroPointAsNumpy() if details.ZeroPointLength() else np.zeros(len(scales), np.int64)
         return scales, zeros.astype(np.int64), int(details.QuantizedDimension())
 
@@ -235,6 +253,7 @@ class _ChainBuilder:
         self._chain = Chain(input_shape)
         self._current = graph.input_tensor
         self._pads: dict[int, tuple[int, int, int, int]] = {}
+        self._padded_from: dict[int, int] = {}
 
     def build(self) -> Chain:
         handlers = {
@@ -249,9 +268,9 @@ class _ChainBuilder:
             "FULLY_CONNECTED": self._classifier,
             "QUANTIZE": self._pass,
             "DEQUANTIZE": self._pass,
-            "RESHAPE": self._pass,
-            "SQUEEZE": self._pass,
-            "SOFTMAX": self._pass,
+            "RESHAPE": self._pass_at_end,
+            "SQUEEZE": self._pass_at_end,
+            "SOFTMAX": self._pass_at_end,
         }
         for name, operator in self._graph.operators:
             inputs = [int(operator.Inputs(number)) for number in range(operator.InputsLength())]
@@ -259,7 +278,7 @@ class _ChainBuilder:
                 continue
             if name not in handlers:
                 raise _NotOurs(self._graph.describe())
-            if self._current not in inputs:
+            if self._current not in inputs or (self._current in self._pads and not name.endswith("CONV_2D")):
                 raise _NotOurs(self._graph.describe())
             handlers[name](name, operator, inputs)
             self._current = int(operator.Outputs(0))
@@ -291,7 +310,9 @@ class _ChainBuilder:
         weight = weight.transpose(3, 0, 1, 2) if depthwise else weight.transpose(0, 3, 1, 2)
         weight = np.ascontiguousarray(weight)
         if self._chain.pooled is not None:
-            self._add_classifier(operator, weight[:, :, 0, 0], bias)
+            if weight.shape[2:] != (1, 1) or depthwise:
+                raise _NotOurs(f"its classifier is no linear layer; {self._graph.describe()}")
+            self._add_classifier(operator, weight[:, :, 0, 0], bias, options)
             return
         strides, dilations = (
             {options.StrideH(), options.StrideW()},
@@ -299,6 +320,7 @@ class _ChainBuilder:
         )
         activation = ACTIVATIONS.get(options.FusedActivationFunction())
         square = len(strides) == len(dilations) == 1 and weight.shape[2] == weight.shape[3]
+        square = square and min(strides | dilations) > 0
         if activation is None or not square or (depthwise and weight.shape[0] != self._channels(inputs[0])):
             raise _NotOurs(f"a {name} of it is of a kind that no MobileNet has; {self._graph.describe()}")
         step = Step(
@@ -309,20 +331,21 @@ class _ChainBuilder:
             dilation=dilations.pop(),
             pads=(0, 0, 0, 0),
             activation=activation,
-            input=inputs[0],
+            input=self._padded_from.get(inputs[0], inputs[0]),
             output=int(operator.Outputs(0)),
+            padded_apart=inputs[0] in self._pads,
         )
-        step.pads = self._pads_of(step, options.Padding() == tflite.Padding.SAME)
+        step.pads = self._pads_of(step, inputs[0], options.Padding() == tflite.Padding.SAME)
         self._chain.steps.append(step)
 
     def _channels(self, number: int) -> int:
         return self._graph.shape(number)[-1]
 
-    def _pads_of(self, step: Step, same: bool) -> tuple[int, int, int, int]:
+    def _pads_of(self, step: Step, entered: int, same: bool) -> tuple[int, int, int, int]:
         if not same:
-            return self._pads.get(step.input, (0, 0, 0, 0))
-        from linnet.architecture.layers import pad_amounts
-
+            return self._pads.get(entered, (0, 0, 0, 0))
+        if entered in self._pads:
+            raise _NotOurs(f"it pads the input of one convolution twice; {self._graph.describe()}")
         rule = {"kernel": step.weight.shape[2], "stride": step.stride, "dilation": step.dilation}
         height, width = self._graph.shape(step.input)[1:3]
         rows, columns = (pad_amounts(length, rule="same", **rule) for length in (height, width))
@@ -343,6 +366,7 @@ class _ChainBuilder:
             raise _NotOurs(f"a PAD of it is not one of rows and columns; {self._graph.describe()}")
         top, bottom, left, right = (int(amount) for amount in amounts[1:3].ravel())
         self._pads[int(operator.Outputs(0))] = (top, bottom, left, right)
+        self._padded_from[int(operator.Outputs(0))] = inputs[0]
 
     def _activation(self, name: str, operator: Any, inputs: list[int]) -> None:
         last = self._chain.steps[-1] if self._chain.steps else None
@@ -351,37 +375,57 @@ class _ChainBuilder:
         last.activation, last.output = name.lower(), int(operator.Outputs(0))
 
     def _pool(self, name: str, operator: Any, inputs: list[int]) -> None:
-        output = self._graph.shape(int(operator.Outputs(0)))
-        if self._chain.pooled is not None or (len(output) == 4 and output[1:3] != (1, 1)) or len(output) == 3:
+        output, entered = self._graph.shape(int(operator.Outputs(0))), self._graph.shape(inputs[0])
+        if name == "AVERAGE_POOL_2D":
+            options = self._options(operator, tflite.Pool2DOptions)
+            linear = options.FusedActivationFunction() == tflite.ActivationFunctionType.NONE
+            whole = linear and (options.FilterHeight(), options.FilterWidth()) == entered[1:3]
+        else:
+            axes = self._graph.stored(inputs[1])
+            whole = axes is not None and sorted(int(axis) % 4 for axis in axes.ravel()) == [1, 2]
+        flat = len(output) == 2 or output[1:3] == (1, 1)
+        if not whole or not flat or self._chain.pooled is not None:
             raise _NotOurs(f"its {name} is not a global average pooling; {self._graph.describe()}")
         self._chain.pooled = int(operator.Outputs(0))
 
     def _classifier(self, name: str, operator: Any, inputs: list[int]) -> None:
         weight, bias = self._weights(inputs)
-        self._add_classifier(operator, weight, bias)
+        self._add_classifier(operator, weight, bias, self._options(operator, tflite.FullyConnectedOptions))
 
-    def _add_classifier(self, operator: Any, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    def _add_classifier(
+        self, operator: Any, weight: NDArray[np.float32], bias: NDArray[np.float32], options: Any
+    ) -> None:
+        if options.FusedActivationFunction() != tflite.ActivationFunctionType.NONE:
+            raise _NotOurs(f"its classifier has an activation; {self._graph.describe()}")
         if self._chain.pooled is None or self._chain.classifier_weight is not None or weight.ndim != 2:
             raise _NotOurs(f"it has more than one layer after the pooling; {self._graph.describe()}")
         self._chain.classifier_weight = np.ascontiguousarray(weight)
         self._chain.classifier_bias = bias if len(bias) else np.zeros(len(weight), np.float32)
         self._chain.logits = int(operator.Outputs(0))
 
+    def _pass_at_end(self, name: str, operator: Any, inputs: list[int]) -> None:
+        """Another shape, or the softmax; before the pooling they would change the function."""
+        if self._chain.pooled is None:
+            raise _NotOurs(f"a {name} of it stands before the pooling; {self._graph.describe()}")
+
     def _pass(self, name: str, operator: Any, inputs: list[int]) -> None:
-        """Changes no real value: another scale, another shape, or the softmax at the end."""
+        """Another scale of the same real values."""
 
 
-def _packed_labels(path: Path, metadata: Metadata) -> tuple[str, ...] | None:
+def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[str, ...] | None:
     """The label file that TFLite models carry as a zip archive behind the graph."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in metadata.label_files if name in archive.namelist()]
-            names = names or [name for name in archive.namelist() if "label" in name.lower()]
-            if not names:
-                return None
-            return read_labels(archive.read(names[0]))
-    except zipfile.BadZipFile:
+    if not zipfile.is_zipfile(path):
+        if metadata.label_files:
+            notes.append(f"The label file {metadata.label_files[0]!r} that the model names is not packed into it.")
         return None
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in metadata.label_files if name in archive.namelist()]
+        names = names or [name for name in archive.namelist() if "label" in name.lower()]
+        if not names:
+            return None
+        if archive.getinfo(names[0]).file_size > LARGEST_LABELS:
+            raise ValueError(f"its label file is larger than {LARGEST_LABELS} bytes")
+        return read_labels(archive.read(names[0]))
 
 
 def read_labels(content: bytes) -> tuple[str, ...]:
@@ -397,6 +441,8 @@ def _without_background(
 ) -> tuple[Architecture, Chain, tuple[str, ...] | None, int]:
     """Makes ImageNet's 1001 classes the 1000 of the data; leaves every other network as it is."""
     if architecture.classes is None:
+        if names is not None:
+            notes.append("The network has no classifier: the labels are left out.")
         return architecture, chain, None, 0
     if names is None:
         notes.append("The file names no classes: they are numbered. `--labels FILE` names them.")
@@ -406,7 +452,8 @@ def _without_background(
             )
         return architecture, chain, None, 0
     if len(names) != architecture.classes:
-        raise ValueError(f"'{path}' has {architecture.classes} outputs, but there are {len(names)} labels.")
+        hint = " TensorFlow's ImageNet files want `background` first." if architecture.classes == len(names) + 1 else ""
+        raise ValueError(f"'{path}' has {architecture.classes} outputs, but there are {len(names)} labels.{hint}")
     if architecture.classes != IMAGENET_OUTPUTS or names[0].lower() != "background":
         return architecture, chain, names, 0
     assert chain.classifier_weight is not None
@@ -417,9 +464,14 @@ def _without_background(
     return replace(architecture, classes=IMAGENET_OUTPUTS - 1), shorter, names[1:], 1
 
 
-def _preprocessing(graph: Graph, metadata: Metadata, architecture: Architecture, notes: list[str]) -> Preprocessing:
+def _preprocessing(
+    graph: Graph, metadata: Metadata, input_shape: tuple[int, int, int], notes: list[str]
+) -> Preprocessing | None:
     """Normalisation from the input's quantisation, else from the metadata, else the usual [-1, 1]."""
-    channels = architecture.input_channels
+    height, width, channels = input_shape
+    if channels not in (1, 3):
+        notes.append(f"The network takes {channels} channels: it has no preprocessing for pictures.")
+        return None
     details = graph.quantisation(graph.input_tensor)
     dtype = graph.dtype(graph.input_tensor)
     if details is not None and dtype in (np.uint8, np.int8):
@@ -431,7 +483,7 @@ def _preprocessing(graph: Graph, metadata: Metadata, architecture: Architecture,
     else:
         notes.append("The file does not say how pixels are normalised; [-1, 1] is assumed.")
         mean = std = (0.5,) * channels
-    return Preprocessing(size=architecture.input_size, colours="grey" if channels == 1 else "RGB", mean=mean, std=std)
+    return Preprocessing(size=(height, width), colours="grey" if channels == 1 else "RGB", mean=mean, std=std)
 
 
 def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
