@@ -201,7 +201,7 @@ def rewritten(change: Callable[[dict[str, Any]], None], tensors: dict[str, Any] 
         "format": 1,
         "task": "classification",
         "architecture": options_of(TINY),
-        "preprocessing": checkpoint.preprocessing.to_json(),
+        "preprocessing": Preprocessing(size=TINY.input_size).to_json(),
         "classes": ["yes", "no"],
         "provenance": {},
         "score": {},
@@ -386,6 +386,37 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == [path]
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_links_are_followed_and_permissions_kept(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "real").chmod(0o600)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    assert stat.S_IMODE((tmp_path / "real").stat().st_mode) == 0o600
+
+
+def test_a_device_is_not_replaced() -> None:
+    with pytest.raises(OSError, match="no regular file"):
+        write_atomically(Path("/dev/null"), b"x")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("score", "text"), [({"top1": float("nan")}, "`score`"), ({"when": Path("x")}, "`score` holds a PosixPath")]
+)
+def test_what_json_cannot_hold_is_refused(score: dict[str, Any], text: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=text):
+        save_checkpoint(replace(checkpoint_of(TINY), score=score), tmp_path / "a.safetensors")
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    score = {"top1": np.float32(0.5), "images": np.int64(3)}
+    save_checkpoint(replace(checkpoint_of(TINY), score=score), tmp_path / "a.safetensors")
+    assert load_checkpoint(tmp_path / "a.safetensors").score == {"top1": 0.5, "images": 3}
+    assert MobileNetV1(width=np.float32(0.5), classes=np.int64(7)) == MobileNetV1(width=0.5, classes=7)  # type: ignore[arg-type]
 
 
 def test_a_new_file_has_ordinary_permissions(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def test_a_picture_may_come_in_any_form(small_model: Path, picture_file: Path, p
 
 
 def test_the_runtimes_agree(small_checkpoint: Checkpoint, picture: NDArray[np.uint8]) -> None:
-    pixels = np.stack([prepare(picture, small_checkpoint.preprocessing)] * 2)
     by_numpy, by_torch = (Predictor(small_checkpoint, runtime=runtime) for runtime in ("numpy", "torch"))
+    pixels = np.stack([prepare(picture, by_numpy.preprocessing)] * 2)
     names = small_checkpoint.architecture.tensor_names
     expected = by_numpy.forward(pixels)
     np.testing.assert_allclose(by_torch.forward(pixels), expected, atol=1e-4 * np.abs(expected).max())

@@ -7,7 +7,8 @@ while training all call `prepare` and `normalise`.
 from __future__ import annotations
 
 import io
-import math
+import re
+import warnings
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +27,16 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", "
 
 LARGEST_PICTURE = 178_956_970
 """Pixels. Pillow's own limit against decompression bombs: half a gigabyte of RGB."""
+
+LARGEST_RESIZED = 50_000_000
+"""Pixels. A thin picture, scaled until its shorter side covers the input, can have any number of them: of a larger one
+only what is cut out is made."""
+
+LARGEST_NUMBER = 1e30
+"""Of a mean or a standard deviation; its inverse is the least standard deviation. float32 holds both."""
+
+QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+"""The filter of warnings for Pillow: it warns of what linnet allows (90 megapixels) or reads around (odd metadata)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +98,7 @@ class Preprocessing:
             values = getattr(self, name)
             if len(values) != channels or not all(_is_number(value) for value in values):
                 raise ValueError(f"`{name}` (={values!r}) must be {channels} numbers, one for each channel.")
-        if not all(value > 0 for value in self.std):
+        if not all(value >= 1 / LARGEST_NUMBER for value in self.std):
             raise ValueError(f"`std` (={self.std!r}) must be above 0.")
 
     def to_json(self) -> dict[str, Any]:
@@ -107,7 +118,7 @@ class Preprocessing:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
 
 
 def _is_whole(value: object) -> bool:
@@ -132,43 +143,70 @@ def decode(picture: Picture) -> Image.Image:
         ValueError: if it is not a picture, is damaged, or is larger than `LARGEST_PICTURE`; the text names the file.
         OSError: if the file is missing or may not be read.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     if isinstance(picture, np.ndarray):
         return Image.fromarray(check_pixels(picture, dimensions=3))
     name = picture_name(picture)
+    # Read whole: a lazily opened file keeps its descriptor, and 100,000 of those do not exist.
+    content = Path(picture).read_bytes() if isinstance(picture, str | Path) else picture
+    if not isinstance(content, bytes | Image.Image):
+        raise ValueError(f"A picture is a path, bytes, a PIL image or an array, not a {type(content).__name__}.")
+    _silence_pillow()
     try:
-        opened = picture if isinstance(picture, Image.Image) else _open(picture)
-        if opened.width * opened.height > LARGEST_PICTURE:
+        opened = content
+        if isinstance(opened, bytes):
+            # Only these formats: some of Pillow's other plugins start programs on what they are given.
+            opened = Image.open(io.BytesIO(opened), formats=_formats())
+        if not 0 < opened.width * opened.height <= LARGEST_PICTURE:
             raise _TooLarge(
-                f"{name} has {opened.width} x {opened.height} pixels; linnet reads up to {LARGEST_PICTURE:,}. "
-                "Scale it down first."
+                f"{name} has {opened.width} x {opened.height} pixels; linnet reads from 1 to {LARGEST_PICTURE:,}."
             )
-        return _to_rgb(ImageOps.exif_transpose(opened))
+        return _to_rgb(_upright(opened))
     except _TooLarge:
         raise
     except UnidentifiedImageError:
         raise ValueError(f"{name} is not a picture that linnet can read ({', '.join(_formats())}).") from None
     except Image.DecompressionBombError:
         raise _TooLarge(f"{name} has more than {LARGEST_PICTURE:,} pixels. Scale it down first.") from None
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
     except Exception as error:
         # Pillow's plugins answer damaged files with exceptions of any kind.
         raise ValueError(f"{name} is damaged and cannot be decoded ({_first_line(error)}).") from None
 
 
+def _silence_pillow() -> None:
+    """Puts `QUIET` first. `warnings.catch_warnings` would not do: pictures are decoded in several threads."""
+    if not warnings.filters or warnings.filters[0] != QUIET:
+        warnings.filterwarnings("ignore", module=QUIET[3].pattern)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says; EXIF data that cannot be read turn nothing.
+
+    `ImageOps.exif_transpose` also writes the data anew and fails on an odd entry in them.
+    """
+    from PIL.ExifTags import Base
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    image.load()
+    try:
+        turn = turns.get(image.getexif().get(Base.Orientation, 1))
+    except Exception:
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-def _open(picture: str | Path | bytes) -> Image.Image:
-    from PIL import Image
-
-    # Read whole: a lazily opened file keeps its descriptor, and 100,000 of those do not exist.
-    content = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
-    # Only these formats: some of Pillow's other plugins start programs on what they are given.
-    return Image.open(io.BytesIO(content), formats=_formats())
 
 
 def _formats() -> list[str]:
@@ -183,7 +221,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _from_deep(image)
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert("RGB")
@@ -194,12 +234,17 @@ def _from_deep(image: Image.Image) -> Image.Image:
     """16-bit grey (also as 32-bit integers) divided by 257; floats in [0, 1] times 255."""
     from PIL import Image
 
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image)
+    divisor = 1.0
     if image.mode == "F":
-        values = values * 255 if np.nanmax(values, initial=0) <= 1 else values
+        divisor = 1 / 255 if np.nanmax(values, initial=0) <= 1 else 1.0
     elif image.mode != "I" or values.max(initial=0) > 255:
-        values = values / 257
-    grey = np.clip(np.nan_to_num(values).round(), 0, 255).astype(np.uint8)
+        divisor = 257.0
+    grey = np.empty(values.shape, np.uint8)
+    # In strips: the whole in float64 would take many times the picture's memory.
+    for start in range(0, len(values), 64):
+        strip = values[start : start + 64] / np.float64(divisor)
+        grey[start : start + 64] = np.clip(np.nan_to_num(strip).round(), 0, 255)
     return Image.fromarray(grey).convert("RGB")
 
 
@@ -215,21 +260,15 @@ def prepare(picture: Picture, contract: Preprocessing) -> NDArray[np.uint8]:
     image = decode(picture)
     height, width = contract.size
     if contract.resize == "shorter_side":
-        size = _covering_size(image.size, contract)
-        if size[0] * size[1] > LARGEST_PICTURE:
-            raise _TooLarge(
-                f"{picture_name(picture)} is {image.width} x {image.height} pixels: so narrow a picture would be "
-                f"scaled to {size[0]} x {size[1]} before its centre is cut out. Crop it first."
-            )
-        image = _resize(image, size, contract)
-        left, top = _centre(image.width, width), _centre(image.height, height)
-        return np.asarray(image.crop((left, top, left + width, top + height)))
+        whole = _covering_size(image.size, contract)
+        window = (_centre(whole[0], width), _centre(whole[1], height), width, height)
+        return np.asarray(_resize(image, whole, contract, window))
     if contract.resize == "central_crop":
         # As tf.image.central_crop: whole pixels, the same number off both ends.
         left = int((image.width - image.width * contract.crop) / 2)
         top = int((image.height - image.height * contract.crop) / 2)
         image = image.crop((left, top, image.width - left, image.height - top))
-    return np.asarray(_resize(image, (width, height), contract))
+    return np.asarray(_resize(image, (width, height), contract, (0, 0, width, height)))
 
 
 def _covering_size(size: tuple[int, int], contract: Preprocessing) -> tuple[int, int]:
@@ -248,22 +287,35 @@ def _centre(length: int, wanted: int) -> int:
     return round((length - wanted) / 2.0)
 
 
-def _resize(image: Image.Image, size: tuple[int, int], contract: Preprocessing) -> Image.Image:
+def _resize(
+    image: Image.Image, size: tuple[int, int], contract: Preprocessing, window: tuple[int, int, int, int]
+) -> Image.Image:
+    """The window (left, top, width, height) of the image resized to (width, height) `size`."""
     from PIL import Image
 
-    if image.size == size:
-        return image
-    if not contract.antialias:
-        return Image.fromarray(_sample_bilinear(np.asarray(image), size))
-    return image.resize(size, Image.Resampling[contract.interpolation.upper()])
+    left, top, width, height = window
+    if not contract.antialias and image.size != size:
+        return Image.fromarray(_sample_bilinear(np.asarray(image), size, window))
+    resampling = Image.Resampling[contract.interpolation.upper()]
+    if size[0] * size[1] > LARGEST_RESIZED:
+        # The same but for the rounding of the filter's weights.
+        across, down = image.width / size[0], image.height / size[1]
+        box = (left * across, top * down, (left + width) * across, (top + height) * down)
+        return image.resize((width, height), resampling, box)
+    if image.size != size:
+        image = image.resize(size, resampling)
+    return image.crop((left, top, left + width, top + height))
 
 
-def _sample_bilinear(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Bilinear samples at pixel centres without a filter: tf.image.resize with antialias=False."""
-    result = pixels.astype(np.float32)
-    for axis, wanted in ((0, size[1]), (1, size[0])):
+def _sample_bilinear(
+    pixels: NDArray[np.uint8], size: tuple[int, int], window: tuple[int, int, int, int]
+) -> NDArray[np.uint8]:
+    """The window of bilinear samples at pixel centres without a filter: tf.image.resize with antialias=False."""
+    result: NDArray[Any] = pixels
+    for axis, (wanted, start, kept) in enumerate(zip(size[::-1], window[1::-1], window[:1:-1], strict=True)):
         length = result.shape[axis]
-        centres = np.maximum((np.arange(wanted, dtype=np.float32) + 0.5) * (length / wanted) - 0.5, 0)
+        places = np.arange(start, start + kept, dtype=np.float32)
+        centres = np.maximum((places + 0.5) * (length / wanted) - 0.5, 0)
         low = np.minimum(centres.astype(np.int64), length - 1)
         high = np.minimum(low + 1, length - 1)
         share = (centres - low).astype(np.float32)
@@ -311,6 +363,8 @@ def find_pictures(paths: list[str]) -> list[Path]:
             found += _pictures_in(path)
         elif not path.exists() and any(letter in text for letter in "*?["):
             matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+            # As in a shell, a pattern finds hidden files only if it says so.
+            matches = [match for match in matches if path.name.startswith(".") or not match.name.startswith(".")]
             if not matches:
                 raise FileNotFoundError(f"No file matches '{text}'.")
             found += [picture for match in matches for picture in (_pictures_in(match) if match.is_dir() else [match])]

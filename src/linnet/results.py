@@ -39,9 +39,11 @@ class Classification:
         Raises:
             ValueError: if a logit is not a number.
         """
-        if np.isnan(logits).any() or not np.isfinite(logits.max()):
+        # In float64 from the start: the difference of two float32 can be more than float32 holds.
+        values = logits.astype(np.float64)
+        if not np.isfinite(values.max()):
             raise ValueError("The network's output is not a number: its weights are damaged.")
-        powers = np.exp((logits - logits.max()).astype(np.float64))
+        powers = np.exp(values - values.max())
         return Classification((powers / powers.sum()).astype(np.float32), classes)
 
     def __repr__(self) -> str:

@@ -20,7 +20,7 @@ from linnet.architecture import Architecture, MobileNetV1, MobileNetV2, convolut
 from linnet.architecture.cost import cost
 from linnet.checkpoint import load_checkpoint
 from linnet.engine.reference import NumpyNetwork
-from linnet.nn.modules import INITIAL_DEVIATION, ConvolutionModule, Network
+from linnet.nn.modules import INITIAL_DEVIATION, ConvolutionModule, InvertedResidualModule, Network
 
 SMALL = MobileNetV2(width=0.35, resolution=64, classes=5)
 
@@ -237,6 +237,41 @@ def test_recomputing_the_expansion_changes_no_gradient_and_no_statistic(shortcut
         assert torch.equal(saving.state_dict()[name], values), name
 
 
+@pytest.mark.slow
+def test_recomputing_compiles() -> None:
+    architecture = replace(SMALL, dropout=0.0)
+    plain = nn.build(architecture, generator=torch.Generator().manual_seed(0)).train()
+    saving = nn.build(architecture, recompute_expansion=True).train()
+    saving.load_state_dict(plain.state_dict())
+    images = images_of(architecture, 4)
+    expected = gradients(plain, images)
+    torch._dynamo.reset()
+    torch.compile(saving, backend="aot_eager", fullgraph=True)(images).square().mean().backward()
+    for name, parameter in saving.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-6)
+    for name, values in plain.state_dict().items():
+        torch.testing.assert_close(saving.state_dict()[name], values)
+
+
+def test_an_adapted_network_is_a_copy_in_all_else() -> None:
+    network = nn.build(SMALL, recompute_expansion=True).double()
+    nn.freeze(network, "blocks.3")
+    adapted = nn.adapt_input_channels(network, 4)
+    assert {parameter.dtype for parameter in adapted.parameters()} == {torch.float64}
+    frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
+    assert [name for name, parameter in adapted.named_parameters() if not parameter.requires_grad] == frozen
+    blocks = [module for module in adapted.modules() if isinstance(module, InvertedResidualModule)]
+    assert all(block.recompute_expansion for block in blocks)
+    with pytest.raises(ValueError, match="`channels` \\(=0\\)"):
+        nn.adapt_input_channels(network, 0)
+
+
+def test_other_channels_can_be_saved(tmp_path: Path) -> None:
+    nn.save(nn.adapt_input_channels(network_of(SMALL), 4), tmp_path / "four.safetensors")
+    checkpoint = load_checkpoint(tmp_path / "four.safetensors")
+    assert (checkpoint.preprocessing, checkpoint.architecture.input_channels) == (None, 4)
+
+
 def test_frozen_layers_stay_as_they_are() -> None:
     network = nn.build(SMALL)
     nn.freeze(network, "blocks.6")
@@ -308,7 +343,9 @@ def test_save_and_load(tmp_path: Path) -> None:
 
 def test_a_network_for_grey_pictures_can_be_saved(tmp_path: Path) -> None:
     nn.save(nn.build(replace(SMALL, input_channels=1)), tmp_path / "grey.safetensors")
-    assert load_checkpoint(tmp_path / "grey.safetensors").preprocessing.colours == "grey"
+    contract = load_checkpoint(tmp_path / "grey.safetensors").preprocessing
+    assert contract is not None
+    assert contract.colours == "grey"
 
 
 def test_tensors_of_another_network_are_refused() -> None:

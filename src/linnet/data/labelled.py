@@ -104,8 +104,8 @@ def _indices(folders: list[str], path: Path, classes: int, names: tuple[str, ...
         warnings.warn(f"The folders in '{path}' {reason}; they are taken in sorted order as its classes.", stacklevel=3)
         return list(range(classes))
     listed = ", ".join(strangers[:5]) + (f" and {len(strangers) - 5} more" if len(strangers) > 5 else "")
-    parts = {"train", "validation", "val", "test"} & {folder.lower() for folder in folders}
-    hint = f" Name one of its parts, such as '{path / sorted(parts)[0]}'." if parts else ""
+    parts = [folder for folder in folders if folder.lower() in ("train", "validation", "val", "test")]
+    hint = f" Name one of its parts, such as '{path / parts[0]}'." if parts else ""
     raise ValueError(
         f"'{path}' has {len(folders)} folders for {classes} classes, and these are no class of the model: "
         f"{listed}.{hint}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +65,9 @@ def write_report(accuracy: Accuracy, folder: str | Path) -> list[str]:
     write_atomically(folder / "report.json", json.dumps(document, indent=1, ensure_ascii=False).encode())
     if accuracy.mistakes:
         draw_mistakes(accuracy).save(folder / "mistakes.png")
+    else:
+        # An older report's sheet would pass for this one's.
+        (folder / "mistakes.png").unlink(missing_ok=True)
     if find_spec("matplotlib") is None:
         return ["The plots need matplotlib: pip install 'linnet[train]'. The JSON report and the mistakes are written."]
     _plot_confusion(accuracy, folder / "confusion.png")
@@ -95,7 +99,7 @@ def draw_mistakes(accuracy: Accuracy) -> Image.Image:
 
 def _shorten(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> str:
     """The text, cut so that it fits under a tile."""
-    shown = text
+    shown = text = " ".join(text.split())
     while draw.textlength(shown, font=font) > TILE and len(text) > 1:
         text = text[:-1]
         shown = f"{text.rstrip(' ,')}…"
@@ -135,7 +139,10 @@ def _plot_confusion(accuracy: Accuracy, path: Path) -> None:
         axes.set(xlim=(-1, len(seen)), ylim=(len(seen), -1), aspect="equal", ylabel="class")
         axes.set_xlabel(f"taken for ({len(seen)} classes that occur, in order)")
         axes.legend(loc="upper right")
-    figure.savefig(path, dpi=110)
+    with warnings.catch_warnings():
+        # matplotlib's own font lacks most scripts; it draws boxes for them.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(path, dpi=110)
 
 
 def _plot_reliability(accuracy: Accuracy, path: Path) -> None:
