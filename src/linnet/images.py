@@ -89,8 +89,8 @@ class Preprocessing:
                 raise ValueError(f"`{name}` (={value!r}) must be {' or '.join(map(repr, allowed))}.")
         if len(self.size) != 2 or not all(_is_whole(side) and 1 <= side <= 65_536 for side in self.size):
             raise ValueError(f"`size` (={self.size!r}) must be (height, width) in pixels, each from 1 to 65536.")
-        if not _is_number(self.crop) or not 0 < self.crop <= 1:
-            raise ValueError(f"`crop` (={self.crop!r}) must be a share above 0 and at most 1.")
+        if not _is_number(self.crop) or not 0.01 <= self.crop <= 1:
+            raise ValueError(f"`crop` (={self.crop!r}) must be a share from 0.01 to 1.")
         if not self.antialias and self.interpolation != "bilinear":
             raise ValueError(f"`antialias` (=False) needs `interpolation` 'bilinear', not {self.interpolation!r}.")
         channels = 1 if self.colours == "grey" else 3

@@ -53,7 +53,7 @@ def _from_csv(path: Path, classes: int) -> list[Sample]:
     samples = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
+            rows = csv.DictReader(file, skipinitialspace=True)
             if not {"file", "class_index"} <= set(rows.fieldnames or ()):
                 found = ", ".join(rows.fieldnames or ()) or "nothing"
                 raise ValueError(f"'{path}' must have the columns file and class_index; it has {found}.")
