@@ -25,7 +25,8 @@ class Parity:
 
     Attributes:
         pictures: how many were compared.
-        same_class: share of them with the same best class; None without classifier.
+        same_class: share of them on which our best class is a best class of theirs; None without classifier. Integer
+            graphs have 8-bit logits, of which several are often the highest: then each of them counts.
         correlations: name of each intermediate tensor → mean correlation over the pictures.
     """
 
@@ -114,7 +115,8 @@ def compare(conversion: Conversion, pictures: Sequence[Picture]) -> Parity:
         for name in names:
             correlations[name].append(correlation(found[name], expected[name]))
         if "classifier" in expected:
-            agreed += int(found["classifier"].argmax() == expected["classifier"].argmax())
+            logits = expected["classifier"].ravel()
+            agreed += int(logits[found["classifier"].argmax()] == logits.max())
     return Parity(
         pictures=len(pictures),
         same_class=agreed / len(pictures) if "classifier" in names else None,
