@@ -8,39 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections import Counter
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tflite
 
 from linnet.architecture import Architecture
-from linnet.architecture.layers import pad_amounts
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
-from linnet.weights.chain import Chain, Step, match, outputs_by_name, tensors_of_chain
+from linnet.weights.chain import Chain, match, outputs_by_name, tensors_of_chain
+from linnet.weights.tflite_graph import Graph, NotOurs
 from linnet.weights.tflite_metadata import Metadata, read_metadata
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-OPERATORS = {value: name for name, value in vars(tflite.BuiltinOperator).items() if isinstance(value, int)}
-TYPES: dict[int, type[np.generic[Any]]] = {
-    tflite.TensorType.FLOAT32: np.float32,
-    tflite.TensorType.FLOAT16: np.float16,
-    tflite.TensorType.UINT8: np.uint8,
-    tflite.TensorType.INT8: np.int8,
-    tflite.TensorType.INT32: np.int32,
-    tflite.TensorType.INT64: np.int64,
-}
-ACTIVATIONS = {
-    tflite.ActivationFunctionType.NONE: "linear",
-    tflite.ActivationFunctionType.RELU: "relu",
-    tflite.ActivationFunctionType.RELU6: "relu6",
-}
 LARGEST_LABELS = 1 << 22
 """Bytes of a label file; ImageNet's has 22,000."""
 
@@ -98,7 +77,7 @@ def convert(
         names = labels if labels is not None else _packed_labels(path, metadata, notes)
         weight_types = graph.weight_types()
         preprocessing = _preprocessing(graph, metadata, chain.input_shape, notes)
-    except _NotOurs as problem:
+    except NotOurs as problem:
         raise ValueError(f"'{path}' is not a MobileNetV1 or V2 classifier: {problem}.") from None
     except Exception as error:
         # A damaged flatbuffer leads its reader anywhere, and to exceptions of any kind.
@@ -130,286 +109,6 @@ def convert(
         },
     )
     return Conversion(path, checkpoint, dropped, outputs_by_name(architecture, chain), tuple(notes))
-
-
-class _NotOurs(Exception):
-    """The graph is readable but no MobileNet classifier; the text says what it is."""
-
-
-class Graph:
-    """A TFLite file's only subgraph: operators in order, tensors by number, constants as real numbers."""
-
-    def __init__(self, content: bytes) -> None:
-        self._model = tflite.Model.GetRootAs(content, 0)
-        if self._model.SubgraphsLength() != 1:
-            raise _NotOurs(f"it has {self._model.SubgraphsLength()} subgraphs")
-        self._graph = self._model.Subgraphs(0)
-        if self._graph.InputsLength() != 1:
-            raise _NotOurs(f"it has {self._graph.InputsLength()} inputs")
-
-    @cached_property
-    def operators(self) -> list[tuple[str, Any]]:
-        """Name and flatbuffer object of each operator."""
-        codes = [self._model.OperatorCodes(number) for number in range(self._model.OperatorCodesLength())]
-        kinds = [max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes]
-        listed = (self._graph.Operators(number) for number in range(self._graph.OperatorsLength()))
-        return [(OPERATORS.get(kinds[operator.OpcodeIndex()], "CUSTOM"), operator) for operator in listed]
-
-    @property
-    def input_tensor(self) -> int:
-        """Number of the input tensor."""
-        return int(self._graph.Inputs(0))
-
-    def shape(self, number: int) -> tuple[int, ...]:
-        """Shape of a tensor."""
-        return tuple(int(side) for side in np.atleast_1d(self._graph.Tensors(number).ShapeAsNumpy()))
-
-    def dtype(self, number: int) -> type[np.generic[Any]]:
-        """Stored type of a tensor."""
-        kind = self._graph.Tensors(number).Type()
-        if kind not in TYPES:
-            raise _NotOurs(f"tensor {number} is of type {kind}, which no MobileNet file has")
-        return TYPES[kind]
-
-    def quantisation(self, number: int) -> tuple[NDArray[np.float64], NDArray[np.int64], int] | None:
-        """Scales, zero points and the axis that they run along; None for a tensor of real numbers."""
-        details = self._graph.Tensors(number).Quantization()
-        if details is None or details.ScaleLength() == 0:
-            return None
-        scales = details.ScaleAsNumpy().astype(np.float64)
-        if not (np.isfinite(scales).all() and (scales > 0).all()):
-            raise ValueError(f"the scales of tensor {number} are no positive numbers")
-        zeros = details.ZeroPointAsNumpy() if details.ZeroPointLength() else np.zeros(len(scales), np.int64)
-        return scales, zeros.astype(np.int64), int(details.QuantizedDimension())
-
-    def constant(self, number: int) -> NDArray[np.float32] | None:
-        """The real values of a constant, looked up through a DEQUANTIZE; None for a computed tensor."""
-        stored = self.stored(number)
-        if stored is None:
-            origin = self._dequantised.get(number)
-            return None if origin is None else self.constant(origin)
-        details = self.quantisation(number)
-        if details is None or not np.issubdtype(stored.dtype, np.integer):
-            return stored.astype(np.float32)
-        scales, zeros, axis = details
-        if len(scales) > 1:
-            along = [1] * stored.ndim
-            along[axis] = -1
-            scales, zeros = scales.reshape(along), zeros.reshape(along)
-        return (scales * (stored.astype(np.float64) - zeros)).astype(np.float32)
-
-    def stored(self, number: int) -> NDArray[Any] | None:
-        """The values as they stand in the file; None for a computed tensor."""
-        data = self._model.Buffers(self._graph.Tensors(number).Buffer()).DataAsNumpy()
-        if isinstance(data, int) or len(data) == 0:
-            return None
-        return np.frombuffer(data.tobytes(), self.dtype(number)).reshape(self.shape(number))
-
-    @cached_property
-    def _dequantised(self) -> dict[int, int]:
-        pairs = [operator for name, operator in self.operators if name == "DEQUANTIZE"]
-        return {int(operator.Outputs(0)): int(operator.Inputs(0)) for operator in pairs}
-
-    def metadata_buffer(self) -> bytes:
-        """The TFLite metadata flatbuffer; empty if there is none."""
-        for number in range(self._model.MetadataLength()):
-            entry = self._model.Metadata(number)
-            if entry.Name() == b"TFLITE_METADATA":
-                return bytes(self._model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
-        return b""
-
-    def weight_types(self) -> str:
-        """Types of the convolutions' weights, such as `uint8`."""
-        numbers = [op.Inputs(1) for name, op in self.operators if name in ("CONV_2D", "DEPTHWISE_CONV_2D")]
-        origins = [self._dequantised.get(int(number), int(number)) for number in numbers]
-        return " and ".join(sorted({np.dtype(self.dtype(number)).name for number in origins}))
-
-    def describe(self) -> str:
-        """What the graph seems to do, with its operators and its output."""
-        counts = Counter(name for name, _ in self.operators)
-        kind = "another network"
-        if counts["CUSTOM"]:
-            kind = "a detector, or another network with custom operators"
-        elif counts["ARG_MAX"] or counts["RESIZE_BILINEAR"]:
-            kind = "a segmentation network"
-        listed = ", ".join(f"{name} {count}" for name, count in counts.most_common())
-        number = int(self._graph.Outputs(0)) if self._graph.OutputsLength() else self.input_tensor
-        name = (self._graph.Tensors(number).Name() or b"").decode(errors="replace")
-        return f"it seems to be {kind} (operators {listed}; output {name!r} of shape {list(self.shape(number))})"
-
-    def chain(self) -> Chain:
-        """The graph as a chain of convolutions, pooling and classifier."""
-        shape = self.shape(self.input_tensor)
-        if len(shape) != 4:
-            raise _NotOurs(f"its input has shape {list(shape)}, not (1, height, width, channels)")
-        return _ChainBuilder(self, (shape[1], shape[2], shape[3])).build()
-
-
-class _ChainBuilder:
-    """Walks the operators; `current` is the tensor that the next one must read."""
-
-    def __init__(self, graph: Graph, input_shape: tuple[int, int, int]) -> None:
-        self._graph = graph
-        self._chain = Chain(input_shape)
-        self._current = graph.input_tensor
-        self._pads: dict[int, tuple[int, int, int, int]] = {}
-        self._padded_from: dict[int, int] = {}
-
-    def build(self) -> Chain:
-        handlers = {
-            "CONV_2D": self._convolution,
-            "DEPTHWISE_CONV_2D": self._convolution,
-            "ADD": self._sum,
-            "PAD": self._pad,
-            "RELU": self._activation,
-            "RELU6": self._activation,
-            "MEAN": self._pool,
-            "AVERAGE_POOL_2D": self._pool,
-            "FULLY_CONNECTED": self._classifier,
-            "QUANTIZE": self._pass,
-            "DEQUANTIZE": self._pass,
-            "RESHAPE": self._pass_at_end,
-            "SQUEEZE": self._pass_at_end,
-            "SOFTMAX": self._pass_at_end,
-        }
-        for name, operator in self._graph.operators:
-            inputs = [int(operator.Inputs(number)) for number in range(operator.InputsLength())]
-            if name == "DEQUANTIZE" and self._graph.stored(inputs[0]) is not None:
-                continue
-            if name not in handlers:
-                raise _NotOurs(self._graph.describe())
-            if self._current not in inputs or (self._current in self._pads and not name.endswith("CONV_2D")):
-                raise _NotOurs(self._graph.describe())
-            handlers[name](name, operator, inputs)
-            self._current = int(operator.Outputs(0))
-        if self._chain.pooled is None:
-            raise _NotOurs(f"it has no global average pooling; {self._graph.describe()}")
-        return self._chain
-
-    def _constant(self, number: int) -> NDArray[np.float32]:
-        values = self._graph.constant(number)
-        if values is None:
-            raise _NotOurs(f"its weights are computed while it runs; {self._graph.describe()}")
-        return values
-
-    def _weights(self, inputs: list[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        weight = self._constant(inputs[1])
-        has_bias = len(inputs) > 2 and inputs[2] >= 0
-        return weight, self._constant(inputs[2]) if has_bias else np.zeros(0, np.float32)
-
-    def _options(self, operator: Any, kind: Any) -> Any:
-        table, options = operator.BuiltinOptions(), kind()
-        options.Init(table.Bytes, table.Pos)
-        return options
-
-    def _convolution(self, name: str, operator: Any, inputs: list[int]) -> None:
-        depthwise = name == "DEPTHWISE_CONV_2D"
-        options = self._options(operator, tflite.DepthwiseConv2DOptions if depthwise else tflite.Conv2DOptions)
-        weight, bias = self._weights(inputs)
-        # (out, k, k, in), or (1, k, k, channels) of a depthwise one.
-        weight = weight.transpose(3, 0, 1, 2) if depthwise else weight.transpose(0, 3, 1, 2)
-        weight = np.ascontiguousarray(weight)
-        if self._chain.pooled is not None:
-            if weight.shape[2:] != (1, 1) or depthwise:
-                raise _NotOurs(f"its classifier is no linear layer; {self._graph.describe()}")
-            self._add_classifier(operator, weight[:, :, 0, 0], bias, options)
-            return
-        strides, dilations = (
-            {options.StrideH(), options.StrideW()},
-            {options.DilationHFactor(), options.DilationWFactor()},
-        )
-        activation = ACTIVATIONS.get(options.FusedActivationFunction())
-        square = len(strides) == len(dilations) == 1 and weight.shape[2] == weight.shape[3]
-        square = square and min(strides | dilations) > 0
-        if activation is None or not square or (depthwise and weight.shape[0] != self._channels(inputs[0])):
-            raise _NotOurs(f"a {name} of it is of a kind that no MobileNet has; {self._graph.describe()}")
-        step = Step(
-            weight=weight,
-            bias=bias if len(bias) else np.zeros(len(weight), np.float32),
-            depthwise=depthwise,
-            stride=strides.pop(),
-            dilation=dilations.pop(),
-            pads=(0, 0, 0, 0),
-            activation=activation,
-            input=self._padded_from.get(inputs[0], inputs[0]),
-            output=int(operator.Outputs(0)),
-            padded_apart=inputs[0] in self._pads,
-        )
-        step.pads = self._pads_of(step, inputs[0], options.Padding() == tflite.Padding.SAME)
-        self._chain.steps.append(step)
-
-    def _channels(self, number: int) -> int:
-        return self._graph.shape(number)[-1]
-
-    def _pads_of(self, step: Step, entered: int, same: bool) -> tuple[int, int, int, int]:
-        if not same:
-            return self._pads.get(entered, (0, 0, 0, 0))
-        if entered in self._pads:
-            raise _NotOurs(f"it pads the input of one convolution twice; {self._graph.describe()}")
-        rule = {"kernel": step.weight.shape[2], "stride": step.stride, "dilation": step.dilation}
-        height, width = self._graph.shape(step.input)[1:3]
-        rows, columns = (pad_amounts(length, rule="same", **rule) for length in (height, width))
-        return (*rows, *columns)
-
-    def _sum(self, name: str, operator: Any, inputs: list[int]) -> None:
-        others = [number for number in inputs if number != self._current]
-        options = self._options(operator, tflite.AddOptions)
-        last = self._chain.steps[-1] if self._chain.steps else None
-        linear = options.FusedActivationFunction() == tflite.ActivationFunctionType.NONE
-        if last is None or len(others) != 1 or last.output != self._current or not linear:
-            raise _NotOurs(f"an ADD of it is no shortcut of a MobileNet; {self._graph.describe()}")
-        last.sum_source, last.sum_output = others[0], int(operator.Outputs(0))
-
-    def _pad(self, name: str, operator: Any, inputs: list[int]) -> None:
-        amounts = self._graph.stored(inputs[1])
-        if amounts is None or amounts.shape != (4, 2) or amounts[0].any() or amounts[3].any():
-            raise _NotOurs(f"a PAD of it is not one of rows and columns; {self._graph.describe()}")
-        top, bottom, left, right = (int(amount) for amount in amounts[1:3].ravel())
-        self._pads[int(operator.Outputs(0))] = (top, bottom, left, right)
-        self._padded_from[int(operator.Outputs(0))] = inputs[0]
-
-    def _activation(self, name: str, operator: Any, inputs: list[int]) -> None:
-        last = self._chain.steps[-1] if self._chain.steps else None
-        if last is None or last.output != self._current or last.activation != "linear":
-            raise _NotOurs(f"a {name} of it follows no convolution; {self._graph.describe()}")
-        last.activation, last.output = name.lower(), int(operator.Outputs(0))
-
-    def _pool(self, name: str, operator: Any, inputs: list[int]) -> None:
-        output, entered = self._graph.shape(int(operator.Outputs(0))), self._graph.shape(inputs[0])
-        if name == "AVERAGE_POOL_2D":
-            options = self._options(operator, tflite.Pool2DOptions)
-            linear = options.FusedActivationFunction() == tflite.ActivationFunctionType.NONE
-            whole = linear and (options.FilterHeight(), options.FilterWidth()) == entered[1:3]
-        else:
-            axes = self._graph.stored(inputs[1])
-            whole = axes is not None and sorted(int(axis) % 4 for axis in axes.ravel()) == [1, 2]
-        flat = len(output) == 2 or output[1:3] == (1, 1)
-        if not whole or not flat or self._chain.pooled is not None:
-            raise _NotOurs(f"its {name} is not a global average pooling; {self._graph.describe()}")
-        self._chain.pooled = int(operator.Outputs(0))
-
-    def _classifier(self, name: str, operator: Any, inputs: list[int]) -> None:
-        weight, bias = self._weights(inputs)
-        self._add_classifier(operator, weight, bias, self._options(operator, tflite.FullyConnectedOptions))
-
-    def _add_classifier(
-        self, operator: Any, weight: NDArray[np.float32], bias: NDArray[np.float32], options: Any
-    ) -> None:
-        if options.FusedActivationFunction() != tflite.ActivationFunctionType.NONE:
-            raise _NotOurs(f"its classifier has an activation; {self._graph.describe()}")
-        if self._chain.pooled is None or self._chain.classifier_weight is not None or weight.ndim != 2:
-            raise _NotOurs(f"it has more than one layer after the pooling; {self._graph.describe()}")
-        self._chain.classifier_weight = np.ascontiguousarray(weight)
-        self._chain.classifier_bias = bias if len(bias) else np.zeros(len(weight), np.float32)
-        self._chain.logits = int(operator.Outputs(0))
-
-    def _pass_at_end(self, name: str, operator: Any, inputs: list[int]) -> None:
-        """Another shape, or the softmax; before the pooling they would change the function."""
-        if self._chain.pooled is None:
-            raise _NotOurs(f"a {name} of it stands before the pooling; {self._graph.describe()}")
-
-    def _pass(self, name: str, operator: Any, inputs: list[int]) -> None:
-        """Another scale of the same real values."""
 
 
 def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[str, ...] | None:
