@@ -23,18 +23,8 @@ from PIL import Image
 
 from linnet.architecture import MobileNetV2
 from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from linnet.images import Preprocessing
+from linnet.paper.table4 import random_checkpoint
 from linnet.predictor import Predictor
-
-
-def random_checkpoint() -> Checkpoint:
-    architecture = MobileNetV2(folded=True)
-    generator = np.random.default_rng(0)
-    tensors = {
-        name: (generator.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
-        for name, shape in architecture.tensors.items()
-    }
-    return Checkpoint(architecture, Preprocessing(), tensors)
 
 
 def interleaved(checkpoint: Checkpoint, rounds: int) -> list[dict[str, Any]]:
@@ -95,7 +85,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    checkpoint = load_checkpoint(arguments.model) if arguments.model else random_checkpoint()
+    checkpoint = load_checkpoint(arguments.model) if arguments.model else random_checkpoint(MobileNetV2())
     starts = cold_starts(checkpoint, max(arguments.rounds // 4, 3))
     rows = interleaved(checkpoint, arguments.rounds)
     print("| runtime (one thread, batch 1) | ratio | median ms | minimum ms |\n|---|---|---|---|")

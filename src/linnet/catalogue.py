@@ -105,9 +105,9 @@ def find_model(model: str | os.PathLike[str]) -> Path:
             return known[name]
     if name in DOWNLOADS:
         return download(name)
-    # Names of models have dots too, as in `…-1.0-224`; an ending of letters is a file's.
     if path.is_dir():
         raise IsADirectoryError(f"'{name}' is a folder, and no model has that name; a checkpoint file was expected.")
+    # Names of models have dots too, as in `…-1.0-224`; an ending of letters is a file's.
     if path.suffix[1:].isalpha() or len(path.parts) > 1:
         raise FileNotFoundError(f"There is no file '{name}'.")
     names = sorted({*models_in(EMBEDDED), *models_in(cache_folder()), *DOWNLOADS})

@@ -241,8 +241,10 @@ def _plain(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
     try:
         plain = json.loads(json.dumps(dict(values), default=convert, allow_nan=False))
-    except ValueError as error:
-        raise error if name in str(error) else ValueError(f"`{name}` holds what JSON cannot ({error}).") from None
+    except (ValueError, TypeError) as error:
+        raise (
+            error if f"`{name}`" in str(error) else ValueError(f"`{name}` holds what JSON cannot ({error}).")
+        ) from None
     return dict(plain)
 
 

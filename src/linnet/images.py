@@ -11,7 +11,7 @@ import re
 import warnings
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -77,15 +77,10 @@ class Preprocessing:
             if not isinstance(value, list | tuple):
                 raise ValueError(f"`{name}` (={value!r}) must be a sequence of numbers.")
             object.__setattr__(self, name, tuple(value))
-        choices: dict[str, tuple[object, ...]] = {
-            "resize": ("shorter_side", "central_crop", "squash"),
-            "interpolation": ("nearest", "bilinear", "bicubic"),
-            "colours": ("RGB", "BGR", "grey"),
-            "antialias": (True, False),
-        }
-        for name, allowed in choices.items():
+        for name, hint in get_type_hints(Preprocessing).items():
+            allowed = (True, False) if hint is bool else get_args(hint) if get_origin(hint) is Literal else ()
             value = getattr(self, name)
-            if not any(value is choice or (value == choice and isinstance(value, str)) for choice in allowed):
+            if allowed and not any(value == choice and type(value) is type(choice) for choice in allowed):
                 raise ValueError(f"`{name}` (={value!r}) must be {' or '.join(map(repr, allowed))}.")
         if len(self.size) != 2 or not all(_is_whole(side) and 1 <= side <= 65_536 for side in self.size):
             raise ValueError(f"`size` (={self.size!r}) must be (height, width) in pixels, each from 1 to 65536.")

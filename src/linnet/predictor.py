@@ -194,18 +194,17 @@ class Predictor:
             readers: threads that decode; None takes one for each core.
 
         Raises:
-            ValueError: at once, if the network has no classifier or an argument makes no sense.
+            ValueError: at once, if the network has no classifier, takes no pictures, or an argument makes no sense.
         """
         self._needs_classifier()
         check_whole("batch", batch, least=1, most=4096)
         if readers is not None:
             check_whole("readers", readers, least=1, most=1024)
-        return self._stream(pictures, batch, readers or usable_cores())
+        return self._stream(pictures, self.preprocessing, batch, readers or usable_cores())
 
     def _stream(
-        self, pictures: Iterable[P], batch: int, readers: int
+        self, pictures: Iterable[P], contract: Preprocessing, batch: int, readers: int
     ) -> Iterator[tuple[P, Classification | Exception]]:
-        contract = self.preprocessing
         pool = ThreadPoolExecutor(readers)
         try:
             waiting: deque[tuple[P, Future[NDArray[np.uint8]]]] = deque()

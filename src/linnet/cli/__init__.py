@@ -12,7 +12,7 @@ COMMANDS = {
     "evaluate": "accuracy on labelled pictures, with a report",
     "profile": "parameters, multiply-adds and memory of a network, per layer",
     "convert": "a TFLite file to a linnet checkpoint",
-    "export": "a model to ONNX for other runtimes, checked after writing",
+    "export": "a model to ONNX for other runtimes, checked before it is written",
     "paper": "the paper's tables and figures, made again beside the printed values",
     "models": "the models on this machine and those to download",
 }
@@ -55,8 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
+        from linnet.cli.terminal import UsageError
+
         print(f"linnet: {_sentence(error)}", file=sys.stderr)
-        return WRONG_USAGE if type(error).__name__ == "UsageError" else FAILED
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
 
 
 def _help() -> str:

@@ -1,4 +1,4 @@
-"""Writes a model for other runtimes: ONNX, opset 17, standard operators only; checked numerically after writing.
+"""Writes a model for other runtimes: ONNX of standard operators only, run beside linnet's own before it is written.
 
 Needs the extra `train` (onnx, and onnxruntime for the check).
 """

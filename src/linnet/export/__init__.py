@@ -1,1 +1,1 @@
-"""The network for other runtimes, checked numerically after writing."""
+"""The network for other runtimes, checked numerically before it is written."""

@@ -29,7 +29,7 @@ ROUNDS = 9
 
 def make() -> Page:
     """Costs from the description; times of one picture on one thread, interleaved, with random weights."""
-    predictors = [_predictor(architecture) for _, architecture, *_ in PRINTED]
+    predictors = [Predictor(random_checkpoint(architecture), threads=1) for _, architecture, *_ in PRINTED]
     times: list[list[float]] = [[] for _ in PRINTED]
     for number in range(ROUNDS + 1):
         for predictor, taken in zip(predictors, times, strict=True):
@@ -91,15 +91,15 @@ def make() -> Page:
     )
 
 
-def _predictor(architecture: Architecture) -> Predictor:
-    """Random weights: the time does not depend on them."""
+def random_checkpoint(architecture: Architecture) -> Checkpoint:
+    """A folded network with random weights, for timing: the time does not depend on them."""
     folded = replace(architecture, folded=True)
     generator = np.random.default_rng(0)
     tensors = {
         name: (generator.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
         for name, shape in folded.tensors.items()
     }
-    return Predictor(Checkpoint(folded, Preprocessing(size=folded.input_size), tensors), threads=1)
+    return Checkpoint(folded, Preprocessing(size=folded.input_size), tensors)
 
 
 def _seconds(predictor: Predictor) -> float:

@@ -89,25 +89,19 @@ def convert(
         raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {error}.") from None
     architecture, chain, names, dropped = _without_background(path, architecture, chain, names, notes)
     tensors = tensors_of_chain(architecture, chain)
-    for name, shape in architecture.tensors.items():
-        if tensors[name].shape != shape:
-            found = list(tensors[name].shape)
-            raise ValueError(f"'{path}' is damaged: {name} has shape {found}; the network needs {list(shape)}.")
     if not all(np.isfinite(values).all() for values in tensors.values()):
         notes.append("Some weights are not finite numbers: the file is probably damaged.")
-    checkpoint = Checkpoint(
-        architecture=architecture,
-        preprocessing=preprocessing,
-        tensors=tensors,
-        classes=names,
-        provenance={
-            "source": url or path.name,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "licence": licence or metadata.licence or "not stated in the file",
-            "weights": f"dequantised from {weight_types}, batch norm folded",
-            "converted_by": "linnet convert",
-        },
-    )
+    provenance = {
+        "source": url or path.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "licence": licence or metadata.licence or "not stated in the file",
+        "weights": f"dequantised from {weight_types}, batch norm folded",
+        "converted_by": "linnet convert",
+    }
+    try:
+        checkpoint = Checkpoint(architecture, preprocessing, tensors, names, provenance=provenance)
+    except ValueError as error:
+        raise ValueError(f"'{path}' is damaged: {error}") from None
     return Conversion(path, checkpoint, dropped, outputs_by_name(architecture, chain), tuple(notes))
 
 
