@@ -55,6 +55,7 @@ def architectures(*, largest_width: float = 2.5, largest_side: int = 300) -> st.
         "activation": st.sampled_from(["relu6", "relu"]),
         "padding": st.sampled_from(["same", "symmetric"]),
         "output_stride": st.sampled_from([8, 16, 32]),
+        "early_stride": st.sampled_from([1, 2, 4]),
         "minimum_depth": st.sampled_from([8, 16]),
         "batch_norm_epsilon": st.floats(1e-6, 0.1),
         "batch_norm_momentum": st.floats(1e-3, 1),

@@ -189,6 +189,7 @@ NONSENSE: list[tuple[str, Any, str]] = [
     ("padding", "valid", "'same' or 'symmetric'"),
     ("output_stride", 4, "8 or 16 or 32"),
     ("output_stride", 32.0, "8 or 16 or 32"),
+    ("early_stride", 3, "1 or 2 or 4"),
     ("minimum_depth", 4, "8 or 16"),
     ("batch_norm_epsilon", 0, "above 0"),
     ("batch_norm_momentum", 2, "at most 1"),

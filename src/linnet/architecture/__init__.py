@@ -37,6 +37,9 @@ __all__ = [
     "scale_channels",
 ]
 
+LATER_OPTIONS = frozenset({"early_stride"})
+"""Options that older files lack: there they have their defaults, as everywhere before they existed."""
+
 FAMILIES: dict[str, type[Architecture]] = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}
 """Name on the command line and in files → class."""
 
@@ -65,8 +68,8 @@ def from_options(options: dict[str, Any]) -> Architecture:
     if kind is None:
         raise ValueError(f"`family` (={family!r}) must be {' or '.join(map(repr, FAMILIES))}.")
     known = {field.name for field in fields(kind)}
-    if given.keys() != known:
-        unknown, missing = sorted(given.keys() - known), sorted(known - given.keys())
+    unknown, missing = sorted(given.keys() - known), sorted(known - given.keys() - LATER_OPTIONS)
+    if unknown or missing:
         parts = [f"unknown: {', '.join(map(str, unknown))}"] * bool(unknown)
         parts += [f"missing: {', '.join(missing)}"] * bool(missing)
         raise ValueError(f"The options of {family} do not fit ({'; '.join(parts)}).")

@@ -52,7 +52,7 @@ class MobileNetV1(Architecture):
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """`stem`, `blocks.0` … `blocks.12`, `pool` and, with classes, `classifier`."""
-        striding = Striding(self.output_stride)
+        striding = Striding(self.output_stride, self.early_stride)
         channels = self._channels(STEM_CHANNELS)
         stem = self._convolution(
             "stem", self.input_channels, channels, self.input_size, kernel=3, stride=striding.step(2)[0]

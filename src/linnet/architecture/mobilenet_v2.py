@@ -90,7 +90,7 @@ class MobileNetV2(Architecture):
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """`stem`, `blocks.0` … `blocks.16` (at depth 1), `head`, `pool` and, with classes, `classifier`."""
-        striding = Striding(self.output_stride)
+        striding = Striding(self.output_stride, self.early_stride)
         stem = self._convolution(
             "stem",
             self.input_channels,

@@ -23,6 +23,10 @@ from linnet.architecture.layers import (
 LARGEST_SIDE = 65_536
 LARGEST_COUNT = 10_000_000
 
+TOTAL_STRIDE = 32
+EARLY_STRIDE = 4
+"""As in the papers: of the whole network, and of the stem and the first strided block together."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -48,6 +52,9 @@ class Architecture:
     """`same` as TensorFlow pads, `symmetric` as PyTorch does. Weights made for one are wrong under the other."""
     output_stride: Literal[8, 16, 32] = 32
     """8 or 16 dilates instead of striding from there on (atrous, for dense prediction)."""
+    early_stride: Literal[1, 2, 4] = 4
+    """Stride of the stem and of the first strided block together. 2 leaves the stem's away and 1 both, so that the maps
+    of small pictures (32 px) do not shrink to a point."""
     minimum_depth: Literal[8, 16] = 8
     """No layer is narrower, however small the width; 16 as TensorFlow's detectors have it."""
     batch_norm_epsilon: float = 0.001
@@ -93,7 +100,8 @@ class Architecture:
             raise ValueError(f"`resolution` (={self.resolution!r}) must be one side in pixels or (height, width).")
         for side in sides:
             # Below the output stride the last maps would see nothing but padding.
-            check_whole("resolution", side, least=self.output_stride, most=LARGEST_SIDE)
+            least = min(self.output_stride, TOTAL_STRIDE * self.early_stride // EARLY_STRIDE)
+            check_whole("resolution", side, least=least, most=LARGEST_SIDE)
         height, width = (int(side) for side in sides)
         object.__setattr__(self, "resolution", height if height == width else (height, width))
 
@@ -184,18 +192,22 @@ class Architecture:
 
 
 class Striding:
-    """Turns strides into dilation once the output stride is reached, as TensorFlow's atrous networks do.
+    """Leaves early strides away, and turns late ones into dilation as TensorFlow's atrous networks do.
 
     The layer that would pass the output stride runs at stride 1 undilated; those after it are dilated.
     """
 
-    def __init__(self, output_stride: int) -> None:
+    def __init__(self, output_stride: int, early_stride: int = EARLY_STRIDE) -> None:
         self.output_stride = output_stride
+        self.surplus = EARLY_STRIDE // early_stride
         self.stride = 1
         self.dilation = 1
 
     def step(self, stride: int) -> tuple[int, int]:
         """Stride and dilation to give the next layer, whose own stride is `stride`."""
+        if stride > 1 and self.surplus > 1:
+            self.surplus //= stride
+            return 1, 1
         if self.dilation == 1 and self.stride * stride <= self.output_stride:
             self.stride *= stride
             return stride, 1
