@@ -238,7 +238,7 @@ def test_pictures_that_fail_are_listed_and_the_others_count(
     measured = measure_accuracy(predictor, mixed)
     assert np.array_equal(measured.confusion, accuracy.confusion)
     assert (measured.images, measured.hits5) == (60, accuracy.hits5)
-    assert [file for file, _ in measured.failed] == broken
+    assert [name for name, _ in measured.failed] == [str(file) for file in broken]
     missing, not_one, damaged, directory = (message for _, message in measured.failed)
     assert missing == f"'{broken[0]}': No such file or directory."
     assert not_one.startswith(f"'{text}' is not a picture")
@@ -375,7 +375,7 @@ def small_accuracy(names: tuple[str, ...], file: Path, mistakes: int) -> Accurac
     count = len(names)
     confidence = np.zeros((BINS, 3))
     confidence[9] = (2 * count, 1.9 * count, count)
-    listed = [Mistake(file, index % count, (index + 1) % count, 0.99) for index in range(mistakes)]
+    listed = [Mistake(Sample(file, index % count), (index + 1) % count, 0.99) for index in range(mistakes)]
     confusion = np.eye(count, dtype=np.int64) + np.roll(np.eye(count, dtype=np.int64), 1, axis=1)
     return Accuracy(names, confusion, 2 * count, confidence, listed)
 

@@ -1,7 +1,7 @@
 """Measures a classifier on labelled pictures.
 
-DATA is a folder of class folders, named as the model's classes, or a folder with a labels.csv (columns file and
-class_index).
+DATA is a folder of class folders, named as the model's classes, a folder with a labels.csv (columns file and
+class_index), or a Parquet file of encoded pictures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Options:
     """Options of `linnet evaluate`."""
 
     data: tyro.conf.Positional[Path]
-    """Class folders, or a folder with a labels.csv."""
+    """Class folders, a folder with a labels.csv, or a Parquet file."""
     model: str = DEFAULT_MODEL
     """A checkpoint file, or a name that `linnet models` lists."""
     report: Path | None = None
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         accuracy = measure_accuracy(predictor, samples, batch=options.batch, progress=advance)
     seconds = time.perf_counter() - start
     for file, message in accuracy.failed:
-        print(f"linnet: {message}" if str(file) in message else f"linnet: '{file}': {message}", file=sys.stderr)
+        print(f"linnet: {message}" if file in message else f"linnet: '{file}': {message}", file=sys.stderr)
     if options.json:
         print_json(accuracy.to_json())
     else:

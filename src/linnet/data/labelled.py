@@ -1,4 +1,4 @@
-"""Labelled pictures for evaluation: class folders, or a folder with a labels.csv."""
+"""Labelled pictures for evaluation: class folders, a folder with a labels.csv, or Parquet."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from linnet.data.parquet import SUFFIX as PARQUET
+from linnet.data.parquet import read_table
 from linnet.images import SUFFIXES, is_picture
 
 LABEL_FILE = "labels.csv"
@@ -14,10 +16,27 @@ LABEL_FILE = "labels.csv"
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture's file and the index of its class."""
+    """A picture's file and the index of its class.
+
+    Attributes:
+        file: the picture, or the Parquet file that holds it.
+        index: its class.
+        row: of a Parquet file.
+    """
 
     file: Path
     index: int
+    row: int | None = None
+
+    @property
+    def picture(self) -> Path | bytes:
+        """What `linnet.images.decode` takes."""
+        return self.file if self.row is None else read_table(self.file).picture(self.row)
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return str(self.file) if self.row is None else f"{self.file}, row {self.row}"
 
 
 def find_samples(data: str | Path, *, classes: int, names: tuple[str, ...] | None) -> list[Sample]:
@@ -27,7 +46,7 @@ def find_samples(data: str | Path, *, classes: int, names: tuple[str, ...] | Non
     in sorted order, with a warning. A `labels.csv` has the columns `file` (relative to it) and `class_index`.
 
     Args:
-        data: a folder of class folders, a folder with a `labels.csv`, or that file.
+        data: a folder of class folders, a folder with a `labels.csv`, that file, or a Parquet file.
         classes: outputs of the model.
         names: the model's class names.
 
@@ -41,11 +60,17 @@ def find_samples(data: str | Path, *, classes: int, names: tuple[str, ...] | Non
     if path.is_file():
         if path.suffix.lower() == ".csv":
             return _from_csv(path, classes)
+        if path.suffix.lower() == PARQUET:
+            return _from_parquet(path, classes, names)
         if path.suffix.lower() == ".json":
             raise ValueError(f"'{path}' looks like COCO boxes; this model classifies whole pictures.")
         raise ValueError(f"'{path}' is no data set: class folders or a folder with a {LABEL_FILE} were expected.")
     if (path / LABEL_FILE).is_file():
         return _from_csv(path / LABEL_FILE, classes)
+    if tables := sorted(path.glob(f"*{PARQUET}")):
+        if len(tables) > 1:
+            raise ValueError(f"'{path}' holds {len(tables)} Parquet files. Name one, such as '{tables[0]}'.")
+        return _from_parquet(tables[0], classes, names)
     return _from_folders(path, classes, names)
 
 
@@ -71,6 +96,35 @@ def _from_csv(path: Path, classes: int) -> list[Sample]:
     if not samples:
         raise ValueError(f"'{path}' lists no pictures.")
     return samples
+
+
+def _from_parquet(path: Path, classes: int, names: tuple[str, ...] | None) -> list[Sample]:
+    table = read_table(path)
+    found = table.names or (tuple(sorted({*map(str, table.labels)})) if _are_names(table.labels) else None)
+    known = {_plain(name): index for index, name in reversed(list(enumerate(names or ())))}
+    indices: dict[int | str, int] = {}
+    if found is not None and all(_plain(name) in known for name in found):
+        indices = {index: known[_plain(name)] for index, name in enumerate(found)}
+        indices |= {name: known[_plain(name)] for name in found}
+    elif found is not None and (_are_names(table.labels) or len(found) != classes):
+        raise ValueError(
+            f"'{path}' has the classes {', '.join(found[:5])}{' …' * (len(found) > 5)}, which are not the model's."
+        )
+    elif found is not None and names:
+        warnings.warn(f"The class names in '{path}' are not the model's; their numbers are taken.", stacklevel=4)
+    samples = []
+    for row, label in enumerate(table.labels):
+        index = indices.get(label, label)
+        if not isinstance(index, int) or not 0 <= index < classes:
+            raise ValueError(f"'{path}', row {row}: the class is {label!r}; the model has classes 0 to {classes - 1}.")
+        samples.append(Sample(path, index, row))
+    if not samples:
+        raise ValueError(f"'{path}' holds no pictures.")
+    return samples
+
+
+def _are_names(labels: tuple[int | str, ...]) -> bool:
+    return any(isinstance(label, str) for label in labels)
 
 
 def _from_folders(path: Path, classes: int, names: tuple[str, ...] | None) -> list[Sample]:

@@ -28,10 +28,19 @@ WORST = 24
 class Mistake:
     """A picture that was taken for another class."""
 
-    file: Path
-    truth: int
+    sample: Sample
     guess: int
     score: float
+
+    @property
+    def file(self) -> Path:
+        """The picture, or the Parquet file that holds it."""
+        return self.sample.file
+
+    @property
+    def truth(self) -> int:
+        """The class that the picture has."""
+        return self.sample.index
 
 
 @dataclass
@@ -43,7 +52,7 @@ class Accuracy:
         hits5: pictures whose class is among the best min(5, classes).
         confidence: (BINS, 3) pictures, sum of confidences and correct ones, by confidence of the best class.
         mistakes: the most confident ones, worst first.
-        failed: file and error of each picture that could not be read; they count nowhere.
+        failed: name and error of each picture that could not be read; they count nowhere.
     """
 
     names: tuple[str, ...]
@@ -51,7 +60,7 @@ class Accuracy:
     hits5: int = 0
     confidence: NDArray[np.float64] = field(default_factory=lambda: np.zeros((BINS, 3)))
     mistakes: list[Mistake] = field(default_factory=list)
-    failed: list[tuple[Path, str]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def images(self) -> int:
@@ -88,7 +97,7 @@ class Accuracy:
             "top5": self.top5,
             "calibration_error": self.calibration_error,
             "per_class": [{"label": name, "images": count, "top1": top1} for name, count, top1 in self.per_class()],
-            "failed": [{"file": str(file), "error": error} for file, error in self.failed],
+            "failed": [{"file": file, "error": error} for file, error in self.failed],
         }
 
 
@@ -114,14 +123,14 @@ def measure_accuracy(
     names = predictor.classes or tuple(str(index) for index in range(classes))
     accuracy = Accuracy(names, np.zeros((classes, classes), np.int64))
     worst: list[tuple[float, int, Mistake]] = []
-    results = predictor.stream((sample.file for sample in samples), batch=batch)
-    for number, (sample, (file, result)) in enumerate(zip(samples, results, strict=True), start=1):
+    results = predictor.stream((sample.picture for sample in samples), batch=batch)
+    for number, (sample, (_, result)) in enumerate(zip(samples, results, strict=True), start=1):
         if isinstance(result, Exception):
-            accuracy.failed.append((file, describe_failure(result)))
+            accuracy.failed.append((sample.name, describe_failure(result)))
         else:
             _count(accuracy, sample, result)
             if result.index != sample.index:
-                mistake = Mistake(sample.file, sample.index, result.index, result.score)
+                mistake = Mistake(sample, result.index, result.score)
                 heapq.heappush(worst, (result.score, -number, mistake))
                 if len(worst) > WORST:
                     heapq.heappop(worst)

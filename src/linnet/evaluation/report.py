@@ -54,7 +54,7 @@ def write_report(accuracy: Accuracy, folder: str | Path) -> list[str]:
         ],
         "mistakes": [
             {
-                "file": str(mistake.file),
+                "file": mistake.sample.name,
                 "label": accuracy.names[mistake.truth],
                 "taken_for": accuracy.names[mistake.guess],
                 "score": mistake.score,
@@ -90,7 +90,7 @@ def draw_mistakes(accuracy: Accuracy) -> Image.Image:
     for number, mistake in enumerate(mistakes):
         x = 10 + number % columns * (TILE + 10)
         y = HEADING + number // columns * (TILE + CAPTION + 10)
-        sheet.paste(ImageOps.pad(decode(mistake.file), (TILE, TILE), color="#f0f0f0"), (x, y))
+        sheet.paste(ImageOps.pad(decode(mistake.sample.picture), (TILE, TILE), color="#f0f0f0"), (x, y))
         guess = f"{mistake.score:.0%} {accuracy.names[mistake.guess]}"
         draw.text((x, y + TILE + 4), _shorten(draw, font, guess), fill=WRONG, font=font)
         draw.text((x, y + TILE + 24), _shorten(draw, font, accuracy.names[mistake.truth]), fill=RIGHT, font=font)
