@@ -1,7 +1,7 @@
 """MobileNetV2, whole: the paper's networks priced, trained, checked and run on small machines.
 
 Names are imported when they are first used, so `import linnet` costs nothing and nothing here needs torch but
-`linnet.nn` and `linnet.save`.
+`linnet.nn`, `linnet.save` and `linnet.train`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from linnet.predictor import Predictor as Predictor
     from linnet.predictor import load as load
     from linnet.results import Classification as Classification
+    from linnet.training.loop import train as train
 
 _PLACES = {
     "Architecture": ("linnet.architecture", "Architecture"),
@@ -42,6 +43,7 @@ _PLACES = {
     "nn": ("linnet.nn", None),
     "save": ("linnet.nn.files", "save"),
     "save_checkpoint": ("linnet.checkpoint", "save_checkpoint"),
+    "train": ("linnet.training.loop", "train"),
 }
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "nn",
     "save",
     "save_checkpoint",
+    "train",
 ]
 
 

@@ -10,6 +10,8 @@ from io import TextIOWrapper
 COMMANDS = {
     "predict": "what is on these pictures",
     "evaluate": "accuracy on labelled pictures, with a report",
+    "train": "a classifier of your own pictures, from a folder to a model",
+    "check": "what is wrong or odd in a data set, before training",
     "profile": "parameters, multiply-adds and memory of a network, per layer",
     "convert": "a TFLite file to a linnet checkpoint",
     "export": "a model to ONNX for other runtimes, checked before it is written",

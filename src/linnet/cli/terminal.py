@@ -101,3 +101,56 @@ def size(number_of_bytes: float) -> str:
         if number_of_bytes >= factor:
             return f"{number_of_bytes / factor:,.1f} {unit}"
     return f"{number_of_bytes:.0f} B"
+
+
+class Lines:
+    """What a long run says where stderr is no terminal: lines, and nothing between them."""
+
+    def say(self, sentence: str) -> None:
+        """One line."""
+        print(f"linnet: {sentence}", file=sys.stderr, flush=True)
+
+    def update(self, text: str, done: int, total: int, note: str) -> None:
+        """Nothing: a log file needs no bar."""
+
+
+class Bar(Lines):
+    """One bar at the bottom of the terminal, and lines above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True, highlight=False, markup=False),
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=None, note="", visible=False)
+        self.text = ""
+
+    def say(self, sentence: str) -> None:
+        """One line, above the bar."""
+        self.bar.console.print(sentence, soft_wrap=True)
+
+    def update(self, text: str, done: int, total: int, note: str) -> None:
+        """Moves the bar; another text begins a new one, so that the time left is its own."""
+        if text != self.text:
+            self.text = text
+            self.bar.reset(self.task, total=total, visible=True, description=text, note=note)
+        self.bar.update(self.task, completed=done, note=note)
+
+
+@contextmanager
+def live_progress() -> Iterator[Lines]:
+    """A bar with lines above it on a terminal, lines alone elsewhere; both on stderr."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    bar = Bar()
+    with bar.bar:
+        yield bar

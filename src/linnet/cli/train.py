@@ -1,0 +1,212 @@
+"""Trains a classifier on your own pictures.
+
+DATA is a folder of class folders (with or without train, validation and test folders above them), a folder with a
+labels.csv, or Parquet. Everything goes into the folder --out: the best checkpoint, curves, what the network saw, its
+confusion matrix, and a card. What is not given is decided from the data, and the run says why.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, make_dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from linnet.cli.terminal import UsageError, live_progress, parse, print_json, show
+
+if TYPE_CHECKING:
+    from linnet.training.run import Outcome, Plan, Voice
+    from linnet.training.state import TrainingState
+    from linnet.training.task import Epoch
+
+RecipeName = Literal["finetune", "features", "scratch-small", "imagenet", "paper"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `linnet train`, beside the recipe's fields."""
+
+    data: tyro.conf.Positional[Path]
+    """Class folders, a folder with a labels.csv, or Parquet."""
+    out: Path
+    """Folder of the run."""
+    recipe: RecipeName = "finetune"
+    """Where the fields below begin; each can be changed."""
+    start: str | None = None
+    """Weights to start from: a checkpoint, a model's name, `auto` for ImageNet weights, `none`. `auto` if this is not
+    given, but `none` for the recipes that begin from nothing."""
+    architecture: Literal["mobilenet_v1", "mobilenet_v2"] | None = None
+    """Family; that of the start if this is not given."""
+    width: float | None = None
+    """Width multiplier of a network from nothing."""
+    resolution: int | None = None
+    """Side of the network's input in pixels; the start's if this is not given."""
+    early_stride: Literal[1, 2, 4] | None = None
+    """Of a network from nothing: 2 or 1 for small pictures (32 px)."""
+    resume: bool = False
+    """Go on with the run in --out, exactly as if it had not stopped."""
+    overwrite: bool = False
+    """Replace the run in --out."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What trains."""
+    half: bool = False
+    """Write the checkpoint as float16: half the size."""
+    json: bool = False
+    """Print the final figures as one JSON document; the run itself speaks on stderr."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    if find_spec("torch") is None and not {"-h", "--help"} & set(arguments):
+        raise ModuleNotFoundError("Training needs torch: pip install 'linnet[train]'.", name="torch")
+    options, plan = read_plan(arguments)
+    return run(options, plan)
+
+
+def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
+    """Options and plan from the arguments; the recipe's fields are flags with the defaults of the named recipe."""
+    from linnet.training.recipes import RECIPES
+    from linnet.training.run import Plan
+    from linnet.training.start import Wanted
+
+    kind = RECIPES.get(_recipe_name(arguments), RECIPES["finetune"])
+    combined = make_dataclass(
+        "Options",
+        [("fields", Annotated[kind, tyro.conf.arg(name="")], field(default_factory=kind))],
+        bases=(Options,),
+        frozen=True,
+        kw_only=True,
+    )
+    combined.__doc__ = Options.__doc__
+    try:
+        options: Any = parse(combined, "train", __doc__, arguments)
+    except ValueError as error:
+        raise UsageError(_as_flag(str(error), kind)) from None
+    shape = {name: getattr(options, name) for name in ("width", "early_stride") if getattr(options, name) is not None}
+    recipe = options.fields
+    wanted = Wanted(options.start or recipe.start, options.architecture, options.resolution or recipe.resolution, shape)
+    plan = Plan(
+        options.data,
+        options.out,
+        recipe,
+        wanted,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        device=options.device,
+        half=options.half,
+    )
+    if plan.resume and plan.overwrite:
+        raise UsageError("--resume goes on with a run and --overwrite replaces it: give one of them.")
+    return options, plan
+
+
+def _recipe_name(arguments: Sequence[str]) -> str:
+    """The value of --recipe, needed before the flags can be known."""
+    for place, argument in enumerate(arguments):
+        if argument == "--recipe" and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if argument.startswith("--recipe="):
+            return argument.partition("=")[2]
+    return "finetune"
+
+
+def _as_flag(message: str, kind: type) -> str:
+    """A message of the recipe's own check, with the flag in the place of the field."""
+    for entry in fields(kind):
+        message = message.replace(f"`{entry.name}`", f"--{entry.name.replace('_', '-')}")
+    return message
+
+
+def run(options: Options, plan: Plan) -> int:
+    """Trains and says what came of it."""
+    from linnet.training.run import run_training
+    from linnet.training.task import Stopped
+
+    start = time.perf_counter()
+    with live_progress() as bar:
+        try:
+            outcome = run_training(plan, _voice(bar))
+        except Stopped:
+            print("linnet: stopped. The same command with --resume goes on.", file=sys.stderr)
+            return 1
+        except (RuntimeError, MemoryError) as error:
+            raise _explain(error, plan) from error
+    if _leads():
+        _report(outcome, options.json, time.perf_counter() - start)
+    return 0
+
+
+def _leads() -> bool:
+    import os
+
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _report(outcome: Outcome, as_json: bool, seconds: float) -> None:
+    accuracy = outcome.accuracy
+    if as_json:
+        print_json(accuracy.to_json() | {"checkpoint": str(outcome.checkpoint), "data": outcome.data})
+        return
+    show(
+        f"{outcome.data}: top-1 {accuracy.top1:.2%}, top-5 {accuracy.top5:.2%} of {accuracy.images} pictures, "
+        f"{seconds / 60:.1f} minutes in all",
+        f"written: {outcome.checkpoint}  (linnet predict PICTURE --model {outcome.checkpoint})",
+    )
+
+
+def _voice(bar: Any) -> Voice:
+    """Sentences and one line an epoch on stderr; between them a bar, if that is a terminal."""
+    from linnet.training.run import Voice
+
+    def step(state: TrainingState, steps: int, loss: float, rate: float) -> None:
+        bar.update(
+            f"epoch {state.epoch + 1}/{state.epochs}", state.step, steps, f"loss {loss:.3f}, {rate:.0f} images/s"
+        )
+
+    def epoch(result: Epoch, state: TrainingState) -> None:
+        bar.say(describe_epoch(result, state.epochs))
+
+    return Voice(bar.say, step, epoch, lambda text, done, total: bar.update(text, done, total, ""))
+
+
+def describe_epoch(epoch: Epoch, epochs: int) -> str:
+    """One line: how far, how good, how fast, and what holds it up."""
+    figures = epoch.figures
+    parts = [f"epoch {epoch.number}/{epochs}: loss {epoch.losses['loss']:.3f}"]
+    if "top1" in figures:
+        text = f"validation top-1 {figures['top1']:.2%}"
+        if "average_top1" in figures:
+            text += f", averaged {figures['average_top1']:.2%}"
+        parts.append(text + (" *" if epoch.best else ""))
+    if abs(gap := figures.get("gap", 0.0)) > 0.05:
+        parts.append(f"training mode {gap:+.1%}: the statistics lag, see --batch-norm")
+    parts.append(f"{epoch.images_per_second:.0f} images/s, {epoch.seconds:.0f} s")
+    stages = epoch.stages
+    waiting = stages["waiting"] / max(stages["waiting"] + stages["network"] + stages["augmenting"], 1e-9)
+    if waiting > 0.25:
+        parts.append(f"{waiting:.0%} of it waiting for pictures: more --workers")
+    return ", ".join(parts)
+
+
+def _explain(error: Exception, plan: Plan) -> Exception:
+    """What torch means, in a sentence."""
+    text = str(error)
+    if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text.lower():
+        batch = plan.recipe.batch
+        ways = [f"--batch {max(batch // 2, 1)}", f"--accumulate {2 * plan.recipe.accumulate}", "--recompute"]
+        return ValueError(f"Out of memory at batch {batch}. Try {', or '.join(ways)}, or a smaller --resolution.")
+    if "DataLoader worker" in text and "killed" in text:
+        return ValueError(
+            "A process that decodes pictures was killed, often for memory. Try fewer --workers, and --resume."
+        )
+    if ("onnection" in text and ("closed" in text or "reset" in text)) or "gloo" in text.lower() or "NCCL" in text:
+        return ValueError(
+            "Another process of this run has ended; its own output says why. --resume goes on from the last epoch, "
+            "also with another number of processes."
+        )
+    return error

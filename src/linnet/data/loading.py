@@ -1,0 +1,278 @@
+"""Pictures from disk to batches: in the same order, with the same crops, on any number of machines and workers.
+
+Every random number belongs to the picture: it is drawn from (run seed, epoch, picture number). So a batch is the same
+whatever decodes it, a run goes on after a stop as if there had been none, and two processes see what one would see.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from linnet.data.crops import CropOptions, random_crop
+from linnet.data.labelled import Sample
+from linnet.images import Preprocessing, prepare
+
+Seed = tuple[int, int, int]
+"""Run seed, epoch, picture number."""
+
+ORDER, CROP = 1, 2
+"""What a generator is for: a picture's own crop never depends on how many numbers its augmentation draws."""
+
+
+@dataclass
+class Batch:
+    """A part of one step's pictures.
+
+    Attributes:
+        pixels: (N, 3, H, W) uint8, channels last in memory.
+        indices: (N,) int64 classes.
+        seeds: one a picture.
+        total: pictures of the whole step, in all processes and parts: losses are averaged over these.
+        decoding: seconds that the workers spent on it.
+    """
+
+    pixels: Tensor
+    indices: Tensor
+    seeds: list[Seed]
+    total: int
+    decoding: float = 0.0
+
+    def pin_memory(self) -> Batch:
+        """For fast copies to a GPU; called by the loader."""
+        return Batch(self.pixels.pin_memory(), self.indices.pin_memory(), self.seeds, self.total, self.decoding)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which part of every step this process computes, in how many pieces one after the other."""
+
+    rank: int = 0
+    world: int = 1
+    pieces: int = 1
+
+    @property
+    def parts(self) -> int:
+        """Parts of a step in all processes."""
+        return self.world * self.pieces
+
+
+def split_in_pairs(count: int, parts: int) -> list[range]:
+    """`count` positions in `parts` runs of nearly equal length, cut at even positions: pairs are mixed together."""
+    pairs = -(-count // 2)
+    cuts = [min(2 * (pairs * part // parts), count) for part in range(parts + 1)]
+    return [range(start, stop) for start, stop in pairwise(cuts)]
+
+
+class PictureBatches:
+    """Training pictures, step by step.
+
+    An epoch's pictures are divided evenly over its steps, so there is no small last batch. Every process and every
+    worker computes the same order from the seed alone.
+
+    Args:
+        samples: labelled pictures.
+        contract: size and interpolation.
+        crop: how the random crop is drawn.
+        batch: pictures a step at most, over all processes.
+        seed: of order and crops.
+        placement: this process's part.
+        workers: processes that decode; 0 decodes in this one.
+        order: `shuffled`, or `balanced`: every class as often as every other, with repetition.
+        fraction: share of the pictures to use, the same ones in every epoch.
+        pin: prepare copies to a GPU.
+
+    Raises:
+        ValueError: if a step would leave a process without pictures.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        contract: Preprocessing,
+        crop: CropOptions,
+        *,
+        batch: int,
+        seed: int = 0,
+        placement: Placement | None = None,
+        workers: int = 0,
+        order: Literal["shuffled", "balanced"] = "shuffled",
+        fraction: float = 1.0,
+        pin: bool = False,
+    ) -> None:
+        self.samples = list(samples)
+        if fraction < 1:
+            kept = max(round(fraction * len(samples)), 1)
+            chosen = np.random.default_rng((seed, ORDER)).permutation(len(samples))[:kept]
+            self.samples = [samples[number] for number in sorted(chosen.tolist())]
+        self.dataset = _Pictures(self.samples, contract, crop)
+        self.batch, self.seed, self.order = batch, seed, order
+        self.placement = placement or Placement()
+        self.workers, self.pin = workers, pin
+        self.steps = -(-len(self.samples) // batch)
+        smallest = len(self.samples) // self.steps
+        if smallest < 2 * self.placement.parts - 1:
+            raise ValueError(
+                f"{smallest} pictures a step cannot be shared by {self.placement.parts} parts of two or more: lower "
+                "--accumulate or the number of processes, or give a larger --batch."
+            )
+
+    def __len__(self) -> int:
+        """Pictures an epoch."""
+        return len(self.samples)
+
+    def name(self, seed: Seed) -> str:
+        """What to call the picture that has this seed."""
+        return self.samples[seed[2]].name
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[list[Batch]]:
+        """The steps of an epoch from `start` on: this process's parts of each."""
+        steps = self._keys(number)[start:]
+        flat = [keys for step in steps for keys in step]
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=flat,
+            num_workers=self.workers,
+            collate_fn=_collate,
+            pin_memory=self.pin,
+            # Enough to ride out a slow file, few enough to stay small.
+            prefetch_factor=max(2, 2 * self.placement.pieces) if self.workers else None,
+            worker_init_fn=_leave_signals_to_the_loop,
+        )
+        loaded = iter(loader)
+        for step in steps:
+            yield [_checked(next(loaded)) for _ in step]
+
+    def _keys(self, number: int) -> list[list[list[tuple[Seed, int]]]]:
+        """For each step, for each of this process's parts: seed of each picture and pictures of the whole step."""
+        order = self._order(number)
+        steps = []
+        for chunk in np.array_split(order, self.steps):
+            parts = split_in_pairs(len(chunk), self.placement.parts)
+            own = parts[self.placement.rank :: self.placement.world]
+            steps.append([[((self.seed, number, int(chunk[place])), len(chunk)) for place in part] for part in own])
+        return steps
+
+    def _order(self, number: int) -> NDArray[np.int64]:
+        generator = np.random.default_rng((self.seed, number, ORDER))
+        count = len(self.samples)
+        if self.order == "shuffled":
+            return generator.permutation(count)
+        classes = np.array([sample.index for sample in self.samples])
+        chance = 1 / np.bincount(classes)[classes]
+        return generator.choice(count, size=count, p=chance / chance.sum())
+
+
+class _Pictures(Dataset[Any]):
+    """Keys of `PictureBatches` → decoded crops. An error is an item too: workers would wrap it in a traceback."""
+
+    def __init__(self, samples: Sequence[Sample], contract: Preprocessing, crop: CropOptions) -> None:
+        self.samples, self.contract, self.crop = samples, contract, crop
+
+    def __getitem__(self, key: tuple[Seed, int]) -> tuple[Any, int, Seed, int, float]:
+        seed, total = key
+        start = time.perf_counter()
+        sample = self.samples[seed[2]]
+        pixels: NDArray[np.uint8] | Exception
+        try:
+            generator = np.random.default_rng((*seed, CROP))
+            pixels = random_crop(sample.picture, self.contract, self.crop, generator)
+        except (OSError, ValueError) as error:
+            pixels = error
+        return pixels, sample.index, seed, total, time.perf_counter() - start
+
+
+def _leave_signals_to_the_loop(_worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal: the loop finishes its step first, and needs its workers for that."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _checked(batch: Batch | Exception) -> Batch:
+    if isinstance(batch, Exception):
+        raise batch
+    return batch
+
+
+def _collate(items: list[tuple[Any, int, Seed, int, float]]) -> Batch | Exception:
+    for pixels, *_ in items:
+        if isinstance(pixels, Exception):
+            return pixels
+    pixels = torch.from_numpy(np.stack([item[0] for item in items])).permute(0, 3, 1, 2)
+    indices = torch.tensor([item[1] for item in items])
+    return Batch(pixels, indices, [item[2] for item in items], items[0][3], sum(item[4] for item in items))
+
+
+class EvaluationPictures:
+    """Pictures as the contract prepares them, kept decoded if they fit into `keep_bytes`.
+
+    Args:
+        samples: labelled pictures.
+        contract: the preprocessing.
+        batch: pictures a forward pass.
+        placement: every process gets each `world`-th picture, so that all together see each once.
+        workers: processes that decode.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        contract: Preprocessing,
+        *,
+        batch: int = 64,
+        placement: Placement | None = None,
+        workers: int = 0,
+        keep_bytes: int = 1 << 30,
+    ) -> None:
+        place = placement or Placement()
+        self.samples = samples[place.rank :: place.world]
+        self.contract, self.batch, self.workers = contract, batch, workers
+        self._keeps = len(self.samples) * contract.size[0] * contract.size[1] * 3 <= keep_bytes
+        self._kept: list[tuple[Tensor, Tensor]] | None = None
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """(N, 3, H, W) uint8 pixels and (N,) classes."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept = []
+        loader = DataLoader(
+            _Prepared(self.samples, self.contract),
+            batch_size=self.batch,
+            num_workers=self.workers,
+            collate_fn=_collate,
+            worker_init_fn=_leave_signals_to_the_loop,
+        )
+        for batch in map(_checked, loader):
+            if self._keeps:
+                kept.append((batch.pixels, batch.indices))
+            yield batch.pixels, batch.indices
+        if self._keeps:
+            self._kept = kept
+
+
+class _Prepared(Dataset[Any]):
+    def __init__(self, samples: Sequence[Sample], contract: Preprocessing) -> None:
+        self.samples, self.contract = samples, contract
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, number: int) -> tuple[Any, int, Seed, int, float]:
+        sample = self.samples[number]
+        pixels: NDArray[np.uint8] | Exception
+        try:
+            pixels = prepare(sample.picture, self.contract)
+        except (OSError, ValueError) as error:
+            pixels = error
+        return pixels, sample.index, (0, 0, number), len(self.samples), 0.0

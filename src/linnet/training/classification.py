@@ -1,0 +1,182 @@
+"""Classification as a task of the loop: cross entropy on augmented pictures, accuracy on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from linnet.data.augmentation import augment, mix
+from linnet.data.labelled import Sample
+from linnet.data.loading import Batch, EvaluationPictures, Placement
+from linnet.images import Preprocessing
+from linnet.nn import Network
+from linnet.training.devices import joined
+from linnet.training.dropout import PictureDropout
+from linnet.training.recipes import Recipe
+from linnet.training.statistics import batch_statistics
+
+GAP_PICTURES = 256
+"""Validation pictures on which training mode and evaluation mode are compared after every epoch."""
+
+
+def as_inputs(images: Tensor, contract: Preprocessing) -> Tensor:
+    """(N, 3, H, W) RGB in [0, 1] → (N, C, H, W) as the network wants it: the twin of `linnet.images.normalise`."""
+    if contract.colours == "grey":
+        weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)
+        images = torch.einsum("nchw,c->nhw", images, weights)[:, None].mul(255).round().div(255)
+    elif contract.colours == "BGR":
+        images = images.flip(1)
+    mean = torch.tensor(contract.mean, device=images.device)[:, None, None]
+    std = torch.tensor(contract.std, device=images.device)[:, None, None]
+    return images.sub(mean).div_(std)
+
+
+class PlainTask:
+    """Cross entropy on inputs that are ready, without evaluation: for loops of one's own around `linnet.train`."""
+
+    score = "top1"
+
+    def inputs(self, batch: Batch, network: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The batch as it is."""
+        return batch.pixels.to(device), batch.indices.to(device)
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Cross entropy, summed over the pictures."""
+        return {"classification": F.cross_entropy(outputs.float(), targets, reduction="sum")}
+
+    def evaluate(self, network: nn.Module, fabric: Fabric) -> dict[str, float]:
+        """Nothing: the caller evaluates."""
+        return {}
+
+    def calibration(self, device: torch.device, pictures: int) -> Iterable[Tensor]:
+        """There are no pictures of its own."""
+        raise ValueError("Statistics can be recalculated only where the pictures are known.")
+
+
+@dataclass
+class ClassificationTask:
+    """Cross entropy with smoothed or mixed targets; top-1 and top-5 on validation.
+
+    Attributes:
+        contract: how pictures become inputs.
+        recipe: augmentation, smoothing, class weights, dropout.
+        counts: training pictures of each class.
+        train: training pictures without augmentation, for statistics.
+        validation: what is evaluated.
+    """
+
+    contract: Preprocessing
+    recipe: Recipe
+    counts: Sequence[int]
+    train: Sequence[Sample]
+    validation: EvaluationPictures
+    placement: Placement = field(default_factory=Placement)
+    score: str = "top1"
+
+    def __post_init__(self) -> None:
+        """The weight of each class in the loss: 1 on average over the training pictures."""
+        self.augmentation = self.recipe.augmentation
+        self.class_weights: Tensor | None = None
+        if self.recipe.class_weights == "balanced":
+            counts = torch.tensor(self.counts, dtype=torch.float32)
+            seen = counts > 0
+            self.class_weights = torch.where(seen, counts.sum() / (seen.sum() * counts.clamp(min=1)), 0.0)
+
+    def inputs(self, batch: Batch, network: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Augmented, normalised inputs, and targets (N, classes) that sum to 1."""
+        images = augment(batch.pixels.to(device, non_blocking=True), batch.seeds, self.augmentation)
+        targets = F.one_hot(batch.indices.to(device), len(self.counts)).float()
+        images, targets = mix(images, targets, batch.seeds, self.augmentation)
+        inputs = as_inputs(images, self.contract)
+        dropout = getattr(network, "dropout", None)
+        if isinstance(dropout, PictureDropout) and isinstance(network, Network):
+            dropout.draw(batch.seeds, network.architecture.feature_channels, device)
+        smoothing = self.recipe.label_smoothing
+        return inputs, targets * (1 - smoothing) + smoothing / len(self.counts)
+
+    def describe(self, inputs: Tensor, targets: Tensor, classes: Sequence[str]) -> tuple[NDArray[np.uint8], list[str]]:
+        """Inputs as pictures again, (N, H, W, 3), and what the network is told of each: `cat`, `cat 70%, dog 30%`."""
+        mean, std = (np.array(values, np.float32) for values in (self.contract.mean, self.contract.std))
+        pixels = inputs.permute(0, 2, 3, 1).numpy() * std + mean
+        if self.contract.colours == "BGR":
+            pixels = pixels[..., ::-1]
+        pictures = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
+        smoothing = self.recipe.label_smoothing
+        labels = []
+        for shares in ((targets - smoothing / len(classes)) / (1 - smoothing)).numpy():
+            best = [index for index in np.argsort(-shares)[:2].tolist() if shares[index] > 0.01]
+            texts = [f"{classes[index]} {shares[index]:.0%}" for index in best]
+            labels.append(classes[best[0]] if len(best) == 1 else ", ".join(texts))
+        return np.broadcast_to(pictures, (*pictures.shape[:3], 3)), labels
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Cross entropy, summed over the pictures."""
+        losses = -(targets * F.log_softmax(outputs.float(), dim=1))
+        if self.class_weights is not None:
+            losses = losses * self.class_weights.to(losses.device)
+        return {"classification": losses.sum()}
+
+    def calibration(self, device: torch.device, pictures: int) -> Iterator[Tensor]:
+        """Inputs of training pictures, the same ones each time."""
+        order = np.random.default_rng(0).permutation(len(self.train))[:pictures]
+        chosen = [self.train[number] for number in order.tolist()]
+        for pixels, _ in EvaluationPictures(chosen, self.contract, batch=self.recipe.batch, keep_bytes=0):
+            yield self._ready(pixels, device)
+
+    def _ready(self, pixels: Tensor, device: torch.device) -> Tensor:
+        return as_inputs(pixels.to(device).float().div_(255), self.contract)
+
+    def evaluate(self, network: nn.Module, fabric: Fabric) -> dict[str, float]:
+        """Loss, top-1 and top-5 in evaluation mode, and top-1 of a part in both modes where they can differ.
+
+        `gap` is how much better the network is when it normalises by the batch: a large one means that its running
+        statistics are wrong, and that it will disappoint in use.
+        """
+        device = fabric.device
+        sums = torch.zeros(4, dtype=torch.float64)
+        parts: list[tuple[Tensor, Tensor]] = []
+        with torch.inference_mode(), fabric.autocast():
+            for pixels, indices in self.validation:
+                outputs = network(self._ready(pixels, device)).float().cpu()
+                sums += _count(outputs, indices)
+                if sum(len(part) for _, part in parts) < GAP_PICTURES:
+                    parts.append((pixels, indices))
+            sums = joined(sums, fabric, how="sum")
+            figures = {
+                "loss": float(sums[1] / sums[0]),
+                "top1": float(sums[2] / sums[0]),
+                "top5": float(sums[3] / sums[0]),
+            }
+            if self.recipe.batch_norm == "trained":
+                figures["gap"] = self._gap(network, parts, fabric)
+        return figures
+
+    def _gap(self, network: nn.Module, parts: list[tuple[Tensor, Tensor]], fabric: Fabric) -> float:
+        hits = torch.zeros(3, dtype=torch.float64)
+        for pixels, indices in parts:
+            if len(indices) < 8:
+                # So few say nothing of a batch's statistics.
+                continue
+            inputs = self._ready(pixels, fabric.device)
+            evaluated = network(inputs).argmax(dim=1).cpu()
+            with batch_statistics(network):
+                trained = network(inputs).argmax(dim=1).cpu()
+            hits += torch.tensor([len(indices), (trained == indices).sum(), (evaluated == indices).sum()])
+        hits = joined(hits, fabric, how="sum")
+        return float((hits[1] - hits[2]) / hits[0].clamp(min=1))
+
+
+def _count(outputs: Tensor, indices: Tensor) -> Tensor:
+    """Pictures, summed loss, right ones, and those among the best five."""
+    best = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
+    loss = F.cross_entropy(outputs, indices, reduction="sum")
+    right = best[:, 0] == indices
+    among = (best == indices[:, None]).any(dim=1)
+    return torch.tensor([len(indices), float(loss), int(right.sum()), int(among.sum())], dtype=torch.float64)

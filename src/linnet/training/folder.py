@@ -1,0 +1,237 @@
+"""A run's folder: what is written there, each file whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linnet.checkpoint import write_atomically
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RECIPE, ENVIRONMENT, SPLIT = "recipe.json", "environment.json", "split.json"
+BEST, LAST = "checkpoint.safetensors", "last.safetensors"
+STATE = Path("resume") / "state.safetensors"
+LOG, CURVES, BATCH, CARD = "log.csv", "curves.png", "batch.png", "card.md"
+FAILED_BATCH = "failed_batch.json"
+EVALUATION = "evaluation"
+
+OWN = {
+    RECIPE,
+    ENVIRONMENT,
+    SPLIT,
+    BEST,
+    LAST,
+    "resume",
+    LOG,
+    CURVES,
+    BATCH,
+    CARD,
+    FAILED_BATCH,
+    EVALUATION,
+    "tensorboard",
+}
+"""What `--overwrite` removes: nothing else in the folder is touched."""
+
+TILE, COLUMNS, CAPTION, SHOWN = 160, 8, 22, 32
+
+
+def prepare_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Makes the folder, or sees that it may be used; says whether there is a run to go on with.
+
+    Raises:
+        FileExistsError: if a run is there and neither flag is given.
+        FileNotFoundError: if there is nothing to resume.
+        OSError: if it cannot be made or written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"'{folder}' is a file; --out names a folder.")
+    there = folder.is_dir() and any((folder / name).exists() for name in OWN)
+    if resume:
+        if not there:
+            raise FileNotFoundError(f"'{folder}' holds no run to resume. Leave --resume away to begin one.")
+        return (folder / RECIPE).is_file() and (folder / STATE).is_file()
+    if there and not overwrite:
+        raise FileExistsError(
+            f"'{folder}' holds a run already. Give --resume to go on with it, --overwrite to replace it, or another "
+            "--out."
+        )
+    if there:
+        _remove_run(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"--out '{folder}' cannot be made ({error.strerror}).") from None
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"--out '{folder}' may not be written. Name another folder.")
+    return False
+
+
+def _remove_run(folder: Path) -> None:
+    import shutil
+
+    for name in OWN:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """A JSON file, for people too."""
+    write_atomically(path, (json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n").encode())
+
+
+def environment() -> dict[str, Any]:
+    """What the run ran on: versions, processor, threads, GPU."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    packages = {}
+    for name in ("linnet", "torch", "lightning-fabric", "kornia", "numpy", "Pillow", "safetensors"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": packages,
+        "command": command(),
+    }
+
+
+def command() -> str:
+    """The command line, as it can be typed again."""
+    import shlex
+
+    return shlex.join(["linnet", *sys.argv[1:]])
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def write_log(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """One line an epoch; the whole file anew, so that it never ends in the middle of one."""
+    rows = [_flat(entry) for entry in history]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+
+
+def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {"epoch": entry["number"], "learning_rate": f"{entry['learning_rate']:.6g}"}
+    row |= {f"train_{name}": f"{value:.5f}" for name, value in entry["losses"].items()}
+    row |= {name: f"{value:.5f}" for name, value in entry["figures"].items()}
+    row |= {"seconds": f"{entry['seconds']:.1f}", "images_per_second": f"{entry['images_per_second']:.1f}"}
+    row |= {f"{name}_seconds": f"{value:.1f}" for name, value in entry["stages"].items()}
+    return row | {"best": int(entry["best"])}
+
+
+def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], score: str) -> None:
+    """Losses, scores, learning rate and time of every epoch, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    ((losses, scores), (rates, times)) = figure.subplots(2, 2)
+    numbers = [entry["number"] for entry in history]
+
+    def series(axes: Any, label: str, values: list[float | None], style: str = "-") -> None:
+        points = [(number, value) for number, value in zip(numbers, values, strict=True) if value is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), style, label=label, marker="o" if len(points) < 40 else None, ms=3)
+
+    figures = [entry["figures"] for entry in history]
+    series(losses, "training, augmented", [entry["losses"].get("loss") for entry in history])
+    series(losses, "validation", [values.get("loss") for values in figures])
+    series(losses, "validation, averaged weights", [values.get("average_loss") for values in figures], "--")
+    losses.set(title="loss", ylim=(0, None))
+    series(scores, "validation", [values.get(score) for values in figures])
+    series(scores, "validation, averaged weights", [values.get(f"average_{score}") for values in figures], "--")
+    scores.set_title(score)
+    best = [entry for entry in history if entry["best"]]
+    if best and (
+        values := [v for v in (best[-1]["figures"].get(score), best[-1]["figures"].get(f"average_{score}")) if v]
+    ):
+        scores.plot(best[-1]["number"], max(values), "*", ms=12, color="#1b5e20", label=f"kept: {max(values):.3f}")
+    series(rates, "learning rate", [entry["learning_rate"] for entry in history])
+    rates.set(title="learning rate", ylim=(0, None))
+    bottom = np.zeros(len(numbers))
+    for name in ("network", "augmenting", "waiting", "evaluating"):
+        seconds = np.array([entry["stages"].get(name, 0.0) for entry in history])
+        times.bar(numbers, seconds, bottom=bottom, label=name)
+        bottom += seconds
+    times.set_title("seconds an epoch")
+    for axes in (losses, scores, rates, times):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
+    write_figure(path, figure)
+
+
+def write_figure(path: Path, figure: Any) -> None:
+    """A matplotlib figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_atomically(path, buffer.getvalue())
+
+
+def draw_batch(path: Path, pictures: NDArray[np.uint8], labels: Sequence[str]) -> None:
+    """A sheet of what the network saw, augmented, with its labels.
+
+    Args:
+        path: PNG to write.
+        pictures: (N, H, W, 3) RGB.
+        labels: one a picture.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    shown = min(len(pictures), SHOWN)
+    columns = min(COLUMNS, shown)
+    rows = -(-shown // columns)
+    sheet = Image.new("RGB", (columns * (TILE + 6) + 6, rows * (TILE + CAPTION + 6) + 6), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
+    for number in range(shown):
+        x, y = 6 + number % columns * (TILE + 6), 6 + number // columns * (TILE + CAPTION + 6)
+        picture = Image.fromarray(pictures[number])
+        scale = TILE / max(picture.size)
+        resampling = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.BILINEAR
+        size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
+        sheet.paste(picture.resize(size, resampling), (x, y))
+        text = labels[number]
+        while draw.textlength(text, font=font) > TILE and len(text) > 2:
+            text = f"{text.rstrip('…')[:-1]}…"
+        draw.text((x, y + TILE + 2), text, fill="black", font=font)
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())

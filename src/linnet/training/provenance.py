@@ -1,0 +1,42 @@
+"""Where a trained model comes from: data, recipe, command, source, machine, and what it started from."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from linnet.predictor import usable_cores
+from linnet.training.folder import command, environment
+from linnet.training.start import Start
+
+
+def describe_origin(data: Path, recipe: str, start: Start) -> dict[str, Any]:
+    """The provenance that goes into every checkpoint of a run; the start's own origin and licence go on with it."""
+    known = dict(start.checkpoint.provenance) if start.checkpoint is not None else {}
+    machine = environment()
+    provenance = {
+        "data": str(data),
+        "recipe": recipe,
+        "command": command(),
+        "commit": _commit(),
+        "date": date.today().isoformat(),
+        "machine": machine["gpu"] or f"{machine['processor']}, {usable_cores()} cores",
+        "start": "none" if start.file is None else start.file.name,
+    }
+    return provenance | {key: known[key] for key in ("source", "licence", "sha256", "url") if key in known}
+
+
+def _commit() -> str | None:
+    """Commit of linnet's own source, where it is run from a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,442 @@
+"""One training run, from a data set to a folder with a checkpoint that was measured from disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from linnet.architecture import from_options, options_of
+from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
+from linnet.data.labelled import Sample
+from linnet.data.loading import EvaluationPictures, PictureBatches, Placement
+from linnet.data.source import DataSet, find_data
+from linnet.evaluation.accuracy import Accuracy, measure_accuracy
+from linnet.evaluation.report import write_report
+from linnet.images import Preprocessing
+from linnet.nn import Network, tensors_of
+from linnet.predictor import load, usable_cores
+from linnet.training import folder as files
+from linnet.training.card import write_card
+from linnet.training.classification import ClassificationTask
+from linnet.training.devices import open_fabric, stop_signals
+from linnet.training.features import compute_features, fit_classifier
+from linnet.training.loop import load_weights, train
+from linnet.training.provenance import describe_origin
+from linnet.training.recipes import RECIPES, Recipe
+from linnet.training.split import read_split, split_document
+from linnet.training.start import Wanted, find_start, prepare_for_training
+from linnet.training.state import Parts, TrainingState, load_state, save_state
+from linnet.training.task import Diverged, Epoch
+
+SAVE_SECONDS = 300
+"""Between two saves of the state within an epoch."""
+
+UNFOLDING_PICTURES = 512
+"""Training pictures on which a folded start's statistics are measured."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train, and where.
+
+    Attributes:
+        data: class folders, a labels.csv or Parquet.
+        out: the run's folder.
+        recipe: how; open fields are decided from the data.
+        wanted: what to start from.
+        resume: go on with the run in the folder.
+        overwrite: replace it.
+        device: `auto`, `cpu` or `cuda`.
+        half: write the checkpoint as float16.
+    """
+
+    data: Path
+    out: Path
+    recipe: Recipe
+    wanted: Wanted = field(default_factory=Wanted)
+    resume: bool = False
+    overwrite: bool = False
+    device: str = "auto"
+    half: bool = False
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How a run speaks; every function may do nothing.
+
+    Attributes:
+        say: a sentence.
+        step: position, steps of the epoch, loss and pictures a second, after every step.
+        epoch: what came of an epoch.
+        measured: pictures done and pictures in all, while something long goes through them.
+    """
+
+    say: Callable[[str], None] = lambda sentence: None
+    step: Callable[[TrainingState, int, float, float], None] = lambda state, steps, loss, rate: None
+    epoch: Callable[[Epoch, TrainingState], None] = lambda epoch, state: None
+    measured: Callable[[str, int, int], None] = lambda text, done, total: None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to: the checkpoint as written, its accuracy, and where."""
+
+    checkpoint: Path
+    accuracy: Accuracy
+    data: str
+
+
+def run_training(plan: Plan, voice: Voice | None = None) -> Outcome:
+    """Trains as planned and writes everything into the run's folder.
+
+    Raises:
+        ValueError: if data, start and recipe do not fit each other, or the loss diverges.
+        OSError: if a file cannot be read or written.
+        Stopped: if it was asked to stop; `--resume` goes on.
+    """
+    return _Runner(plan, voice or Voice()).run()
+
+
+class _Runner:
+    """The steps of a run in their order; what they share stands here."""
+
+    def __init__(self, plan: Plan, voice: Voice) -> None:
+        self.plan = plan
+        self.fabric = open_fabric(plan.device, plan.recipe.precision, synchronise=plan.recipe.synchronise)
+        self.leads = self.fabric.global_rank == 0
+        self.voice = voice if self.leads else Voice()
+        self.out = plan.out
+
+    def run(self) -> Outcome:
+        going_on = self._open_folder()
+        self.data = self._find_data(going_on)
+        if going_on:
+            self._read_recipe()
+        else:
+            self._begin()
+        self.workers = self._choose_workers()
+        self._describe()
+        history = self._train_classifier() if self.recipe.features_only else self._train()
+        self.fabric.barrier()
+        return self._finish(history)
+
+    def _open_folder(self) -> bool:
+        """Makes the folder, once for all processes."""
+        going_on = False
+        if self.leads:
+            going_on = files.prepare_run_folder(self.out, resume=self.plan.resume, overwrite=self.plan.overwrite)
+        return bool(self.fabric.broadcast(going_on))
+
+    def _find_data(self, going_on: bool) -> DataSet:
+        data = find_data(self.plan.data)
+        path = self.out / files.SPLIT
+        if going_on and path.is_file():
+            return read_split(path, data)
+        recipe = self.plan.recipe
+        return data.with_validation(recipe.validation, recipe.seed)
+
+    def _begin(self) -> None:
+        """Start and recipe of a new run; the folder gets them before anything is trained."""
+        plan = self.plan
+        start = find_start(plan.wanted, self.data.classes, plan.recipe)
+        self.recipe, self.decisions = plan.recipe.resolve(len(self.data.train), pretrained=start.pretrained)
+        _check_counts(self.data, self.recipe)
+        self.contract = start.contract
+        self.provenance = describe_origin(plan.data, self.recipe.name, start)
+        if start.network.architecture.folded and not self.recipe.features_only:
+            self.voice.say("The start has its batch norm folded: it is unfolded on training pictures first.")
+        self.network = start.network
+        if not self.recipe.features_only:
+            self.network = start.unfolded(self._unfolding_inputs())
+        if self.leads:
+            files.write_json(self.out / files.SPLIT, split_document(self.data))
+            files.write_json(self.out / files.ENVIRONMENT, files.environment())
+            files.write_json(
+                self.out / files.RECIPE,
+                {
+                    "recipe": self.recipe.name,
+                    "given": asdict(plan.recipe),
+                    "resolved": asdict(self.recipe),
+                    "decisions": list(self.decisions),
+                    "data": str(plan.data),
+                    "start": plan.wanted.start,
+                    "architecture": options_of(self.network.architecture),
+                    "preprocessing": self.contract.to_json(),
+                    "classes": list(self.data.classes),
+                    "provenance": self.provenance,
+                },
+            )
+
+    def _read_recipe(self) -> None:
+        """Recipe and network of the run that goes on."""
+        path = self.out / files.RECIPE
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            self.recipe = RECIPES[document["recipe"]](**document["resolved"])
+            given = RECIPES[document["recipe"]](**document["given"])
+            self.decisions = tuple(document["decisions"])
+            self.contract = Preprocessing.from_json(document["preprocessing"])
+            self.network = Network(from_options(document["architecture"]), recompute_expansion=self.recipe.recompute)
+            self.provenance = document["provenance"]
+            classes = tuple(document["classes"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"'{path}' is damaged ({error}). Start anew with --overwrite.") from None
+        if classes != self.data.classes:
+            raise ValueError(f"'{self.plan.data}' has other classes than the run in '{self.out}' was begun with.")
+        _check_same(self.plan.recipe, given)
+        self.recipe = replace(self.recipe, workers=self.plan.recipe.workers)
+
+    def _unfolding_inputs(self) -> Iterator[torch.Tensor]:
+        order = np.random.default_rng((self.recipe.seed, 7)).permutation(len(self.data.train))[:UNFOLDING_PICTURES]
+        chosen = [self.data.train[number] for number in order.tolist()]
+        task = self._task(chosen, [])
+        return task.calibration(torch.device("cpu"), len(chosen))
+
+    def _task(self, train_samples: list[Sample], validation: list[Sample]) -> ClassificationTask:
+        order = np.random.default_rng((self.plan.recipe.seed, 8)).permutation(len(validation))
+        pictures = EvaluationPictures(
+            # Mixed: a batch of one class alone would have odd statistics.
+            [validation[number] for number in order.tolist()],
+            self.contract,
+            batch=max(self.recipe.batch, 32),
+            placement=self._placement,
+            workers=getattr(self, "workers", 0),
+        )
+        return ClassificationTask(self.contract, self.recipe, self.data.counts, train_samples, pictures)
+
+    @property
+    def _placement(self) -> Placement:
+        return Placement(self.fabric.global_rank, self.fabric.world_size, self.recipe.accumulate)
+
+    def _choose_workers(self) -> int:
+        if self.recipe.workers is not None:
+            return self.recipe.workers
+        # The processes of one machine share its cores, and the network needs some too.
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return max(min(usable_cores() // local - 1, 8), 1)
+
+    def _describe(self) -> None:
+        data, say = self.data, self.voice.say
+        parts = f"{len(data.train):,} for training, {len(data.validation):,} for validation"
+        say(
+            f"{data.path}: {len(data.classes)} classes, {parts}, {len(data.test):,} for the final score ({data.split})."
+        )
+        for decision in self.decisions:
+            say(decision)
+
+    def _train(self) -> list[dict[str, Any]]:
+        """The loop, and what is written as it goes."""
+        prepare_for_training(self.network, self.recipe)
+        batches = PictureBatches(
+            self.data.train,
+            self.contract,
+            self.recipe.crop_options,
+            batch=self.recipe.batch,
+            seed=self.recipe.seed,
+            placement=self._placement,
+            workers=self.workers,
+            order=self.recipe.order,
+            fraction=self.recipe.fraction,
+            pin=self.fabric.device.type == "cuda",
+        )
+        task = self._task(list(self.data.train), list(self.data.validation))
+        path = self.out / files.STATE
+        history: list[dict[str, Any]] = []
+
+        def restore(parts: Parts) -> TrainingState:
+            if path.is_file():
+                state = load_state(path, parts)
+                self.voice.say(f"Going on after epoch {state.epoch}, step {state.step}.")
+            else:
+                state = TrainingState(epochs=self.recipe.epochs or 1)
+                self._save(state, parts)
+            history.extend(state.history)
+            return state
+
+        self._draw_batch(batches, task)
+        begun, seen = time.perf_counter(), 0
+
+        def progress(state: TrainingState, loss: float) -> None:
+            nonlocal seen
+            seen += 1
+            rate = seen * len(batches) / batches.steps / (time.perf_counter() - begun)
+            self.voice.step(state, batches.steps, loss, rate)
+
+        with stop_signals() as stop, self._tensorboard(history) as events:
+            epochs = train(
+                self.network,
+                batches,
+                recipe=self.recipe,
+                task=task,
+                fabric=self.fabric,
+                restore=restore,
+                save=self._save,
+                save_seconds=SAVE_SECONDS,
+                stop=stop,
+                progress=progress,
+            )
+            try:
+                for epoch in epochs:
+                    history.append(epoch.to_json())
+                    self._write_epoch(epoch, history, events)
+                    begun, seen = time.perf_counter(), 0
+            except Diverged as error:
+                if self.leads:
+                    files.write_json(self.out / files.FAILED_BATCH, {"error": str(error), "pictures": error.names})
+                raise
+        return history
+
+    def _save(self, state: TrainingState, parts: Parts) -> None:
+        if self.leads:
+            save_state(self.out / files.STATE, state, parts)
+
+    def _write_epoch(self, epoch: Epoch, history: list[dict[str, Any]], events: Any) -> None:
+        if not self.leads:
+            return
+        if epoch.weights is not None:
+            best = Network(self.network.architecture)
+            best.dropout = self.network.dropout
+            load_weights(best, epoch.weights)
+            save_checkpoint(self._checkpoint(best), self.out / files.BEST, dtype=self._dtype)
+        save_checkpoint(self._checkpoint(self.network), self.out / files.LAST, dtype=self._dtype)
+        files.write_log(self.out / files.LOG, history)
+        files.draw_curves(self.out / files.CURVES, history, "top1")
+        if events is not None:
+            for name, value in (*epoch.losses.items(), *epoch.figures.items(), ("learning_rate", epoch.learning_rate)):
+                group = "training" if name in epoch.losses else "validation"
+                events.add_scalar(f"{group}/{name}", value, epoch.number)
+            events.flush()
+        self.voice.epoch(epoch, TrainingState(epochs=self.recipe.epochs or 1, epoch=epoch.number))
+
+    @property
+    def _dtype(self) -> type[np.floating[Any]]:
+        return np.float16 if self.plan.half else np.float32
+
+    def _checkpoint(self, network: Network, score: dict[str, Any] | None = None) -> Checkpoint:
+        return Checkpoint(
+            network.architecture,
+            self.contract,
+            tensors_of(network),
+            self.data.classes,
+            provenance=self.provenance,
+            score=score or {},
+        )
+
+    def _train_classifier(self) -> list[dict[str, Any]]:
+        """Frozen features once, then the classifier alone."""
+        begun = time.perf_counter()
+        validation = list(self.data.validation)
+        sets = []
+        for text, samples in (("training", list(self.data.train)), ("validation", validation)):
+            sets.append((self._features(text, samples), torch.tensor([sample.index for sample in samples])))
+        task = self._task(list(self.data.train), validation)
+        fits = fit_classifier(*sets[0], sets[1], count=len(self.data.classes), class_weights=task.class_weights)
+        best = min(fits, key=lambda fit: (-fit.top1, fit.loss))
+        for fit in fits:
+            self.voice.say(f"penalty {fit.strength:g}: validation top-1 {fit.top1:.2%}, loss {fit.loss:.4f}")
+        classifier = self.network.classifier
+        assert classifier is not None
+        with torch.no_grad():
+            classifier.weight.copy_(best.weight)
+            classifier.bias.copy_(best.bias)
+        epoch = Epoch(
+            1, {}, {"top1": best.top1, "loss": best.loss}, 0.0, time.perf_counter() - begun, {}, 0.0, best=True
+        )
+        if self.leads:
+            for name in (files.BEST, files.LAST):
+                save_checkpoint(self._checkpoint(self.network), self.out / name, dtype=self._dtype)
+            files.write_log(self.out / files.LOG, [epoch.to_json()])
+        return [epoch.to_json()]
+
+    def _features(self, text: str, samples: list[Sample]) -> torch.Tensor:
+        begun = time.perf_counter()
+        features, cached = compute_features(
+            self.network,
+            samples,
+            self.contract,
+            device=self.fabric.device,
+            workers=self.workers,
+            progress=lambda done: self.voice.measured(f"features of {text}", done, len(samples)),
+        )
+        how = "from the cache" if cached else f"computed in {time.perf_counter() - begun:.1f} s"
+        self.voice.say(f"{len(samples):,} {text} features {how}.")
+        return features
+
+    def _draw_batch(self, batches: PictureBatches, task: ClassificationTask) -> None:
+        if not self.leads or (self.out / files.BATCH).exists():
+            return
+        steps = batches.epoch(0)
+        batch = next(steps)[0]
+        steps.close()  # type: ignore[attr-defined]
+        pixels, labels = task.describe(*task.inputs(batch, self.network, torch.device("cpu")), self.data.classes)
+        files.draw_batch(self.out / files.BATCH, pixels, labels)
+
+    @contextmanager
+    def _tensorboard(self, history: list[dict[str, Any]]) -> Iterator[Any]:
+        """Event files, where TensorBoard is installed and this process writes."""
+        writer = None
+        if self.leads:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+
+                writer = SummaryWriter(str(self.out / "tensorboard"))
+            except ModuleNotFoundError:
+                self.voice.say("There are no TensorBoard events: pip install tensorboard.")
+        try:
+            yield writer
+        finally:
+            if writer is not None:
+                writer.close()
+
+    def _finish(self, history: list[dict[str, Any]]) -> Outcome:
+        """The score of the checkpoint that was written, measured by the code of `linnet evaluate`; the card."""
+        path = self.out / files.BEST
+        samples, part = (self.data.test, "test") if self.data.test else (self.data.validation, "validation")
+        data = f"{self.plan.data}, {part} part"
+        self.voice.say(f"Measuring {path} on the {part} part ({len(samples):,} pictures).")
+        accuracy = measure_accuracy(
+            load(path), samples, progress=lambda done: self.voice.measured("evaluating", done, len(samples))
+        )
+        if not self.leads:
+            return Outcome(path, accuracy, data)
+        checkpoint = load_checkpoint(path)
+        figures = accuracy.to_json()
+        score = {name: figures[name] for name in ("top1", "top5", "images", "calibration_error", "per_class")}
+        scored = replace(checkpoint, score=score | {"data": data})
+        save_checkpoint(scored, path, dtype=self._dtype)
+        write_report(accuracy, self.out / files.EVALUATION)
+        counts = {name: len(getattr(self.data, name)) for name in ("train", "validation", "test")}
+        card = write_card(scored, name=str(path), counts=counts, decisions=self.decisions, history=history)
+        write_atomically(self.out / files.CARD, card.encode())
+        return Outcome(path, accuracy, data)
+
+
+def _check_counts(data: DataSet, recipe: Recipe) -> None:
+    """Refuses what cannot be trained, in a sentence."""
+    empty = [name for name, count in zip(data.classes, data.counts, strict=True) if not count]
+    if empty:
+        raise ValueError(f"'{data.path}' has no training picture of {', '.join(empty[:5])}{' …' * (len(empty) > 5)}.")
+    if len(data.train) < 2:
+        raise ValueError(f"'{data.path}' leaves {len(data.train)} training pictures; at least 2 are needed.")
+
+
+def _check_same(given: Recipe, begun: Recipe) -> None:
+    """A run that goes on keeps its recipe: flags that say otherwise are refused."""
+    free = {"workers"}
+    default = type(given)()
+    for name, value in asdict(given).items():
+        was = getattr(begun, name, None)
+        if name not in free and value != was and value != getattr(default, name):
+            raise ValueError(
+                f"--{name.replace('_', '-')} {value} differs from the run's {was}: a resumed run keeps its recipe. "
+                "Leave the flag away, or begin a new run."
+            )

@@ -1,0 +1,233 @@
+"""Does the loop train, repeat itself to the bit, go on after a stop as if there had been none, and stop when it must?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pictures import write_pictures
+from torch import Tensor
+
+import linnet
+from linnet.architecture import MobileNetV2
+from linnet.data.loading import EvaluationPictures, PictureBatches, Placement
+from linnet.data.source import find_data
+from linnet.images import Preprocessing
+from linnet.nn import Network, build
+from linnet.training.averages import averaged
+from linnet.training.classification import ClassificationTask
+from linnet.training.loop import load_weights, train
+from linnet.training.recipes import Recipe
+from linnet.training.start import draw_kaiming, prepare_for_training
+from linnet.training.state import Parts, TrainingState, load_state, save_state
+from linnet.training.task import Diverged, Epoch, Stopped
+
+TINY = MobileNetV2(width=0.1, resolution=32, early_stride=2, classes=3, dropout=0.3)
+CONTRACT = Preprocessing(size=(32, 32), crop=1.0)
+RECIPE = Recipe(
+    epochs=2,
+    batch=8,
+    learning_rate=0.02,
+    average=0.9,
+    mixup=0.2,
+    colour=0.2,
+    erasing=0.5,
+    crop="resized",
+    least_area=0.5,
+)
+
+
+class Desk:
+    """A small data set, a network from a fixed seed, and the pieces that the loop takes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = find_data(write_pictures(folder))
+
+    def network(self, recipe: Recipe = RECIPE, seed: int = 3) -> Network:
+        generator = torch.Generator().manual_seed(seed)
+        network = build(TINY, generator=generator)
+        draw_kaiming(network, generator)
+        prepare_for_training(network, recipe)
+        return network
+
+    def batches(self, recipe: Recipe = RECIPE, *, placement: Placement | None = None) -> PictureBatches:
+        return PictureBatches(
+            self.data.train,
+            CONTRACT,
+            recipe.crop_options,
+            batch=recipe.batch,
+            seed=recipe.seed,
+            placement=placement or Placement(pieces=recipe.accumulate),
+            order=recipe.order,
+        )
+
+    def task(self, recipe: Recipe = RECIPE) -> ClassificationTask:
+        validation = EvaluationPictures(self.data.validation, CONTRACT)
+        return ClassificationTask(CONTRACT, recipe, self.data.counts, list(self.data.train), validation)
+
+    def run(self, recipe: Recipe = RECIPE, **options: Any) -> tuple[Network, list[Epoch]]:
+        network = options.pop("network", None) or self.network(recipe)
+        epochs = train(network, self.batches(recipe), recipe=recipe, task=self.task(recipe), **options)
+        return network, list(epochs)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path / "data")
+
+
+def weights(network: Network) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in averaged(network).items()}
+
+
+def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def test_it_learns_colours(desk: Desk) -> None:
+    recipe = replace(
+        RECIPE, epochs=15, learning_rate=0.05, mixup=0.0, erasing=0.0, batch_norm="recalculated", average=0.0
+    )
+    _, epochs = desk.run(recipe)
+    assert epochs[-1].losses["loss"] < epochs[0].losses["loss"]
+    assert max(epoch.figures["top1"] for epoch in epochs) > 0.8
+
+
+def test_a_seed_repeats_to_the_bit_and_another_does_not(desk: Desk) -> None:
+    first, second = (desk.run()[0] for _ in range(2))
+    assert_equal(weights(first), weights(second))
+    other = desk.run(replace(RECIPE, seed=1))[0]
+    assert not torch.equal(first.body["stem"].convolution.weight, other.body["stem"].convolution.weight)  # type: ignore[union-attr, arg-type]
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5, 6, 9])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
+def test_a_stopped_run_goes_on_to_the_bit(desk: Desk, tmp_path: Path, stop_after: int, optimizer: Any) -> None:
+    recipe = replace(RECIPE, optimizer=optimizer, learning_rate=0.005)
+    whole, expected = desk.run(recipe)
+    path = tmp_path / "state.safetensors"
+
+    def save(state: TrainingState, parts: Parts) -> None:
+        save_state(path, state, parts)
+
+    stops = iter([False] * (stop_after - 1) + [True])
+    network = desk.network(recipe)
+    finished: list[Epoch] = []
+    with pytest.raises(Stopped):
+        for epoch in train(
+            network, desk.batches(recipe), recipe=recipe, task=desk.task(recipe), save=save, stop=lambda: next(stops)
+        ):
+            finished.append(epoch)
+    other = desk.network(recipe, seed=99)
+    _, rest = desk.run(recipe, network=other, restore=lambda parts: load_state(path, parts))
+    assert_equal(weights(other), weights(whole))
+    numbers = [epoch.number for epoch in (*finished, *rest)]
+    assert numbers == [1, 2]
+    for name in ("top1", "loss", "average_top1", "average_loss"):
+        assert rest[-1].figures[name] == expected[-1].figures[name]
+    assert rest[-1].losses == pytest.approx(expected[-1].losses, abs=1e-12)
+
+
+def test_the_best_weights_come_with_their_epoch(desk: Desk) -> None:
+    recipe = replace(RECIPE, epochs=4)
+    _, epochs = desk.run(recipe)
+    best = [epoch for epoch in epochs if epoch.best]
+    assert all((epoch.weights is not None) == epoch.best for epoch in epochs)
+    network = Network(TINY)
+    network.dropout = desk.network().dropout
+    assert best[-1].weights is not None
+    load_weights(network, best[-1].weights)
+    from lightning_fabric import Fabric
+
+    figures = desk.task(recipe).evaluate(network.eval(), Fabric(accelerator="cpu", devices=1))
+    kept = max(best[-1].figures["top1"], best[-1].figures["average_top1"])
+    assert figures["top1"] == kept
+    assert kept == max(max(e.figures["top1"], e.figures["average_top1"]) for e in epochs)
+
+
+def test_parts_of_a_step_sum_to_the_step(desk: Desk) -> None:
+    """With frozen statistics a picture does not feel its neighbours, so cutting a step changes rounding alone."""
+    recipe = replace(RECIPE, batch_norm="frozen", learning_rate=1e-3, epochs=1)
+    whole = desk.run(recipe)[0]
+    parts = desk.run(replace(recipe, accumulate=2))[0]
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(parts)[name], value, atol=2e-6, rtol=1e-4, msg=name)
+
+
+def test_frozen_statistics_stay_and_frozen_layers_do_not_move(desk: Desk) -> None:
+    recipe = replace(RECIPE, batch_norm="frozen", freeze="blocks.3")
+    before = weights(desk.network(recipe))
+    after = weights(desk.run(recipe)[0])
+    stay = ("body.stem", *(f"body.blocks_{number}." for number in range(4)))
+    for name, value in before.items():
+        if "running_" in name or name.startswith(stay):
+            assert torch.equal(value, after[name]), name
+    assert not torch.equal(before["classifier.bias"], after["classifier.bias"])
+
+
+def test_a_loss_that_is_no_number_names_its_pictures(desk: Desk) -> None:
+    network = desk.network()
+    with torch.no_grad():
+        network.classifier.weight[0, 0] = float("nan")  # type: ignore[union-attr]
+    with pytest.raises(Diverged, match=r"loss became nan in epoch 1") as caught:
+        desk.run(network=network)
+    assert 0 < len(caught.value.names) <= RECIPE.batch
+    assert all(Path(name).is_file() for name in caught.value.names)
+
+
+def test_patience_ends_a_run(desk: Desk) -> None:
+    # A rate of nearly nothing: no epoch is better than the first.
+    recipe = replace(RECIPE, epochs=9, patience=2, learning_rate=1e-9, warmup_epochs=0.0, average=0.0)
+    assert len(desk.run(recipe)[1]) == 3
+
+
+def test_a_time_budget_shortens_the_schedule(desk: Desk) -> None:
+    recipe = replace(RECIPE, epochs=50, minutes=1e-6)
+    _, epochs = desk.run(recipe)
+    assert len(epochs) == 1
+
+
+def test_balanced_order_and_weights_train(desk: Desk) -> None:
+    recipe = replace(RECIPE, order="balanced", class_weights="balanced", epochs=1)
+    assert np.isfinite(desk.run(recipe)[1][0].losses["loss"])
+
+
+def test_any_batches_will_do() -> None:
+    """The loop of the README: a list of (images, classes), no task, no files."""
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.arange(24) % 3
+    images = torch.randn(24, 3, 32, 32, generator=generator) * 0.1
+    images[torch.arange(24), classes] += 1
+    batches = list(zip(images.split(8), classes.split(8), strict=True))
+    module = linnet.nn.build(TINY, generator=generator)
+    recipe = Recipe(epochs=6, average=0.0, optimizer="adamw", learning_rate=3e-3)
+    losses = [epoch.losses["loss"] for epoch in linnet.train(module, batches, recipe=recipe)]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0] / 2
+
+
+def test_empty_batches_are_refused() -> None:
+    with pytest.raises(ValueError, match="no batches"):
+        next(iter(linnet.train(linnet.nn.build(TINY), [])))
+
+
+@pytest.mark.slow
+def test_a_compiled_run_is_the_same_within_rounding(desk: Desk) -> None:
+    recipe = replace(RECIPE, epochs=1, learning_rate=1e-3, batch_norm="frozen")
+    eager = weights(desk.run(recipe)[0])
+    compiled = weights(desk.run(replace(recipe, compile=True))[0])
+    for name, value in eager.items():
+        torch.testing.assert_close(compiled[name], value, atol=1e-4, rtol=1e-3, msg=name)
+
+
+def test_bfloat16_trains(desk: Desk) -> None:
+    from linnet.training.devices import open_fabric
+
+    recipe = replace(RECIPE, epochs=1)
+    _, epochs = desk.run(recipe, fabric=open_fabric("cpu", "bfloat16"))
+    assert np.isfinite(epochs[0].losses["loss"])
