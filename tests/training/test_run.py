@@ -27,8 +27,9 @@ from linnet.data.labelled import find_samples
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.predictor import load
 from linnet.training import folder as files
+from linnet.training.plan import Plan, Voice
 from linnet.training.recipes import Features, Finetune, ScratchSmall
-from linnet.training.run import Plan, Voice, run_training
+from linnet.training.run import run_training
 from linnet.training.start import Wanted
 
 NOTHING = Wanted("none", None, 32, {"width": 0.1})
@@ -128,10 +129,26 @@ def _command(*arguments: Any) -> list[str]:
     return [sys.executable, "-m", "linnet", "train", *map(str, arguments)]
 
 
-FLAGS = (
-    "--recipe scratch-small --width 0.1 --epochs 3 --batch 4 --learning-rate 0.02 --average 0.9 --workers 1 "
-    "--mixup 0.2 --dropout 0.2"
-).split()
+FLAGS = [
+    "--recipe",
+    "scratch-small",
+    "--width",
+    "0.1",
+    "--epochs",
+    "3",
+    "--batch",
+    "4",
+    "--learning-rate",
+    "0.02",
+    "--average",
+    "0.9",
+    "--workers",
+    "1",
+    "--mixup",
+    "0.2",
+    "--dropout",
+    "0.2",
+]
 
 
 def _environment() -> dict[str, str]:

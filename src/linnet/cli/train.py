@@ -20,7 +20,7 @@ import tyro
 from linnet.cli.terminal import UsageError, live_progress, parse, print_json, show
 
 if TYPE_CHECKING:
-    from linnet.training.run import Outcome, Plan, Voice
+    from linnet.training.plan import Outcome, Plan, Voice
     from linnet.training.state import TrainingState
     from linnet.training.task import Epoch
 
@@ -70,8 +70,8 @@ def main(arguments: list[str]) -> int:
 
 def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
     """Options and plan from the arguments; the recipe's fields are flags with the defaults of the named recipe."""
+    from linnet.training.plan import Plan
     from linnet.training.recipes import RECIPES
-    from linnet.training.run import Plan
     from linnet.training.start import Wanted
 
     kind = RECIPES.get(_recipe_name(arguments), RECIPES["finetune"])
@@ -161,7 +161,7 @@ def _report(outcome: Outcome, as_json: bool, seconds: float) -> None:
 
 def _voice(bar: Any) -> Voice:
     """Sentences and one line an epoch on stderr; between them a bar, if that is a terminal."""
-    from linnet.training.run import Voice
+    from linnet.training.plan import Voice
 
     def step(state: TrainingState, steps: int, loss: float, rate: float) -> None:
         bar.update(

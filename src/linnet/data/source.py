@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -68,6 +68,16 @@ class DataSet:
     def counts(self) -> tuple[int, ...]:
         """Training pictures of each class."""
         return tuple(np.bincount([sample.index for sample in self.train], minlength=len(self.classes)).tolist())
+
+    def without(self, names: Collection[str]) -> DataSet:
+        """The same data set, the pictures of these names (`Sample.name`) left out."""
+        if not names:
+            return self
+
+        def kept(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+            return tuple(sample for sample in samples if sample.name not in names)
+
+        return replace(self, train=kept(self.train), validation=kept(self.validation), test=kept(self.test))
 
     def with_validation(self, share: float, seed: int) -> DataSet:
         """The same pictures with a stratified, seeded share of training split off, unless there is a validation part.
@@ -137,7 +147,9 @@ def find_data(path: str | Path) -> DataSet:
     return DataSet(
         path,
         names,
-        *(tuple(parts[part]) for part in ("train", "validation", "test")),
+        tuple(parts["train"]),
+        tuple(parts["validation"]),
+        tuple(parts["test"]),
         strangers={name: tuple(left_out) for name, left_out in strangers.items()},
         others=tuple(row.file for row in found if not row.picture),
     )

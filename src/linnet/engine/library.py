@@ -5,8 +5,72 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
+
+
+POINTER, COUNT, THREADS = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+
+# Name → result and arguments, in the order of native/include/linnet.h. Tensors and structures are passed as addresses.
+FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "linnet_version": (ctypes.c_char_p, []),
+    "linnet_instruction_set": (ctypes.c_char_p, []),
+    "linnet_training_instruction_set": (ctypes.c_char_p, []),
+    "linnet_train_pointwise": (ctypes.c_int, [THREADS, *[COUNT] * 3, *[POINTER] * 5]),
+    "linnet_train_pointwise_backward": (ctypes.c_int, [THREADS, *[COUNT] * 3, *[POINTER] * 7]),
+    "linnet_train_depthwise": (ctypes.c_int, [THREADS, *[POINTER] * 6]),
+    "linnet_train_depthwise_backward": (ctypes.c_int, [THREADS, *[POINTER] * 8]),
+    "linnet_train_moments": (ctypes.c_int, [THREADS, *[COUNT] * 2, *[POINTER] * 2]),
+    "linnet_train_activate": (ctypes.c_int, [THREADS, *[COUNT] * 2, *[POINTER] * 4]),
+    "linnet_train_sums": (ctypes.c_int, [THREADS, *[COUNT] * 2, *[POINTER] * 2]),
+    "linnet_train_gradient": (ctypes.c_int, [THREADS, *[COUNT] * 2, *[POINTER] * 2]),
+    "linnet_train_allocate": (POINTER, [COUNT]),
+    "linnet_train_release": (None, [POINTER]),
+    "linnet_train_trim": (COUNT, []),
+}
+
+
+class Transform(ctypes.Structure):
+    """`linnet_transform` of linnet.h: how a stored tensor becomes an activation."""
+
+    _fields_ = (
+        ("scale", POINTER),
+        ("shift", POINTER),
+        ("mean", POINTER),
+        ("lowest", ctypes.c_float),
+        ("highest", ctypes.c_float),
+    )
+
+
+class Gradient(ctypes.Structure):
+    """`linnet_gradient` of linnet.h: how the gradient of an activation becomes that of the stored tensor."""
+
+    _fields_ = (
+        ("values", POINTER),
+        ("stored", POINTER),
+        ("transform", Transform),
+        ("slope", POINTER),
+        ("offset", POINTER),
+    )
+
+
+class DepthwiseShape(ctypes.Structure):
+    """`linnet_depthwise_shape` of linnet.h."""
+
+    _fields_ = tuple(
+        (name, COUNT)
+        for name in (
+            "pictures", "height", "width", "channels", "output_height", "output_width", "stride", "pad_top", "pad_left"
+        )
+    )  # fmt: skip
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    for name, (result, arguments) in FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = arguments
 
 
 @cache
@@ -20,10 +84,7 @@ def load_library() -> ctypes.CDLL | None:
             path = Path(folder) / name
             if path.is_file():
                 library = ctypes.CDLL(str(path))
-                library.linnet_version.restype = ctypes.c_char_p
-                library.linnet_version.argtypes = []
-                library.linnet_instruction_set.restype = ctypes.c_char_p
-                library.linnet_instruction_set.argtypes = []
+                _declare(library)
                 return library
     return None
 
@@ -38,3 +99,10 @@ def instruction_set() -> str | None:
     """The widest vector instruction set of this processor that linnet knows: `avx512`, `avx2`, `neon` or `baseline`."""
     library = load_library()
     return None if library is None else str(library.linnet_instruction_set().decode())
+
+
+def training_instruction_set() -> str | None:
+    """The instruction set of the training kernels; None without a library, or if LINNET_ISA names one it cannot run."""
+    library = load_library()
+    found = None if library is None else library.linnet_training_instruction_set()
+    return None if found is None else str(found.decode())

@@ -22,12 +22,22 @@ from linnet.architecture import (
     InvertedResidual,
     Layer,
 )
+from linnet.nn import fused
 
 INITIAL_DEVIATION = 0.09
 """Of the truncated normal that all weights of the released networks start from (TF-slim's training scope)."""
 
-Taps = dict[str, Tensor] | None
-"""Name → tensor, for the tensors asked for; None when none are."""
+
+class WantedTaps(dict[str, Tensor]):
+    """Name → tensor, for the tensors that were asked for and have been met."""
+
+    def __init__(self, wanted: Collection[str]) -> None:
+        super().__init__()
+        self.wanted = frozenset(wanted)
+
+
+Taps = WantedTaps | None
+"""None when no tensors are asked for."""
 
 
 class ConvolutionModule(nn.Module):
@@ -66,6 +76,8 @@ class ConvolutionModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) → (N, out, H / stride, W / stride)."""
+        if fused.applies((self,), x):
+            return fused.run((self,), x)
         return self.activation(self.norm(self.convolution(self.pad(x))))
 
 
@@ -80,6 +92,9 @@ class SeparableModule(nn.Module):
 
     def forward(self, x: Tensor, taps: Taps = None) -> Tensor:
         """(N, in, H, W) → (N, out, H / stride, W / stride)."""
+        parts = (self.depthwise, self.pointwise)
+        if not _taps_any(taps, self.depthwise) and fused.applies(parts, x):
+            return _tap(taps, self.layer.pointwise.name, fused.run(parts, x))
         x = _tap(taps, self.layer.depthwise.name, self.depthwise(x))
         return _tap(taps, self.layer.pointwise.name, self.pointwise(x))
 
@@ -89,7 +104,7 @@ class InvertedResidualModule(nn.Module):
 
     Attributes:
         recompute_expansion: while training, forget the two expanded tensors and compute them again in the backward
-            pass: most of the block's memory for about a third more time.
+            pass: most of the block's memory for about a third more time (a sixth where `linnet.nn.fused` applies).
     """
 
     def __init__(self, layer: InvertedResidual, *, epsilon: float, momentum: float) -> None:
@@ -108,6 +123,11 @@ class InvertedResidualModule(nn.Module):
         Both second tensors are None unless the shortcut joins expansions.
         """
         inner = self._inner
+        parts = tuple(part for part in (self.expand, self.depthwise, self.project) if part is not None)
+        joins = self.layer.keeps_expansion or self.layer.adds_expansion
+        if not joins and not _taps_any(taps, *parts) and fused.applies(parts, x):
+            y = fused.run(parts, x, adds_input=self.layer.adds_input, recompute=self.recompute_expansion)
+            return _tap(taps, self.layer.name, y), None
         recompute = self.recompute_expansion and taps is None and not self.layer.keeps_expansion
         if recompute and torch.compiler.is_compiling():
             # Compiled, the second pass writes no statistics anyway.
@@ -129,6 +149,9 @@ class InvertedResidualModule(nn.Module):
                 x = x + expansion
             x = _tap(taps, self.expand.layer.name, x)
         kept = x if self.layer.keeps_expansion else None
+        parts = (self.depthwise, self.project)
+        if not _taps_any(taps, *parts) and fused.applies(parts, x):
+            return fused.run(parts, x), kept
         x = _tap(taps, self.layer.depthwise.name, self.depthwise(x))
         return _tap(taps, self.layer.project.name, self.project(x)), kept
 
@@ -191,12 +214,14 @@ class Network(nn.Module):
             ValueError: on an unknown name; the text lists the known ones.
         """
         self.architecture.check_tensor_names(tuple(names))
-        taps: dict[str, Tensor] = {}
-        self._run(images, taps, frozenset(names))
+        taps = WantedTaps(names)
+        self._run(images, taps)
         return {name: taps[name] for name in names}
 
-    def _run(self, images: Tensor, taps: Taps, wanted: frozenset[str] = frozenset()) -> Tensor:
+    def _run(self, images: Tensor, taps: Taps) -> Tensor:
         x, expansion = images, None
+        if fused.welcomes(x) and self.training:
+            x = x.contiguous(memory_format=torch.channels_last)
         for name, module in self.body.items():
             if isinstance(module, InvertedResidualModule):
                 x, expansion = module(x, expansion, taps)
@@ -205,7 +230,7 @@ class Network(nn.Module):
             else:
                 x = module(x)
             _tap(taps, name.replace("_", "."), x)
-            if taps is not None and wanted <= taps.keys():
+            if taps is not None and taps.wanted <= taps.keys():
                 return x
         x = _tap(taps, "pool", x.mean(dim=(2, 3)))
         return x if self.classifier is None else _tap(taps, "classifier", self.classifier(self.dropout(x)))
@@ -234,9 +259,14 @@ def module_name(layer_name: str) -> str:
 
 
 def _tap(taps: Taps, name: str, x: Tensor) -> Tensor:
-    if taps is not None:
+    if taps is not None and name in taps.wanted:
         taps[name] = x
     return x
+
+
+def _taps_any(taps: Taps, *modules: ConvolutionModule) -> bool:
+    """Does somebody ask for what one of the modules gives?"""
+    return taps is not None and any(module.layer.name in taps.wanted for module in modules)
 
 
 def build(

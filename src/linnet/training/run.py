@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,11 @@ import torch
 
 from linnet.architecture import from_options, options_of
 from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
+from linnet.data.check import check_data
 from linnet.data.labelled import Sample
 from linnet.data.loading import EvaluationPictures, PictureBatches, Placement
 from linnet.data.source import DataSet, find_data
-from linnet.evaluation.accuracy import Accuracy, measure_accuracy
+from linnet.evaluation.accuracy import measure_accuracy
 from linnet.evaluation.report import write_report
 from linnet.images import Preprocessing
 from linnet.nn import Network, tensors_of
@@ -30,69 +30,22 @@ from linnet.training.classification import ClassificationTask
 from linnet.training.devices import open_fabric, stop_signals
 from linnet.training.features import compute_features, fit_classifier
 from linnet.training.loop import load_weights, train
+from linnet.training.plan import Outcome, Plan, Voice, check_counts, check_same
 from linnet.training.provenance import describe_origin
-from linnet.training.recipes import RECIPES, Recipe
+from linnet.training.recipes import RECIPES
 from linnet.training.split import read_split, split_document
-from linnet.training.start import Wanted, find_start, prepare_for_training
+from linnet.training.start import find_start, prepare_for_training
 from linnet.training.state import Parts, TrainingState, load_state, save_state
 from linnet.training.task import Diverged, Epoch
+
+CHECKED_PICTURES = 20_000
+"""Looked at before a training; of more a random part, since decoding all of them would take too long."""
 
 SAVE_SECONDS = 300
 """Between two saves of the state within an epoch."""
 
 UNFOLDING_PICTURES = 512
 """Training pictures on which a folded start's statistics are measured."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to train, and where.
-
-    Attributes:
-        data: class folders, a labels.csv or Parquet.
-        out: the run's folder.
-        recipe: how; open fields are decided from the data.
-        wanted: what to start from.
-        resume: go on with the run in the folder.
-        overwrite: replace it.
-        device: `auto`, `cpu` or `cuda`.
-        half: write the checkpoint as float16.
-    """
-
-    data: Path
-    out: Path
-    recipe: Recipe
-    wanted: Wanted = field(default_factory=Wanted)
-    resume: bool = False
-    overwrite: bool = False
-    device: str = "auto"
-    half: bool = False
-
-
-@dataclass(frozen=True)
-class Voice:
-    """How a run speaks; every function may do nothing.
-
-    Attributes:
-        say: a sentence.
-        step: position, steps of the epoch, loss and pictures a second, after every step.
-        epoch: what came of an epoch.
-        measured: pictures done and pictures in all, while something long goes through them.
-    """
-
-    say: Callable[[str], None] = lambda sentence: None
-    step: Callable[[TrainingState, int, float, float], None] = lambda state, steps, loss, rate: None
-    epoch: Callable[[Epoch, TrainingState], None] = lambda epoch, state: None
-    measured: Callable[[str, int, int], None] = lambda text, done, total: None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to: the checkpoint as written, its accuracy, and where."""
-
-    checkpoint: Path
-    accuracy: Accuracy
-    data: str
 
 
 def run_training(plan: Plan, voice: Voice | None = None) -> Outcome:
@@ -141,15 +94,34 @@ class _Runner:
         path = self.out / files.SPLIT
         if going_on and path.is_file():
             return read_split(path, data)
+        self.left_out = self._check(data)
         recipe = self.plan.recipe
-        return data.with_validation(recipe.validation, recipe.seed)
+        return data.without(set(self.left_out)).with_validation(recipe.validation, recipe.seed)
+
+    def _check(self, data: DataSet) -> list[str]:
+        """Says what is wrong with the data; returns the names of pictures that cannot be read."""
+        broken: list[str] = []
+        if self.leads:
+            total = min(len(data.train) + len(data.validation) + len(data.test), CHECKED_PICTURES)
+            findings = check_data(
+                data,
+                resolution=self.plan.wanted.resolution,
+                limit=CHECKED_PICTURES,
+                progress=lambda done: self.voice.measured("checking the pictures", done, total),
+            )
+            broken = sorted(findings.broken)
+            for problem in (*findings.of("error"), *findings.of("warning")):
+                self.voice.say("; ".join((problem.sentence.rstrip("."), *problem.first_lines(3))) + ".")
+            if notes := len(findings.of("note")):
+                self.voice.say(f"`linnet check {data.path}` has {notes} more to say.")
+        return self.fabric.broadcast(broken)
 
     def _begin(self) -> None:
         """Start and recipe of a new run; the folder gets them before anything is trained."""
         plan = self.plan
         start = find_start(plan.wanted, self.data.classes, plan.recipe)
         self.recipe, self.decisions = plan.recipe.resolve(len(self.data.train), pretrained=start.pretrained)
-        _check_counts(self.data, self.recipe)
+        check_counts(self.data, self.recipe)
         self.contract = start.contract
         self.provenance = describe_origin(plan.data, self.recipe.name, start)
         if start.network.architecture.folded and not self.recipe.features_only:
@@ -158,7 +130,7 @@ class _Runner:
         if not self.recipe.features_only:
             self.network = start.unfolded(self._unfolding_inputs())
         if self.leads:
-            files.write_json(self.out / files.SPLIT, split_document(self.data))
+            files.write_json(self.out / files.SPLIT, split_document(self.data, self.left_out))
             files.write_json(self.out / files.ENVIRONMENT, files.environment())
             files.write_json(
                 self.out / files.RECIPE,
@@ -192,7 +164,7 @@ class _Runner:
             raise ValueError(f"'{path}' is damaged ({error}). Start anew with --overwrite.") from None
         if classes != self.data.classes:
             raise ValueError(f"'{self.plan.data}' has other classes than the run in '{self.out}' was begun with.")
-        _check_same(self.plan.recipe, given)
+        check_same(self.plan.recipe, given)
         self.recipe = replace(self.recipe, workers=self.plan.recipe.workers)
 
     def _unfolding_inputs(self) -> Iterator[torch.Tensor]:
@@ -418,25 +390,3 @@ class _Runner:
         card = write_card(scored, name=str(path), counts=counts, decisions=self.decisions, history=history)
         write_atomically(self.out / files.CARD, card.encode())
         return Outcome(path, accuracy, data)
-
-
-def _check_counts(data: DataSet, recipe: Recipe) -> None:
-    """Refuses what cannot be trained, in a sentence."""
-    empty = [name for name, count in zip(data.classes, data.counts, strict=True) if not count]
-    if empty:
-        raise ValueError(f"'{data.path}' has no training picture of {', '.join(empty[:5])}{' …' * (len(empty) > 5)}.")
-    if len(data.train) < 2:
-        raise ValueError(f"'{data.path}' leaves {len(data.train)} training pictures; at least 2 are needed.")
-
-
-def _check_same(given: Recipe, begun: Recipe) -> None:
-    """A run that goes on keeps its recipe: flags that say otherwise are refused."""
-    free = {"workers"}
-    default = type(given)()
-    for name, value in asdict(given).items():
-        was = getattr(begun, name, None)
-        if name not in free and value != was and value != getattr(default, name):
-            raise ValueError(
-                f"--{name.replace('_', '-')} {value} differs from the run's {was}: a resumed run keeps its recipe. "
-                "Leave the flag away, or begin a new run."
-            )

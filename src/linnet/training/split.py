@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from linnet.data.labelled import Sample
 from linnet.data.source import DataSet
 
 
-def split_document(data: DataSet) -> dict[str, Any]:
-    """How validation came about, its pictures, and how many there are in every part."""
+def split_document(data: DataSet, left_out: Sequence[str] = ()) -> dict[str, Any]:
+    """How validation came about, its pictures, those left out, and how many there are in every part."""
 
     def name(sample: Sample) -> str:
         base = data.path if data.path.is_dir() else data.path.parent
@@ -22,6 +23,7 @@ def split_document(data: DataSet) -> dict[str, Any]:
     return {
         "split": data.split,
         "validation": [name(sample) for sample in data.validation],
+        "left_out": list(left_out),
         "pictures": {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
     }
 
@@ -31,6 +33,7 @@ def read_split(path: Path, data: DataSet) -> DataSet:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         names, counts = set(document["validation"]), document["pictures"]
+        data = data.without(set(document["left_out"]))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"'{path}' is damaged ({error}). Start anew with --overwrite.") from None
     if not data.validation:

@@ -1,0 +1,97 @@
+"""Looks for what is wrong or odd in a data set, before a training does.
+
+DATA is what `linnet train` takes: a folder of class folders (with or without train, validation and test folders above
+them), a folder with a labels.csv, or Parquet. Broken files, copies across the parts, contradictory classes, classes
+that are missing, tiny, huge or turned pictures: each with file names. Ends with 1 if there are errors.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import tyro
+
+from linnet.cli.terminal import check_least, parse, print_json, progress, show, table
+from linnet.data.check import check_data
+from linnet.data.findings import Findings, Severity
+from linnet.data.source import find_data
+
+MOST_CLASSES = 40
+"""Rows of the table; of more classes only the largest and the smallest ones are shown."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `linnet check`."""
+
+    data: tyro.conf.Positional[Path]
+    """Class folders, a folder with a labels.csv, or Parquet."""
+    resolution: int | None = None
+    """Side of the network's input in pixels: tells which pictures are too small for it."""
+    limit: int | None = None
+    """Decode only so many pictures, drawn at random; all if this is not given."""
+    threads: int | None = None
+    """Pictures to decode at once; as many as there are cores if this is not given."""
+    json: bool = False
+    """Print one JSON document, with all file names."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    options = parse(Options, "check", __doc__, arguments)
+    for flag in ("resolution", "limit", "threads"):
+        check_least(f"--{flag}", getattr(options, flag), 1)
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        # Of classes that training lacks; it is among the findings.
+        warnings.filterwarnings("ignore", message=".* are left out: training has no picture")
+        data = find_data(options.data)
+    total = sum(map(len, (data.train, data.validation, data.test)))
+    with progress(min(total, options.limit or total), "checking") as advance:
+        findings = check_data(
+            data, resolution=options.resolution, limit=options.limit, threads=options.threads, progress=advance
+        )
+    if options.json:
+        print_json({"data": str(options.data)} | findings.to_json())
+    else:
+        _show(findings, time.perf_counter() - start)
+    return int(bool(findings.of("error")))
+
+
+def _show(findings: Findings, seconds: float) -> None:
+    parts = list(findings.counts)
+    # The first part is training; the largest class comes first.
+    numbered = zip(findings.counts[parts[0]], findings.classes, range(len(findings.classes)), strict=True)
+    ranked = sorted(numbered, key=lambda row: (-row[0], row[1]))
+    rows = [[name, *(f"{findings.counts[part][index]:,}" for part in parts)] for _, name, index in ranked]
+    if len(rows) > MOST_CLASSES:
+        rows = [*rows[:10], [f"… {len(rows) - 20:,} classes …", *([""] * len(parts))], *rows[-10:]]
+    rows.append(["all", *(f"{sum(findings.counts[part]):,}" for part in parts)])
+    show(table((("class", "left"), *((part, "right") for part in parts)), rows))
+    show(f"Pixels of the shorter side: {_spread(findings.shorter)}; of the longer: {_spread(findings.longer)}.")
+    for severity in get_args(Severity):
+        for problem in findings.of(severity):
+            show("", f"{severity}: {problem.sentence}", *(f"    {line}" for line in problem.first_lines()))
+    show("", f"{_scope(findings)} checked in {seconds:.1f} s: {_verdict(findings)}.")
+
+
+def _spread(sides: tuple[int, int, int]) -> str:
+    least, median, most = sides
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}, median {median:,}"
+
+
+def _scope(findings: Findings) -> str:
+    if findings.checked < findings.pictures:
+        return f"{findings.checked:,} of {findings.pictures:,} pictures, drawn at random,"
+    return f"{findings.pictures:,} pictures"
+
+
+def _verdict(findings: Findings) -> str:
+    counts = [(len(findings.of(severity)), severity) for severity in get_args(Severity)]
+    return (
+        ", ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in counts if count) or "nothing to complain of"
+    )
