@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from linnet.data.duplicates import find_duplicates
-from linnet.data.findings import Findings, Problem, Severity
-from linnet.data.inspection import TRAITS, Inspection, inspect
+from linnet.data.findings import Findings, Kind, Problem, Severity
+from linnet.data.inspection import TRAITS, Inspection, Trait, inspect
 from linnet.data.labelled import Sample
 from linnet.data.source import DataSet
 from linnet.images import SUFFIXES
@@ -105,7 +105,7 @@ class _Check:
         """A picture's name as seen from the data set's folder."""
         return name.removeprefix(self.base)
 
-    def listed(self, kind: str, severity: Severity, sentence: str, numbers: Iterable[int], side: bool) -> Problem:
+    def listed(self, kind: Kind, severity: Severity, sentence: str, numbers: Iterable[int], side: bool) -> Problem:
         """A problem of single pictures, with their sizes if that is what it is about."""
         groups, lines = [], []
         for number in numbers:
@@ -189,33 +189,34 @@ class _Check:
         return problems
 
     def duplicates(self) -> list[Problem]:
-        kinds: dict[str, list[list[int]]] = {"leak": [], "contradiction": [], "copies": []}
+        cases: dict[tuple[Kind, Severity, str], list[list[int]]] = {
+            ("leak", "warning", "in more than one part: what is measured there has been seen before."): [],
+            (
+                "contradiction",
+                "warning",
+                "in one part more than once, with different classes: one of them is wrong.",
+            ): [],
+            ("copies", "warning", "in training more than once: copies may land on both sides of the coming split."): [],
+            ("copies", "note", "in one part more than once, with the same class."): [],
+        }
+        leaks, contradictions, split_copies, copies = cases.values()
         for group in find_duplicates(self.found.digests, self.found.thumbnails, self.found.readable):
             parts = {self.parts[number] for number in group}
             labels = {(self.parts[number], self.samples[number].index) for number in group}
             if len(parts) > 1:
-                kinds["leak"].append(group)
+                leaks.append(group)
             if len(labels) > len(parts):
-                kinds["contradiction"].append(group)
+                contradictions.append(group)
             if len(parts) == len(labels) == 1:
-                kinds["copies"].append(group)
-        splits = not self.data.validation
-        texts: dict[str, tuple[Severity, str]] = {
-            "leak": ("warning", "in more than one part: what is measured there has been seen before."),
-            "contradiction": ("warning", "in one part more than once, with different classes: one of them is wrong."),
-            "copies": (
-                ("warning", "in training more than once: copies may land on both sides when validation is split off.")
-                if splits
-                else ("note", "in one part more than once, with the same class.")
-            ),
-        }
+                # Training splits a validation part off where there is none.
+                (split_copies if parts == {"train"} and not self.data.validation else copies).append(group)
         return [
-            self.grouped(kind, texts[kind][0], f"{_is(len(groups), 'picture')} {texts[kind][1]}", groups)
-            for kind, groups in kinds.items()
+            self.grouped(kind, severity, f"{_is(len(groups), 'picture')} {text}", groups)
+            for (kind, severity, text), groups in cases.items()
             if groups
         ]
 
-    def grouped(self, kind: str, severity: Severity, sentence: str, groups: list[list[int]]) -> Problem:
+    def grouped(self, kind: Kind, severity: Severity, sentence: str, groups: list[list[int]]) -> Problem:
         """A problem of copies: `=` between the same bytes, `≈` between pictures that look the same."""
         lines = []
         for group in groups:
@@ -236,7 +237,7 @@ class _Check:
         shorter, longer, readable = np.minimum(widths, heights), np.maximum(widths, heights), self.found.readable
         least = TINY if resolution is None else resolution // 2
         network = "" if resolution is None else f", half of the network's {resolution}: enlarged, they show little"
-        cases: tuple[tuple[str, Severity, NDArray[Any], str], ...] = (
+        cases: tuple[tuple[Kind, Severity, NDArray[Any], str], ...] = (
             ("tiny", "warning", shorter < least, f"a shorter side below {least} pixels{network}."),
             ("huge", "note", widths * heights > HUGE, f"more than {HUGE // 10**6} megapixels: slow to decode."),
             (
@@ -255,11 +256,11 @@ class _Check:
         return problems
 
     def traits(self) -> list[Problem]:
-        texts = {
-            "turned": "an EXIF orientation: linnet turns them upright; not every program does.",
+        texts: dict[Trait, str] = {
+            "turned": "an EXIF orientation. linnet obeys it; not every program does.",
             "grey": "no colours: each channel gets the same.",
             "transparent": "an alpha channel: what is transparent becomes white.",
-            "deep": "more than 8 bits a channel: they are scaled to 8.",
+            "deep": "more than 8 bits a channel: scaled to 8.",
             "animated": "several frames: the first is taken.",
         }
         problems = []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-TRAITS = ("turned", "grey", "transparent", "deep", "animated")
+Trait = Literal["turned", "grey", "transparent", "deep", "animated"]
 """Has an EXIF orientation that turns it, no colours, an alpha channel, more than 8 bits, more than one frame."""
+
+TRAITS: tuple[Trait, ...] = get_args(Trait)
 
 THUMBNAIL = (8, 9, 3)
 """Rows, columns and colours that are kept of a picture."""

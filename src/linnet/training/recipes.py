@@ -12,7 +12,7 @@ from linnet.architecture.network import check_number, check_whole
 from linnet.data.augmentation import Augmentation
 from linnet.data.crops import CropOptions
 
-SEEN_PICTURES = 36_000
+SEEN_PICTURES = 24_000
 """Pictures that a fine-tuning shows the network in all: the number of epochs follows from the size of the data."""
 
 
@@ -206,7 +206,7 @@ class Recipe:
         rates = {"adamw": 1e-3, "sgd": 0.02, "rmsprop": 0.01}
         rate = rates[self.optimizer] * (1 if pretrained else 2) * (self.batch / 32) ** 0.5
         decide("learning_rate", rate, f"{self.optimizer} at batch {self.batch}")
-        few = steps < 1000 or self.batch < 16
+        few = steps < 300 or self.batch < 16
         if not pretrained:
             decide("batch_norm", "trained", "there is no start whose statistics could be kept")
         elif few:
