@@ -36,9 +36,11 @@ def desk(tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     write_tflite(tmp_path / "model.tflite", folded.architecture, dict(folded.tensors))
     with Image.open(picture_file) as image:
         image.save(tmp_path / "cat.jpg")
+    save_checkpoint(checkpoint, tmp_path / "cache" / "imagenet-v2-1.0-224-tf2.safetensors")
     for folder in ("photos", *(f"data/{name}" for name in CLASSES)):
         (tmp_path / folder).mkdir(parents=True)
-        shutil.copy(picture_file, tmp_path / folder / "picture.png")
+        for number in range(3):
+            shutil.copy(picture_file, tmp_path / folder / f"picture{number}.png")
     return tmp_path
 
 

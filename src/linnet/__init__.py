@@ -78,9 +78,9 @@ def __getattr__(name: str) -> Any:
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:
-        if error.name == "torch":
+        if error.name in ("torch", "kornia", "lightning_fabric"):
             raise ModuleNotFoundError(
-                f"`linnet.{name}` needs torch: pip install 'linnet[train]'.", name="torch"
+                f"`linnet.{name}` needs {error.name}: pip install 'linnet[train]'.", name=error.name
             ) from None
         raise
     value = found if attribute is None else getattr(found, attribute)

@@ -331,3 +331,54 @@ def test_imagenet_figures_of_the_large_networks(
         assert (
             run_json(["evaluate", pictures, "--model", tmp_path / "wrong.safetensors"], capsys)["top1"] <= found - 0.05
         )
+
+
+def test_check_of_a_folder_with_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    generator = np.random.default_rng(5)
+    for part, count in (("train", 12), ("val", 2)):
+        for name in ("ant", "bee"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 255, (5, 5, 3), dtype=np.uint8)
+                image = Image.fromarray(pixels).resize((40, 40), Image.Resampling.BICUBIC)
+                image.save(tmp_path / part / name / f"{number}.png")
+    code, out, err = run(["check", tmp_path], capsys)
+    assert (code, err) == (0, "")
+    assert "28 pictures checked" in out
+    assert "nothing to complain of" in out
+    (tmp_path / "val" / "owl").mkdir()
+    (tmp_path / "val" / "ant" / "0.png").rename(tmp_path / "val" / "owl" / "0.png")
+    for number in range(7):
+        (tmp_path / "train" / "bee" / f"{number}.png").write_bytes(b"")
+    code, out, err = run(["check", tmp_path, "--resolution", 96], capsys)
+    assert (code, err) == (1, "")
+    assert f"    {os.path.join('train', 'bee', '0.png')} is empty: 0 bytes.\n" in out
+    assert "    and 2 more\n" in out
+    assert "warning: 20 pictures have a shorter side below 48 pixels" in out
+    code, out, _ = run(["check", tmp_path, "--json"], capsys)
+    document = json.loads(out)
+    assert (code, document["errors"], document["pictures"], document["checked"]) == (1, 2, 27, 27)
+    assert document["classes"] == [
+        {"name": "ant", "train": 12, "validation": 1},
+        {"name": "bee", "train": 12, "validation": 2},
+    ]
+    broken = document["problems"][0]
+    assert (broken["kind"], len(broken["files"])) == ("broken", 7)
+    assert run(["check", tmp_path, "--limit", 0], capsys)[0] == 2
+    code, out, err = run(["check", tmp_path / "nowhere"], capsys)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+
+
+def test_check_of_many_classes_shows_the_largest_and_the_smallest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{number}.png,class-{number:02},train" for number in range(50)]
+    rows += [f"extra-{number}.png,class-07,train" for number in range(3)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label,split", *rows]))
+    code, out, _ = run(["check", tmp_path, "--threads", 1], capsys)
+    assert code == 1
+    table = out.split("Pixels of")[0].splitlines()
+    assert [line.split()[0] for line in table if "class-" in line][:2] == ["class-07", "class-00"]
+    assert sum("class-" in line for line in table) == 20
+    assert "… 30 classes …" in out
+    assert "53 pictures cannot be read" in out

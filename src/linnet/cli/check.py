@@ -35,7 +35,7 @@ class Options:
     limit: int | None = None
     """Decode only so many pictures, drawn at random; all if this is not given."""
     threads: int | None = None
-    """Pictures to decode at once; as many as there are cores if this is not given."""
+    """Pictures to decode at once; decided by their size and the cores if this is not given."""
     json: bool = False
     """Print one JSON document, with all file names."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def main(arguments: list[str]) -> int:
             row["architecture"],
             "" if row["parameters"] is None else millions(row["parameters"]),
             "" if row["multiply_adds"] is None else millions(row["multiply_adds"]),
-            ", ".join(f"{key} {value}" for key, value in row["score"].items()) or "not measured",
+            _score(row["score"]),
             row["licence"],
         )
         for row in rows
@@ -87,6 +88,13 @@ def _describe(name: str, path: Path, where: str) -> dict[str, Any]:
         print(f"linnet: '{path}' cannot be listed ({error}).", file=sys.stderr)
         row |= {"architecture": "damaged", "parameters": None, "multiply_adds": None, "score": {}, "licence": ""}
     return row
+
+
+def _score(score: Mapping[str, Any]) -> str:
+    """The figure by which a model is chosen."""
+    if isinstance(top1 := score.get("top1"), float):
+        return f"top-1 {top1:.1%}"
+    return "not measured"
 
 
 def _runtimes(as_json: bool) -> int:

@@ -54,6 +54,8 @@ class Options:
     """Replace the run in --out."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """What trains."""
+    licence: str | None = None
+    """Licence of the trained weights, for the checkpoint and its card; that of the start if this is not given."""
     half: bool = False
     """Write the checkpoint as float16: half the size."""
     json: bool = False
@@ -62,7 +64,7 @@ class Options:
 
 def main(arguments: list[str]) -> int:
     """Runs the command."""
-    if find_spec("torch") is None and not {"-h", "--help"} & set(arguments):
+    if find_spec("torch") is None:
         raise ModuleNotFoundError("Training needs torch: pip install 'linnet[train]'.", name="torch")
     options, plan = read_plan(arguments)
     return run(options, plan)
@@ -99,6 +101,7 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
         overwrite=options.overwrite,
         device=options.device,
         half=options.half,
+        licence=options.licence,
     )
     if plan.resume and plan.overwrite:
         raise UsageError("--resume goes on with a run and --overwrite replaces it: give one of them.")

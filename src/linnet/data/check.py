@@ -52,7 +52,7 @@ def check_data(
         data: before a validation part is split off, so that copies on both sides of it are still told.
         resolution: side of the network's input in pixels; pictures of less than half of it are tiny.
         limit: decode only so many pictures, drawn at random, always the same ones.
-        threads: how many decode at once; as many as there are cores if this is not given.
+        threads: how many decode at once; `inspect` decides if this is not given.
         progress: called with the number of pictures done.
     """
     placed = [(sample, part) for part in PARTS for sample in getattr(data, part)]

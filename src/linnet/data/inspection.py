@@ -34,6 +34,9 @@ ENOUGH = 128
 CHUNK = 32
 """Pictures that a thread takes at once: handing over one costs as much as decoding a small one."""
 
+SMALL = 64 * 64
+"""Pixels. Of smaller pictures one thread decodes as many as two, which mostly wait for Python's lock."""
+
 MOST_THREADS = 8
 """Beyond that they wait for each other: a part of the work on each picture is Python's."""
 
@@ -71,7 +74,8 @@ def inspect(
 
     Args:
         samples: the pictures.
-        threads: how many decode at once; as many as there are cores, up to 8, if this is not given.
+        threads: how many decode at once; if this is not given, one for small pictures, else as many as there are
+            cores, up to 8.
         progress: called with the number of pictures done.
     """
     from PIL import Image
@@ -96,8 +100,11 @@ def inspect(
         return numbers.stop
 
     chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-    with ThreadPoolExecutor(threads or min(_cores(), MOST_THREADS)) as pool:
-        for done in pool.map(work, chunks):
+    for first in chunks[:1]:
+        progress(work(first))
+    small = count > 0 and found.sizes[:CHUNK].prod(axis=1).mean() < SMALL
+    with ThreadPoolExecutor(threads or (1 if small else min(_cores(), MOST_THREADS))) as pool:
+        for done in pool.map(work, chunks[1:]):
             progress(done)
     return found
 
@@ -149,24 +156,26 @@ def _decode(content: bytes) -> tuple[Image.Image, tuple[int, int], tuple[bool, .
     clear = mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in opened.info
     # A phone keeps a preview or a depth map behind the photograph (MPO): that moves nothing.
     animated = opened.format != "MPO" and bool(getattr(opened, "is_animated", False))
+    # Pillow turns TIFF files itself when it loads them, and then no longer says so.
+    turned = opened.format == "TIFF" and _orientation(opened) > 1
     times = next((times for times in (8, 4, 2) if min(width, height) // times >= ENOUGH), 1)
     # Only JPEG can do this. Its decoder still reads the whole stream, and so finds the same damage.
     opened.draft(None, (width // times, height // times))
     image = decode(opened)
     orientation = _orientation(opened)
-    traits = (orientation in range(2, 9), deep or mode in ("1", "L", "LA", "La"), clear, deep, animated)
+    traits = (turned or orientation > 1, deep or mode in ("1", "L", "LA", "La"), clear, deep, animated)
     return image, ((height, width) if orientation in range(5, 9) else (width, height)), traits
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation of a decoded picture, 1 to 8; 1 where there is none that can be read."""
+    """The EXIF orientation, 1 to 8; 1 where there is none that can be read."""
     from PIL.ExifTags import Base
 
     try:
         found = image.getexif().get(Base.Orientation, 1)
     except Exception:
         return 1
-    return found if isinstance(found, int) else 1
+    return found if found in range(1, 9) else 1
 
 
 @cache

@@ -27,6 +27,7 @@ class Plan:
         overwrite: replace it.
         device: `auto`, `cpu` or `cuda`.
         half: write the checkpoint as float16.
+        licence: of the trained weights; None takes that of the start.
     """
 
     data: Path
@@ -37,6 +38,7 @@ class Plan:
     overwrite: bool = False
     device: str = "auto"
     half: bool = False
+    licence: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from linnet.training.folder import command, environment
 from linnet.training.start import Start
 
 
-def describe_origin(data: Path, recipe: str, start: Start) -> dict[str, Any]:
+def describe_origin(data: Path, recipe: str, start: Start, licence: str | None = None) -> dict[str, Any]:
     """The provenance that goes into every checkpoint of a run; the start's own origin and licence go on with it."""
     known = dict(start.checkpoint.provenance) if start.checkpoint is not None else {}
     machine = environment()
@@ -25,7 +25,8 @@ def describe_origin(data: Path, recipe: str, start: Start) -> dict[str, Any]:
         "machine": machine["gpu"] or f"{machine['processor']}, {usable_cores()} cores",
         "start": "none" if start.file is None else start.file.name,
     }
-    return provenance | {key: known[key] for key in ("source", "licence", "sha256", "url") if key in known}
+    provenance |= {key: known[key] for key in ("source", "licence", "sha256", "url") if key in known}
+    return provenance | ({} if licence is None else {"licence": licence})
 
 
 def _commit() -> str | None:

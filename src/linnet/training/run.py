@@ -123,7 +123,7 @@ class _Runner:
         self.recipe, self.decisions = plan.recipe.resolve(len(self.data.train), pretrained=start.pretrained)
         check_counts(self.data, self.recipe)
         self.contract = start.contract
-        self.provenance = describe_origin(plan.data, self.recipe.name, start)
+        self.provenance = describe_origin(plan.data, self.recipe.name, start, plan.licence)
         if start.network.architecture.folded and not self.recipe.features_only:
             self.voice.say("The start has its batch norm folded: it is unfolded on training pictures first.")
         self.network = start.network
