@@ -1,4 +1,4 @@
-"""Does the loop train, repeat itself to the bit, go on after a stop as if there had been none, and stop when it must?"""
+"""Does the loop train, repeat itself to the bit, go on after a stop as if there were none, and stop when it must?"""
 
 from __future__ import annotations
 
@@ -118,11 +118,11 @@ def test_a_stopped_run_goes_on_to_the_bit(desk: Desk, tmp_path: Path, stop_after
     stops = iter([False] * (stop_after - 1) + [True])
     network = desk.network(recipe)
     finished: list[Epoch] = []
+    epochs = train(
+        network, desk.batches(recipe), recipe=recipe, task=desk.task(recipe), save=save, stop=lambda: next(stops)
+    )
     with pytest.raises(Stopped):
-        for epoch in train(
-            network, desk.batches(recipe), recipe=recipe, task=desk.task(recipe), save=save, stop=lambda: next(stops)
-        ):
-            finished.append(epoch)
+        finished.extend(epochs)
     other = desk.network(recipe, seed=99)
     _, rest = desk.run(recipe, network=other, restore=lambda parts: load_state(path, parts))
     assert_equal(weights(other), weights(whole))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,7 @@ from linnet.data.labelled import find_samples
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.predictor import load
 from linnet.training import folder as files
-from linnet.training.plan import Plan, Voice
+from linnet.training.plan import Outcome, Plan, Voice
 from linnet.training.recipes import Features, Finetune, ScratchSmall
 from linnet.training.run import run_training
 from linnet.training.start import Wanted
@@ -46,6 +47,13 @@ def data(tmp_path: Path) -> Path:
     return write_pictures(tmp_path / "data", test=4)
 
 
+def completed(plan: Plan, voice: Voice | None = None) -> Outcome:
+    """What a run in this process came to."""
+    outcome = run_training(plan, voice)
+    assert outcome is not None
+    return outcome
+
+
 def tensors_equal(first: Path, second: Path) -> bool:
     one, two = load_checkpoint(first).tensors, load_checkpoint(second).tensors
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
@@ -53,7 +61,7 @@ def tensors_equal(first: Path, second: Path) -> bool:
 
 def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    outcome = run_training(Plan(data, tmp_path / "run", SMALL, NOTHING), Voice(say=said.append))
+    outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING), Voice(say=said.append))
     folder = tmp_path / "run"
     for name in files.OWN - {files.FAILED_BATCH}:
         assert (folder / name).exists(), name
@@ -77,7 +85,7 @@ def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
 
 
 def test_the_score_is_what_evaluate_gives(data: Path, tmp_path: Path) -> None:
-    outcome = run_training(Plan(data, tmp_path / "run", SMALL, NOTHING, half=True))
+    outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING, half=True))
     samples = find_samples(data / "test", classes=3, names=tuple(sorted(COLOURS)))
     again = measure_accuracy(load(outcome.checkpoint), samples)
     assert again.to_json() == outcome.accuracy.to_json()
@@ -86,7 +94,7 @@ def test_the_score_is_what_evaluate_gives(data: Path, tmp_path: Path) -> None:
 def test_a_split_is_made_kept_and_never_mixed(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "data", train=10, validation=0)
     shutil.move(data / "train", tmp_path / "flat")
-    run_training(Plan(tmp_path / "flat", tmp_path / "run", replace(SMALL, epochs=1), NOTHING))
+    completed(Plan(tmp_path / "flat", tmp_path / "run", replace(SMALL, epochs=1), NOTHING))
     split = json.loads((tmp_path / "run" / files.SPLIT).read_text())
     assert len(split["validation"]) == 3
     assert split["pictures"] == {"train": 27, "validation": 3, "test": 0}
@@ -100,7 +108,7 @@ def test_a_folded_start_is_unfolded_and_its_origin_kept(data: Path, tmp_path: Pa
     checkpoint = checkpoint_of(MobileNetV2(width=0.1, resolution=64, classes=7, folded=True))
     save_checkpoint(replace(checkpoint, provenance={"source": "elsewhere", "licence": "Apache-2.0"}), start)
     recipe = Finetune(epochs=1, batch=8, workers=0)
-    outcome = run_training(Plan(data, tmp_path / "run", recipe, Wanted(str(start))))
+    outcome = completed(Plan(data, tmp_path / "run", recipe, Wanted(str(start))))
     trained = load_checkpoint(outcome.checkpoint)
     assert not trained.architecture.folded
     assert trained.architecture.classes == 3
@@ -114,14 +122,14 @@ def test_features_train_only_the_classifier(data: Path, tmp_path: Path) -> None:
     save_checkpoint(source, start)
     said: list[str] = []
     plan = Plan(data, tmp_path / "run", Features(workers=0), Wanted(str(start)))
-    outcome = run_training(plan, Voice(say=said.append))
+    outcome = completed(plan, Voice(say=said.append))
     trained = load_checkpoint(outcome.checkpoint)
     for name, values in source.tensors.items():
         if not name.startswith("classifier"):
             assert np.array_equal(trained.tensors[name], values), name
     assert outcome.accuracy.top1 > 0.6
     said.clear()
-    run_training(replace(plan, overwrite=True), Voice(say=said.append))
+    completed(replace(plan, overwrite=True), Voice(say=said.append))
     assert any("from the cache" in sentence for sentence in said)
 
 
@@ -129,26 +137,10 @@ def _command(*arguments: Any) -> list[str]:
     return [sys.executable, "-m", "linnet", "train", *map(str, arguments)]
 
 
-FLAGS = [
-    "--recipe",
-    "scratch-small",
-    "--width",
-    "0.1",
-    "--epochs",
-    "3",
-    "--batch",
-    "4",
-    "--learning-rate",
-    "0.02",
-    "--average",
-    "0.9",
-    "--workers",
-    "1",
-    "--mixup",
-    "0.2",
-    "--dropout",
-    "0.2",
-]
+FLAGS = shlex.split(
+    "--recipe scratch-small --width 0.1 --epochs 3 --batch 4 --learning-rate 0.02 --average 0.9 --workers 1 "
+    "--mixup 0.2 --dropout 0.2"
+)
 
 
 def _environment() -> dict[str, str]:
@@ -217,7 +209,7 @@ def test_an_interrupt_ends_cleanly_and_resumes_to_the_bit(whole_run: tuple[Path,
 
 def test_a_full_disk_loses_nothing(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan(data, tmp_path / "run", SMALL, NOTHING)
-    run_training(replace(plan, out=tmp_path / "whole"))
+    completed(replace(plan, out=tmp_path / "whole"))
     real, calls = os.fsync, iter(range(1000))
 
     def full(descriptor: int) -> None:
@@ -227,9 +219,9 @@ def test_a_full_disk_loses_nothing(data: Path, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        run_training(plan)
+        completed(plan)
     monkeypatch.undo()
-    run_training(replace(plan, resume=True))
+    completed(replace(plan, resume=True))
     for name in (files.BEST, files.LAST):
         assert tensors_equal(tmp_path / "run" / name, tmp_path / "whole" / name), name
 
@@ -308,7 +300,7 @@ def test_a_run_is_not_written_over(data: Path, tmp_path: Path, capsys: pytest.Ca
     line = refusal(["train", data, "--out", folder, *FLAGS], capsys)
     assert "holds a run already" in line
     assert (folder / files.BEST).read_bytes() == b"precious"
-    run_training(Plan(data, folder, replace(SMALL, epochs=1), NOTHING, overwrite=True))
+    completed(Plan(data, folder, replace(SMALL, epochs=1), NOTHING, overwrite=True))
     assert (folder / "notes.txt").read_text() == "mine"
 
 
@@ -345,5 +337,5 @@ def test_without_weights_and_network_it_says_what_to_do(
 
 
 def test_a_batch_above_the_data_is_the_data(data: Path, tmp_path: Path) -> None:
-    outcome = run_training(Plan(data, tmp_path / "run", replace(SMALL, batch=4096, epochs=1), NOTHING))
+    outcome = completed(Plan(data, tmp_path / "run", replace(SMALL, batch=4096, epochs=1), NOTHING))
     assert outcome.accuracy.images == 12

@@ -139,15 +139,9 @@ def run(options: Options, plan: Plan) -> int:
             return 1
         except (RuntimeError, MemoryError) as error:
             raise _explain(error, plan) from error
-    if _leads():
+    if outcome is not None:
         _report(outcome, options.json, time.perf_counter() - start)
     return 0
-
-
-def _leads() -> bool:
-    import os
-
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _report(outcome: Outcome, as_json: bool, seconds: float) -> None:
@@ -173,6 +167,8 @@ def _voice(bar: Any) -> Voice:
 
     def epoch(result: Epoch, state: TrainingState) -> None:
         bar.say(describe_epoch(result, state.epochs))
+        if result.number == 1:
+            bar.say(describe_stages(result))
 
     return Voice(bar.say, step, epoch, lambda text, done, total: bar.update(text, done, total, ""))
 
@@ -194,6 +190,20 @@ def describe_epoch(epoch: Epoch, epochs: int) -> str:
     if waiting > 0.25:
         parts.append(f"{waiting:.0%} of it waiting for pictures: more --workers")
     return ", ".join(parts)
+
+
+def describe_stages(epoch: Epoch) -> str:
+    """Where the time of an epoch went, and which stage to look at first."""
+    names = {"network": "the network", "waiting": "waiting for pictures", "augmenting": "augmenting them"}
+    stages = {text: epoch.stages[name] for name, text in names.items()}
+    total = sum(stages.values()) + epoch.stages["evaluating"]
+    shares = ", ".join(f"{text} {seconds / total:.0%}" for text, seconds in stages.items())
+    pictures = epoch.images_per_second * sum(stages.values())
+    decoding = pictures / max(epoch.stages["decoding"], 1e-9)
+    return (
+        f"time: {shares}, evaluation {epoch.stages['evaluating'] / total:.0%}; one worker decodes {decoding:.0f} "
+        f"images/s. What holds it up: {max(stages, key=lambda text: stages[text])}."
+    )
 
 
 def _explain(error: Exception, plan: Plan) -> Exception:

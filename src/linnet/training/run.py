@@ -48,8 +48,11 @@ UNFOLDING_PICTURES = 512
 """Training pictures on which a folded start's statistics are measured."""
 
 
-def run_training(plan: Plan, voice: Voice | None = None) -> Outcome:
+def run_training(plan: Plan, voice: Voice | None = None) -> Outcome | None:
     """Trains as planned and writes everything into the run's folder.
+
+    Returns:
+        What the run came to; None in all processes but the first, which alone measures and writes.
 
     Raises:
         ValueError: if data, start and recipe do not fit each other, or the loss diverges.
@@ -69,7 +72,7 @@ class _Runner:
         self.voice = voice if self.leads else Voice()
         self.out = plan.out
 
-    def run(self) -> Outcome:
+    def run(self) -> Outcome | None:
         going_on = self._open_folder()
         self.data = self._find_data(going_on)
         if going_on:
@@ -369,17 +372,17 @@ class _Runner:
             if writer is not None:
                 writer.close()
 
-    def _finish(self, history: list[dict[str, Any]]) -> Outcome:
+    def _finish(self, history: list[dict[str, Any]]) -> Outcome | None:
         """The score of the checkpoint that was written, measured by the code of `linnet evaluate`; the card."""
         path = self.out / files.BEST
         samples, part = (self.data.test, "test") if self.data.test else (self.data.validation, "validation")
         data = f"{self.plan.data}, {part} part"
+        if not self.leads:
+            return None
         self.voice.say(f"Measuring {path} on the {part} part ({len(samples):,} pictures).")
         accuracy = measure_accuracy(
             load(path), samples, progress=lambda done: self.voice.measured("evaluating", done, len(samples))
         )
-        if not self.leads:
-            return Outcome(path, accuracy, data)
         checkpoint = load_checkpoint(path)
         figures = accuracy.to_json()
         score = {name: figures[name] for name in ("top1", "top5", "images", "calibration_error", "per_class")}

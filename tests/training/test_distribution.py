@@ -1,0 +1,125 @@
+"""Do several processes train what one would, count every picture once, and leave a run that others can go on with?"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import checkpoint_of
+from pictures import write_pictures
+
+from linnet.architecture import MobileNetV2
+from linnet.checkpoint import load_checkpoint, save_checkpoint
+from linnet.training import folder as files
+
+FLAGS = shlex.split(
+    "--recipe scratch-small --epochs 2 --batch 10 --learning-rate 0.002 --average 0.9 --workers 0 "
+    "--mixup 0.2 --cutmix 1.0 --dropout 0.3 --colour 0.2 --erasing 0.3"
+)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Pictures, 37 for training so that no step divides evenly, and weights to start from."""
+    folder = tmp_path_factory.mktemp("desk")
+    data = write_pictures(folder / "data", train=13, validation=5)
+    for name in ("green", "red"):
+        (data / "train" / name / "000.png").unlink()
+    start = folder / "start.safetensors"
+    architecture = MobileNetV2(width=0.1, resolution=32, early_stride=2, classes=3)
+    checkpoint = checkpoint_of(architecture, classes=("blue", "green", "red"))
+    save_checkpoint(replace(checkpoint), start)
+    return data, start
+
+
+def command(desk: tuple[Path, Path], out: Path, *flags: Any, processes: int = 1) -> list[str]:
+    data, start = desk
+    # `--` keeps torchrun from taking our --start for an abbreviation of its own.
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "--", "linnet"]
+    return [
+        sys.executable,
+        *(launcher if processes > 1 else ["-m", "linnet"]),
+        *map(str, ("train", data, "--out", out, "--start", start, *FLAGS, *flags)),
+    ]
+
+
+def run(desk: tuple[Path, Path], out: Path, *flags: Any, processes: int = 1) -> str:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command(desk, out, *flags, processes=processes), capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def assert_close(first: Path, second: Path, *, statistics: bool = True) -> None:
+    one, two = load_checkpoint(first).tensors, load_checkpoint(second).tensors
+    for name, values in one.items():
+        if statistics or not name.endswith((".mean", ".variance")):
+            np.testing.assert_allclose(two[name], values, rtol=2e-3, atol=2e-5, err_msg=name)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / files.LOG).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_processes_train_what_one_does(desk: tuple[Path, Path], tmp_path: Path) -> None:
+    """Frozen statistics: no picture feels its neighbours, so only rounding is left."""
+    flags = ("--batch-norm", "frozen")
+    run(desk, tmp_path / "one", *flags)
+    run(desk, tmp_path / "two", *flags, processes=2)
+    for name in (files.LAST, files.BEST):
+        assert_close(tmp_path / "one" / name, tmp_path / "two" / name)
+    moved = load_checkpoint(tmp_path / "one" / files.LAST).tensors["stem.weight"]
+    assert np.abs(moved - load_checkpoint(desk[1]).tensors["stem.weight"]).max() > 1e-4
+    for one, two in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        # Every validation picture is counted exactly once: 15 cannot be shared evenly.
+        for name in ("top1", "average_top1", "loss", "train_loss"):
+            assert float(two[name]) == pytest.approx(float(one[name]), abs=2e-4), name
+
+
+@pytest.mark.slow
+def test_trained_statistics_are_those_of_each_part(desk: tuple[Path, Path], tmp_path: Path) -> None:
+    """Each process normalises its own part: as one process that takes the same parts one after the other."""
+    run(desk, tmp_path / "one", "--accumulate", 2, "--epochs", 1)
+    run(desk, tmp_path / "two", "--epochs", 1, processes=2)
+    # One process sees twice as many parts, so its running statistics lie nearer to the end of the epoch.
+    assert_close(tmp_path / "one" / files.LAST, tmp_path / "two" / files.LAST, statistics=False)
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_run_and_another_number_goes_on(desk: tuple[Path, Path], tmp_path: Path) -> None:
+    flags = ("--batch-norm", "frozen", "--epochs", 12)
+    run(desk, tmp_path / "whole", *flags)
+    with subprocess.Popen(
+        command(desk, tmp_path / "run", *flags, processes=2),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "epoch 2/12" in line:
+                break
+        workers = [int(pid) for pid in subprocess.check_output(["pgrep", "-P", str(process.pid)], text=True).split()]
+        os.kill(workers[-1], signal.SIGKILL)
+        said += process.stderr.readlines()
+        assert process.wait(timeout=120) != 0
+    assert any("Another process of this run has ended" in line or "linnet: stopped" in line for line in said), said
+    time.sleep(1)
+    assert "Going on after epoch" in run(desk, tmp_path / "run", *flags, "--resume")
+    assert_close(tmp_path / "whole" / files.LAST, tmp_path / "run" / files.LAST)
