@@ -9,21 +9,22 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from networks import checkpoint_of
 from pictures import write_pictures
 
-from linnet.architecture import MobileNetV2
-from linnet.checkpoint import load_checkpoint, save_checkpoint
+from linnet.checkpoint import load_checkpoint
 from linnet.training import folder as files
+from linnet.training.plan import Plan
+from linnet.training.recipes import ScratchSmall
+from linnet.training.run import run_training
+from linnet.training.start import Wanted
 
 FLAGS = shlex.split(
-    "--recipe scratch-small --epochs 2 --batch 10 --learning-rate 0.002 --average 0.9 --workers 0 "
+    "--recipe scratch-small --epochs 2 --batch 10 --learning-rate 0.001 --average 0.9 --workers 0 "
     "--mixup 0.2 --cutmix 1.0 --dropout 0.3 --colour 0.2 --erasing 0.3"
 )
 
@@ -35,10 +36,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     data = write_pictures(folder / "data", train=13, validation=5)
     for name in ("green", "red"):
         (data / "train" / name / "000.png").unlink()
-    start = folder / "start.safetensors"
-    architecture = MobileNetV2(width=0.1, resolution=32, early_stride=2, classes=3)
-    checkpoint = checkpoint_of(architecture, classes=("blue", "green", "red"))
-    save_checkpoint(replace(checkpoint), start)
+    # Trained a little: with statistics that fit, a step is stable, and rounding stays rounding.
+    recipe = ScratchSmall(epochs=3, batch=12, learning_rate=0.02, batch_norm="recalculated", average=0.0, workers=0)
+    run_training(Plan(data, folder / "start", recipe, Wanted("none", None, 32, {"width": 0.1})))
+    start = folder / "start" / files.BEST
     return data, start
 
 
@@ -62,11 +63,16 @@ def run(desk: tuple[Path, Path], out: Path, *flags: Any, processes: int = 1) -> 
     return done.stderr
 
 
-def assert_close(first: Path, second: Path, *, statistics: bool = True) -> None:
-    one, two = load_checkpoint(first).tensors, load_checkpoint(second).tensors
+def assert_close(first: Path, second: Path, start: Path, *, share: float, statistics: bool = True) -> None:
+    """The same weights within rounding: a share of how far the training moved each tensor."""
+    origin, one, two = (load_checkpoint(path).tensors for path in (start, first, second))
+    moved = 0
     for name, values in one.items():
         if statistics or not name.endswith((".mean", ".variance")):
-            np.testing.assert_allclose(two[name], values, rtol=2e-3, atol=2e-5, err_msg=name)
+            distance = float(np.abs(values - origin[name]).max())
+            moved += distance > 1e-5
+            np.testing.assert_allclose(two[name], values, rtol=0, atol=share * distance + 1e-6, err_msg=name)
+    assert moved > len(one) / 4
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -75,18 +81,18 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_two_processes_train_what_one_does(desk: tuple[Path, Path], tmp_path: Path) -> None:
-    """Frozen statistics: no picture feels its neighbours, so only rounding is left."""
-    flags = ("--batch-norm", "frozen")
+    """Frozen statistics: no picture feels its neighbours, so only rounding is left.
+
+    For one epoch: rounding grows from step to step in so small a network, by as much as any other change of 1e-7.
+    """
+    flags = ("--batch-norm", "frozen", "--epochs", 1, "--learning-rate", 1e-4)
     run(desk, tmp_path / "one", *flags)
     run(desk, tmp_path / "two", *flags, processes=2)
-    for name in (files.LAST, files.BEST):
-        assert_close(tmp_path / "one" / name, tmp_path / "two" / name)
-    moved = load_checkpoint(tmp_path / "one" / files.LAST).tensors["stem.weight"]
-    assert np.abs(moved - load_checkpoint(desk[1]).tensors["stem.weight"]).max() > 1e-4
-    for one, two in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
-        # Every validation picture is counted exactly once: 15 cannot be shared evenly.
-        for name in ("top1", "average_top1", "loss", "train_loss"):
-            assert float(two[name]) == pytest.approx(float(one[name]), abs=2e-4), name
+    assert_close(tmp_path / "one" / files.LAST, tmp_path / "two" / files.LAST, desk[1], share=0.05)
+    (one,), (two,) = rows(tmp_path / "one"), rows(tmp_path / "two")
+    # Every validation picture is counted exactly once: 15 cannot be shared evenly.
+    for name in ("top1", "average_top1", "loss", "train_loss"):
+        assert float(two[name]) == pytest.approx(float(one[name]), abs=2e-4), name
 
 
 @pytest.mark.slow
@@ -95,13 +101,14 @@ def test_trained_statistics_are_those_of_each_part(desk: tuple[Path, Path], tmp_
     run(desk, tmp_path / "one", "--accumulate", 2, "--epochs", 1)
     run(desk, tmp_path / "two", "--epochs", 1, processes=2)
     # One process sees twice as many parts, so its running statistics lie nearer to the end of the epoch.
-    assert_close(tmp_path / "one" / files.LAST, tmp_path / "two" / files.LAST, statistics=False)
+    assert_close(tmp_path / "one" / files.LAST, tmp_path / "two" / files.LAST, desk[1], share=1e-3, statistics=False)
 
 
 @pytest.mark.slow
 def test_a_killed_process_ends_the_run_and_another_number_goes_on(desk: tuple[Path, Path], tmp_path: Path) -> None:
     flags = ("--batch-norm", "frozen", "--epochs", 12)
-    run(desk, tmp_path / "whole", *flags)
+    # Cut in two as the two processes cut it, so that even the sums are the same.
+    run(desk, tmp_path / "whole", *flags, "--accumulate", 2)
     with subprocess.Popen(
         command(desk, tmp_path / "run", *flags, processes=2),
         stdout=subprocess.PIPE,
@@ -121,5 +128,5 @@ def test_a_killed_process_ends_the_run_and_another_number_goes_on(desk: tuple[Pa
         assert process.wait(timeout=120) != 0
     assert any("Another process of this run has ended" in line or "linnet: stopped" in line for line in said), said
     time.sleep(1)
-    assert "Going on after epoch" in run(desk, tmp_path / "run", *flags, "--resume")
-    assert_close(tmp_path / "whole" / files.LAST, tmp_path / "run" / files.LAST)
+    assert "Going on after epoch" in run(desk, tmp_path / "run", *flags, "--accumulate", 2, "--resume")
+    assert_close(tmp_path / "whole" / files.LAST, tmp_path / "run" / files.LAST, desk[1], share=1e-3)

@@ -22,7 +22,7 @@ from linnet.training.dropout import PictureDropout
 from linnet.training.recipes import Recipe
 from linnet.training.statistics import batch_statistics
 
-GAP_PICTURES = 256
+GAP_PICTURES = 128
 """Validation pictures on which training mode and evaluation mode are compared after every epoch."""
 
 
@@ -141,13 +141,13 @@ class ClassificationTask:
         """
         device = fabric.device
         sums = torch.zeros(4, dtype=torch.float64)
-        parts: list[tuple[Tensor, Tensor]] = []
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
         with torch.inference_mode(), fabric.autocast():
             for pixels, indices in self.validation:
                 outputs = network(self._ready(pixels, device)).float().cpu()
                 sums += _count(outputs, indices)
-                if sum(len(part) for _, part in parts) < GAP_PICTURES:
-                    parts.append((pixels, indices))
+                if sum(len(part) for _, part, _ in parts) < GAP_PICTURES:
+                    parts.append((pixels, indices, outputs.argmax(dim=1)))
             sums = joined(sums, fabric, how="sum")
             figures = {
                 "loss": float(sums[1] / sums[0]),
@@ -158,16 +158,14 @@ class ClassificationTask:
                 figures["gap"] = self._gap(network, parts, fabric)
         return figures
 
-    def _gap(self, network: nn.Module, parts: list[tuple[Tensor, Tensor]], fabric: Fabric) -> float:
+    def _gap(self, network: nn.Module, parts: list[tuple[Tensor, Tensor, Tensor]], fabric: Fabric) -> float:
         hits = torch.zeros(3, dtype=torch.float64)
-        for pixels, indices in parts:
+        for pixels, indices, evaluated in parts:
             if len(indices) < 8:
                 # So few say nothing of a batch's statistics.
                 continue
-            inputs = self._ready(pixels, fabric.device)
-            evaluated = network(inputs).argmax(dim=1).cpu()
             with batch_statistics(network):
-                trained = network(inputs).argmax(dim=1).cpu()
+                trained = network(self._ready(pixels, fabric.device)).argmax(dim=1).cpu()
             hits += torch.tensor([len(indices), (trained == indices).sum(), (evaluated == indices).sum()])
         hits = joined(hits, fabric, how="sum")
         return float((hits[1] - hits[2]) / hits[0].clamp(min=1))

@@ -78,7 +78,7 @@ def check_counts(data: DataSet, recipe: Recipe) -> None:
 
 def check_same(given: Recipe, begun: Recipe) -> None:
     """A run that goes on keeps its recipe: flags that say otherwise are refused."""
-    free = {"workers"}
+    free = {"workers", "accumulate"}
     default = type(given)()
     for name, value in asdict(given).items():
         was = getattr(begun, name, None)

@@ -168,7 +168,9 @@ class _Runner:
         if classes != self.data.classes:
             raise ValueError(f"'{self.plan.data}' has other classes than the run in '{self.out}' was begun with.")
         check_same(self.plan.recipe, given)
-        self.recipe = replace(self.recipe, workers=self.plan.recipe.workers)
+        # How the work is shared out may change: the steps stay what they were.
+        given_now = self.plan.recipe
+        self.recipe = replace(self.recipe, workers=given_now.workers, accumulate=given_now.accumulate)
 
     def _unfolding_inputs(self) -> Iterator[torch.Tensor]:
         order = np.random.default_rng((self.recipe.seed, 7)).permutation(len(self.data.train))[:UNFOLDING_PICTURES]
