@@ -118,7 +118,7 @@ def test_one_line_for_what_goes_wrong(
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(small_model.read_bytes()[:-1])
     cases: list[tuple[list[Any], str]] = [
-        (["predict", picture_file], "no model 'cifar10' on this machine"),
+        (["predict", picture_file, "--model", "cifar11"], "no model 'cifar11' on this machine"),
         (["predict", picture_file, "--model", "nowhere.safetensors"], "no file 'nowhere.safetensors'"),
         (["predict", picture_file, "--model", broken], "damaged or incomplete"),
         (["predict", picture_file, "--model", picture_file], "a linnet checkpoint (.safetensors) was expected"),

@@ -9,33 +9,40 @@ from pathlib import Path
 
 from linnet.data.parquet import SUFFIX as PARQUET
 from linnet.data.parquet import read_table
+from linnet.data.tars import address, read_span
 from linnet.images import SUFFIXES, is_picture
 
 LABEL_FILE = "labels.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """A picture's file and the index of its class.
 
     Attributes:
-        file: the picture, or the Parquet file that holds it.
+        file: the picture, or the Parquet file or shard that holds it.
         index: its class.
-        row: of a Parquet file.
+        row: of a Parquet file; number of the picture in a shard.
+        span: of a shard: at which byte the picture begins, and how many it has.
     """
 
     file: Path
     index: int
     row: int | None = None
+    span: tuple[int, int] | None = None
 
     @property
     def picture(self) -> Path | bytes:
         """What `linnet.images.decode` takes."""
+        if self.span is not None:
+            return read_span(self.file, *self.span)
         return self.file if self.row is None else read_table(self.file).picture(self.row)
 
     @property
     def name(self) -> str:
         """What to call it in a message."""
+        if self.span is not None:
+            return f"{address(self.file)}, picture {self.row}"
         return str(self.file) if self.row is None else f"{self.file}, row {self.row}"
 
 
@@ -46,7 +53,7 @@ def find_samples(data: str | Path, *, classes: int, names: tuple[str, ...] | Non
     in sorted order, with a warning. A `labels.csv` has the columns `file` (relative to it) and `class_index`.
 
     Args:
-        data: a folder of class folders, a folder with a `labels.csv`, that file, or a Parquet file.
+        data: a folder of class folders, a folder with a `labels.csv`, that file, a Parquet file, or shards.
         classes: outputs of the model.
         names: the model's class names.
 
@@ -54,7 +61,12 @@ def find_samples(data: str | Path, *, classes: int, names: tuple[str, ...] | Non
         FileNotFoundError: if there is no such path.
         ValueError: if it holds nothing labelled, or labels that are not the model's.
     """
+    # Not above: shards are made of samples.
+    from linnet.data.sharded import is_sharded, labelled_samples
+
     path = Path(data)
+    if is_sharded(path):
+        return labelled_samples(path, classes=classes, names=names)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder '{path}'.")
     if path.is_file():

@@ -1,0 +1,65 @@
+"""Are recipes whole, is nonsense refused by name, and does what is decided follow from the data?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linnet.training.recipes import RECIPES, Recipe
+
+NONSENSE: dict[str, Any] = {
+    "epochs": 0, "batch": 0, "accumulate": 0, "optimizer": "adam", "learning_rate": -1.0, "momentum": 1.5,
+    "rmsprop_decay": 1.0, "rmsprop_epsilon": 0.0, "weight_decay": -1.0, "clip": 0.0, "schedule": "linear",
+    "decay_factor": 0.0, "decay_epochs": 0.0, "warmup_epochs": -1.0, "label_smoothing": 1.0, "class_weights": "some",
+    "order": "sorted", "average": 1.0, "batch_norm": "off", "initial": "zeros", "dropout": 1.0, "crop": "none",
+    "least_area": 2.0, "shift": 2.0, "flip": 2.0, "colour": -1.0, "policy": "auto", "erasing": 2.0, "mixup": -1.0,
+    "cutmix": -1.0, "recalculate_pictures": 0, "validation": 1.0, "fraction": 0.0, "patience": 0, "minutes": 0.0,
+    "seed": -1, "precision": "float8", "workers": -1,
+}  # fmt: skip
+
+FREE = {"depthwise_decay", "features_only", "compile", "recompute", "synchronise", "freeze"}
+"""Booleans, and a layer's name that only the network can check."""
+
+
+def test_nonsense_covers_every_field() -> None:
+    assert NONSENSE.keys() | FREE == {field.name for field in fields(Recipe)}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_nonsense_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        Recipe(**{name: NONSENSE[name]})
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_whole_and_keeps_what_is_given(name: str) -> None:
+    recipe = RECIPES[name]()
+    assert recipe.name == name
+    resolved, reasons = recipe.resolve(1000, pretrained=recipe.start == "auto")
+    for field, value in asdict(recipe).items():
+        if value not in (None, "auto"):
+            assert asdict(resolved)[field] == value, field
+    for needed in ("epochs", "learning_rate", "average", "warmup_epochs", "least_area"):
+        assert getattr(resolved, needed) is not None, needed
+    assert resolved.batch_norm != "auto"
+    assert all(": " in reason for reason in reasons)
+    assert (type(recipe).__doc__ or "").count("Recipe(") == 0
+
+
+@given(st.integers(2, 10**6), st.integers(2, 10**6))
+def test_fewer_pictures_are_seen_more_often(first: int, second: int) -> None:
+    few, many = sorted((first, second))
+    recipe = RECIPES["finetune"]()
+    epochs = [recipe.resolve(count, pretrained=True)[0].epochs or 0 for count in (few, many)]
+    assert epochs[0] >= epochs[1] >= 1
+
+
+def test_few_steps_keep_the_starts_statistics_and_nothing_has_none_to_keep() -> None:
+    recipe = RECIPES["finetune"]()
+    assert recipe.resolve(40, pretrained=True)[0].batch_norm == "frozen"
+    assert recipe.resolve(40, pretrained=False)[0].batch_norm == "trained"
+    assert recipe.resolve(3000, pretrained=True)[0].batch_norm == "trained"
