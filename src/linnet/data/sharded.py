@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import tarfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -343,8 +344,6 @@ def write_shards(
         FileExistsError: if the folder holds shards already.
         OSError: if a picture cannot be read or a shard not written.
     """
-    from webdataset import TarWriter
-
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.glob(f"*{SUFFIX}")):
         raise FileExistsError(f"'{folder}' holds tar files already. Name a new folder.")
@@ -357,17 +356,23 @@ def write_shards(
             path = folder / f"{part}-{place:06}{SUFFIX}"
             temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
             try:
-                with temporary.open("xb") as file, TarWriter(file, encoder=False, mtime=0) as writer:
+                with tarfile.open(temporary, "x", format=tarfile.USTAR_FORMAT) as tar:
                     for chosen in chunk.tolist():
                         content, ending = _encoded(samples[chosen])
-                        label = str(samples[chosen].index).encode()
-                        writer.write({"__key__": f"{chosen:09}", ending: content, "cls": label})
+                        _add(tar, f"{chosen:09}.{ending}", content)
+                        _add(tar, f"{chosen:09}.cls", str(samples[chosen].index).encode())
                         done += 1
                         progress(done)
                 os.replace(temporary, path)
             finally:
                 temporary.unlink(missing_ok=True)
     return write_index(scan_folder(folder, data.classes), folder)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))
 
 
 def _encoded(sample: Sample) -> tuple[bytes, str]:

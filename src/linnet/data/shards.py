@@ -2,8 +2,8 @@
 
 The order of an epoch is computed from the index, before anything is read, and depends on neither processes nor workers.
 The shards are put into a random order and cut into stretches of equal length, whatever the length of the shards. Two
-stretches make a lane; a pair of pictures, one from each, is what may be mixed. The steps take their pairs from the lanes
-in turn. A process reads each `world`-th lane, and its workers share these out among themselves in the same way: every
+of them make a lane; a pair of pictures, one from each, is what may be mixed. Steps take their pairs from the lanes in
+turn. A process reads each `world`-th lane, and its workers share these out among themselves in the same way: every
 stretch is read by one worker, forwards, once.
 """
 
@@ -33,7 +33,7 @@ from linnet.data.loading import (
     _leave_signals_to_the_loop,
     split_in_pairs,
 )
-from linnet.data.tars import is_remote, open_shard
+from linnet.data.tars import address, is_remote, open_shard
 from linnet.images import Preprocessing
 
 LANES = 256
@@ -107,7 +107,7 @@ class _Plan:
         cuts: (steps + 1,) places in the order where steps begin and end, all even but perhaps the last.
         order: (N,) numbers of the pictures in the order of the epoch.
         reading: (N,) numbers in the order in which they are read, stretch after stretch.
-        starts: (2 x lanes + 1,) places in `reading` where stretches begin and end.
+        bounds: (2 x lanes, 2) places in `reading` where each stretch begins and ends; 2 l and 2 l + 1 are lane l.
         turns: (N,) places in `reading` in the order of use, stretch after stretch.
     """
 
@@ -115,7 +115,7 @@ class _Plan:
     cuts: NDArray[np.int64]
     order: NDArray[np.int64]
     reading: NDArray[np.int64]
-    starts: NDArray[np.int64]
+    bounds: NDArray[np.int64]
     turns: NDArray[np.int64]
 
     def lane_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -178,6 +178,7 @@ class ShardBatches:
         numbers = {file: number for number, file in enumerate(self.files)}
         self.shards = np.array([numbers[sample.file] for sample in self.samples], np.int64)
         self.spans = np.array([sample.span for sample in self.samples], np.int64)
+        self.rows = np.array([sample.row or 0 for sample in self.samples], np.int64)
 
     def __len__(self) -> int:
         """Pictures an epoch."""
@@ -246,7 +247,8 @@ class ShardBatches:
         if least < pieces:
             raise ValueError(
                 f"A step of {len(self.samples) // self.steps} pictures cannot be shared by {world} processes in "
-                f"{pieces} parts of two or more: lower --accumulate or the number of processes, or give a larger --batch."
+                f"{pieces} parts of two or more: lower --accumulate or the number of processes, or give a larger "
+                "--batch."
             )
 
     def _plan(self, number: int) -> _Plan:
@@ -258,15 +260,20 @@ class ShardBatches:
         sizes = np.repeat(-(-(self.pairs - np.arange(lanes)) // lanes), 2)
         if count % 2:
             sizes[2 * ((self.pairs - 1) % lanes) + 1] -= 1
-        starts = np.concatenate(([0], np.cumsum(sizes)))
-        stretch = np.repeat(np.arange(2 * lanes), sizes)
+        # Which two make a lane is drawn too: else a picture of a small data set would always meet the same others.
+        slots = generator.permutation(2 * lanes)
+        ends = np.cumsum(sizes[slots])
+        bounds = np.empty((2 * lanes, 2), np.int64)
+        bounds[slots] = np.stack([ends - sizes[slots], ends], axis=1)
+        stretch = np.repeat(slots, sizes[slots])
         # Sorted by its place plus a random part of the window, no picture moves further than the window.
         window = max(WINDOW // (2 * lanes), 1)
-        turns = np.lexsort((np.arange(count) + window * generator.random(count), stretch))
-        places = 2 * ((np.arange(count) - starts[stretch]) * lanes + stretch // 2) + stretch % 2
+        moved = np.arange(count) + window * generator.random(count)
+        turns = np.lexsort((moved, bounds[stretch, 0]))
+        places = 2 * ((np.arange(count) - bounds[stretch, 0]) * lanes + stretch // 2) + stretch % 2
         order = np.empty(count, np.int64)
         order[places] = reading[turns]
-        return _Plan(lanes, self._cuts(), order, reading, starts, turns)
+        return _Plan(lanes, self._cuts(), order, reading, bounds, turns)
 
 
 def _as_slice(part: range) -> slice:
@@ -291,7 +298,7 @@ class _Stream(IterableDataset[Any]):
 
     def __init__(self, batches: ShardBatches, plan: _Plan, epoch: int, start: int) -> None:
         self.plan, self.start, self.steps = plan, start, batches.steps
-        self.files, self.shards, self.spans = batches.files, batches.shards, batches.spans
+        self.files, self.shards, self.rows, self.spans = batches.files, batches.shards, batches.rows, batches.spans
         self.placement, self.contract, self.crop = batches.placement, batches.contract, batches.crop
         self.seed = (batches.seed, epoch)
         self.open = ExitStack()
@@ -335,13 +342,13 @@ class _Stream(IterableDataset[Any]):
         try:
             return random_crop(content, self.contract, self.crop, generator)
         except ValueError as error:
-            sample = f"'{self.files[self.shards[number]]}', at byte {self.spans[number, 0]:,}"
-            raise ValueError(f"{sample}: {error}") from None
+            name = f"{address(self.files[self.shards[number]])}, picture {self.rows[number]}"
+            raise ValueError(f"{name} {str(error).removeprefix('The picture ')}") from None
 
     def _read(self, stretch: int) -> Iterator[bytes]:
         """The pictures of a stretch in the order of use; only those of the steps to come are read, in file order."""
         plan = self.plan
-        first, last = plan.starts[stretch : stretch + 2].tolist()
+        first, last = plan.bounds[stretch].tolist()
         # Of the pairs before the first step, those that this lane gave.
         past = max(-(-(int(plan.cuts[self.start]) // 2 - stretch // 2) // plan.lanes), 0)
         turns = plan.turns[first + past : last]

@@ -102,7 +102,7 @@ class _LocalFile:
             self.start = offset
         content = self.block[offset - self.start : end - self.start]
         if len(content) < size:
-            raise _too_short(str(self.path), offset + len(content), end)
+            raise _too_short(str(self.path), self.path.stat().st_size, end)
         return content
 
     def close(self) -> None:
