@@ -3,8 +3,8 @@
     python examples/write_shards.py DATA OUT [--pictures-per-shard 1000] [--seed 0] [--unchecked]
     python examples/write_shards.py SHARDS --index
 
-DATA is all that `linnet train` takes. Each part is written in a random order, so that every shard is a mixture; the bytes
-of the pictures stay as they are. Pictures that cannot be decoded are left out, which takes one decoding of each. The
+DATA is all that `linnet train` takes. Each part is written in a random order, so that every shard is a mixture; the
+bytes of the pictures stay as they are. Pictures that cannot be decoded are left out, which takes one decoding of each. The
 second line writes only the index of shards that others have made.
 """
 

@@ -116,7 +116,10 @@ def _from_parquet(path: Path, classes: int, names: tuple[str, ...] | None) -> li
     known = {_plain(name): index for index, name in reversed(list(enumerate(names or ())))}
     indices: dict[int | str, int] = {}
     if found is not None and all(_plain(name) in known for name in found):
-        indices = {index: known[_plain(name)] for index, name in enumerate(found)}
+        for index, name in enumerate(found):
+            # Of two classes that share a name, each keeps its number if the model has them in the same places.
+            same = names is not None and index < len(names) and _plain(names[index]) == _plain(name)
+            indices[index] = index if same else known[_plain(name)]
         indices |= {name: known[_plain(name)] for name in found}
     elif found is not None and (_are_names(table.labels) or len(found) != classes):
         raise ValueError(

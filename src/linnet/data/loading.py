@@ -119,7 +119,7 @@ class PictureBatches:
         self.batch, self.seed, self.order = batch, seed, order
         self.placement = placement or Placement()
         self.workers, self.pin = workers, pin
-        self.steps = -(-len(self.samples) // batch)
+        self.steps = max(-(-len(self.samples) // batch), 1)
         smallest = len(self.samples) // self.steps
         if smallest < 2 * self.placement.parts - 1:
             raise ValueError(
@@ -255,7 +255,8 @@ class EvaluationPictures:
         )
         for batch in map(_checked, loader):
             if self._keeps:
-                kept.append((batch.pixels, batch.indices))
+                # What a worker hands over lies in shared memory and keeps a file open each: copies do not.
+                kept.append((batch.pixels.clone(), batch.indices.clone()))
             yield batch.pixels, batch.indices
         if self._keeps:
             self._kept = kept

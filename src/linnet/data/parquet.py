@@ -31,7 +31,7 @@ class Table:
 
     def picture(self, row: int) -> bytes:
         """The encoded picture of a row; a ValueError if there is none."""
-        content = self.pictures[row].as_py()
+        content = self.pictures[row].as_py() if 0 <= row < len(self.pictures) else None
         if not content:
             raise ValueError(f"'{self.path}', row {row}: there is no picture.")
         return bytes(content)

@@ -133,17 +133,17 @@ def find_data(path: str | Path) -> DataSet:
             parts[row.part].append(Sample(row.file, known[row.label], row.row))
         else:
             strangers.setdefault(row.label, []).append(Sample(row.file, -1, row.row).name)
-    for name, left_out in strangers.items():
-        warnings.warn(
-            f"{len(left_out)} pictures of the class {name!r} are left out: training has no picture of it.",
-            stacklevel=2,
-        )
     if not parts["train"]:
         raise ValueError(
             f"'{path}' holds no labelled pictures for training: class folders with pictures were expected."
         )
     if len(names) < 2:
         raise ValueError(f"'{path}' has one class only ({names[0]!r}): a classifier needs two or more to tell apart.")
+    for name, left_out in strangers.items():
+        warnings.warn(
+            f"{len(left_out)} pictures of the class {name!r} are left out: training has no picture of it.",
+            stacklevel=2,
+        )
     return DataSet(
         path,
         names,
@@ -162,6 +162,7 @@ class _Row:
     part: str
     row: int | None = None
     picture: bool = True
+    number: str | None = None
 
 
 def _find_rows(path: Path) -> list[_Row]:
@@ -212,6 +213,8 @@ def _folder_rows(path: Path) -> list[_Row]:
     folders = _folders(path)
     parts = {folder: PARTS[folder.name.lower()] for folder in folders if folder.name.lower() in PARTS}
     if "train" not in parts.values():
+        if len(parts) == len(folders) > 1:
+            raise ValueError(f"'{path}' has the parts {', '.join(folder.name for folder in parts)}, but no train.")
         return _class_rows(path, "train")
     rows = []
     for folder, part in parts.items():
@@ -272,7 +275,7 @@ def _csv_rows(path: Path, default: str) -> list[_Row]:
     names = {label: next(iter(values)) for label, values in shown.items() if len(values) == 1}
     # Two classes may share a name (ImageNet has two cranes): then the numbers tell them apart.
     if len(set(names.values())) == len(shown) and all(names.values()):
-        return [replace(row, label=names[row.label]) for row in rows]
+        return [replace(row, label=names[row.label], number=row.label) for row in rows]
     return rows
 
 
@@ -284,7 +287,8 @@ def _parquet_rows(path: Path, part: str) -> list[_Row]:
         if table.names is not None and isinstance(label, int):
             if not 0 <= label < len(table.names):
                 raise ValueError(f"'{path}', row {number}: the class is {label}; the file names {len(table.names)}.")
-            name = table.names[label]
+            # Of two classes that share a name, again the numbers tell.
+            name = table.names[label] if _are_different(table.names) else name
         rows.append(_Row(path, name, part, number))
     return rows
 
@@ -292,17 +296,18 @@ def _parquet_rows(path: Path, part: str) -> list[_Row]:
 def _class_names(path: Path, rows: Sequence[_Row]) -> tuple[str, ...]:
     """Names in the order of their indices: those the data tell, else the sorted names of the training pictures."""
     told = _told_names(path, rows)
-    seen = {row.label for row in rows if row.part == "train"}
-    if told is not None and seen <= set(told):
+    seen = {row.label: row.number or row.label for row in rows if row.part == "train"}
+    if told is not None and seen.keys() <= set(told):
         return told
-    if all(name.isdecimal() for name in seen):
-        return tuple(sorted(seen, key=int))
+    # Where a CSV gives names and numbers, the numbers order the names: evaluation reads the numbers.
+    if all(number.isdecimal() for number in seen.values()):
+        return tuple(sorted(seen, key=lambda name: int(seen[name])))
     return tuple(sorted(seen))
 
 
 def _told_names(path: Path, rows: Sequence[_Row]) -> tuple[str, ...] | None:
     for file in _unique(row.file for row in rows if row.row is not None):
-        if names := read_table(file).names:
+        if (names := read_table(file).names) and _are_different(names):
             return names
     listed = (path if path.is_dir() else path.parent) / CLASS_FILE
     if not listed.is_file():
@@ -311,7 +316,11 @@ def _told_names(path: Path, rows: Sequence[_Row]) -> tuple[str, ...] | None:
         names = tuple(line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines() if line.strip())
     except UnicodeDecodeError:
         return None
-    return names if len(set(names)) == len(names) else None
+    return names if _are_different(names) else None
+
+
+def _are_different(names: Sequence[str]) -> bool:
+    return len(set(names)) == len(names)
 
 
 def _unique(files: Iterable[Path]) -> list[Path]:

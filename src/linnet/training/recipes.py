@@ -223,8 +223,8 @@ class Recipe:
 class Finetune(Recipe):
     """The default: a trained network learns your classes. What is not given is decided from the number of pictures.
 
-    Command: `linnet train clothing/ --out run/` (10 classes, 3,068 pictures, ImageNet weights, 224 pixels). Machine: one
-    core of an AMD EPYC, 35 minutes. Score: 90.3 % of 372 test pictures, 2026-11-23.
+    Command: `linnet train clothing/ --out run/` (10 classes, 3,068 pictures, ImageNet weights, 224 pixels). Machine:
+    one core of an AMD EPYC, 35 minutes. Score: 90.3 % of 372 test pictures, 2026-11-23.
     """
 
     epochs: int | None = None
@@ -260,9 +260,9 @@ class Features(Recipe):
 class ScratchSmall(Recipe):
     """32-pixel pictures from nothing: early strides reduced, shifted crops, one cosine.
 
-    Command: `linnet train cifar10/ --out run/ --recipe scratch-small --width 0.5 --validation 0.04 --epochs 24`. Machine:
-    one core of an AMD EPYC, 47 minutes. Score: 83.4 % of 10,000 test pictures, 84.2 % after ten more epochs from 0.1,
-    2026-11-23. The network is still learning then: more epochs, a larger width and `--early-stride 1` give more.
+    Command: `linnet train cifar10/ --out run/ --recipe scratch-small --width 0.5 --validation 0.04 --epochs 24`.
+    Machine: one core of an AMD EPYC, 47 minutes. Score: 83.4 % of 10,000 test pictures, 84.2 % after ten more
+    epochs from 0.1, 2026-11-23. The network is still learning then: more epochs, a larger width and `--early-stride 1` give more.
     """
 
     start: ClassVar[str] = "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,26 +16,33 @@ from linnet.data.source import DataSet
 def split_document(data: DataSet, left_out: Sequence[str] = ()) -> dict[str, Any]:
     """How validation came about, its pictures, those left out, and how many there are in every part."""
 
+    base = _base(data)
+
     def name(sample: Sample) -> str:
-        base = data.path if data.path.is_dir() else data.path.parent
         file = sample.file.relative_to(base) if sample.file.is_relative_to(base) else sample.file
         return str(file) if sample.row is None else f"{file}:{sample.row}"
 
     return {
         "split": data.split,
         "validation": [name(sample) for sample in data.validation],
-        "left_out": list(left_out),
+        "left_out": [picture.removeprefix(f"{base}{os.sep}") for picture in left_out],
         "pictures": {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
     }
+
+
+def _base(data: DataSet) -> Path:
+    """What names are relative to: a data set may be moved, or named another way, between a run's beginning and end."""
+    return data.path if data.path.is_dir() else data.path.parent
 
 
 def read_split(path: Path, data: DataSet) -> DataSet:
     """The split of a run that goes on; refuses data that are no longer the same."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        names, counts = set(document["validation"]), document["pictures"]
-        data = data.without(set(document["left_out"]))
-    except (ValueError, KeyError, TypeError) as error:
+        names, counts, words = set(document["validation"]), document["pictures"], str(document["split"])
+        left_out = {f"{_base(data)}{os.sep}{picture}" for picture in document["left_out"]} | {*document["left_out"]}
+        data = data.without(left_out)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"'{path}' is damaged ({error}). Start anew with --overwrite.") from None
     if not data.validation:
         everything = replace(data, validation=data.train, train=())
@@ -44,7 +52,7 @@ def read_split(path: Path, data: DataSet) -> DataSet:
             data,
             train=tuple(sample for sample, kept in zip(data.train, chosen, strict=True) if not kept),
             validation=tuple(sample for sample, kept in zip(data.train, chosen, strict=True) if kept),
-            split=document["split"],
+            split=words,
         )
     found = {part: len(getattr(data, part)) for part in ("train", "validation", "test")}
     if found != counts or set(split_document(data)["validation"]) != names:
