@@ -6,8 +6,8 @@
 Every way decodes the same pictures and takes the fine-tuning recipe's random crop at 224. A round is one step of each,
 so all see the same neighbours on the machine; the ratio is to files (above 1: faster). Without workers one core does
 all, and the figure is what one core gives. Everything lies in the memory that the system keeps of files, and the server
-runs on the same machine: this measures the code, not disks or networks. Without --data, pictures of smooth noise are made, with
-about the bytes a pixel that photographs have.
+runs on the same machine: this measures the code, not disks or networks. Without --data, pictures of smooth noise are
+made, with about the bytes a pixel that photographs have.
 """
 
 from __future__ import annotations

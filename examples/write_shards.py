@@ -4,8 +4,8 @@
     python examples/write_shards.py SHARDS --index
 
 DATA is all that `linnet train` takes. Each part is written in a random order, so that every shard is a mixture; the
-bytes of the pictures stay as they are. Pictures that cannot be decoded are left out, which takes one decoding of each. The
-second line writes only the index of shards that others have made.
+bytes of the pictures stay as they are. Pictures that cannot be decoded are left out, which takes one decoding of each.
+The second line writes only the index of shards that others have made.
 """
 
 from __future__ import annotations

@@ -85,4 +85,4 @@ def test_the_average_warms_up() -> None:
     torch.testing.assert_close(average.values["classifier.weight"] - before, torch.full_like(before, 9 / 11))
     with pytest.raises(KeyError), average.applied(given.network):
         raise KeyError
-    torch.testing.assert_close(given.network.classifier.weight, before + 1)  # type: ignore[arg-type, union-attr]
+    torch.testing.assert_close(given.network.classifier.weight, before + 1)  # type: ignore[union-attr]

@@ -68,7 +68,7 @@ def test_recalculated_statistics_are_those_of_the_pictures() -> None:
     recalculate(network, [batch])
     stem = network.body["stem"]
     with torch.no_grad():
-        outputs = stem.convolution(stem.pad(batch)).numpy()  # type: ignore[operator, union-attr]
+        outputs = stem.convolution(stem.pad(batch)).numpy()  # type: ignore[operator]
     norm = stem.norm
     np.testing.assert_allclose(norm.running_mean, outputs.mean(axis=(0, 2, 3)), atol=1e-5)  # type: ignore[arg-type, union-attr]
     np.testing.assert_allclose(norm.running_var, outputs.var(axis=(0, 2, 3), ddof=1), rtol=1e-4)  # type: ignore[arg-type, union-attr]

@@ -116,10 +116,10 @@ def _from_parquet(path: Path, classes: int, names: tuple[str, ...] | None) -> li
     known = {_plain(name): index for index, name in reversed(list(enumerate(names or ())))}
     indices: dict[int | str, int] = {}
     if found is not None and all(_plain(name) in known for name in found):
-        for index, name in enumerate(found):
+        for number, name in enumerate(found):
             # Of two classes that share a name, each keeps its number if the model has them in the same places.
-            same = names is not None and index < len(names) and _plain(names[index]) == _plain(name)
-            indices[index] = index if same else known[_plain(name)]
+            same = names is not None and number < len(names) and _plain(names[number]) == _plain(name)
+            indices[number] = number if same else known[_plain(name)]
         indices |= {name: known[_plain(name)] for name in found}
     elif found is not None and (_are_names(table.labels) or len(found) != classes):
         raise ValueError(
@@ -129,7 +129,7 @@ def _from_parquet(path: Path, classes: int, names: tuple[str, ...] | None) -> li
         warnings.warn(f"The class names in '{path}' are not the model's; their numbers are taken.", stacklevel=4)
     samples = []
     for row, label in enumerate(table.labels):
-        index = indices.get(label, label)
+        index: int | str = indices.get(label, label)
         if not isinstance(index, int) or not 0 <= index < classes:
             raise ValueError(f"'{path}', row {row}: the class is {label!r}; the model has classes 0 to {classes - 1}.")
         samples.append(Sample(path, index, row))

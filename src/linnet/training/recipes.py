@@ -262,7 +262,8 @@ class ScratchSmall(Recipe):
 
     Command: `linnet train cifar10/ --out run/ --recipe scratch-small --width 0.5 --validation 0.04 --epochs 24`.
     Machine: one core of an AMD EPYC, 47 minutes. Score: 83.4 % of 10,000 test pictures, 84.2 % after ten more
-    epochs from 0.1, 2026-11-23. The network is still learning then: more epochs, a larger width and `--early-stride 1` give more.
+    epochs from 0.1, 2026-11-23. The network is still learning then: more epochs, a larger width and `--early-stride 1`
+    give more.
     """
 
     start: ClassVar[str] = "none"

@@ -15,7 +15,6 @@ from linnet.data.source import DataSet
 
 def split_document(data: DataSet, left_out: Sequence[str] = ()) -> dict[str, Any]:
     """How validation came about, its pictures, those left out, and how many there are in every part."""
-
     base = _base(data)
 
     def name(sample: Sample) -> str:
