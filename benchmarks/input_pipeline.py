@@ -166,7 +166,8 @@ def main() -> None:
             data, shards = arguments.data or Path(text) / "files", Path(text) / "shards"
             if not arguments.data:
                 data.mkdir()
-                make_pictures(data, *map(int, name.split("x")), arguments.pictures)
+                width, height = map(int, name.split("x"))
+                make_pictures(data, width, height, arguments.pictures)
             tables[name] = measure(data, arguments, shards)
         print_table(name, tables[name])
     if arguments.out is not None:

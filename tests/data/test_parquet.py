@@ -189,13 +189,12 @@ def test_a_damaged_file_is_one_sentence_or_its_own_pictures(tmp_path: Path, data
     kept = data.draw(st.binary(max_size=8)) + content[start + data.draw(st.integers(1, 200)) :]
     path = tmp_path / f"{len(list(tmp_path.iterdir()))}.parquet"
     path.write_bytes(content[:start] + kept)
+    message = ""
     try:
-        table = read_table(path)
+        assert len(read_table(path).labels) <= 20
     except ValueError as error:
-        assert str(path) in str(error)
-        assert "\n" not in str(error)
-    else:
-        assert len(table.labels) <= 20
+        message = str(error)
+    assert not message or (str(path) in message and "\n" not in message)
 
 
 def test_a_missing_file_is_missing_and_not_damaged(tmp_path: Path) -> None:
@@ -269,17 +268,13 @@ def test_as_many_other_names_are_taken_in_order_with_a_warning(tmp_path: Path) -
         ([0, 1], class_names("ant", "dog"), "has the classes ant, dog, which are not the model's"),
         ([0, 3], None, "row 1: the class is 3; the model has classes 0 to 2"),
         ([0, -1], None, "row 1: the class is -1; the model has classes 0 to 2"),
-        ([0, 2], class_names("ant", "bee"), None),
+        ([0, 2], class_names("ant", "bee"), "row 1: the class is 2; the file names 2"),
     ],
 )
 def test_strangers_are_refused(
-    labels: list[Any], metadata: dict[bytes, bytes] | None, message: str | None, tmp_path: Path
+    labels: list[Any], metadata: dict[bytes, bytes] | None, message: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.parquet", [b"x", b"y"], labels, metadata=metadata)
-    if message is None:
-        # A number without a name is taken for the model's own.
-        assert indices(path, ("cat", "ant", "bee")) == [1, 2]
-        return
     with pytest.raises(ValueError, match=rf"^'{re.escape(str(path))}',? {re.escape(message)}"):
         indices(path, ("cat", "ant", "bee"))
 

@@ -129,7 +129,9 @@ def _from_parquet(path: Path, classes: int, names: tuple[str, ...] | None) -> li
         warnings.warn(f"The class names in '{path}' are not the model's; their numbers are taken.", stacklevel=4)
     samples = []
     for row, label in enumerate(table.labels):
-        index: int | str = indices.get(label, label)
+        index: int | str | None = indices.get(label) if indices else label
+        if index is None:
+            raise ValueError(f"'{path}', row {row}: the class is {label!r}; the file names {len(found or ())}.")
         if not isinstance(index, int) or not 0 <= index < classes:
             raise ValueError(f"'{path}', row {row}: the class is {label!r}; the model has classes 0 to {classes - 1}.")
         samples.append(Sample(path, index, row))

@@ -274,7 +274,7 @@ def _csv_rows(path: Path, default: str) -> list[_Row]:
         raise ValueError(f"'{path}' cannot be read as CSV ({error}).") from None
     names = {label: next(iter(values)) for label, values in shown.items() if len(values) == 1}
     # Two classes may share a name (ImageNet has two cranes): then the numbers tell them apart.
-    if len(set(names.values())) == len(shown) and all(names.values()):
+    if names and len(set(names.values())) == len(shown) and all(names.values()):
         return [replace(row, label=names[row.label], number=row.label) for row in rows]
     return rows
 
