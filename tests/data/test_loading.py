@@ -288,7 +288,7 @@ def test_a_missing_picture_and_an_empty_row_are_their_own_sentences(
 
 def test_no_pictures_at_all_are_refused() -> None:
     for fraction in (1.0, 0.5):
-        with pytest.raises(ValueError, match="^0 pictures a step cannot be shared"):
+        with pytest.raises(ValueError, match=r"^0 pictures a step cannot be shared"):
             PictureBatches([], CONTRACT, CropOptions(), batch=8, fraction=fraction)
 
 

@@ -215,6 +215,8 @@ class ShardBatches:
                     for part in map(_as_slice, split_in_pairs(len(places), place.pieces))
                 ]
         finally:
+            # Even while an error is on its way: workers that nobody ends outlive the run, since they obey no signal.
+            del loaded
             stream.close()
 
     def _joined(self, chunks: list[tuple[Tensor, float]], whose: NDArray[np.int64]) -> Tensor:
