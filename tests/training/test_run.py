@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shlex
@@ -28,6 +29,7 @@ from linnet.data.labelled import find_samples
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.predictor import load
 from linnet.training import folder as files
+from linnet.training.features import STRENGTHS
 from linnet.training.plan import Outcome, Plan, Voice
 from linnet.training.recipes import Features, Finetune, ScratchSmall
 from linnet.training.run import run_training
@@ -63,7 +65,7 @@ def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
     said: list[str] = []
     outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING), Voice(say=said.append))
     folder = tmp_path / "run"
-    for name in files.OWN - {files.FAILED_BATCH}:
+    for name in files.OWN - {files.FAILED_BATCH, files.FETCHED}:
         assert (folder / name).exists(), name
     assert any("12 for the final score" in sentence for sentence in said)
     checkpoint = load_checkpoint(outcome.checkpoint)
@@ -128,6 +130,12 @@ def test_features_train_only_the_classifier(data: Path, tmp_path: Path) -> None:
         if not name.startswith("classifier"):
             assert np.array_equal(trained.tensors[name], values), name
     assert outcome.accuracy.top1 > 0.6
+    for name in files.OWN - {files.FAILED_BATCH, files.FETCHED, "resume", "tensorboard"}:
+        assert (tmp_path / "run" / name).exists(), name
+    with (tmp_path / "run" / files.LOG).open() as file:
+        tried = list(csv.DictReader(file))
+    assert [float(row["penalty"]) for row in tried] == list(STRENGTHS)
+    assert sum(int(row["best"]) for row in tried) == 1
     said.clear()
     completed(replace(plan, overwrite=True), Voice(say=said.append))
     assert any("from the cache" in sentence for sentence in said)

@@ -1,8 +1,8 @@
 """Looks for what is wrong or odd in a data set, before a training does.
 
 DATA is what `linnet train` takes: a folder of class folders (with or without train, validation and test folders above
-them), a folder with a labels.csv, or Parquet. Broken files, copies across the parts, contradictory classes, classes
-that are missing, tiny, huge or turned pictures: each with file names. Ends with 1 if there are errors.
+them), a folder with a labels.csv, Parquet, or WebDataset shards. Broken files, copies across the parts, contradictory
+classes, classes that are missing, tiny, huge or turned pictures: each with file names. Ends with 1 if there are errors.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from linnet.cli.terminal import check_least, parse, print_json, progress, show, 
 from linnet.data.check import check_data
 from linnet.data.findings import Findings, Severity
 from linnet.data.source import find_data
+from linnet.data.tars import address
 
 MOST_CLASSES = 40
 """Rows of the table; of more classes only the largest and the smallest ones are shown."""
@@ -29,7 +30,7 @@ class Options:
     """Options of `linnet check`."""
 
     data: tyro.conf.Positional[Path]
-    """Class folders, a folder with a labels.csv, or Parquet."""
+    """Class folders, a folder with a labels.csv, Parquet, or a folder or address of WebDataset shards."""
     resolution: int | None = None
     """Side of the network's input in pixels: tells which pictures are too small for it."""
     limit: int | None = None
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
             data, resolution=options.resolution, limit=options.limit, threads=options.threads, progress=advance
         )
     if options.json:
-        print_json({"data": str(options.data)} | findings.to_json())
+        print_json({"data": address(options.data)} | findings.to_json())
     else:
         _show(findings, time.perf_counter() - start)
     return int(bool(findings.of("error")))

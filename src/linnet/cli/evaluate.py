@@ -1,7 +1,7 @@
 """Measures a classifier on labelled pictures.
 
 DATA is a folder of class folders, named as the model's classes, a folder with a labels.csv (columns file and
-class_index), or a Parquet file of encoded pictures.
+class_index), a Parquet file of encoded pictures, or WebDataset shards (a folder, or an address with a shards.json).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Options:
     """Options of `linnet evaluate`."""
 
     data: tyro.conf.Positional[Path]
-    """Class folders, a folder with a labels.csv, or a Parquet file."""
+    """Class folders, a folder with a labels.csv, a Parquet file, or WebDataset shards."""
     model: str = DEFAULT_MODEL
     """A checkpoint file, or a name that `linnet models` lists."""
     report: Path | None = None

@@ -1,8 +1,9 @@
 """Trains a classifier on your own pictures.
 
 DATA is a folder of class folders (with or without train, validation and test folders above them), a folder with a
-labels.csv, or Parquet. Everything goes into the folder --out: the best checkpoint, curves, what the network saw, its
-confusion matrix, and a card. What is not given is decided from the data, and the run says why.
+labels.csv, Parquet, or WebDataset shards (a folder, or an address with a shards.json in it). Everything goes into the
+folder --out: the best checkpoint, curves, what the network saw, its confusion matrix, and a card. What is not given is
+decided from the data, and the run says why.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Options:
     """Options of `linnet train`, beside the recipe's fields."""
 
     data: tyro.conf.Positional[Path]
-    """Class folders, a folder with a labels.csv, or Parquet."""
+    """Class folders, a folder with a labels.csv, Parquet, or a folder or address of WebDataset shards."""
     out: Path
     """Folder of the run."""
     recipe: RecipeName = "finetune"

@@ -108,7 +108,7 @@ class DataSet:
 
 
 def find_data(path: str | Path) -> DataSet:
-    """The data set under a path: class folders, a labels.csv or Parquet, with or without parts.
+    """The data set under a path: class folders, a labels.csv, Parquet or shards, with or without parts.
 
     Parts are folders (of class folders or with a labels.csv), Parquet files (`train.parquet`,
     `train-00000-of-2.parquet`) or entries in the CSV's column `split`, named train, validation (val, valid, dev) and
@@ -119,7 +119,12 @@ def find_data(path: str | Path) -> DataSet:
         PermissionError: if a folder may not be read.
         ValueError: if it holds no labelled pictures of at least two classes.
     """
+    # Not above: shards are a data set.
+    from linnet.data.sharded import find_shards, is_sharded
+
     path = Path(path)
+    if is_sharded(path):
+        return find_shards(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder '{path}'.")
     found = _find_rows(path)

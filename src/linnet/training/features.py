@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +23,14 @@ from linnet.catalogue import cache_folder
 from linnet.checkpoint import write_atomically
 from linnet.data.labelled import Sample
 from linnet.data.loading import EvaluationPictures
+from linnet.data.source import DataSet
+from linnet.data.tars import is_remote
 from linnet.images import Preprocessing
 from linnet.nn import Network, tensors_of
 from linnet.training.classification import as_inputs
+from linnet.training.folder import write_figure
+from linnet.training.plan import Voice
+from linnet.training.task import Epoch
 
 STRENGTHS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 """Of the penalty on the classifier's weights; validation chooses."""
@@ -35,6 +46,7 @@ class Fit:
         top1: on validation.
         weight: (classes, features).
         bias: (classes,).
+        best: whether it was taken.
     """
 
     strength: float
@@ -42,6 +54,81 @@ class Fit:
     top1: float
     weight: Tensor
     bias: Tensor
+    best: bool = False
+
+    def to_json(self, number: int, seconds: float) -> dict[str, Any]:
+        """As an epoch's line of the log."""
+        figures = {"penalty": self.strength, "top1": self.top1, "loss": self.loss}
+        return Epoch(number, {}, figures, 0.0, seconds, {}, 0.0, best=self.best).to_json()
+
+
+def train_classifier(
+    network: Network,
+    data: DataSet,
+    contract: Preprocessing,
+    *,
+    device: torch.device,
+    class_weights: Tensor | None = None,
+    workers: int = 0,
+    voice: Voice | None = None,
+) -> list[Fit]:
+    """Gives the network the classifier that does best on validation, on features of its frozen backbone.
+
+    Args:
+        network: its classifier is replaced, all else stays.
+        data: with a validation part.
+        contract: the preprocessing.
+        device: where the features are computed; the classifier is fitted on the CPU.
+        class_weights: (classes,) weights of the loss.
+        workers: processes that decode.
+        voice: what is told of it.
+
+    Returns:
+        All that were tried, the strongest penalty first; one is `best`.
+    """
+    voice = voice or Voice()
+    sets = []
+    for text, samples in (("training", data.train), ("validation", data.validation)):
+        begun, progress = time.perf_counter(), partial(_measured, voice, f"features of {text}", len(samples))
+        features, cached = compute_features(
+            network, samples, contract, device=device, workers=workers, progress=progress
+        )
+        how = "from the cache" if cached else f"computed in {time.perf_counter() - begun:.1f} s"
+        voice.say(f"{len(samples):,} {text} features {how}.")
+        sets.append((features, torch.tensor([sample.index for sample in samples])))
+    fits = fit_classifier(*sets[0], sets[1], count=len(data.classes), class_weights=class_weights)
+    chosen = min(fits, key=lambda fit: (-fit.top1, fit.loss))
+    for fit in fits:
+        voice.say(f"penalty {fit.strength:g}: validation top-1 {fit.top1:.2%}, loss {fit.loss:.4f}")
+    classifier = network.classifier
+    assert classifier is not None
+    with torch.no_grad():
+        classifier.weight.copy_(chosen.weight)
+        classifier.bias.copy_(chosen.bias)
+    return [replace(fit, best=fit is chosen) for fit in fits]
+
+
+def _measured(voice: Voice, text: str, total: int, done: int) -> None:
+    voice.measured(text, done, total)
+
+
+def draw_penalties(path: Path, fits: Sequence[Fit]) -> None:
+    """Validation loss and accuracy against the penalty, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    strengths = [fit.strength for fit in fits]
+    chosen = next(fit for fit in fits if fit.best)
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "top1"), strict=True):
+        axes.plot(strengths, [getattr(fit, name) for fit in fits], marker="o", ms=3, label="validation")
+        value = getattr(chosen, name)
+        axes.plot(chosen.strength, value, "*", ms=12, color="#1b5e20", label=f"kept: {value:.3f}")
+        axes.set(title=name, xscale="log", xlabel="penalty on the classifier's weights")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    write_figure(path, figure)
 
 
 def compute_features(
@@ -80,16 +167,12 @@ def compute_features(
     return torch.from_numpy(features), False
 
 
-def _keep(path: object, features: NDArray[np.float32]) -> None:
-    import io
-    from contextlib import suppress
-    from pathlib import Path
-
+def _keep(path: Path, features: NDArray[np.float32]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, features, allow_pickle=False)
     # A cache that cannot be written only costs time.
     with suppress(OSError):
-        write_atomically(Path(str(path)), buffer.getvalue())
+        write_atomically(path, buffer.getvalue())
 
 
 def _digest(network: Network, samples: Sequence[Sample], contract: Preprocessing) -> str:
@@ -99,6 +182,9 @@ def _digest(network: Network, samples: Sequence[Sample], contract: Preprocessing
             digest.update(name.encode())
             digest.update(values.tobytes())
     for sample in samples:
+        if is_remote(sample.file):
+            digest.update(f"{sample.name} {sample.span}".encode())
+            continue
         stat = sample.file.stat()
         digest.update(f"{sample.file.resolve()} {sample.row} {stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()[:32]

@@ -25,6 +25,7 @@ STATE = Path("resume") / "state.safetensors"
 LOG, CURVES, BATCH, CARD = "log.csv", "curves.png", "batch.png", "card.md"
 FAILED_BATCH = "failed_batch.json"
 EVALUATION = "evaluation"
+FETCHED = "shards"
 
 OWN = {
     RECIPE,
@@ -39,6 +40,7 @@ OWN = {
     CARD,
     FAILED_BATCH,
     EVALUATION,
+    FETCHED,
     "tensorboard",
 }
 """What `--overwrite` removes: nothing else in the folder is touched."""

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from linnet.data.tars import address
 from linnet.predictor import usable_cores
 from linnet.training.folder import command, environment
 from linnet.training.start import Start
@@ -15,14 +16,14 @@ from linnet.training.start import Start
 def describe_origin(data: Path, recipe: str, start: Start, licence: str | None = None) -> dict[str, Any]:
     """The provenance that goes into every checkpoint of a run; the start's own origin and licence go on with it."""
     known = dict(start.checkpoint.provenance) if start.checkpoint is not None else {}
-    machine = environment()
+    machine, cores = environment(), usable_cores()
     provenance = {
-        "data": str(data),
+        "data": address(data),
         "recipe": recipe,
         "command": command(),
         "commit": _commit(),
         "date": date.today().isoformat(),
-        "machine": machine["gpu"] or f"{machine['processor']}, {usable_cores()} cores",
+        "machine": machine["gpu"] or f"{machine['processor']}, {cores} core{'s' * (cores > 1)}",
         "start": "none" if start.file is None else start.file.name,
     }
     provenance |= {key: known[key] for key in ("source", "licence", "sha256", "url") if key in known}

@@ -18,7 +18,10 @@ from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, writ
 from linnet.data.check import check_data
 from linnet.data.labelled import Sample
 from linnet.data.loading import EvaluationPictures, PictureBatches, Placement
+from linnet.data.sharded import keep_evaluated
+from linnet.data.shards import ShardBatches, open_batches
 from linnet.data.source import DataSet, find_data
+from linnet.data.tars import address, is_remote
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.evaluation.report import write_report
 from linnet.images import Preprocessing
@@ -28,7 +31,7 @@ from linnet.training import folder as files
 from linnet.training.card import write_card
 from linnet.training.classification import ClassificationTask
 from linnet.training.devices import open_fabric, stop_signals
-from linnet.training.features import compute_features, fit_classifier
+from linnet.training.features import draw_penalties, train_classifier
 from linnet.training.loop import load_weights, train
 from linnet.training.plan import Outcome, Plan, Voice, check_counts, check_same
 from linnet.training.provenance import describe_origin
@@ -79,6 +82,7 @@ class _Runner:
             self._read_recipe()
         else:
             self._begin()
+        self._fetch_evaluated()
         self.workers = self._choose_workers()
         self._describe()
         history = self._train_classifier() if self.recipe.features_only else self._train()
@@ -105,18 +109,20 @@ class _Runner:
         """Says what is wrong with the data; returns the names of pictures that cannot be read."""
         broken: list[str] = []
         if self.leads:
-            total = min(len(data.train) + len(data.validation) + len(data.test), CHECKED_PICTURES)
+            # Behind http only the classes are looked at: pictures would come one request each.
+            limit = 0 if is_remote(data.train[0].file) else CHECKED_PICTURES
+            total = min(len(data.train) + len(data.validation) + len(data.test), limit)
             findings = check_data(
                 data,
                 resolution=self.plan.wanted.resolution,
-                limit=CHECKED_PICTURES,
+                limit=limit,
                 progress=lambda done: self.voice.measured("checking the pictures", done, total),
             )
             broken = sorted(findings.broken)
             for problem in (*findings.of("error"), *findings.of("warning")):
                 self.voice.say("; ".join((problem.sentence.rstrip("."), *problem.first_lines(3))) + ".")
             if notes := len(findings.of("note")):
-                self.voice.say(f"`linnet check {data.path}` has {notes} more to say.")
+                self.voice.say(f"`linnet check {address(data.path)}` has {notes} more to say.")
         return self.fabric.broadcast(broken)
 
     def _begin(self) -> None:
@@ -142,7 +148,7 @@ class _Runner:
                     "given": asdict(plan.recipe),
                     "resolved": asdict(self.recipe),
                     "decisions": list(self.decisions),
-                    "data": str(plan.data),
+                    "data": address(plan.data),
                     "start": plan.wanted.start,
                     "architecture": options_of(self.network.architecture),
                     "preprocessing": self.contract.to_json(),
@@ -166,11 +172,19 @@ class _Runner:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"'{path}' is damaged ({error}). Start anew with --overwrite.") from None
         if classes != self.data.classes:
-            raise ValueError(f"'{self.plan.data}' has other classes than the run in '{self.out}' was begun with.")
+            data = address(self.plan.data)
+            raise ValueError(f"'{data}' has other classes than the run in '{self.out}' was begun with.")
         check_same(self.plan.recipe, given)
         # How the work is shared out may change: the steps stay what they were.
         given_now = self.plan.recipe
         self.recipe = replace(self.recipe, workers=given_now.workers, accumulate=given_now.accumulate)
+
+    def _fetch_evaluated(self) -> None:
+        """Validation and test shards behind http are read after every epoch: the folder keeps copies, made once."""
+        if self.leads:
+            keep_evaluated(self.data, self.out)
+        self.fabric.barrier()
+        self.data = keep_evaluated(self.data, self.out)
 
     def _unfolding_inputs(self) -> Iterator[torch.Tensor]:
         order = np.random.default_rng((self.recipe.seed, 7)).permutation(len(self.data.train))[:UNFOLDING_PICTURES]
@@ -204,16 +218,15 @@ class _Runner:
     def _describe(self) -> None:
         data, say = self.data, self.voice.say
         parts = f"{len(data.train):,} for training, {len(data.validation):,} for validation"
-        say(
-            f"{data.path}: {len(data.classes)} classes, {parts}, {len(data.test):,} for the final score ({data.split})."
-        )
+        what = f"{address(data.path)}: {len(data.classes)} classes"
+        say(f"{what}, {parts}, {len(data.test):,} for the final score ({data.split}).")
         for decision in self.decisions:
             say(decision)
 
     def _train(self) -> list[dict[str, Any]]:
         """The loop, and what is written as it goes."""
         prepare_for_training(self.network, self.recipe)
-        batches = PictureBatches(
+        batches = open_batches(
             self.data.train,
             self.contract,
             self.recipe.crop_options,
@@ -309,46 +322,33 @@ class _Runner:
         )
 
     def _train_classifier(self) -> list[dict[str, Any]]:
-        """Frozen features once, then the classifier alone."""
+        """Frozen features once, then the classifier alone; the log has a line for each penalty that was tried."""
         begun = time.perf_counter()
-        validation = list(self.data.validation)
-        sets = []
-        for text, samples in (("training", list(self.data.train)), ("validation", validation)):
-            sets.append((self._features(text, samples), torch.tensor([sample.index for sample in samples])))
-        task = self._task(list(self.data.train), validation)
-        fits = fit_classifier(*sets[0], sets[1], count=len(self.data.classes), class_weights=task.class_weights)
-        best = min(fits, key=lambda fit: (-fit.top1, fit.loss))
-        for fit in fits:
-            self.voice.say(f"penalty {fit.strength:g}: validation top-1 {fit.top1:.2%}, loss {fit.loss:.4f}")
-        classifier = self.network.classifier
-        assert classifier is not None
-        with torch.no_grad():
-            classifier.weight.copy_(best.weight)
-            classifier.bias.copy_(best.bias)
-        epoch = Epoch(
-            1, {}, {"top1": best.top1, "loss": best.loss}, 0.0, time.perf_counter() - begun, {}, 0.0, best=True
+        fits = train_classifier(
+            self.network,
+            self.data,
+            self.contract,
+            class_weights=self._task([], []).class_weights,
+            device=self.fabric.device,
+            workers=self.workers,
+            voice=self.voice,
         )
+        history = [fit.to_json(number, time.perf_counter() - begun) for number, fit in enumerate(fits, start=1)]
         if self.leads:
             for name in (files.BEST, files.LAST):
                 save_checkpoint(self._checkpoint(self.network), self.out / name, dtype=self._dtype)
-            files.write_log(self.out / files.LOG, [epoch.to_json()])
-        return [epoch.to_json()]
+            files.write_log(self.out / files.LOG, history)
+            draw_penalties(self.out / files.CURVES, fits)
+            task = self._task([], list(self.data.train[: files.SHOWN]))
+            pixels, indices = next(iter(task.validation))
+            files.draw_batch(
+                self.out / files.BATCH,
+                pixels.permute(0, 2, 3, 1).numpy(),
+                [self.data.classes[index] for index in indices.tolist()],
+            )
+        return history
 
-    def _features(self, text: str, samples: list[Sample]) -> torch.Tensor:
-        begun = time.perf_counter()
-        features, cached = compute_features(
-            self.network,
-            samples,
-            self.contract,
-            device=self.fabric.device,
-            workers=self.workers,
-            progress=lambda done: self.voice.measured(f"features of {text}", done, len(samples)),
-        )
-        how = "from the cache" if cached else f"computed in {time.perf_counter() - begun:.1f} s"
-        self.voice.say(f"{len(samples):,} {text} features {how}.")
-        return features
-
-    def _draw_batch(self, batches: PictureBatches, task: ClassificationTask) -> None:
+    def _draw_batch(self, batches: PictureBatches | ShardBatches, task: ClassificationTask) -> None:
         if not self.leads or (self.out / files.BATCH).exists():
             return
         steps = batches.epoch(0)
@@ -378,7 +378,7 @@ class _Runner:
         """The score of the checkpoint that was written, measured by the code of `linnet evaluate`; the card."""
         path = self.out / files.BEST
         samples, part = (self.data.test, "test") if self.data.test else (self.data.validation, "validation")
-        data = f"{self.plan.data}, {part} part"
+        data = f"{address(self.plan.data)}, {part} part"
         if not self.leads:
             return None
         self.voice.say(f"Measuring {path} on the {part} part ({len(samples):,} pictures).")
