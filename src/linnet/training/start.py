@@ -124,10 +124,12 @@ def _from_nothing(wanted: Wanted, classes: tuple[str, ...], recipe: Recipe) -> S
 
 
 def draw_kaiming(network: Network, generator: torch.Generator) -> None:
-    """Convolutions from a normal distribution of variance 2 / outputs a weight reaches; a small classifier.
+    """Convolutions from a normal distribution of variance 2 / (output channels x kernel area); a small classifier.
 
-    Batch norm makes a convolution's size free, but its gradients fall with it: the released networks' small weights
-    (deviation 0.09 everywhere) give gradients of the first layers that plain SGD does not survive.
+    torch's fan-out, which counts the channels of a depthwise convolution too, though a weight reaches one of them:
+    torchvision's networks are drawn like this. Batch norm makes a convolution's size free, but its gradients fall with
+    it: the released networks' small weights (deviation 0.09 everywhere) give gradients of the first layers that plain
+    SGD does not survive.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
