@@ -27,12 +27,15 @@ ALLOWED = {
     "export": {"architecture", "checkpoint", "engine", "images"},
     "paper": {"architecture", "checkpoint", "images", "nn", "predictor"},
     "catalogue": {"checkpoint", "weights"},
-    "predictor": {"architecture", "catalogue", "checkpoint", "engine", "images", "nn", "results"},
+    "runtimes": {"architecture", "checkpoint", "engine", "images", "nn"},
+    "predictor": {"architecture", "catalogue", "checkpoint", "images", "results", "runtimes"},
     "evaluation": {"checkpoint", "data", "images", "predictor", "results"},
-    "training": {"architecture", "catalogue", "checkpoint", "data", "evaluation", "images", "nn", "predictor"},
+    "training": {
+        "architecture", "catalogue", "checkpoint", "data", "evaluation", "images", "nn", "predictor", "runtimes",
+    },
     "cli": {
         "architecture", "catalogue", "checkpoint", "data", "engine", "evaluation", "export", "images", "paper",
-        "predictor", "results", "training", "weights",
+        "predictor", "results", "runtimes", "training", "weights",
     },
 }  # fmt: skip
 
@@ -51,6 +54,7 @@ AT_IMPORT = {
     "export": {"numpy", "onnx"},
     "paper": {"numpy"},
     "catalogue": set(),
+    "runtimes": {"numpy"},
     "predictor": {"numpy"},
     "evaluation": {"numpy"},
     "training": {"numpy", "torch", "lightning_fabric", "safetensors"},

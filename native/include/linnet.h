@@ -23,6 +23,123 @@ const char* linnet_version(void);
 const char* linnet_instruction_set(void);
 
 /*
+ * The engine: networks of separable convolutions, run block by block.
+ *
+ * A program is an array of layers, each of which reads the picture or the output of a layer before it. A
+ * `linnet_network` is a checked program with its weights packed; any number of sessions share it, and it may be closed
+ * before them. A `linnet_session` holds the plan for one size of picture, all memory that a run needs, and threads. A
+ * session belongs to one thread at a time; several sessions run side by side.
+ *
+ * Every function that can fail takes a `linnet_error`, which may be null, and gives LINNET_OK or another of the codes
+ * below; the text is then a whole sentence. What a function gives out is written only if it succeeds.
+ */
+
+#define LINNET_OK 0
+#define LINNET_BAD_ARGUMENT 1
+#define LINNET_OUT_OF_MEMORY 2
+#define LINNET_NO_THREADS 3
+
+typedef struct linnet_error {
+  char text[256];
+} linnet_error;
+
+/* Kinds of layers. */
+#define LINNET_CONVOLUTION 0 /* weights [out][in][kernel][kernel]; pointwise if the kernel is 1 */
+#define LINNET_DEPTHWISE 1   /* 3x3; weights [channels][3][3] */
+#define LINNET_POOLING 2     /* the average over all pixels; no weights */
+#define LINNET_LINEAR 3      /* after a pooling or a linear layer; weights [out][in] */
+
+/* Rules of padding: zeros after the activation of the layer before, so that one output comes of each `stride` pixels.
+ */
+#define LINNET_SAME 0      /* as few zeros as are needed, the odd one at the end */
+#define LINNET_SYMMETRIC 1 /* dilation * (kernel - 1) / 2 at every side */
+
+/** output = clamp(weights * input + bias, lowest, highest) + output of `added`. */
+typedef struct linnet_layer {
+  int32_t kind;
+  int32_t input; /* number of an earlier layer; -1: the picture */
+  int32_t added; /* number of an earlier layer with an output of the same shape; -1: none */
+  int32_t in_channels, out_channels;
+  int32_t kernel, stride, dilation; /* stride 1 or 2; what reads the picture has dilation 1 */
+  int32_t padding;
+  float lowest, highest; /* -infinity and infinity: no activation */
+  int64_t weights, bias; /* where they begin, in floats */
+} linnet_layer;
+
+typedef struct linnet_network linnet_network;
+typedef struct linnet_session linnet_session;
+
+/** The instruction set that the engine runs on: LINNET_ISA if it is set, else the widest that it has kernels for. Null
+ * if LINNET_ISA names one that is unknown or that this processor lacks; networks then do not open. */
+const char* linnet_engine_instruction_set(void);
+
+/** Checks a program and packs its weights, which are copied. All weights must be finite. */
+int linnet_network_open(const linnet_layer* layers, int64_t layer_count, const float* weights, int64_t weight_count,
+                        linnet_network** network, linnet_error* error);
+
+/** Null is nothing. Sessions that are still open keep what they need. */
+void linnet_network_close(linnet_network* network);
+
+/* How a block (an expansion if there is one, a depthwise convolution and a pointwise one) runs. */
+#define LINNET_AUTO 0
+#define LINNET_LAYERWISE 1 /* layer by layer; every inner tensor exists whole */
+#define LINNET_ROWS 2      /* row by row; as many rows of the expanded tensor exist as the depthwise kernel spans */
+#define LINNET_GROUPS 3    /* some expanded channels at a time, over all rows: the split of the paper's section 5.1 */
+
+typedef struct linnet_options {
+  int32_t height, width;  /* of the picture in pixels */
+  int32_t threads;        /* from 1 to 256, the caller included */
+  int32_t schedule;       /* of all blocks */
+  int32_t group;          /* expanded channels of a group; 0: decided */
+  int32_t joins_rows;     /* 1: neighbours that run by rows become one, so that no tensor between them exists whole;
+                             0: never; -1: decided */
+  const int32_t* outputs; /* layers whose outputs are wanted */
+  int32_t output_count;
+  const float* table;       /* [channels][256]: what each value of a picture's bytes stands for */
+  const int32_t* schedules; /* one for each layer, read at depthwise ones: overrides `schedule` unless 0; may be null */
+} linnet_options;
+
+/** Plans and takes all memory; pads the picture with zeros after `table`. */
+int linnet_session_open(linnet_network* network, const linnet_options* options, linnet_session** session,
+                        linnet_error* error);
+
+/** Null is nothing. */
+void linnet_session_close(linnet_session* session);
+
+/**
+ * Runs pictures, one after the other, each on all threads.
+ *
+ * `pixels` are [pictures][height][width][channels]. `outputs` has one pointer for each of the session's outputs, in
+ * their order: [pictures][height][width][channels] of the layer, or [pictures][channels] of a pooling or linear layer.
+ * Allocates nothing.
+ */
+int linnet_session_run(linnet_session* session, const uint8_t* pixels, int64_t pictures, float* const* outputs,
+                       linnet_error* error);
+
+typedef struct linnet_memory {
+  int64_t weights; /* bytes of the network's packed weights */
+  int64_t arena;   /* bytes of the session's activations, scratch space of all threads included */
+} linnet_memory;
+
+void linnet_session_memory(const linnet_session* session, linnet_memory* memory);
+
+/** A step of a session's plan: the layers that run as one. */
+typedef struct linnet_step {
+  int32_t first, last;   /* layers */
+  int32_t schedule;      /* of the above; LINNET_AUTO: what has only one way */
+  int32_t group;         /* channels of a group */
+  int64_t output_bytes;  /* of what it leaves behind */
+  int64_t scratch_bytes; /* of all threads */
+  double seconds;        /* of the last picture */
+  double least_seconds;  /* of the fastest picture so far */
+} linnet_step;
+
+int64_t linnet_session_steps(const linnet_session* session);
+
+/** The step of this number; LINNET_BAD_ARGUMENT if there is none. */
+int linnet_session_step(const linnet_session* session, int64_t number, linnet_step* step);
+
+/*
  * Training kernels.
  *
  * Tensors are float32 with the channels last: "rows" are the pixels of all pictures, a row holds its channels side by
@@ -37,10 +154,6 @@ const char* linnet_instruction_set(void);
  * Scratch space belongs to the pool. Every function gives LINNET_OK or what went wrong, and has then written nothing
  * that means anything.
  */
-
-#define LINNET_OK 0
-#define LINNET_BAD_ARGUMENT 1
-#define LINNET_OUT_OF_MEMORY 2
 
 /** The instruction set that the training kernels run on: LINNET_ISA if it is set, else the widest. Null if LINNET_ISA
  * names one that is unknown or that this processor lacks; the training functions then give LINNET_BAD_ARGUMENT. */

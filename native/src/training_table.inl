@@ -1,7 +1,7 @@
 // All training kernels for one instruction set. The including file defines kLanes, kTileRows, kTileVectors and kName;
 // everything here is static, so that no linker can take one set's code for another's.
 
-#include "training_vector.inl"
+#include "vector.inl"
 // Above: vectors. Below: what is written with them.
 #include "training_matrix.inl"
 #include "training_norm.inl"

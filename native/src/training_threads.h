@@ -4,12 +4,12 @@
 
 #include <cstdint>
 
+#include "threads.h"
+
 namespace linnet {
 
 // What one thread does: its number, and scratch space of its own.
 using Part = void (*)(void* context, int thread, void* scratch);
-
-constexpr int kMostThreads = 256;
 
 // Runs `part` once for every number below `threads`, at the same time where the system gives threads, and waits for
 // all. Whoever calls while another call runs waits for its turn. False if there is no memory for the scratch space;

@@ -360,16 +360,20 @@ def _sample_bilinear(
 
 def normalise(pixels: NDArray[np.uint8], contract: Preprocessing) -> NDArray[np.float32]:
     """(N, H, W, 3) uint8 RGB → (N, H, W, C) float32 as the network wants it: (pixels / 255 - mean) / std."""
-    values = pixels.astype(np.float32)
     if contract.colours == "grey":
-        # ITU-R 601, the weights that Pillow's own conversion to grey has.
-        values = (values @ np.array([[0.299], [0.587], [0.114]], np.float32)).round()
+        pixels = grey_of(pixels)
     elif contract.colours == "BGR":
-        values = values[..., ::-1]
-    values = values / np.float32(255)
+        pixels = pixels[..., ::-1]
+    values = pixels.astype(np.float32) / np.float32(255)
     values -= np.array(contract.mean, np.float32)
     values /= np.array(contract.std, np.float32)
     return values
+
+
+def grey_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(…, 3) RGB → (…, 1): ITU-R 601, the weights that Pillow's own conversion to grey has."""
+    weights = np.array([[0.299], [0.587], [0.114]], np.float32)
+    return (pixels.astype(np.float32) @ weights).round().astype(np.uint8)
 
 
 def check_pixels(pixels: Any, *, dimensions: int) -> NDArray[np.uint8]:

@@ -6,8 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -15,108 +14,16 @@ from linnet.architecture import Architecture
 from linnet.architecture.network import check_whole
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
-from linnet.engine.blas import blas_threads
-from linnet.images import Preprocessing, check_pixels, normalise, prepare
+from linnet.images import Preprocessing, check_pixels, prepare
 from linnet.results import Classification
+from linnet.runtimes import RUNTIMES, RuntimeName, choose_runtime, usable_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from linnet.images import Picture
 
-RuntimeName = Literal["auto", "native", "numpy", "torch"]
-
 P = TypeVar("P", bound="Picture")
-
-
-class Runtime(Protocol):
-    """What runs a network: normalised (N, H, W, C) float32 in, arrays out."""
-
-    name: str
-
-    def run(
-        self, inputs: NDArray[np.float32], names: Sequence[str]
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-        """Output, and intermediate tensors by name as (N, H, W, C) or (N, C)."""
-        ...
-
-
-class NumpyRuntime:
-    """The readable reference. One picture uses the cores through numpy's BLAS; several are spread over threads."""
-
-    name = "numpy"
-
-    def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
-        from linnet.engine.reference import NumpyNetwork
-
-        self._network = NumpyNetwork(checkpoint.architecture, checkpoint.tensors)
-        self._threads = threads
-
-    def run(
-        self, inputs: NDArray[np.float32], names: Sequence[str]
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-        """See `Runtime`."""
-        threads = min(self._threads or usable_cores(), len(inputs))
-        if threads < 2:
-            with blas_threads(self._threads):
-                return self._network.run(inputs, names)
-        # One thread a part and one core a thread: BLAS would only share the small matrix products, not the rest.
-        with blas_threads(1), ThreadPoolExecutor(threads) as pool:
-            parts = list(pool.map(lambda part: self._network.run(part, names), np.array_split(inputs, threads)))
-        kept = {name: np.concatenate([tensors[name] for _, tensors in parts]) for name in names}
-        return np.concatenate([outputs for outputs, _ in parts]), kept
-
-
-class TorchRuntime:
-    """The training module in evaluation mode. `threads` is a setting of the whole process in torch."""
-
-    name = "torch"
-
-    def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
-        if find_spec("torch") is None:
-            raise ValueError("The torch runtime needs torch: pip install 'linnet[train]'. Or take --runtime numpy.")
-        import torch
-
-        from linnet.nn import from_checkpoint
-
-        if threads is not None:
-            torch.set_num_threads(threads)
-        self._network = from_checkpoint(checkpoint)
-
-    def run(
-        self, inputs: NDArray[np.float32], names: Sequence[str]
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-        """See `Runtime`."""
-        import torch
-
-        with torch.inference_mode():
-            images = torch.from_numpy(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2)))
-            if not names:
-                return self._network(images).numpy(), {}
-            last = self._network.architecture.layers[-1].name
-            taps = self._network.features(images, list(dict.fromkeys((*names, last))))
-        arrays = {name: (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).numpy() for name, x in taps.items()}
-        return arrays[last], {name: arrays[name] for name in names}
-
-
-RUNTIMES: dict[str, Callable[[Checkpoint, int | None], Runtime]] = {"numpy": NumpyRuntime, "torch": TorchRuntime}
-
-
-def choose_runtime(wanted: RuntimeName) -> str:
-    """The runtime that `wanted` means here; `auto` never imports torch, so that predicting starts fast.
-
-    Raises:
-        ValueError: if there is no such runtime.
-    """
-    if wanted == "auto":
-        return "numpy"
-    if wanted == "native":
-        raise ValueError("The native runtime does not run networks yet. Take --runtime numpy.")
-    if wanted not in RUNTIMES:
-        raise ValueError(f"`runtime` (={wanted!r}) must be 'auto', 'native', {' or '.join(map(repr, RUNTIMES))}.")
-    return wanted
 
 
 class Predictor:
@@ -253,12 +160,7 @@ class Predictor:
                 f"The network takes pictures of {height} x {width} pixels; these have {pixels.shape[1]} x "
                 f"{pixels.shape[2]}. `linnet.images.prepare` resizes."
             )
-        return self._runtime.run(normalise(pixels, self.preprocessing), names)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self._runtime.run(pixels, names)
 
 
 def _outcome(picture: P, future: Future[NDArray[np.uint8]]) -> tuple[P, NDArray[np.uint8] | Exception]:
@@ -274,7 +176,7 @@ def load(model: str | os.PathLike[str], *, runtime: RuntimeName = "auto", thread
 
     Args:
         model: a path, or a name that `linnet models` lists.
-        runtime: `numpy`, `torch`, or `auto` for the fastest that starts without torch.
+        runtime: `native`, `numpy`, `torch`, or `auto`: the native engine, or numpy where it was not built.
         threads: cores to use; None lets the runtime decide.
 
     Raises:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from linnet.cli import COMMANDS, main
+from linnet.engine.library import native_version
 from linnet.predictor import load
 
 
@@ -124,7 +125,6 @@ def test_one_line_for_what_goes_wrong(
         (["predict", picture_file, "--model", picture_file], "a linnet checkpoint (.safetensors) was expected"),
         (["predict", picture_file, "--model", tmp_path], "is a folder"),
         (["convert", small_model, "--out", tmp_path / "x"], "not a TFLite file"),
-        (["predict", picture_file, "--model", small_model, "--runtime", "native"], "native"),
         (["predict", tmp_path / "*.gif", "--model", small_model], "No file matches"),
         (["evaluate", tmp_path / "nowhere", "--model", small_model], "no file or folder"),
         (["profile", "--model", "nowhere.safetensors"], "no file"),
@@ -274,9 +274,10 @@ def test_models(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_models_runtimes(capsys: pytest.CaptureFixture[str]) -> None:
     document = run_json(["models", "--runtimes"], capsys)
-    assert document["auto"] == "numpy"
+    built = native_version() is not None
+    assert document["auto"] == ("native" if built else "numpy")
     assert {row["runtime"]: row["ready"] for row in document["runtimes"]} == {
-        "native": False,
+        "native": built,
         "numpy": True,
         "torch": True,
     }

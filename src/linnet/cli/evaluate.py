@@ -18,7 +18,8 @@ from linnet.cli.terminal import check_least, parse, prepare_folder, print_json, 
 from linnet.data.labelled import find_samples
 from linnet.evaluation.accuracy import Accuracy, measure_accuracy
 from linnet.evaluation.report import write_report
-from linnet.predictor import RuntimeName, load
+from linnet.predictor import load
+from linnet.runtimes import RuntimeName
 
 
 @dataclass(frozen=True)

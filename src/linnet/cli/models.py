@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,17 +101,18 @@ def _score(score: Mapping[str, Any]) -> str:
 def _runtimes(as_json: bool) -> int:
     from importlib.util import find_spec
 
-    from linnet.engine.library import instruction_set, native_version
-    from linnet.predictor import choose_runtime
+    from linnet.engine.library import engine_instruction_set, native_version
+    from linnet.runtimes import choose_runtime
 
-    native = native_version()
+    chosen, native, kernels = choose_runtime("auto"), native_version(), engine_instruction_set()
+    forced = " because LINNET_ISA says so" if os.environ.get("LINNET_ISA") else ", the widest that this processor has"
     rows = [
         {
             "runtime": "native",
-            "ready": False,
-            "about": "the library is not built: linnet was installed without a compiler"
+            "ready": native is not None,
+            "about": "not built: linnet was installed without a C++ compiler"
             if native is None
-            else f"library {native} for {instruction_set()}; it does not run networks yet",
+            else f"library {native}, kernels for {kernels}{forced}",
         },
         {"runtime": "numpy", "ready": True, "about": "always there"},
         {
@@ -120,9 +122,10 @@ def _runtimes(as_json: bool) -> int:
         },
     ]
     if as_json:
-        print_json({"auto": choose_runtime("auto"), "runtimes": rows})
+        print_json({"auto": chosen, "runtimes": rows})
         return 0
     cells = [(str(row["runtime"]), "yes" if row["ready"] else "no", str(row["about"])) for row in rows]
     show(table((("runtime", "left"), ("runs networks", "left"), ("", "left")), cells))
-    show(f"`auto` takes {choose_runtime('auto')}.")
+    why = "the fastest" if chosen == "native" else "the native engine is not there"
+    show(f"`auto` takes {chosen}: {why}.")
     return 0

@@ -17,8 +17,9 @@ from linnet.catalogue import DEFAULT_MODEL
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, show, table
 from linnet.evaluation.accuracy import describe_failure
 from linnet.images import decode, find_pictures
-from linnet.predictor import RuntimeName, load
+from linnet.predictor import load
 from linnet.results import Classification
+from linnet.runtimes import RuntimeName
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,15 @@ POINTER, COUNT, THREADS = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "linnet_version": (ctypes.c_char_p, []),
     "linnet_instruction_set": (ctypes.c_char_p, []),
+    "linnet_engine_instruction_set": (ctypes.c_char_p, []),
+    "linnet_network_open": (ctypes.c_int, [POINTER, COUNT, POINTER, COUNT, POINTER, POINTER]),
+    "linnet_network_close": (None, [POINTER]),
+    "linnet_session_open": (ctypes.c_int, [POINTER, POINTER, POINTER, POINTER]),
+    "linnet_session_close": (None, [POINTER]),
+    "linnet_session_run": (ctypes.c_int, [POINTER, POINTER, COUNT, POINTER, POINTER]),
+    "linnet_session_memory": (None, [POINTER, POINTER]),
+    "linnet_session_steps": (COUNT, [POINTER]),
+    "linnet_session_step": (ctypes.c_int, [POINTER, COUNT, POINTER]),
     "linnet_training_instruction_set": (ctypes.c_char_p, []),
     "linnet_train_pointwise": (ctypes.c_int, [THREADS, *[COUNT] * 3, *[POINTER] * 5]),
     "linnet_train_pointwise_backward": (ctypes.c_int, [THREADS, *[COUNT] * 3, *[POINTER] * 7]),
@@ -29,6 +38,59 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "linnet_train_release": (None, [POINTER]),
     "linnet_train_trim": (COUNT, []),
 }
+
+
+class Error(ctypes.Structure):
+    """`linnet_error` of linnet.h."""
+
+    _fields_ = (("text", ctypes.c_char * 256),)
+
+
+class ProgramLayer(ctypes.Structure):
+    """`linnet_layer` of linnet.h: what one layer computes, and of what."""
+
+    _fields_ = (
+        *(
+            (name, ctypes.c_int32)
+            for name in (
+                "kind", "input", "added", "in_channels", "out_channels", "kernel", "stride", "dilation", "padding"
+            )
+        ),
+        ("lowest", ctypes.c_float),
+        ("highest", ctypes.c_float),
+        ("weights", COUNT),
+        ("bias", COUNT),
+    )  # fmt: skip
+
+
+class SessionOptions(ctypes.Structure):
+    """`linnet_options` of linnet.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("height", "width", "threads", "schedule", "group", "joins_rows")),
+        ("outputs", POINTER),
+        ("output_count", ctypes.c_int32),
+        ("table", POINTER),
+        ("schedules", POINTER),
+    )
+
+
+class Memory(ctypes.Structure):
+    """`linnet_memory` of linnet.h."""
+
+    _fields_ = (("weights", COUNT), ("arena", COUNT))
+
+
+class PlanStep(ctypes.Structure):
+    """`linnet_step` of linnet.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("first", "last", "schedule", "group")),
+        ("output_bytes", COUNT),
+        ("scratch_bytes", COUNT),
+        ("seconds", ctypes.c_double),
+        ("least_seconds", ctypes.c_double),
+    )
 
 
 class Transform(ctypes.Structure):
@@ -99,6 +161,13 @@ def instruction_set() -> str | None:
     """The widest vector instruction set of this processor that linnet knows: `avx512`, `avx2`, `neon` or `baseline`."""
     library = load_library()
     return None if library is None else str(library.linnet_instruction_set().decode())
+
+
+def engine_instruction_set() -> str | None:
+    """The instruction set of the engine's kernels; None without a library, or if LINNET_ISA names one it cannot run."""
+    library = load_library()
+    found = None if library is None else library.linnet_engine_instruction_set()
+    return None if found is None else str(found.decode())
 
 
 def training_instruction_set() -> str | None:

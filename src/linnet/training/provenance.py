@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from linnet.data.tars import address
-from linnet.predictor import usable_cores
+from linnet.runtimes import usable_cores
 from linnet.training.folder import command, environment
 from linnet.training.start import Start
 

@@ -26,7 +26,8 @@ from linnet.evaluation.accuracy import measure_accuracy
 from linnet.evaluation.report import write_report
 from linnet.images import Preprocessing
 from linnet.nn import Network, tensors_of
-from linnet.predictor import load, usable_cores
+from linnet.predictor import load
+from linnet.runtimes import usable_cores
 from linnet.training import folder as files
 from linnet.training.card import write_card
 from linnet.training.classification import ClassificationTask

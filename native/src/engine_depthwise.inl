@@ -1,0 +1,137 @@
+// Depthwise rows and the small kernels around them, one block of channels at a time.
+
+// kPixels outputs from column `x` on. kLeft: the first tap of the first one lies outside; kRight: the last tap of the
+// last one does. Each input is loaded once and goes to all outputs that it reaches.
+template <int kPixels, int kStride, bool kLeft, bool kRight>
+static void depthwise_tile(const DepthwiseRow& job, Index x) {
+  const Index first = x * kStride - job.pad_left;
+  for (int part = 0; part < kParts; ++part) {
+    Vec sums[kPixels];
+    const Vec bias = load(job.bias + part * kLanes);
+    for (int i = 0; i < kPixels; ++i) sums[i] = bias;
+    for (int row = 0; row < 3; ++row) {
+      if (job.rows[row] == nullptr) continue;
+      const float* input = job.rows[row] + first * kBlock + part * kLanes;
+      const float* taps = job.taps + row * 3 * kBlock + part * kLanes;
+      Vec tap[3] = {load(taps), load(taps + kBlock), load(taps + 2 * kBlock)};
+      for (Vec& each : tap) LINNET_PIN(each);
+      constexpr int inputs = (kPixels - 1) * kStride + 3;
+#pragma GCC unroll 32
+      for (int i = kLeft ? 1 : 0; i < (kRight ? inputs - 1 : inputs); ++i) {
+        Vec value = load(input + i * kBlock);
+        LINNET_PIN(value);
+#pragma GCC unroll 3
+        for (int k = 0; k < 3; ++k) {
+          if ((i - k) % kStride == 0 && i >= k && (i - k) / kStride < kPixels) sums[(i - k) / kStride] += value * tap[k];
+        }
+      }
+    }
+    float* output = job.output + x * kBlock + part * kLanes;
+    const Vec lowest = splat(job.lowest), highest = splat(job.highest);
+    for (int i = 0; i < kPixels; ++i) store(output + i * kBlock, clamp(sums[i], lowest, highest));
+  }
+}
+
+template <int kPixels, int kStride>
+static void depthwise_edges(const DepthwiseRow& job, Index x, bool left, bool right) {
+  if (left) {
+    right ? depthwise_tile<kPixels, kStride, true, true>(job, x) : depthwise_tile<kPixels, kStride, true, false>(job, x);
+  } else {
+    right ? depthwise_tile<kPixels, kStride, false, true>(job, x)
+          : depthwise_tile<kPixels, kStride, false, false>(job, x);
+  }
+}
+
+template <int kPixels, int kStride>
+static void depthwise_count(Index pixels, const DepthwiseRow& job, Index x, bool left, bool right) {
+  if constexpr (kPixels > 0) {
+    if (pixels == kPixels) {
+      depthwise_edges<kPixels, kStride>(job, x, left, right);
+    } else {
+      depthwise_count<kPixels - 1, kStride>(pixels, job, x, left, right);
+    }
+  }
+}
+
+// Tiles of nearly equal width, as in `product_panel`.
+template <int kStride>
+static void depthwise_tiles(const DepthwiseRow& job) {
+  const Index width = job.output_width, tiles = (width + kDepthwisePixels - 1) / kDepthwisePixels;
+  const bool left = job.pad_left > 0, right = (width - 1) * kStride - job.pad_left + 2 >= job.width;
+  for (Index tile = 0, x = 0; tile < tiles; ++tile) {
+    const Index pixels = width / tiles + (tile < width % tiles ? 1 : 0);
+    depthwise_count<kDepthwisePixels, kStride>(pixels, job, x, left && tile == 0, right && tile == tiles - 1);
+    x += pixels;
+  }
+}
+
+// Any dilation, one output at a time.
+static void depthwise_dilated(const DepthwiseRow& job) {
+  for (Index x = 0; x < job.output_width; ++x) {
+    for (int part = 0; part < kParts; ++part) {
+      Vec sum = load(job.bias + part * kLanes);
+      for (int tap = 0; tap < 9; ++tap) {
+        const Index column = x * job.stride - job.pad_left + tap % 3 * job.dilation;
+        const float* row = job.rows[tap / 3];
+        if (row == nullptr || column < 0 || column >= job.width) continue;
+        sum += load(row + column * kBlock + part * kLanes) * load(job.taps + tap * kBlock + part * kLanes);
+      }
+      store(job.output + x * kBlock + part * kLanes, clamp(sum, splat(job.lowest), splat(job.highest)));
+    }
+  }
+}
+
+static void depthwise_row(const DepthwiseRow& job) {
+  if (job.dilation != 1) return depthwise_dilated(job);
+  job.stride == 1 ? depthwise_tiles<1>(job) : depthwise_tiles<2>(job);
+}
+
+static void pool_block(Index pixels, const float* values, float scale, float* sums) {
+  for (int part = 0; part < kParts; ++part) {
+    // Several sums side by side: one would wait for itself.
+    Vec four[4] = {};
+    const float* value = values + part * kLanes;
+    Index pixel = 0;
+    for (; pixel + 4 <= pixels; pixel += 4) {
+      for (int i = 0; i < 4; ++i) four[i] += load(value + (pixel + i) * kBlock);
+    }
+    for (; pixel < pixels; ++pixel) four[0] += load(value + pixel * kBlock);
+    store(sums + part * kLanes, (four[0] + four[1] + (four[2] + four[3])) * splat(scale));
+  }
+}
+
+// Eight registers of columns at a time: read and written once for all inputs.
+static void accumulate(Index inputs, const float* values, Index columns, const float* weights, float* outputs) {
+  constexpr Index wide = 8 * kLanes;
+  Index column = 0;
+  for (; column + wide <= columns; column += wide) {
+    Vec sums[8];
+    for (int i = 0; i < 8; ++i) sums[i] = load(outputs + column + i * kLanes);
+    const float* weight = weights + column;
+    for (Index k = 0; k < inputs; ++k, weight += columns) {
+      const Vec value = splat(values[k]);
+      for (int i = 0; i < 8; ++i) sums[i] += value * load(weight + i * kLanes);
+    }
+    for (int i = 0; i < 8; ++i) store(outputs + column + i * kLanes, sums[i]);
+  }
+  for (; column < columns; column += kLanes) {
+    Vec sum = load(outputs + column);
+    for (Index k = 0; k < inputs; ++k) sum += splat(values[k]) * load(weights + k * columns + column);
+    store(outputs + column, sum);
+  }
+}
+
+static void join_block(Index pixels, int parts, const float* part, Index part_step, const float* bias, float lowest,
+                       float highest, const float* added, float* c) {
+  for (int lane = 0; lane < kParts; ++lane) {
+    const Vec start = load(bias + lane * kLanes);
+    for (Index pixel = 0; pixel < pixels; ++pixel) {
+      const Index place = pixel * kBlock + lane * kLanes;
+      Vec sum = start;
+      for (int i = 0; i < parts; ++i) sum += load(part + i * part_step + place);
+      sum = clamp(sum, splat(lowest), splat(highest));
+      if (added != nullptr) sum += load(added + place);
+      store(c + place, sum);
+    }
+  }
+}

@@ -1,0 +1,243 @@
+// Opening a network: a program is checked, its weights are packed.
+
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <new>
+
+#include "engine.h"
+
+namespace linnet {
+
+int fail(linnet_error* error, int code, const char* format, ...) {
+  if (error != nullptr) {
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(error->text, sizeof(error->text), format, arguments);
+    va_end(arguments);
+  }
+  return code;
+}
+
+namespace {
+
+const EngineKernels* choose_kernels() {
+  const char* forced = std::getenv("LINNET_ISA");
+  const EngineKernels* known[3] = {&kEngineBaseline};
+  int count = 1;
+#if defined(__x86_64__)
+  const char* widest = linnet_instruction_set();
+  const bool avx512 = std::strcmp(widest, "avx512") == 0;
+  if (avx512 || std::strcmp(widest, "avx2") == 0) known[count++] = &kEngineAvx2;
+  if (avx512) known[count++] = &kEngineAvx512;
+#endif
+  if (forced == nullptr || *forced == 0) return known[count - 1];
+  for (int i = 0; i < count; ++i) {
+    if (std::strcmp(known[i]->name, forced) == 0) return known[i];
+  }
+  return nullptr;
+}
+
+bool in_range(Index value, Index least, Index most) { return least <= value && value <= most; }
+
+// What is wrong with a layer's own numbers, or null.
+const char* fault_of(const linnet_layer& layer) {
+  const bool convolves = layer.kind == LINNET_CONVOLUTION || layer.kind == LINNET_DEPTHWISE;
+  if (!in_range(layer.kind, LINNET_CONVOLUTION, LINNET_LINEAR)) return "its kind is unknown";
+  if (!in_range(layer.in_channels, 1, kMostChannels) || !in_range(layer.out_channels, 1, kMostChannels)) {
+    return "it must have from 1 to 16,777,216 channels";
+  }
+  if (!(layer.lowest <= layer.highest)) return "its lowest output must not be above its highest";
+  if (convolves && !in_range(layer.stride, 1, 2)) return "its stride must be 1 or 2";
+  if (convolves && !in_range(layer.padding, LINNET_SAME, LINNET_SYMMETRIC)) return "its rule of padding is unknown";
+  if (convolves && !in_range(layer.dilation, 1, 1024)) return "its dilation must be from 1 to 1024";
+  if (layer.kind == LINNET_CONVOLUTION) {
+    if (!in_range(layer.kernel, 1, 15) || layer.kernel % 2 == 0) return "its kernel must be odd and at most 15";
+    if (layer.dilation != 1 && layer.input < 0) return "what reads the picture may not be dilated";
+  }
+  if (layer.kind == LINNET_DEPTHWISE && layer.kernel != 3) return "a depthwise kernel must be 3";
+  if ((layer.kind == LINNET_DEPTHWISE || layer.kind == LINNET_POOLING) && layer.in_channels != layer.out_channels) {
+    return "it must have as many outputs as inputs";
+  }
+  if (layer.added >= 0 && layer.kind != LINNET_CONVOLUTION) return "only convolutions may add another output";
+  return nullptr;
+}
+
+bool gives_vector(const linnet_layer& layer) { return layer.kind == LINNET_POOLING || layer.kind == LINNET_LINEAR; }
+
+// What is wrong with how a layer is tied to those before it, or null. Sizes of maps are a session's matter.
+const char* misfit_of(const linnet_layer* layers, Index number) {
+  const linnet_layer& layer = layers[number];
+  if (layer.input < -1 || layer.input >= number || layer.added < -1 || layer.added >= number) {
+    return "it may read only the picture (-1) and layers before it";
+  }
+  if (layer.input == -1) {
+    if (layer.kind != LINNET_CONVOLUTION) return "only a convolution may read the picture";
+    if (layer.in_channels > 4096) return "a picture has at most 4,096 channels";
+    if (layer.in_channels != layers[0].in_channels) return "all that read the picture must take its channels";
+  } else {
+    const linnet_layer& input = layers[layer.input];
+    if (input.out_channels != layer.in_channels) return "its inputs are not what the layer that it reads gives";
+    if (gives_vector(input) != (layer.kind == LINNET_LINEAR)) {
+      return "linear layers, and only they, follow a pooling or a linear layer";
+    }
+  }
+  if (layer.added >= 0) {
+    const linnet_layer& added = layers[layer.added];
+    if (added.out_channels != layer.out_channels || gives_vector(added)) {
+      return "what is added must have its channels, and pixels";
+    }
+  }
+  return nullptr;
+}
+
+struct Counts {
+  Index weights, packed;  // floats given, floats packed with the bias
+};
+
+// False if the numbers are beyond all bounds.
+bool count(const linnet_layer& layer, Counts& counts) {
+  const Index in = layer.in_channels, out = layer.out_channels;
+  const Index padded_in = layer.input < 0 ? in : blocks_of(in) * kBlock, padded_out = blocks_of(out) * kBlock;
+  const Index taps = layer.kind == LINNET_CONVOLUTION ? layer.kernel * layer.kernel : 1;
+  switch (layer.kind) {
+    case LINNET_POOLING:
+      counts = {0, 0};
+      break;
+    case LINNET_DEPTHWISE:
+      counts = {9 * in, 10 * padded_out};
+      break;
+    default:
+      counts = {in * out * taps, padded_in * padded_out * taps + padded_out};
+      break;
+  }
+  return counts.packed <= kMostFloats;
+}
+
+int check(const linnet_layer* layers, Index layer_count, const float* weights, Index weight_count, Index* packed,
+          linnet_error* error) {
+  *packed = 0;
+  for (Index number = 0; number < layer_count; ++number) {
+    const linnet_layer& layer = layers[number];
+    const char* fault = fault_of(layer);
+    if (fault == nullptr) fault = misfit_of(layers, number);
+    Counts counts = {0, 0};
+    if (fault == nullptr && !count(layer, counts)) fault = "it has more weights than any memory holds";
+    if (fault == nullptr && layer.kind != LINNET_POOLING) {
+      const bool inside = in_range(layer.weights, 0, weight_count - counts.weights) &&
+                          in_range(layer.bias, 0, weight_count - layer.out_channels);
+      if (!inside) fault = "its weights or its bias lie outside those that are given";
+    }
+    if (fault != nullptr) {
+      return fail(error, LINNET_BAD_ARGUMENT, "Layer %lld of the program cannot run: %s.",
+                  static_cast<long long>(number), fault);
+    }
+    *packed += (counts.packed + kLine - 1) / kLine * kLine;
+    if (*packed > kMostFloats) {
+      return fail(error, LINNET_BAD_ARGUMENT, "The program has more weights than any memory holds.");
+    }
+  }
+  for (Index i = 0; i < weight_count; ++i) {
+    if (!std::isfinite(weights[i])) {
+      return fail(error, LINNET_BAD_ARGUMENT, "Weight %lld is no finite number (%f): a network of such cannot run.",
+                  static_cast<long long>(i), static_cast<double>(weights[i]));
+    }
+  }
+  return LINNET_OK;
+}
+
+// Panels in the order in which they are read: for each input of each tap, the weights of all outputs of the panel.
+void pack_product(const linnet_layer& layer, const EngineKernels& kernels, const float* weights, float* packed) {
+  const Index in = layer.in_channels, out = layer.out_channels;
+  const Index taps = layer.kind == LINNET_CONVOLUTION ? layer.kernel * layer.kernel : 1;
+  const Index padded_in = layer.input < 0 ? in : blocks_of(in) * kBlock, blocks = blocks_of(out);
+  for (Index first = 0; first < blocks;) {
+    const Index panel = layer.kind == LINNET_LINEAR ? blocks : kernels.panel_blocks(blocks, first);
+    for (Index tap = 0; tap < taps; ++tap) {
+      for (Index i = 0; i < padded_in; ++i) {
+        for (Index o = first * kBlock; o < (first + panel) * kBlock; ++o) {
+          *packed++ = i < in && o < out ? weights[(o * in + i) * taps + tap] : 0;
+        }
+      }
+    }
+    first += panel;
+  }
+}
+
+void pack_depthwise(const linnet_layer& layer, const float* weights, float* packed) {
+  for (Index channel = 0; channel < layer.in_channels; ++channel) {
+    for (Index tap = 0; tap < 9; ++tap) {
+      packed[(channel / kBlock * 9 + tap) * kBlock + channel % kBlock] = weights[channel * 9 + tap];
+    }
+  }
+}
+
+void pack(linnet_network& network, const linnet_layer* layers, const float* weights) {
+  float* packed = network.weights.data();
+  for (Index number = 0; number < network.layers.size(); ++number) {
+    const linnet_layer& given = layers[number];
+    PackedLayer& layer = network.layers[number];
+    layer.given = given;
+    layer.in_blocks = blocks_of(given.in_channels);
+    layer.out_blocks = blocks_of(given.out_channels);
+    if (given.kind == LINNET_POOLING) continue;
+    Counts counts = {0, 0};
+    count(given, counts);
+    const Index padded_out = layer.out_blocks * kBlock;
+    layer.inputs = (counts.packed - padded_out) / padded_out;
+    layer.weights = packed;
+    layer.bias = packed + counts.packed - padded_out;
+    if (given.kind == LINNET_DEPTHWISE) {
+      pack_depthwise(given, weights + given.weights, packed);
+    } else {
+      pack_product(given, *network.kernels, weights + given.weights, packed);
+    }
+    std::memcpy(packed + counts.packed - padded_out, weights + given.bias,
+                static_cast<std::size_t>(given.out_channels) * sizeof(float));
+    packed += (counts.packed + kLine - 1) / kLine * kLine;
+  }
+}
+
+}  // namespace
+
+const EngineKernels* engine_kernels() {
+  static const EngineKernels* const chosen = choose_kernels();
+  return chosen;
+}
+
+}  // namespace linnet
+
+using namespace linnet;
+
+extern "C" const char* linnet_engine_instruction_set(void) {
+  return engine_kernels() == nullptr ? nullptr : engine_kernels()->name;
+}
+
+extern "C" int linnet_network_open(const linnet_layer* layers, int64_t layer_count, const float* weights,
+                                   int64_t weight_count, linnet_network** network, linnet_error* error) {
+  if (layers == nullptr || weights == nullptr || network == nullptr || weight_count < 0 || layer_count < 1 ||
+      layer_count > kMostLayers) {
+    return fail(error, LINNET_BAD_ARGUMENT, "A program has from 1 to %lld layers, and weights.",
+                static_cast<long long>(kMostLayers));
+  }
+  if (engine_kernels() == nullptr) {
+    return fail(error, LINNET_BAD_ARGUMENT, "LINNET_ISA names an instruction set that is unknown or not there: '%s'.",
+                std::getenv("LINNET_ISA"));
+  }
+  Index packed = 0;
+  if (const int code = check(layers, layer_count, weights, weight_count, &packed, error)) return code;
+  auto* made = new (std::nothrow) linnet_network;
+  if (made == nullptr || !made->layers.allocate(layer_count) || !made->weights.allocate(packed)) {
+    delete made;
+    return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for %lld bytes of packed weights.",
+                static_cast<long long>(packed * 4));
+  }
+  made->kernels = engine_kernels();
+  pack(*made, layers, weights);
+  *network = made;
+  return LINNET_OK;
+}
+
+extern "C" void linnet_network_close(linnet_network* network) {
+  if (network != nullptr && network->users.fetch_sub(1) == 1) delete network;
+}

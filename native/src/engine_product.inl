@@ -1,0 +1,127 @@
+// The pointwise convolution and everything else that is a product of matrices: register tiles of some pixels times one
+// panel of output channels. The including file defines kLanes, the floats of a register, kTileRegisters, the registers
+// that may hold sums, kMostRows, and kPanelBlocks.
+
+// Registers of one block of channels, and where register v of a row lies if blocks are `step` floats apart.
+static const int kParts = kBlock / kLanes;
+static inline Index place(int v, Index step) { return v / kParts * step + v % kParts * kLanes; }
+
+template <int kBlocks>
+static constexpr int rows_of() {
+  constexpr int rows = kTileRegisters / (kBlocks * kParts);
+  return rows < kMostRows ? rows : kMostRows;
+}
+
+// kRun and kStep are the job's, known while compiling; 0: read from the job. The loops over a tile are unrolled by hand
+// of the pragmas: else the compiler keeps the sums in memory before and after the loop over the inputs.
+template <int kBlocks, int kRows, int kRun, int kStep>
+static void product_tile(const Product& job, Index pixel, const float* fetched, Index lines) {
+  constexpr int vectors = kBlocks * kParts;
+  Vec sums[kRows][vectors];
+  float* c = job.c + pixel * kBlock;
+  if (job.bias != nullptr) {
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) {
+      const Vec bias = load(job.bias + v * kLanes);
+#pragma GCC unroll 16
+      for (int row = 0; row < kRows; ++row) sums[row][v] = bias;
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) {
+      const float* block = c + place(v, job.c_step);
+#pragma GCC unroll 16
+      for (int row = 0; row < kRows; ++row) sums[row][v] = load(block + row * kBlock);
+    }
+  }
+  const Index step = kStep != 0 ? kStep : job.a_pixel_step, run = kRun != 0 ? kRun : job.run;
+  const float *a = job.a + pixel * step, *b = job.weights;
+  for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
+    for (Index line = 0; line < lines; ++line, fetched += kLine) __builtin_prefetch(fetched, 0, 2);
+    for (Index k = 0; k < run; ++k, b += kBlocks * kBlock) {
+      Vec weights[vectors];
+#pragma GCC unroll 16
+      for (int v = 0; v < vectors; ++v) weights[v] = load(b + v * kLanes);
+#pragma GCC unroll 16
+      for (int row = 0; row < kRows; ++row) {
+        const Vec value = splat(a[row * step + k]);
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; ++v) sums[row][v] += value * weights[v];
+      }
+    }
+  }
+  const Vec lowest = splat(job.lowest), highest = splat(job.highest);
+#pragma GCC unroll 16
+  for (int v = 0; v < vectors; ++v) {
+    float* block = c + place(v, job.c_step);
+    const float* added = job.added == nullptr ? nullptr : job.added + pixel * kBlock + place(v, job.added_step);
+#pragma GCC unroll 16
+    for (int row = 0; row < kRows; ++row) {
+      Vec x = clamp(sums[row][v], lowest, highest);
+      if (added != nullptr) x += load(added + row * kBlock);
+      store(block + row * kBlock, x);
+    }
+  }
+}
+
+// The tile of `rows` rows; the template counts down to it.
+template <int kBlocks, int kRows, int kRun, int kStep>
+static inline void tile_of(Index rows, const Product& job, Index pixel, const float* fetched, Index lines) {
+  if constexpr (kRows > 0) {
+    if (rows == kRows) {
+      product_tile<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines);
+    } else {
+      tile_of<kBlocks, kRows - 1, kRun, kStep>(rows, job, pixel, fetched, lines);
+    }
+  }
+}
+
+// Pixels are cut into tiles of nearly equal numbers of rows: a tile of one or two rows runs at a fraction of the speed.
+// What comes next is fetched on the way, some lines with each run.
+template <int kBlocks, int kRun, int kStep>
+static void product_panel(const Product& job) {
+  constexpr int most = rows_of<kBlocks>();
+  const Index tiles = (job.pixels + most - 1) / most;
+  const Index lines = job.next == nullptr ? 0 : (job.next_floats / kLine + tiles * job.runs - 1) / (tiles * job.runs);
+  const Index step = lines * job.runs * kLine;
+  Index pixel = 0, fetched = 0;
+  for (Index tile = 0; tile < tiles; ++tile, fetched += step) {
+    const Index rows = job.pixels / tiles + (tile < job.pixels % tiles ? 1 : 0);
+    const bool fetches = lines > 0 && fetched + step <= job.next_floats;
+    tile_of<kBlocks, most, kRun, kStep>(rows, job, pixel, fetches ? job.next + fetched : nullptr, fetches ? lines : 0);
+    pixel += rows;
+  }
+}
+
+template <int kBlocks>
+static void product_blocks(const Product& job) {
+  if (job.run == kBlock && job.a_pixel_step == kBlock) {
+    product_panel<kBlocks, kBlock, kBlock>(job);
+  } else if (job.run == 9 && job.a_pixel_step == 6) {
+    // The first convolution of a network: three taps of three colours, every second pixel.
+    product_panel<kBlocks, 9, 6>(job);
+  } else {
+    product_panel<kBlocks, 0, 0>(job);
+  }
+}
+
+static void product(const Product& job) {
+  switch (job.blocks) {
+    case 1:
+      return product_blocks<1>(job);
+    case 2:
+      return product_blocks<2>(job);
+    case 3:
+      return product_blocks<3>(job);
+    default:
+      return product_blocks<4>(job);
+  }
+}
+
+// Full panels as long as there are any. A single block at the end would waste registers: it takes some of its
+// neighbour's, or becomes a part of it.
+static Index panel_blocks(Index blocks, Index first) {
+  const Index rest = blocks - first;
+  if (rest == kPanelBlocks + 1 && rest >= 3) return kPanelBlocks == 2 ? 3 : rest - 2;
+  return rest < kPanelBlocks ? rest : kPanelBlocks;
+}

@@ -1,0 +1,145 @@
+// Sessions: the functions of linnet.h that plan and run.
+
+#include <cmath>
+#include <new>
+
+#include "engine.h"
+
+using namespace linnet;
+
+namespace {
+
+struct Run {
+  linnet_session* session;
+  const std::uint8_t* pixels;
+  Index pictures;
+  float* const* outputs;
+};
+
+void run_pictures(void* context, int thread) {
+  const Run& run = *static_cast<const Run*>(context);
+  linnet_session& session = *run.session;
+  const Index bytes = session.picture.height * session.picture.width * session.picture_channels();
+  for (Index i = 0; i < run.pictures; ++i) run_steps(session, thread, run.pixels + i * bytes, run.outputs, i);
+}
+
+bool bad_choice(int32_t value) { return value < LINNET_AUTO || value > LINNET_GROUPS; }
+
+// What is wrong with options, or null.
+const char* fault_of(const linnet_network& network, const linnet_options& options) {
+  const Index layers = network.layers.size();
+  if (options.height < 1 || options.height > kMostSide || options.width < 1 || options.width > kMostSide) {
+    return "a picture has from 1 to 65,536 pixels a side";
+  }
+  if (options.threads < 1 || options.threads > kMostThreads) return "from 1 to 256 threads can run";
+  if (bad_choice(options.schedule)) return "the schedule is unknown";
+  if (options.group < 0) return "a group has at least one channel";
+  if (options.output_count < 1 || options.output_count > layers || options.outputs == nullptr) {
+    return "at least one output must be wanted, and each once";
+  }
+  for (Index i = 0; i < options.output_count; ++i) {
+    if (options.outputs[i] < 0 || options.outputs[i] >= layers) return "an output names no layer";
+    for (Index other = 0; other < i; ++other) {
+      if (options.outputs[other] == options.outputs[i]) return "at least one output must be wanted, and each once";
+    }
+  }
+  for (Index i = 0; options.schedules != nullptr && i < layers; ++i) {
+    if (bad_choice(options.schedules[i])) return "the schedule of a layer is unknown";
+  }
+  if (options.table == nullptr) return "a table of the bytes' values is needed";
+  for (Index i = 0; i < network.layers[0].given.in_channels * 256; ++i) {
+    if (!std::isfinite(options.table[i])) return "a value of the table is no finite number";
+  }
+  return nullptr;
+}
+
+int open_session(linnet_session& session, const linnet_options& options, linnet_error* error) {
+  session.picture = {options.height, options.width};
+  session.threads = options.threads;
+  session.output_count = options.output_count;
+  const Index values = session.picture_channels() * 256;
+  if (!session.table.allocate(values) || !session.outputs.allocate(options.output_count)) {
+    return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for a session.");
+  }
+  std::memcpy(session.table.data(), options.table, static_cast<std::size_t>(values) * sizeof(float));
+  for (Index i = 0; i < options.output_count; ++i) session.outputs[i] = options.outputs[i];
+  Index floats = 0;
+  if (const int code = make_plan(session, options, &floats, error)) return code;
+  if (!session.arena.allocate(floats)) {
+    return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for %lld bytes of activations.",
+                static_cast<long long>(floats * 4));
+  }
+  if (const int started = session.team.start(session.threads); started < session.threads) {
+    return fail(error, LINNET_NO_THREADS, "The system gives no more than %d threads; %d were asked for.", started,
+                session.threads);
+  }
+  return LINNET_OK;
+}
+
+}  // namespace
+
+extern "C" int linnet_session_open(linnet_network* network, const linnet_options* options, linnet_session** session,
+                                   linnet_error* error) {
+  if (network == nullptr || options == nullptr || session == nullptr) {
+    return fail(error, LINNET_BAD_ARGUMENT, "A session needs a network, options and a place for its address.");
+  }
+  if (const char* fault = fault_of(*network, *options)) {
+    return fail(error, LINNET_BAD_ARGUMENT, "The session cannot be opened: %s.", fault);
+  }
+  auto* made = new (std::nothrow) linnet_session;
+  if (made == nullptr) return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for a session.");
+  network->users.fetch_add(1);
+  made->network = network;
+  if (const int code = open_session(*made, *options, error)) {
+    linnet_session_close(made);
+    return code;
+  }
+  *session = made;
+  return LINNET_OK;
+}
+
+extern "C" void linnet_session_close(linnet_session* session) {
+  if (session == nullptr) return;
+  linnet_network* network = session->network;
+  delete session;
+  linnet_network_close(network);
+}
+
+extern "C" int linnet_session_run(linnet_session* session, const uint8_t* pixels, int64_t pictures,
+                                  float* const* outputs, linnet_error* error) {
+  if (session == nullptr || pictures < 0 || (pictures > 0 && (pixels == nullptr || outputs == nullptr))) {
+    return fail(error, LINNET_BAD_ARGUMENT, "A run needs a session, pixels and places for the outputs.");
+  }
+  for (Index i = 0; pictures > 0 && i < session->output_count; ++i) {
+    if (outputs[i] == nullptr) return fail(error, LINNET_BAD_ARGUMENT, "A run needs a place for each output.");
+  }
+  // A child process of the one that opened the session has none of its threads yet.
+  if (session->team.start(session->threads) < session->threads) {
+    return fail(error, LINNET_NO_THREADS, "The system does not give this process %d threads.", session->threads);
+  }
+  Run run = {session, pixels, pictures, outputs};
+  session->team.run(session->threads, run_pictures, &run);
+  return LINNET_OK;
+}
+
+extern "C" void linnet_session_memory(const linnet_session* session, linnet_memory* memory) {
+  memory->weights = session->network->weights.size() * static_cast<Index>(sizeof(float));
+  memory->arena = session->arena.size() * static_cast<Index>(sizeof(float));
+}
+
+extern "C" int64_t linnet_session_steps(const linnet_session* session) { return session->step_count; }
+
+extern "C" int linnet_session_step(const linnet_session* session, int64_t number, linnet_step* step) {
+  if (session == nullptr || step == nullptr || number < 0 || number >= session->step_count) return LINNET_BAD_ARGUMENT;
+  const Step& own = session->steps[number];
+  step->first = own.first_layer();
+  step->last = own.last_layer();
+  step->schedule = own.schedule;
+  step->group = static_cast<int32_t>(own.group_blocks * kBlock);
+  step->output_bytes =
+      own.kind == StepKind::kOutput ? 0 : session->tensors[step->last].map.floats() * static_cast<Index>(sizeof(float));
+  step->scratch_bytes = own.scratch_floats * session->threads * static_cast<Index>(sizeof(float));
+  step->seconds = own.seconds;
+  step->least_seconds = own.least_seconds;
+  return LINNET_OK;
+}

@@ -1,0 +1,249 @@
+"""The native engine: a network whose weights are packed, and sessions that run it."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from linnet.engine.library import Error, Memory, PlanStep, ProgramLayer, SessionOptions, load_library
+from linnet.engine.program import LINEAR, POOLING, Program
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Schedule = Literal["auto", "layerwise", "rows", "groups"]
+
+SCHEDULES: tuple[Schedule, ...] = ("auto", "layerwise", "rows", "groups")
+"""In the order in which linnet.h numbers them."""
+
+MOST_THREADS = 256
+
+
+class EngineError(ValueError):
+    """The native engine refuses: what it was given, and what it can take."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Layers that run as one.
+
+    Attributes:
+        first: name of the first layer's tensor.
+        last: of the last layer's.
+        schedule: `rows`, `groups` or `layerwise`; `auto` where there is only one way.
+        group: expanded channels of a group.
+        output_bytes: of the tensor that it leaves.
+        scratch_bytes: of all threads together.
+        seconds: the least that it took so far.
+    """
+
+    first: str
+    last: str
+    schedule: Schedule
+    group: int
+    output_bytes: int
+    scratch_bytes: int
+    seconds: float
+
+
+def _library() -> Any:
+    library = load_library()
+    if library is None:
+        raise EngineError(
+            "linnet was installed without its native engine, because no C++ compiler was found then. Take the numpy "
+            "runtime, or install a compiler and linnet again."
+        )
+    return library
+
+
+def _call(name: str, *arguments: Any) -> None:
+    error = Error()
+    if getattr(_library(), name)(*arguments, ctypes.byref(error)):
+        raise EngineError(error.text.decode())
+
+
+class NativeNetwork:
+    """A program with its weights packed; any number of sessions share it.
+
+    Raises:
+        EngineError: if there is no native library, or the program cannot run.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        layers = (ProgramLayer * len(program.layers))(*program.layers)
+        weights = np.ascontiguousarray(program.weights, np.float32)
+        handle = ctypes.c_void_p()
+        _call(
+            "linnet_network_open",
+            ctypes.byref(layers),
+            len(layers),
+            weights.ctypes.data,
+            weights.size,
+            ctypes.byref(handle),
+        )
+        self.handle = handle
+        self._finalizer = weakref.finalize(self, _library().linnet_network_close, handle)
+
+    def close(self) -> None:
+        """Gives the memory back once the last session is closed; happens by itself when nobody holds the network."""
+        self._finalizer()
+
+
+class NativeSession:
+    """The plan for one size of picture, with its memory and threads.
+
+    Args:
+        network: what to run.
+        size: height and width of the pictures in pixels.
+        table: (channels, 256) float32, what each value of a picture's bytes stands for.
+        outputs: names of the tensors to give.
+        threads: from 1 to 256.
+        schedule: of all blocks.
+        schedules: name of a block's depthwise layer → its own schedule.
+        group: expanded channels of a group; 0 lets the engine decide.
+        joins_rows: whether neighbours that run by rows become one; None lets the engine decide.
+
+    Raises:
+        EngineError: if an option makes no sense, or there is no memory or no thread.
+    """
+
+    def __init__(
+        self,
+        network: NativeNetwork,
+        size: tuple[int, int],
+        table: NDArray[np.float32],
+        outputs: Sequence[str],
+        *,
+        threads: int = 1,
+        schedule: Schedule = "auto",
+        schedules: Mapping[str, Schedule] | None = None,
+        group: int = 0,
+        joins_rows: bool | None = None,
+    ) -> None:
+        program = network.program
+        self.network, self.size, self.threads = network, size, threads
+        self.channels = program.layers[0].in_channels
+        if not 1 <= threads <= MOST_THREADS:
+            raise EngineError(f"`threads` (={threads}) must be from 1 to {MOST_THREADS}.")
+        table = np.ascontiguousarray(table, np.float32)
+        if table.shape != (self.channels, 256):
+            raise EngineError(f"The table must be ({self.channels}, 256); this one is {table.shape}.")
+        # Several names may stand for one layer: a block, and its projection.
+        wanted = [program.numbers[name] for name in outputs]
+        numbers = np.array(list(dict.fromkeys(wanted)), np.int32)
+        self._order = [numbers.tolist().index(number) for number in wanted]
+        own = np.zeros(len(program.layers), np.int32)
+        for name, value in (schedules or {}).items():
+            own[program.numbers[name]] = _number(value)
+        options = SessionOptions(
+            *size,
+            threads,
+            _number(schedule),
+            group,
+            -1 if joins_rows is None else int(joins_rows),
+            numbers.ctypes.data,
+            len(numbers),
+            table.ctypes.data,
+            own.ctypes.data,
+        )
+        handle = ctypes.c_void_p()
+        _call("linnet_session_open", network.handle, ctypes.byref(options), ctypes.byref(handle))
+        self._handle = handle
+        self._finalizer = weakref.finalize(self, _library().linnet_session_close, handle)
+        self._turn = threading.Lock()
+        self._shapes = [self._shape(int(number)) for number in numbers]
+
+    def _shape(self, number: int) -> tuple[int, ...]:
+        """What a layer gives for one picture."""
+        layers = self.network.program.layers
+        layer = layers[number]
+        if layer.kind in (POOLING, LINEAR):
+            return (layer.out_channels,)
+        height, width = self.size
+        while number >= 0:
+            stride = layers[number].stride
+            height, width, number = -(-height // stride), -(-width // stride), layers[number].input
+        return (height, width, layer.out_channels)
+
+    def run(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """(N, H, W, C) uint8 → for each output (N, H, W, C) or (N, C) float32. Calls from several threads take turns.
+
+        Raises:
+            EngineError: on any other shape or type, or if the session is closed.
+        """
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+            raise EngineError("Pixels must be a numpy array of uint8.")
+        if pixels.ndim != 4 or pixels.shape[1:] != (*self.size, self.channels):
+            height, width = self.size
+            shape = " x ".join(map(str, pixels.shape))
+            raise EngineError(f"Pixels must be (N, {height}, {width}, {self.channels}); these are {shape}.")
+        pixels = np.ascontiguousarray(pixels)
+        outputs = [np.empty((len(pixels), *shape), np.float32) for shape in self._shapes]
+        places = (ctypes.c_void_p * len(outputs))(*(output.ctypes.data for output in outputs))
+        with self._turn:
+            self._check_open()
+            _call("linnet_session_run", self._handle, pixels.ctypes.data, len(pixels), ctypes.byref(places))
+        return [outputs[place] for place in self._order]
+
+    def _check_open(self) -> None:
+        if not self._finalizer.alive:
+            raise EngineError("The session is closed. Open another.")
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of all activations and of the threads' scratch spaces."""
+        return int(self._memory().arena)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the packed weights, which all sessions of a network share."""
+        return int(self._memory().weights)
+
+    def _memory(self) -> Memory:
+        self._check_open()
+        memory = Memory()
+        _library().linnet_session_memory(self._handle, ctypes.byref(memory))
+        return memory
+
+    @property
+    def plan(self) -> tuple[Step, ...]:
+        """What runs as one, and how long it took."""
+        self._check_open()
+        # A convolution is named before the block that it ends.
+        names: dict[int, str] = {}
+        for name, number in self.network.program.numbers.items():
+            names.setdefault(number, name)
+        steps = []
+        for number in range(_library().linnet_session_steps(self._handle)):
+            step = PlanStep()
+            _library().linnet_session_step(self._handle, number, ctypes.byref(step))
+            steps.append(
+                Step(
+                    names[step.first],
+                    names[step.last],
+                    SCHEDULES[step.schedule],
+                    step.group,
+                    step.output_bytes,
+                    step.scratch_bytes,
+                    step.least_seconds,
+                )
+            )
+        return tuple(steps)
+
+    def close(self) -> None:
+        """Gives memory and threads back; happens by itself when nobody holds the session."""
+        with self._turn:
+            self._finalizer()
+
+
+def _number(schedule: str) -> int:
+    if schedule not in SCHEDULES:
+        raise EngineError(f"The schedule (={schedule!r}) must be {', '.join(SCHEDULES[:-1])} or {SCHEDULES[-1]}.")
+    return SCHEDULES.index(schedule)

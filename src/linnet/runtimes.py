@@ -1,0 +1,186 @@
+"""What runs a network: the native engine, numpy, or torch; pixels in, arrays out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from linnet.checkpoint import Checkpoint
+from linnet.engine.blas import blas_threads
+from linnet.engine.library import engine_instruction_set, instruction_set, native_version
+from linnet.images import Preprocessing, grey_of, normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from linnet.engine.native import NativeSession
+
+RuntimeName = Literal["auto", "native", "numpy", "torch"]
+
+MOST_THREADS = 256
+"""Of the engine."""
+
+Outputs = tuple["NDArray[np.float32]", "dict[str, NDArray[np.float32]]"]
+
+
+class Runtime(Protocol):
+    """What runs a network: (N, H, W, 3) uint8 RGB of the network's size in, arrays out."""
+
+    name: str
+
+    def run(self, pixels: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
+        """Output, and intermediate tensors by name as (N, H, W, C) or (N, C)."""
+        ...
+
+
+class NativeRuntime:
+    """The engine: blocks as one operation each, memory planned beforehand, threads of its own."""
+
+    name = "native"
+
+    def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
+        self._checkpoint = checkpoint
+        self._threads = min(threads or usable_cores(), MOST_THREADS)
+        self._session = self._open(())
+
+    def _open(self, names: Sequence[str]) -> NativeSession | None:
+        """A session that gives the output and these tensors; none for networks that take no pictures."""
+        from linnet.engine.native import NativeNetwork, NativeSession
+        from linnet.engine.program import lower
+
+        checkpoint, contract = self._checkpoint, self._checkpoint.preprocessing
+        if contract is None:
+            return None
+        network = NativeNetwork(lower(checkpoint.architecture, checkpoint.tensors, names))
+        outputs = (checkpoint.architecture.layers[-1].name, *names)
+        return NativeSession(network, contract.size, _table(contract), outputs, threads=self._threads)
+
+    def run(self, pixels: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
+        """See `Runtime`. For intermediate tensors a plan of their own is made, which keeps them."""
+        contract, session = self._checkpoint.preprocessing, self._open(names) if names else self._session
+        assert contract is not None
+        assert session is not None
+        output, *kept = session.run(_as_bytes(pixels, contract))
+        return output, dict(zip(names, kept, strict=True))
+
+
+def _as_bytes(pixels: NDArray[np.uint8], contract: Preprocessing) -> NDArray[np.uint8]:
+    """The bytes that the engine looks up: one channel of grey, or three in the network's order."""
+    if contract.colours == "grey":
+        return grey_of(pixels)
+    return np.ascontiguousarray(pixels[..., ::-1]) if contract.colours == "BGR" else pixels
+
+
+def _table(contract: Preprocessing) -> NDArray[np.float32]:
+    """(channels, 256): what `normalise` makes of each value."""
+    values = np.arange(256, dtype=np.float32) / np.float32(255)
+    mean, std = (np.array(numbers, np.float32)[:, None] for numbers in (contract.mean, contract.std))
+    table: NDArray[np.float32] = (values - mean) / std
+    return table
+
+
+class NumpyRuntime:
+    """The readable reference. One picture uses the cores through numpy's BLAS; several are spread over threads."""
+
+    name = "numpy"
+
+    def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
+        from linnet.engine.reference import NumpyNetwork
+
+        self._checkpoint = checkpoint
+        self._network = NumpyNetwork(checkpoint.architecture, checkpoint.tensors)
+        self._threads = threads
+
+    def run(self, pixels: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
+        """See `Runtime`."""
+        inputs = normalise(pixels, _contract_of(self._checkpoint))
+        threads = min(self._threads or usable_cores(), len(inputs))
+        if threads < 2:
+            with blas_threads(self._threads):
+                return self._network.run(inputs, names)
+        # One thread a part and one core a thread: BLAS would only share the small matrix products, not the rest.
+        with blas_threads(1), ThreadPoolExecutor(threads) as pool:
+            parts = list(pool.map(lambda part: self._network.run(part, names), np.array_split(inputs, threads)))
+        kept = {name: np.concatenate([tensors[name] for _, tensors in parts]) for name in names}
+        return np.concatenate([outputs for outputs, _ in parts]), kept
+
+
+class TorchRuntime:
+    """The training module in evaluation mode. `threads` is a setting of the whole process in torch."""
+
+    name = "torch"
+
+    def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
+        if find_spec("torch") is None:
+            raise ValueError("The torch runtime needs torch: pip install 'linnet[train]'. Or take --runtime numpy.")
+        import torch
+
+        from linnet.nn import from_checkpoint
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._checkpoint = checkpoint
+        self._network = from_checkpoint(checkpoint)
+
+    def run(self, pixels: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
+        """See `Runtime`."""
+        import torch
+
+        inputs = normalise(pixels, _contract_of(self._checkpoint))
+        with torch.inference_mode():
+            images = torch.from_numpy(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2)))
+            if not names:
+                return self._network(images).numpy(), {}
+            last = self._network.architecture.layers[-1].name
+            taps = self._network.features(images, list(dict.fromkeys((*names, last))))
+        arrays = {name: (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).numpy() for name, x in taps.items()}
+        return arrays[last], {name: arrays[name] for name in names}
+
+
+RUNTIMES: dict[str, Callable[[Checkpoint, int | None], Runtime]] = {
+    "native": NativeRuntime,
+    "numpy": NumpyRuntime,
+    "torch": TorchRuntime,
+}
+
+
+def choose_runtime(wanted: RuntimeName) -> str:
+    """The runtime that `wanted` means here; `auto` never imports torch, so that predicting starts fast.
+
+    Raises:
+        ValueError: if there is no such runtime, or LINNET_ISA names an instruction set that cannot run.
+    """
+    if wanted not in ("auto", *RUNTIMES):
+        raise ValueError(f"`runtime` (={wanted!r}) must be 'auto', {', '.join(map(repr, RUNTIMES))}.")
+    if wanted in ("numpy", "torch"):
+        return wanted
+    if native_version() is None:
+        if wanted == "native":
+            raise ValueError(
+                "The native runtime is not there: linnet was installed without a C++ compiler. Take --runtime numpy, "
+                "or install g++ or clang and then linnet again."
+            )
+        return "numpy"
+    if engine_instruction_set() is None:
+        raise ValueError(
+            f"LINNET_ISA is {os.environ.get('LINNET_ISA')!r}; this processor has 'baseline' and what leads up to "
+            f"{instruction_set()!r}. Unset it to take the widest."
+        )
+    return "native"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _contract_of(checkpoint: Checkpoint) -> Preprocessing:
+    assert checkpoint.preprocessing is not None
+    return checkpoint.preprocessing

@@ -1,0 +1,445 @@
+"""Does the engine compute what the numpy reference does, in every way that it can run?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import architectures, random_tensors
+from numpy.typing import NDArray
+
+from linnet.architecture import Architecture, Convolution, MobileNetV1, MobileNetV2
+from linnet.engine.library import engine_instruction_set, instruction_set, load_library
+from linnet.engine.native import EngineError, NativeNetwork, NativeSession, Schedule
+from linnet.engine.program import Program, _Lowering, lower
+from linnet.engine.reference import NumpyNetwork, _lay_out
+
+pytestmark = pytest.mark.skipif(load_library() is None, reason="the native library is not built")
+
+TOLERANCE = 2e-5
+"""Relative to the largest value: sums of up to some thousand float32 products in another order."""
+
+DEEP = 1e-3
+"""Of networks of up to 70 layers with random weights, through which rounding grows: numpy in float32 is as far from
+float64 as the engine is."""
+
+
+def table_of(channels: int) -> NDArray[np.float32]:
+    """What the bytes stand for: another line for each channel, with zero somewhere inside."""
+    steps = np.arange(256, dtype=np.float32)
+    return np.stack([(steps - 100 - 20 * channel) / (50 + 10 * channel) for channel in range(channels)])
+
+
+def pictures(architecture: Architecture, count: int = 1, seed: int = 0) -> NDArray[np.uint8]:
+    shape = (count, *architecture.input_size, architecture.input_channels)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def as_floats(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    table = table_of(pixels.shape[-1])
+    return np.stack([table[channel][pixels[..., channel]] for channel in range(pixels.shape[-1])], axis=-1)
+
+
+def assert_close(
+    ours: NDArray[np.float32], expected: NDArray[np.float32], name: str = "", tolerance: float = TOLERANCE
+) -> None:
+    assert ours.shape == expected.shape, name
+    scale = max(float(np.abs(expected).max()), 1e-3)
+    assert float(np.abs(ours - expected).max()) <= tolerance * scale, name
+
+
+def check(
+    architecture: Architecture,
+    names: tuple[str, ...] = (),
+    count: int = 1,
+    tolerance: float = TOLERANCE,
+    **options: Any,
+) -> NativeSession:
+    """Runs a network both ways and compares its output, and these tensors."""
+    tensors = random_tensors(architecture)
+    pixels = pictures(architecture, count)
+    expected, kept = NumpyNetwork(architecture, tensors).run(as_floats(pixels), names)
+    network = NativeNetwork(lower(architecture, tensors, names))
+    outputs = (architecture.layers[-1].name, *names)
+    table = table_of(architecture.input_channels)
+    session = NativeSession(network, architecture.input_size, table, outputs, **options)
+    output, *inner = session.run(pixels)
+    assert_close(output, expected, tolerance=tolerance)
+    for name, values in zip(names, inner, strict=True):
+        assert_close(values, kept[name], name, tolerance)
+    return session
+
+
+SCHEDULES: tuple[Schedule, ...] = ("auto", "layerwise", "rows", "groups")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    architecture=architectures(largest_width=0.8, largest_side=80),
+    schedule=st.sampled_from(SCHEDULES),
+    threads=st.integers(1, 4),
+    group=st.sampled_from([0, 1, 24, 96]),
+    joins_rows=st.sampled_from([None, True, False]),
+)
+def test_any_network_on_any_schedule(
+    architecture: Architecture, schedule: Schedule, threads: int, group: int, joins_rows: bool | None
+) -> None:
+    check(architecture, tolerance=DEEP, schedule=schedule, threads=threads, group=group, joins_rows=joins_rows)
+
+
+@settings(max_examples=15, deadline=None)
+@given(architecture=architectures(largest_width=0.6, largest_side=64), data=st.data())
+def test_every_inner_tensor_can_be_had(architecture: Architecture, data: st.DataObject) -> None:
+    names = data.draw(st.lists(st.sampled_from(architecture.tensor_names), max_size=6, unique=True))
+    check(architecture, tuple(names), tolerance=DEEP, threads=data.draw(st.integers(1, 3)))
+
+
+@pytest.mark.parametrize(
+    "architecture", [MobileNetV2(width=0.35, resolution=64), MobileNetV1(width=0.25, resolution=64)]
+)
+def test_all_inner_tensors_at_once(architecture: Architecture) -> None:
+    check(architecture, architecture.tensor_names, count=2, threads=2)
+
+
+@pytest.mark.parametrize("shortcut", ["bottleneck", "expansion", "none"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_ablations(shortcut: Any, schedule: Schedule) -> None:
+    architecture = MobileNetV2(
+        width=0.5, resolution=72, classes=7, shortcut=shortcut, projection_activation="relu6", expansion=3
+    )
+    check(architecture, schedule=schedule, threads=2)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    channels=st.lists(st.integers(1, 43), min_size=2, max_size=5),
+    kernels=st.lists(st.sampled_from([1, 3, 5]), min_size=4, max_size=4),
+    strides=st.lists(st.sampled_from([1, 2]), min_size=4, max_size=4),
+    depthwise=st.lists(st.booleans(), min_size=4, max_size=4),
+    dilation=st.integers(1, 3),
+    size=st.tuples(st.integers(1, 21), st.integers(1, 21)),
+    padding=st.sampled_from(["same", "symmetric"]),
+    schedule=st.sampled_from(SCHEDULES),
+    threads=st.integers(1, 3),
+)
+def test_any_convolutions_with_any_channels(
+    channels: list[int],
+    kernels: list[int],
+    strides: list[int],
+    depthwise: list[bool],
+    dilation: int,
+    size: tuple[int, int],
+    padding: Any,
+    schedule: Schedule,
+    threads: int,
+) -> None:
+    """Programs that no family describes: odd channel counts, kernels of 1, 3 and 5, dilated filters, tiny pictures."""
+    generator = np.random.default_rng(len(channels))
+    layers: list[Convolution] = []
+    tensors: dict[str, NDArray[np.float32]] = {}
+    entering, shape = channels[0], size
+    for number, leaving in enumerate(channels[1:]):
+        filters = depthwise[number] and number > 0
+        layer = Convolution(
+            f"layer.{number}", entering, entering if filters else leaving, shape,
+            kernel=3 if filters else kernels[number], stride=strides[number], dilation=dilation if filters else 1,
+            depthwise=filters, padding=padding, activation="relu6" if number % 2 else "linear", folded=True,
+        )  # fmt: skip
+        for name, tensor in layer.tensors.items():
+            tensors[name] = (generator.normal(size=tensor) / np.sqrt(np.prod(tensor[1:]))).astype(np.float32)
+        layers.append(layer)
+        entering, shape = layer.out_channels, layer.output_size
+    lowering = _Lowering(tensors, frozenset())
+    for layer in layers:
+        lowering.add(layer)
+    program = Program(tuple(lowering.layers), lowering.joined(), lowering.numbers, MobileNetV2())
+    pixels = generator.integers(0, 256, (2, *size, channels[0]), dtype=np.uint8)
+    current = as_floats(pixels)
+    reference = NumpyNetwork.__new__(NumpyNetwork)
+    for layer in layers:
+        reference._weights = {layer.name: _lay_out(layer, tensors[f"{layer.name}.weight"])}
+        reference._biases = {layer.name: tensors[f"{layer.name}.bias"]}
+        current = reference._convolve(layer, current)
+    outputs = [layers[-1].name]
+    session = NativeSession(
+        NativeNetwork(program), size, table_of(channels[0]), outputs, schedule=schedule, threads=threads
+    )
+    assert_close(session.run(pixels)[0], current)
+
+
+def test_several_pictures_are_each_alone() -> None:
+    architecture = MobileNetV2(width=0.35, resolution=96, classes=10)
+    session = check(architecture, count=3, threads=2)
+    pixels = pictures(architecture, 3, seed=1)
+    together = session.run(pixels)[0]
+    for number in range(3):
+        assert np.array_equal(session.run(pixels[number : number + 1])[0][0], together[number])
+    assert session.run(pixels[:0])[0].shape == (0, 10)
+
+
+def test_a_run_is_repeated_to_the_bit() -> None:
+    architecture = MobileNetV2(width=0.75, resolution=96)
+    pixels = pictures(architecture)
+    for threads in (1, 3):
+        session = check(architecture, threads=threads)
+        first = session.run(pixels)[0]
+        for _ in range(20):
+            assert np.array_equal(session.run(pixels)[0], first)
+
+
+# Memory: figures of the plan, which do not depend on the machine.
+
+
+@pytest.mark.parametrize(("threads", "kibibytes"), [(1, 640), (2, 1024)])
+def test_the_arena_is_a_ninth_of_layer_by_layer(threads: int, kibibytes: int) -> None:
+    architecture = MobileNetV2()
+    program = lower(architecture, random_tensors(architecture))
+    network = NativeNetwork(program)
+    open_session = [
+        NativeSession(network, (224, 224), table_of(3), ["classifier"], threads=threads, schedule=schedule)
+        for schedule in ("auto", "layerwise")
+    ]
+    ours, layerwise = (session.arena_bytes for session in open_session)
+    assert ours <= kibibytes * 1024
+    assert layerwise > 5.8e6
+    steps = open_session[0].plan
+    assert {step.schedule for step in steps} == {"rows", "groups", "auto"}
+    assert all(step.output_bytes + step.scratch_bytes <= ours for step in steps)
+
+
+def test_weights_are_packed_without_waste() -> None:
+    architecture = MobileNetV2()
+    session = check(architecture)
+    parameters = sum(int(np.prod(shape)) for name, shape in architecture.tensors.items() if name.endswith("weight"))
+    assert parameters * 4 <= session.weight_bytes <= parameters * 4 * 1.02
+
+
+# Instruction sets
+
+ISA_SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+sys.path.insert(0, {engine!r})
+from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.engine.library import engine_instruction_set
+assert engine_instruction_set() == {name!r}, engine_instruction_set()
+from test_native import SCHEDULES, check, test_any_convolutions_with_any_channels
+for schedule in SCHEDULES:
+    check(MobileNetV2(width=0.35, resolution=(97, 71), classes=13), schedule=schedule, threads=2)
+    check(MobileNetV1(width=0.25, resolution=65, classes=13), schedule=schedule)
+test_any_convolutions_with_any_channels()
+"""
+
+
+def run_python(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | environment, check=False
+    )
+
+
+@pytest.mark.parametrize("name", ["baseline", "avx2", "avx512"])
+def test_every_instruction_set(name: str) -> None:
+    known = ["baseline", "avx2", "avx512"]
+    widest = instruction_set()
+    if widest not in known or known.index(name) > known.index(widest):
+        pytest.skip(f"this processor has no {name}")
+    folder = os.path.dirname(__file__)
+    script = ISA_SCRIPT.format(tests=os.path.dirname(folder), engine=folder, name=name)
+    done = run_python(script, LINNET_ISA=name)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_instruction_set_is_an_error() -> None:
+    done = run_python(
+        "import linnet.predictor, linnet.runtimes\nlinnet.runtimes.choose_runtime('auto')", LINNET_ISA="quantum"
+    )
+    assert done.returncode == 1
+    assert "LINNET_ISA is 'quantum'; this processor has 'baseline'" in done.stderr.splitlines()[-1]
+
+
+def test_the_widest_set_is_taken() -> None:
+    if not os.environ.get("LINNET_ISA") and instruction_set() in ("avx2", "avx512"):
+        assert engine_instruction_set() == instruction_set()
+
+
+# Threads
+
+
+def test_sessions_run_side_by_side() -> None:
+    architecture = MobileNetV2(width=0.35, resolution=96, classes=10)
+    network = NativeNetwork(lower(architecture, random_tensors(architecture)))
+    pixels = pictures(architecture)
+    arguments: Any = (network, (96, 96), table_of(3), ["classifier"])
+    expected = NativeSession(*arguments).run(pixels)[0]
+    wrong: list[int] = []
+
+    def work() -> None:
+        session = NativeSession(*arguments, threads=2)
+        for _ in range(15):
+            if np.abs(session.run(pixels)[0] - expected).max() > 1e-4:
+                wrong.append(1)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def test_a_session_outlives_its_network_and_takes_calls_in_turn() -> None:
+    session = check(MobileNetV2(width=0.35, resolution=64, classes=10), threads=2)
+    session.network.close()
+    pixels = pictures(MobileNetV2(width=0.35, resolution=64))
+    expected = session.run(pixels)[0]
+    results: list[NDArray[np.float32]] = []
+    workers = [threading.Thread(target=lambda: results.append(session.run(pixels)[0])) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(results) == 6
+    assert all(np.array_equal(result, expected) for result in results)
+
+
+def test_a_child_process_gets_threads_of_its_own() -> None:
+    session = check(MobileNetV2(width=0.35, resolution=64, classes=10), threads=3)
+    pixels = pictures(MobileNetV2(width=0.35, resolution=64))
+    expected = session.run(pixels)[0]
+    child = os.fork()
+    if child == 0:
+        same = np.array_equal(session.run(pixels)[0], expected)
+        os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert np.array_equal(session.run(pixels)[0], expected)
+
+
+# Bad input
+
+
+@pytest.fixture(scope="module")
+def small() -> NativeNetwork:
+    architecture = MobileNetV2(width=0.35, resolution=64, classes=10)
+    return NativeNetwork(lower(architecture, random_tensors(architecture)))
+
+
+def session_of(network: NativeNetwork, **options: Any) -> NativeSession:
+    given: dict[str, Any] = {"size": (64, 64), "table": table_of(3), "outputs": ["classifier"]} | options
+    return NativeSession(network, **given)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"threads": 0}, "`threads` (=0) must be from 1 to 256"),
+        ({"threads": 10_000}, "`threads` (=10000)"),
+        ({"size": (0, 64)}, "from 1 to 65,536 pixels a side"),
+        ({"size": (64, 100_000)}, "from 1 to 65,536 pixels a side"),
+        ({"table": table_of(1)}, "The table must be (3, 256)"),
+        ({"table": np.full((3, 256), np.nan, np.float32)}, "no finite number"),
+        ({"outputs": []}, "at least one output"),
+        ({"schedule": "columns"}, "The schedule (='columns') must be auto, layerwise, rows or groups"),
+        ({"group": -1}, "at least one channel"),
+        ({"size": (65_536, 65_536), "schedule": "layerwise"}, "memory"),
+    ],
+)
+def test_options_that_make_no_sense(small: NativeNetwork, options: dict[str, Any], text: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        session_of(small, **options)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "text"),
+    [
+        (np.zeros((1, 64, 64, 3), np.float32), "uint8"),
+        (np.zeros((1, 64, 63, 3), np.uint8), "Pixels must be (N, 64, 64, 3); these are 1 x 64 x 63 x 3"),
+        (np.zeros((64, 64, 3), np.uint8), "these are 64 x 64 x 3"),
+        ([[1]], "numpy array"),
+    ],
+)
+def test_pixels_that_do_not_fit(small: NativeNetwork, pixels: Any, text: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        session_of(small).run(pixels)
+    assert text in str(caught.value)
+
+
+def test_pixels_may_be_read_only_and_not_contiguous(small: NativeNetwork) -> None:
+    wide = np.random.default_rng(0).integers(0, 256, (2, 64, 128, 3), dtype=np.uint8)
+    view = wide[:, :, ::2]
+    view.flags.writeable = False
+    session = session_of(small)
+    assert np.array_equal(session.run(view)[0], session.run(view.copy())[0])
+
+
+def test_a_closed_session_says_so(small: NativeNetwork) -> None:
+    session = session_of(small)
+    session.close()
+    session.close()
+    with pytest.raises(EngineError, match="closed"):
+        session.run(np.zeros((1, 64, 64, 3), np.uint8))
+    with pytest.raises(EngineError, match="closed"):
+        _ = session.arena_bytes
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
+    architecture = MobileNetV2(width=0.35, resolution=64, classes=10)
+    tensors = random_tensors(architecture)
+    tensors["blocks.3.project.weight"][0, 0] = value
+    with pytest.raises(EngineError, match="no finite number"):
+        NativeNetwork(lower(architecture, tensors))
+
+
+def changed(**changes: Any) -> Program:
+    """A program of five layers, one of them changed; the names say which: `layer_field`."""
+    architecture = MobileNetV2(width=0.35, resolution=64, classes=10)
+    program = lower(architecture, random_tensors(architecture))
+    for name, value in changes.items():
+        number, _, field = name.removeprefix("layer").partition("_")
+        setattr(program.layers[int(number)], field, value)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"layer3_kind": 9}, "Layer 3 of the program cannot run: its kind is unknown"),
+        ({"layer3_input": 3}, "only the picture (-1) and layers before it"),
+        ({"layer3_input": 40}, "only the picture (-1) and layers before it"),
+        ({"layer3_input": -2}, "only the picture (-1) and layers before it"),
+        ({"layer3_in_channels": 0}, "16,777,216 channels"),
+        ({"layer3_in_channels": 2**31 - 1}, "16,777,216 channels"),
+        ({"layer3_in_channels": 16}, "its inputs are not what the layer that it reads gives"),
+        ({"layer3_out_channels": 1 << 24}, "outside those that are given"),
+        ({"layer3_weights": -1}, "outside those that are given"),
+        ({"layer3_weights": 2**62}, "outside those that are given"),
+        ({"layer3_bias": 2**62}, "outside those that are given"),
+        ({"layer3_stride": 3}, "its stride must be 1 or 2"),
+        ({"layer3_kernel": 2}, "its kernel must be odd"),
+        ({"layer0_dilation": 2}, "what reads the picture may not be dilated"),
+        ({"layer3_padding": 7}, "its rule of padding is unknown"),
+        ({"layer3_lowest": 7.0}, "its lowest output must not be above its highest"),
+        ({"layer3_added": 2}, "what is added must have its channels"),
+        ({"layer1_kernel": 5}, "a depthwise kernel must be 3"),
+        ({"layer1_added": 0}, "only convolutions may add"),
+    ],
+)
+def test_hostile_programs_are_refused(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        NativeNetwork(changed(**changes))
+    assert text in str(caught.value)
+
+
+def test_an_added_map_of_another_size_is_refused() -> None:
+    # Both have 8 channels; the block between them has a stride.
+    network = NativeNetwork(changed(layer5_added=2))
+    with pytest.raises(EngineError, match="adds an output of"):
+        session_of(network)
