@@ -29,12 +29,13 @@ ALLOWED = {
     "catalogue": {"checkpoint", "weights"},
     "runtimes": {"architecture", "checkpoint", "engine", "images", "nn"},
     "predictor": {"architecture", "catalogue", "checkpoint", "images", "results", "runtimes"},
+    "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor"},
     "evaluation": {"checkpoint", "data", "images", "predictor", "results"},
     "training": {
         "architecture", "catalogue", "checkpoint", "data", "evaluation", "images", "nn", "predictor", "runtimes",
     },
     "cli": {
-        "architecture", "catalogue", "checkpoint", "data", "engine", "evaluation", "export", "images", "paper",
+        "architecture", "bench", "catalogue", "checkpoint", "data", "engine", "evaluation", "export", "images", "paper",
         "predictor", "results", "runtimes", "training", "weights",
     },
 }  # fmt: skip
@@ -56,6 +57,7 @@ AT_IMPORT = {
     "catalogue": set(),
     "runtimes": {"numpy"},
     "predictor": {"numpy"},
+    "bench": {"numpy"},
     "evaluation": {"numpy"},
     "training": {"numpy", "torch", "lightning_fabric", "safetensors"},
     "cli": {"tyro"},
@@ -154,6 +156,7 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         "paper": ["table2"],
         "export": [str(small_model), str(tmp_path / "out.onnx")],
         "convert": ["nowhere.tflite", "--out", str(tmp_path / "out.safetensors")],
+        "bench": [*model, "--runtimes", "numpy", "--seconds", "0.1"],
     }
     # Training is what torch is for.
     assert commands.keys() == COMMANDS.keys() - {"train"}

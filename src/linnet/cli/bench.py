@@ -1,0 +1,78 @@
+"""Measures linnet's engine beside every runtime that is installed: the same network and picture, taken in turns.
+
+Outputs are compared first. Ratios are medians over linnet's: above 1, linnet is faster. ONNX Runtime and OpenVINO need
+the onnx package to get the network (pip install onnx onnxruntime openvino).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from linnet.bench import RUNTIMES, Measurement, compare
+from linnet.catalogue import DEFAULT_MODEL, find_model
+from linnet.checkpoint import load_checkpoint
+from linnet.cli.terminal import UsageError, live_progress, parse, print_json, show, table
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `linnet bench`."""
+
+    model: str = DEFAULT_MODEL
+    """A checkpoint file, or a name that `linnet models` lists."""
+    threads: Annotated[str, tyro.conf.arg(metavar="N[,N]")] = "1,2"
+    """Numbers of threads, with commas between them."""
+    batch: Annotated[str, tyro.conf.arg(metavar="N[,N]")] = "1"
+    """Pictures a run, likewise."""
+    runtimes: Annotated[str, tyro.conf.arg(metavar="NAME[,NAME]")] = ""
+    """Only these, beside linnet; all that are installed if this is not given."""
+    seconds: float = 4.0
+    """For which each runtime runs, for each number of threads and batch."""
+    json: bool = False
+    """Print one JSON document instead of tables."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    options = parse(Options, "bench", __doc__, arguments)
+    threads, batches = (_numbers(flag, getattr(options, flag)) for flag in ("threads", "batch"))
+    if not 0 < options.seconds < 3600:
+        raise UsageError(f"--seconds (={options.seconds:g}) must be above 0 and below 3600.")
+    names = [name.strip() for name in options.runtimes.split(",") if name.strip()]
+    unknown = [name for name in names if name not in RUNTIMES]
+    if unknown:
+        raise UsageError(f"--runtimes: there is no {unknown[0]!r}; there are {', '.join(RUNTIMES)}.")
+    checkpoint = load_checkpoint(find_model(options.model))
+    with live_progress() as bar:
+        rows = compare(
+            checkpoint, threads=threads, batches=batches, seconds=options.seconds, runtimes=names, progress=bar.say
+        )
+    if options.json:
+        print_json([asdict(row) for row in rows])
+        return 0
+    for count in threads:
+        for batch in batches:
+            chosen = [row for row in rows if (row.threads, row.batch) == (count, batch)]
+            show(f"{options.model}, {count} thread{'s' * (count > 1)}, batch {batch}:", _drawn(chosen), "")
+    return 0
+
+
+def _numbers(flag: str, text: str) -> list[int]:
+    """Whole numbers with commas between them."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() and len(part) <= 3 and 1 <= int(part) <= 256 for part in parts):
+        raise UsageError(f"--{flag} (={text!r}) must be whole numbers from 1 to 256, with commas between them.")
+    return list(dict.fromkeys(map(int, parts)))
+
+
+def _drawn(rows: list[Measurement]) -> Any:
+    """Fastest first; what was not measured, and why, at the end."""
+    cells = []
+    for row in sorted(rows, key=lambda row: (row.median_ms is None, row.median_ms or 0.0)):
+        times = (row.ratio, row.median_ms, row.min_ratio, row.min_ms)
+        cells.append([row.runtime, *("" if value is None else f"{value:.2f}" for value in times), row.problem or ""])
+    heads = ("ratio", "median ms", "ratio of minima", "min ms")
+    return table((("runtime", "left"), *((head, "right") for head in heads), ("", "left")), cells)

@@ -1,0 +1,88 @@
+"""Does the comparison compare equal things, and say what it could not measure?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from linnet import bench
+from linnet.bench import RUNTIMES, compare
+from linnet.checkpoint import Checkpoint
+from linnet.cli import main
+from linnet.engine.library import native_version
+
+needs_native = pytest.mark.skipif(native_version() is None, reason="the native library is not built")
+
+
+@needs_native
+def test_every_runtime_that_is_here_agrees_and_is_timed(small_checkpoint: Checkpoint) -> None:
+    rows = compare(
+        small_checkpoint, threads=(1,), batches=(1, 3), seconds=0.1, runtimes=("onnxruntime", "torch", "numpy")
+    )
+    assert [(row.runtime.split()[0], row.batch) for row in rows] == [
+        (name, batch) for batch in (1, 3) for name in ("linnet", "onnxruntime", "torch", "numpy")
+    ]
+    for row in rows:
+        assert row.problem is None, row
+        assert row.difference is not None
+        assert row.difference < 1e-4
+        assert row.min_ms is not None
+        assert row.median_ms is not None
+        assert 0 < row.min_ms <= row.median_ms
+    ours = rows[0]
+    assert ours.ratio == ours.min_ratio == 1
+    for row in rows[1:4]:
+        assert row.ratio == pytest.approx(row.median_ms / ours.median_ms)  # type: ignore[operator]
+
+
+@needs_native
+def test_another_result_is_told_and_not_timed(small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(setting: Any) -> Any:
+        return "1.0", lambda: np.ones((len(setting.pixels), 4), np.float32)
+
+    monkeypatch.setitem(RUNTIMES, "torch", wrong)
+    row = compare(small_checkpoint, threads=(1,), seconds=0.05, runtimes=("torch",))[1]
+    assert row.median_ms is None
+    assert row.problem is not None
+    assert row.problem.startswith("its output differs by")
+
+
+def test_what_is_not_installed_is_told(small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "find_spec", lambda name: None)
+    rows = compare(small_checkpoint, threads=(1,), seconds=0.05, runtimes=("openvino", "torch"))
+    assert [row.problem for row in rows[1:]] == [
+        "not installed (pip install openvino)",
+        "not installed (pip install torch)",
+    ]
+
+
+@needs_native
+def test_the_command_prints_what_checks_rely_on(small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["bench", "--model", str(small_model), "--threads", "1,2", "--runtimes", "numpy", "--seconds", "0.05"]
+    assert main([*arguments, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["threads"] for row in rows] == [1, 1, 2, 2]
+    assert {"runtime", "threads", "batch", "median_ms", "min_ms", "ratio"} <= rows[0].keys()
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "2 threads, batch 1:" in out
+    assert "ratio of minima" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--threads", "0"], "--threads (='0') must be whole numbers from 1 to 256"),
+        (["--threads", "1,two"], "--threads (='1,two')"),
+        (["--batch", "9999"], "--batch"),
+        (["--seconds", "0"], "--seconds (=0)"),
+        (["--runtimes", "tensorrt"], "there is no 'tensorrt'; there are linnet, onnxruntime"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], text: str, small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--model", str(small_model), *arguments]) == 2
+    assert text in capsys.readouterr().err
