@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from linnet.architecture.cost import cost as cost
     from linnet.architecture.mobilenet_v1 import MobileNetV1 as mobilenet_v1
     from linnet.architecture.mobilenet_v2 import MobileNetV2 as mobilenet_v2
+    from linnet.architecture.ssdlite import ssd as ssd
+    from linnet.architecture.ssdlite import ssdlite as ssdlite
     from linnet.checkpoint import Checkpoint as Checkpoint
     from linnet.checkpoint import load_checkpoint as load_checkpoint
     from linnet.checkpoint import save_checkpoint as save_checkpoint
@@ -43,6 +45,8 @@ _PLACES = {
     "nn": ("linnet.nn", None),
     "save": ("linnet.nn.files", "save"),
     "save_checkpoint": ("linnet.checkpoint", "save_checkpoint"),
+    "ssd": ("linnet.architecture.ssdlite", "ssd"),
+    "ssdlite": ("linnet.architecture.ssdlite", "ssdlite"),
     "train": ("linnet.training.loop", "train"),
 }
 
@@ -62,6 +66,8 @@ __all__ = [
     "nn",
     "save",
     "save_checkpoint",
+    "ssd",
+    "ssdlite",
     "train",
 ]
 
