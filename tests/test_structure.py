@@ -20,6 +20,7 @@ ALLOWED = {
     "images": set(),
     "results": set(),
     "checkpoint": {"architecture", "images"},
+    "detection": {"architecture"},
     "engine": {"architecture"},
     "nn": {"architecture", "checkpoint", "engine", "images"},
     "data": {"images"},
@@ -27,12 +28,12 @@ ALLOWED = {
     "export": {"architecture", "checkpoint", "engine", "images"},
     "paper": {"architecture", "checkpoint", "images", "nn", "predictor"},
     "catalogue": {"checkpoint", "weights"},
-    "predictor": {"architecture", "catalogue", "checkpoint", "engine", "images", "nn", "results"},
+    "predictor": {"architecture", "catalogue", "checkpoint", "detection", "engine", "images", "nn", "results"},
     "evaluation": {"checkpoint", "data", "images", "predictor", "results"},
     "training": {"architecture", "catalogue", "checkpoint", "data", "evaluation", "images", "nn", "predictor"},
     "cli": {
-        "architecture", "catalogue", "checkpoint", "data", "engine", "evaluation", "export", "images", "paper",
-        "predictor", "results", "training", "weights",
+        "architecture", "catalogue", "checkpoint", "data", "detection", "engine", "evaluation", "export", "images",
+        "paper", "predictor", "results", "training", "weights",
     },
 }  # fmt: skip
 
@@ -44,6 +45,7 @@ AT_IMPORT = {
     "images": {"numpy"},
     "results": {"numpy"},
     "checkpoint": {"numpy"},
+    "detection": {"numpy"},
     "engine": {"numpy"},
     "nn": {"numpy", "torch"},
     "data": {"numpy"},
@@ -58,7 +60,14 @@ AT_IMPORT = {
 }
 
 # Modules for training in a part that works without torch; nothing of the part that does so may import them.
-WITH_TORCH = {"data/augmentation.py": {"torch", "kornia"}, "data/loading.py": {"torch"}, "data/shards.py": {"torch"}}
+WITH_TORCH = {
+    "data/augmentation.py": {"torch", "kornia"},
+    "data/loading.py": {"torch"},
+    "data/shards.py": {"torch"},
+    "detection/losses.py": {"torch"},
+    "detection/matching.py": {"torch"},
+    "detection/tensors.py": {"torch"},
+}
 
 
 def part_of(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from linnet import architecture as architecture
+    from linnet import detection as detection
     from linnet import images as images
     from linnet import nn as nn
     from linnet.architecture import Architecture as Architecture
@@ -27,16 +28,19 @@ if TYPE_CHECKING:
     from linnet.predictor import Predictor as Predictor
     from linnet.predictor import load as load
     from linnet.results import Classification as Classification
+    from linnet.results import Detections as Detections
     from linnet.training.loop import train as train
 
 _PLACES = {
     "Architecture": ("linnet.architecture", "Architecture"),
     "Checkpoint": ("linnet.checkpoint", "Checkpoint"),
     "Classification": ("linnet.results", "Classification"),
+    "Detections": ("linnet.results", "Detections"),
     "Predictor": ("linnet.predictor", "Predictor"),
     "Preprocessing": ("linnet.images", "Preprocessing"),
     "architecture": ("linnet.architecture", None),
     "cost": ("linnet.architecture.cost", "cost"),
+    "detection": ("linnet.detection", None),
     "images": ("linnet.images", None),
     "load": ("linnet.predictor", "load"),
     "load_checkpoint": ("linnet.checkpoint", "load_checkpoint"),
@@ -54,10 +58,12 @@ __all__ = [
     "Architecture",
     "Checkpoint",
     "Classification",
+    "Detections",
     "Predictor",
     "Preprocessing",
     "architecture",
     "cost",
+    "detection",
     "images",
     "load",
     "load_checkpoint",

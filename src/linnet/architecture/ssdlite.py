@@ -253,8 +253,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "minimum_depth": 8,
         "last_layer": "kept",
         "fine_level": True,
-        "scales": (0.08, 0.16, 0.3, 0.45, 0.6, 0.75, 0.9),
-        "aspect_ratios": (1.0, 2.0, 0.5, 3.0, 1 / 3),
+        "scales": (0.07, 0.15, 0.27, 0.42, 0.6, 0.78, 0.95),
+        "aspect_ratios": (1.0, 2.0, 0.5),
+        "reduced_first_level": False,
         "scoring": "softmax",
     },
 }
