@@ -170,6 +170,12 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         assert not loaded & others, f"{name} imports other commands"
 
 
+def test_detecting_loads_no_torch() -> None:
+    loaded = modules_after("import linnet\nlinnet.detection.anchors(linnet.ssdlite())")
+    assert "linnet.detection.suppression" in loaded
+    assert not loaded & {"torch", "PIL"}
+
+
 def test_the_public_names_are_complete_sorted_and_documented() -> None:
     assert linnet.__all__ == sorted(linnet.__all__)
     assert set(linnet.__all__) == set(linnet._PLACES)
