@@ -69,27 +69,37 @@ def detect(
     """
     if not (np.isfinite(offsets).all() and np.isfinite(logits).all()):
         raise ValueError("The network's output is not a number: its weights are damaged.")
+    seen = _may_score(logits, scoring, suppression.score_threshold)
+    offsets, logits, anchors = offsets[seen], logits[seen], anchors[seen]
     values, least = _values(logits, scoring, suppression.score_threshold)
-    most, boxes = FIRST_LOOK, np.empty((0, 4), np.float32)
+    decoded, most = decode(offsets, anchors), FIRST_LOOK
     while True:
         # The best come first anyway: what lies below them matters only if they leave room.
-        places = _best(values, least, most)
-        numbers = np.unique(places[1])
-        boxes = np.zeros_like(offsets)
-        boxes[numbers] = decode(offsets[numbers], anchors[numbers])
-        kept = suppress(boxes[places[1]], values[places], places[0], suppression)
-        if len(kept) == suppression.total or len(places[0]) < most:
+        classes, numbers = _best(values, least, most)
+        kept = suppress(decoded[numbers], values[classes, numbers], classes, suppression)
+        if len(kept) == suppression.total or len(classes) < most:
             break
         most *= 8
-    classes, numbers = places[0][kept], places[1][kept]
+    classes, numbers = classes[kept], numbers[kept]
     scores = values[classes, numbers]
     if scoring == "sigmoid":
         # Half a hyperbolic tangent: the sigmoid without an overflow.
         scores = (0.5 + 0.5 * np.tanh(0.5 * scores)).astype(np.float32)
     # Clipped last, as in TensorFlow: what lies outside counts where two boxes are compared.
-    found = boxes[numbers].clip(0, 1)
-    inside = (found[:, 2:] > found[:, :2]).all(axis=1)
-    return found[inside], scores[inside], classes[inside]
+    boxes = decoded[numbers].clip(0, 1)
+    inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return boxes[inside], scores[inside], classes[inside]
+
+
+def _may_score(logits: Array, scoring: Scoring, threshold: float) -> NDArray[np.int64]:
+    """The anchors that may have a class above the threshold: most see nothing but background."""
+    best = logits[:, 1:].max(axis=1)
+    if scoring == "softmax":
+        # A class's share is at most its ratio to the background's; a little less than the bound, for the rounding.
+        bound = logits[:, 0] + np.float32(math.log(threshold) - 1e-3 if threshold > 0 else -math.inf)
+    else:
+        bound = np.full_like(best, logit_of(threshold))
+    return np.flatnonzero(best >= bound)
 
 
 def _values(logits: Array, scoring: Scoring, threshold: float) -> tuple[Array, float]:
@@ -98,10 +108,14 @@ def _values(logits: Array, scoring: Scoring, threshold: float) -> tuple[Array, f
     With sigmoid these are the logits themselves: only what is left at the end needs an exponential.
     """
     if scoring == "sigmoid":
-        odds = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.copysign(math.inf, threshold - 0.5)
-        return np.ascontiguousarray(logits[:, 1:].T), odds
+        return np.ascontiguousarray(logits[:, 1:].T), logit_of(threshold)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.ascontiguousarray((powers[:, 1:] / powers.sum(axis=1, keepdims=True)).T), threshold
+
+
+def logit_of(threshold: float) -> float:
+    """The logit whose sigmoid is the threshold."""
+    return math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.copysign(math.inf, threshold - 0.5)
 
 
 def _best(values: Array, least: float, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

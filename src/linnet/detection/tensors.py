@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from linnet.detection.coding import LARGEST_GROWTH, VARIANCES
-from linnet.detection.suppression import FIRST_LOOK, Scoring, Suppression
+from linnet.detection.suppression import FIRST_LOOK, Scoring, Suppression, logit_of
 
 
 def to_corners(boxes_cxcywh: Tensor) -> Tensor:
@@ -97,8 +97,7 @@ def detect(
 def _values(logits: Tensor, scoring: Scoring, threshold: float) -> tuple[Tensor, float]:
     """(classes, A) numbers in the order of the scores, and what the threshold is among them."""
     if scoring == "sigmoid":
-        odds = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.copysign(math.inf, threshold - 0.5)
-        return logits[:, 1:].T, odds
+        return logits[:, 1:].T, logit_of(threshold)
     return logits.softmax(dim=1)[:, 1:].T, threshold
 
 
