@@ -15,7 +15,7 @@ from networks import detectors, random_tensors
 from torch import Tensor
 
 from linnet import nn
-from linnet.architecture import SSD, Detector, SSDLite
+from linnet.architecture import SSD, Detector, MobileNetV1, MobileNetV2, SSDLite
 from linnet.architecture.cost import cost
 from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.checkpoint import load_checkpoint
@@ -117,6 +117,21 @@ def test_the_heads_read_the_expansion_before_its_depthwise() -> None:
         assert tap.min() >= 0
         assert tap.max() <= 6
         assert torch.equal(network(images)[0][:, :48], by_hand)
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v1", "mobilenet_v2"])
+def test_the_backbone_is_the_classifier_s(backbone: str) -> None:
+    kind = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}[backbone]
+    classifier = kind(width=0.5, resolution=64, classes=7)
+    detector = ssdlite(variant="modern", backbone=backbone, width=0.5, resolution=64, classes=2)
+    known = random_tensors(classifier)
+    network, ours = Network(classifier).eval(), Network(detector).eval()
+    nn.load_tensors(network, known)
+    # What has the same name is the same, and all of the backbone has.
+    nn.load_tensors(ours, random_tensors(detector, seed=1) | {name: known[name] for name in detector.trunk.tensors})
+    with torch.no_grad():
+        for name, expected in network.features(images_of(detector), detector.trunk.taps).items():
+            both_close([ours.features(images_of(detector), [name])[name]], [expected], 1e-6)
 
 
 def test_a_batch_is_its_pictures_one_by_one_and_may_be_empty() -> None:
