@@ -8,6 +8,7 @@ and the released `ssdlite_mobilenet_v2_coco` of TensorFlow's Object Detection AP
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
@@ -100,24 +101,27 @@ class Detector(Architecture):
 
     def __post_init__(self) -> None:
         """Refuses nonsense."""
-        for name in ("extra_channels", "scales", "aspect_ratios"):
-            values = getattr(self, name)
-            if not isinstance(values, tuple | list):
-                raise ValueError(f"`{name}` (={values!r}) must be a sequence of numbers.")
-            object.__setattr__(self, name, tuple(values))
         super().__post_init__()
         check_whole("classes", self.classes, least=1, most=LARGEST_COUNT)
-        for value in self.extra_channels:
-            check_whole("extra_channels", value, least=1, most=LARGEST_COUNT)
-        for name in ("scales", "aspect_ratios"):
-            for value in getattr(self, name):
-                check_number(name, value, least=0.001, most=1000)
+        self._check_numbers("extra_channels", lambda name, value: check_whole(name, value, least=1, most=LARGEST_COUNT))
+        for several in ("scales", "aspect_ratios"):
+            self._check_numbers(several, lambda name, value: check_number(name, value, least=0.001, most=1000))
         levels = 2 + self.fine_level + len(self.extra_channels)
         if len(self.scales) != levels:
             raise ValueError(f"`scales` (={self.scales!r}) must be {levels} numbers, one for each level.")
         if not self.aspect_ratios or len(self.aspect_ratios) > 100:
             raise ValueError(f"`aspect_ratios` (={self.aspect_ratios!r}) must be from 1 to 100 numbers.")
         self._check_backbone_options()
+
+    def _check_numbers(self, name: str, check: Callable[[str, Any], None]) -> None:
+        """Checks a sequence of numbers; lists, as JSON has them, become tuples, and numpy's numbers Python's."""
+        values = getattr(self, name)
+        if not isinstance(values, tuple | list):
+            raise ValueError(f"`{name}` (={values!r}) must be a sequence of numbers.")
+        for value in values:
+            check(name, value)
+        kind = int if name == "extra_channels" else float
+        object.__setattr__(self, name, tuple(kind(value) for value in values))
 
     def _check_backbone_options(self) -> None:
         """Refuses an option that the other backbone has, and what the backbone itself refuses."""

@@ -6,7 +6,7 @@ depends on data, so that `torch.compile` and `torch.export` take it whole.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -192,9 +192,7 @@ class ExtraModule(nn.Module):
     def __init__(self, layer: ExtraLevel, *, epsilon: float, momentum: float) -> None:
         super().__init__()
         self.layer = layer
-        self.convolutions = nn.ModuleList(
-            ConvolutionModule(part, epsilon=epsilon, momentum=momentum) for part in layer.convolutions
-        )
+        self.convolutions = _chain(layer.convolutions, epsilon=epsilon, momentum=momentum)
 
     def forward(self, x: Tensor, taps: Taps = None) -> Tensor:
         """(N, in, H, W) → (N, out, H / 2, W / 2)."""
@@ -209,9 +207,7 @@ class HeadModule(nn.Module):
     def __init__(self, layer: LevelHead, *, epsilon: float, momentum: float) -> None:
         super().__init__()
         self.layer = layer
-        self.convolutions = nn.ModuleList(
-            ConvolutionModule(part, epsilon=epsilon, momentum=momentum) for part in layer.convolutions
-        )
+        self.convolutions = _chain(layer.convolutions, epsilon=epsilon, momentum=momentum)
         self.dropout = nn.Dropout(layer.dropout)
 
     def forward(self, x: Tensor, taps: Taps = None) -> Tensor:
@@ -330,6 +326,10 @@ def _module_of(layer: Layer, *, epsilon: float, momentum: float) -> nn.Module | 
     if isinstance(layer, Convolution):
         return ConvolutionModule(layer, epsilon=epsilon, momentum=momentum)
     return None
+
+
+def _chain(parts: Sequence[Convolution], *, epsilon: float, momentum: float) -> nn.ModuleList:
+    return nn.ModuleList(ConvolutionModule(part, epsilon=epsilon, momentum=momentum) for part in parts)
 
 
 def module_name(layer_name: str) -> str:
