@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
+from linnet.architecture import SSD, Architecture, Detector, MobileNetV1, MobileNetV2, SSDLite
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 
@@ -40,16 +41,56 @@ def checkpoint_of(architecture: Architecture, *, classes: tuple[str, ...] | None
         preprocessing = Preprocessing(size=architecture.input_size, colours="grey", mean=half, std=half)
     elif architecture.input_channels == 3:
         preprocessing = Preprocessing(size=architecture.input_size, mean=half, std=half)
+    if preprocessing is not None and architecture.task == "detection":
+        preprocessing = replace(preprocessing, resize="squash")
     return Checkpoint(architecture, preprocessing, random_tensors(architecture, seed), classes)
 
 
 def architectures(*, largest_width: float = 2.5, largest_side: int = 300) -> st.SearchStrategy[Architecture]:
     """Any network that the options allow, within bounds that keep it quick to run."""
+    common = _common(largest_width, largest_side) | {"classes": st.one_of(st.none(), st.integers(1, 2000))}
+    first = common | {"convolution": st.sampled_from(["separable", "full"])}
+    return st.one_of(st.builds(MobileNetV2, **common, **SECOND), st.builds(MobileNetV1, **first))
+
+
+@st.composite
+def detectors(draw: st.DrawFn, *, largest_width: float = 1.5, largest_side: int = 200) -> Detector:
+    """Any detector that the options allow, within bounds that keep it quick to run."""
+    extras = draw(st.lists(st.integers(1, 300), max_size=4))
+    fine = draw(st.booleans())
+    levels = 2 + fine + len(extras)
+    numbers = st.floats(0.01, 3)
+    options: dict[str, Any] = _common(largest_width, largest_side) | {
+        "classes": st.integers(1, 30),
+        "extra_channels": st.just(tuple(extras)),
+        "fine_level": st.just(fine),
+        "scales": st.lists(numbers, min_size=levels, max_size=levels).map(tuple),
+        "aspect_ratios": st.lists(numbers, min_size=1, max_size=4).map(tuple),
+        "reduced_first_level": st.booleans(),
+        "scoring": st.sampled_from(["sigmoid", "softmax"]),
+    }
+    if draw(st.booleans()):
+        options |= SECOND | {"backbone": st.just("mobilenet_v2")}
+    else:
+        options |= {"backbone": st.just("mobilenet_v1"), "convolution": st.sampled_from(["separable", "full"])}
+    return draw(st.builds(draw(st.sampled_from([SSD, SSDLite])), **options))
+
+
+SECOND: dict[str, Any] = {
+    "expansion": st.one_of(st.integers(1, 10), st.floats(1, 12)),
+    "projection_activation": st.sampled_from(["linear", "relu6"]),
+    "shortcut": st.sampled_from(["bottleneck", "expansion", "none"]),
+    "depth": st.floats(0.3, 2),
+    "stem": st.sampled_from(["scaled", "fixed"]),
+    "last_layer": st.sampled_from(["kept", "scaled", "fixed"]),
+}
+
+
+def _common(largest_width: float, largest_side: int) -> dict[str, Any]:
     sides = st.integers(32, largest_side)
-    common: dict[str, Any] = {
+    return {
         "width": st.floats(0.05, largest_width),
         "resolution": st.one_of(sides, st.tuples(sides, sides)),
-        "classes": st.one_of(st.none(), st.integers(1, 2000)),
         "input_channels": st.integers(1, 5),
         "dropout": st.floats(0, 0.9),
         "activation": st.sampled_from(["relu6", "relu"]),
@@ -61,13 +102,3 @@ def architectures(*, largest_width: float = 2.5, largest_side: int = 300) -> st.
         "batch_norm_momentum": st.floats(1e-3, 1),
         "folded": st.booleans(),
     }
-    second = common | {
-        "expansion": st.one_of(st.integers(1, 10), st.floats(1, 12)),
-        "projection_activation": st.sampled_from(["linear", "relu6"]),
-        "shortcut": st.sampled_from(["bottleneck", "expansion", "none"]),
-        "depth": st.floats(0.3, 2),
-        "stem": st.sampled_from(["scaled", "fixed"]),
-        "last_layer": st.sampled_from(["kept", "scaled", "fixed"]),
-    }
-    first = common | {"convolution": st.sampled_from(["separable", "full"])}
-    return st.one_of(st.builds(MobileNetV2, **second), st.builds(MobileNetV1, **first))

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks import architectures, checkpoint_of, random_tensors
+from networks import architectures, checkpoint_of, detectors, random_tensors
 from safetensors.numpy import save as save_safetensors
 
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2, options_of
+from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -40,7 +41,7 @@ def equal(first: Checkpoint, second: Checkpoint) -> bool:
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(architectures(largest_width=0.6))
+@given(st.one_of(architectures(largest_width=0.6), detectors(largest_width=0.4)))
 def test_any_network_comes_back_as_it_was(tmp_path: Path, network: Architecture) -> None:
     path = tmp_path / "network.safetensors"
     checkpoint = checkpoint_of(network)
@@ -57,6 +58,21 @@ def test_everything_else_comes_back_too(tmp_path: Path) -> None:
     save_checkpoint(checkpoint, tmp_path / "a.safetensors")
     assert equal(load_checkpoint(tmp_path / "a.safetensors"), checkpoint)
     assert read_header(tmp_path / "a.safetensors")["score"] == {"top1": 0.5, "images": 2}
+
+
+def test_a_detector_s_header_says_so_and_holds_every_option(tmp_path: Path) -> None:
+    # Scales that numpy worked out are as good as typed ones.
+    scales = tuple(np.geomspace(0.05, 0.9, 7, dtype=np.float32))
+    detector = ssdlite(variant="modern", width=0.35, resolution=64, classes=2, scales=scales)
+    save_checkpoint(checkpoint_of(detector, classes=("cell", "platelet")), tmp_path / "a.safetensors")
+    header = read_header(tmp_path / "a.safetensors")
+    assert header["task"] == "detection"
+    # Explicit, so that a later variant of that name changes no file.
+    assert header["architecture"]["family"] == "ssdlite"
+    assert header["architecture"]["scales"] == list(detector.scales)
+    assert header["architecture"]["scoring"] == "softmax"
+    assert "variant" not in header["architecture"]
+    assert load_checkpoint(tmp_path / "a.safetensors").architecture == detector
 
 
 def test_half_precision_is_half_the_size_and_widened_at_load(tmp_path: Path) -> None:

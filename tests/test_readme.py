@@ -14,8 +14,9 @@ from PIL import Image
 from tflite_writer import write_tflite
 
 import linnet
-from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.architecture import Detector, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import block_memory, cost, layerwise_memory
+from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.checkpoint import save_checkpoint
 from linnet.cli import COMMANDS as LISTED
 from linnet.cli import main
@@ -109,3 +110,22 @@ def test_its_costs_are_computed(name: str, network: MobileNetV1 | MobileNetV2) -
     )
     row = f"| {' | '.join(cells)} |"
     assert row in README
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("SSDLite on MobileNetV2", ssdlite(classes=80, resolution=320)),
+        ("SSDLite on MobileNetV1", ssdlite(backbone="mobilenet_v1", classes=80, resolution=320)),
+        ("SSD on MobileNetV2", ssd(classes=80, resolution=320)),
+        ("SSDLite on MobileNetV2, `modern`", ssdlite(variant="modern", classes=80)),
+    ],
+)
+def test_its_costs_of_detectors_are_computed(name: str, network: Detector) -> None:
+    price = cost(network)
+    sections = {"backbone": 0, "extras": 0, "predictors": 0}
+    for layer in price.layers:
+        section = layer.name.split(".")[0]
+        sections[section if section in sections else "backbone"] += layer.multiply_adds
+    millions = [f"{count / 1e6:,.2f} M" for count in (price.multiply_adds, *sections.values())]
+    assert f"| {name} | {price.parameters:,} | {' | '.join(millions)} | {network.anchors:,} |" in README

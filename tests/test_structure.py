@@ -20,6 +20,7 @@ ALLOWED = {
     "images": set(),
     "results": set(),
     "checkpoint": {"architecture", "images"},
+    "detection": {"architecture"},
     "engine": {"architecture"},
     "nn": {"architecture", "checkpoint", "engine", "images"},
     "data": {"images"},
@@ -28,15 +29,15 @@ ALLOWED = {
     "paper": {"architecture", "checkpoint", "images", "nn", "predictor"},
     "catalogue": {"checkpoint", "weights"},
     "runtimes": {"architecture", "checkpoint", "engine", "images", "nn"},
-    "predictor": {"architecture", "catalogue", "checkpoint", "images", "results", "runtimes"},
+    "predictor": {"architecture", "catalogue", "checkpoint", "detection", "images", "results", "runtimes"},
     "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor"},
     "evaluation": {"checkpoint", "data", "images", "predictor", "results"},
     "training": {
         "architecture", "catalogue", "checkpoint", "data", "evaluation", "images", "nn", "predictor", "runtimes",
     },
     "cli": {
-        "architecture", "bench", "catalogue", "checkpoint", "data", "engine", "evaluation", "export", "images", "paper",
-        "predictor", "results", "runtimes", "training", "weights",
+        "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "evaluation", "export",
+        "images", "paper", "predictor", "results", "runtimes", "training", "weights",
     },
 }  # fmt: skip
 
@@ -48,6 +49,7 @@ AT_IMPORT = {
     "images": {"numpy"},
     "results": {"numpy"},
     "checkpoint": {"numpy"},
+    "detection": {"numpy"},
     "engine": {"numpy"},
     "nn": {"numpy", "torch"},
     "data": {"numpy"},
@@ -64,7 +66,14 @@ AT_IMPORT = {
 }
 
 # Modules for training in a part that works without torch; nothing of the part that does so may import them.
-WITH_TORCH = {"data/augmentation.py": {"torch", "kornia"}, "data/loading.py": {"torch"}, "data/shards.py": {"torch"}}
+WITH_TORCH = {
+    "data/augmentation.py": {"torch", "kornia"},
+    "data/loading.py": {"torch"},
+    "data/shards.py": {"torch"},
+    "detection/losses.py": {"torch"},
+    "detection/matching.py": {"torch"},
+    "detection/tensors.py": {"torch"},
+}
 
 
 def part_of(path: Path) -> str:
@@ -166,6 +175,12 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         assert "matplotlib" not in loaded, name
         others = {f"linnet.cli.{other}" for other in COMMANDS if other != name}
         assert not loaded & others, f"{name} imports other commands"
+
+
+def test_detecting_loads_no_torch() -> None:
+    loaded = modules_after("import linnet\nlinnet.detection.anchors(linnet.ssdlite())")
+    assert "linnet.detection.suppression" in loaded
+    assert not loaded & {"torch", "PIL"}
 
 
 def test_the_public_names_are_complete_sorted_and_documented() -> None:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from linnet import architecture as architecture
+    from linnet import detection as detection
     from linnet import images as images
     from linnet import nn as nn
     from linnet.architecture import Architecture as Architecture
     from linnet.architecture.cost import cost as cost
     from linnet.architecture.mobilenet_v1 import MobileNetV1 as mobilenet_v1
     from linnet.architecture.mobilenet_v2 import MobileNetV2 as mobilenet_v2
+    from linnet.architecture.ssdlite import ssd as ssd
+    from linnet.architecture.ssdlite import ssdlite as ssdlite
     from linnet.checkpoint import Checkpoint as Checkpoint
     from linnet.checkpoint import load_checkpoint as load_checkpoint
     from linnet.checkpoint import save_checkpoint as save_checkpoint
@@ -25,16 +28,19 @@ if TYPE_CHECKING:
     from linnet.predictor import Predictor as Predictor
     from linnet.predictor import load as load
     from linnet.results import Classification as Classification
+    from linnet.results import Detections as Detections
     from linnet.training.loop import train as train
 
 _PLACES = {
     "Architecture": ("linnet.architecture", "Architecture"),
     "Checkpoint": ("linnet.checkpoint", "Checkpoint"),
     "Classification": ("linnet.results", "Classification"),
+    "Detections": ("linnet.results", "Detections"),
     "Predictor": ("linnet.predictor", "Predictor"),
     "Preprocessing": ("linnet.images", "Preprocessing"),
     "architecture": ("linnet.architecture", None),
     "cost": ("linnet.architecture.cost", "cost"),
+    "detection": ("linnet.detection", None),
     "images": ("linnet.images", None),
     "load": ("linnet.predictor", "load"),
     "load_checkpoint": ("linnet.checkpoint", "load_checkpoint"),
@@ -43,6 +49,8 @@ _PLACES = {
     "nn": ("linnet.nn", None),
     "save": ("linnet.nn.files", "save"),
     "save_checkpoint": ("linnet.checkpoint", "save_checkpoint"),
+    "ssd": ("linnet.architecture.ssdlite", "ssd"),
+    "ssdlite": ("linnet.architecture.ssdlite", "ssdlite"),
     "train": ("linnet.training.loop", "train"),
 }
 
@@ -50,10 +58,12 @@ __all__ = [
     "Architecture",
     "Checkpoint",
     "Classification",
+    "Detections",
     "Predictor",
     "Preprocessing",
     "architecture",
     "cost",
+    "detection",
     "images",
     "load",
     "load_checkpoint",
@@ -62,6 +72,8 @@ __all__ = [
     "nn",
     "save",
     "save_checkpoint",
+    "ssd",
+    "ssdlite",
     "train",
 ]
 

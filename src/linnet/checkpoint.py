@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the JSON document. A reader refuses versions above its own."""
 
-TASKS = ("classification",)
-
 DIGEST_LENGTH = 64
 # Only the metadata's own key can stand like this: inside any string the quotes would be escaped.
 DIGEST_MARK = b'"linnet":"{\\"digest\\":\\"'
@@ -50,7 +48,6 @@ class Checkpoint:
         preprocessing: how pictures become its input; None for networks of other than 1 or 3 channels.
         tensors: name → array, float32 or float16.
         classes: names, one an output; None where they are not known or there is no classifier.
-        task: `classification`.
         provenance: where the weights come from: data, recipe, command, commit, date, source, licence.
         score: measured figures, with the data they were measured on.
 
@@ -62,14 +59,11 @@ class Checkpoint:
     preprocessing: Preprocessing | None
     tensors: Tensors
     classes: tuple[str, ...] | None = None
-    task: str = "classification"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     score: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuses parts that do not fit each other."""
-        if self.task not in TASKS:
-            raise ValueError(f"`task` (={self.task!r}) must be {' or '.join(map(repr, TASKS))}.")
         if self.classes is not None:
             if not all(isinstance(name, str) for name in self.classes):
                 raise ValueError("The class names must be strings.")
@@ -77,6 +71,11 @@ class Checkpoint:
                 raise ValueError(f"There are {len(self.classes)} class names for {self.architecture.classes} classes.")
         _check_preprocessing(self.architecture, self.preprocessing)
         _check_tensors(self.architecture.tensors, self.tensors)
+
+    @property
+    def task(self) -> str:
+        """`classification` or `detection`."""
+        return self.architecture.task
 
 
 def save_checkpoint(
@@ -139,10 +138,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             preprocessing=None if contract is None else Preprocessing.from_json(contract),
             tensors=_read_tensors(entries),
             classes=None if classes is None else tuple(classes),
-            task=document["task"],
             provenance=_mapping(document, "provenance"),
             score=_mapping(document, "score"),
         )
+        if document["task"] != checkpoint.task:
+            raise ValueError(f"`task` (={document['task']!r}) must be {checkpoint.task!r}, as the architecture is.")
     except KeyError as error:
         raise ValueError(f"'{path}' is inconsistent: its header lacks {error}.") from None
     except (ValueError, TypeError) as error:
@@ -270,6 +270,10 @@ def _check_preprocessing(architecture: Architecture, contract: Preprocessing | N
         raise ValueError(
             f"The preprocessing gives {channels} channels ({contract.colours}); the network takes "
             f"{architecture.input_channels}."
+        )
+    if architecture.task == "detection" and contract.resize != "squash":
+        raise ValueError(
+            f"The preprocessing of a detector must be 'squash', not {contract.resize!r}: what is cut off is not found."
         )
     if contract.size != architecture.input_size:
         raise ValueError(

@@ -278,7 +278,11 @@ def prepare(picture: Picture, contract: Preprocessing) -> NDArray[np.uint8]:
         ValueError: if the picture cannot be decoded.
         OSError: if the file is missing or may not be read.
     """
-    image = decode(picture)
+    return fit(decode(picture), contract)
+
+
+def fit(image: Image.Image, contract: Preprocessing) -> NDArray[np.uint8]:
+    """What `prepare` does with a decoded image."""
     height, width = contract.size
     if contract.resize == "shorter_side":
         whole = _covering_size(image.size, contract)

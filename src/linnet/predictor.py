@@ -6,17 +6,18 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from linnet.architecture import Architecture
+from linnet.architecture import Architecture, Detector
 from linnet.architecture.network import check_whole
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
-from linnet.images import Preprocessing, check_pixels, prepare
-from linnet.results import Classification
-from linnet.runtimes import RUNTIMES, RuntimeName, choose_runtime, usable_cores
+from linnet.detection import Suppression, anchors, detect
+from linnet.images import Preprocessing, check_pixels, decode, fit
+from linnet.results import Classification, Detections
+from linnet.runtimes import RUNTIMES, Output, RuntimeName, choose_runtime, usable_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound="Picture")
 
+Result = Classification | Detections
+
+
+class Prepared(NamedTuple):
+    """A picture at the network's size, and the (width, height) that it had."""
+
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+
 
 class Predictor:
     """A network that takes pictures. Made by `load`.
@@ -32,14 +42,25 @@ class Predictor:
     Attributes:
         checkpoint: what the file holds.
         runtime: name of the runtime in use.
+        suppression: what of a detector's output becomes a detection.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, runtime: RuntimeName = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        runtime: RuntimeName = "auto",
+        threads: int | None = None,
+        suppression: Suppression | None = None,
+    ) -> None:
         if threads is not None:
             check_whole("threads", threads, least=1, most=1024)
         self.checkpoint = checkpoint
+        self.suppression = suppression or Suppression()
         self.runtime = choose_runtime(runtime)
         self._runtime = RUNTIMES[self.runtime](checkpoint, threads)
+        detector = checkpoint.architecture
+        self._anchors = anchors(detector) if isinstance(detector, Detector) else None
 
     @property
     def architecture(self) -> Architecture:
@@ -61,17 +82,23 @@ class Predictor:
         """Class names, where they are known."""
         return self.checkpoint.classes
 
-    def __call__(self, picture: Picture) -> Classification:
-        """Classifies a path, a file's bytes, a PIL image or an (H, W, 3) uint8 RGB array of any size.
+    def __call__(self, picture: Picture) -> Any:
+        """Says what is on a path, a file's bytes, a PIL image or an (H, W, 3) uint8 RGB array of any size.
+
+        Returns:
+            A `Classification`, or `Detections` if the network is a detector.
 
         Raises:
             ValueError: if the picture cannot be decoded, or the network has no classifier.
             OSError: if the file is missing or may not be read.
         """
-        return self._classify(self.forward(prepare(picture, self.preprocessing)[None]))[0]
+        self._needs_classes()
+        return self._interpret([_prepare(picture, self.preprocessing)])[0]
 
-    def forward(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def forward(self, pixels: NDArray[np.uint8]) -> Output:
         """(N, H, W, 3) uint8 RGB of the network's size → (N, classes) logits or (N, C) pooled features.
+
+        A detector gives two: (N, A, 4) box offsets and (N, A, 1 + classes) class logits, the background first.
 
         Raises:
             ValueError: on any other shape or type.
@@ -87,13 +114,13 @@ class Predictor:
         self.architecture.check_tensor_names(tuple(names))
         return self._run(pixels, tuple(names))[1]
 
-    def stream(
-        self, pictures: Iterable[P], *, batch: int = 8, readers: int | None = None
-    ) -> Iterator[tuple[P, Classification | Exception]]:
-        """Classifies any number of pictures, in order; reading and resizing run beside the network.
+    def stream(self, pictures: Iterable[P], *, batch: int = 8, readers: int | None = None) -> Iterator[tuple[P, Any]]:
+        """Says what is on any number of pictures, in order; reading and resizing run beside the network.
 
         A picture that cannot be read gives its error in the place of its result, and the others go on. Memory does
         not grow with the number of pictures.
+
+        Yields each picture with a `Classification`, with `Detections`, or with an exception.
 
         Args:
             pictures: as `__call__` takes them.
@@ -103,7 +130,7 @@ class Predictor:
         Raises:
             ValueError: at once, if the network has no classifier, takes no pictures, or an argument makes no sense.
         """
-        self._needs_classifier()
+        self._needs_classes()
         check_whole("batch", batch, least=1, most=4096)
         if readers is not None:
             check_whole("readers", readers, least=1, most=1024)
@@ -111,48 +138,60 @@ class Predictor:
 
     def _stream(
         self, pictures: Iterable[P], contract: Preprocessing, batch: int, readers: int
-    ) -> Iterator[tuple[P, Classification | Exception]]:
+    ) -> Iterator[tuple[P, Result | Exception]]:
         pool = ThreadPoolExecutor(readers)
         try:
-            waiting: deque[tuple[P, Future[NDArray[np.uint8]]]] = deque()
-            group: list[tuple[P, NDArray[np.uint8] | Exception]] = []
+            waiting: deque[tuple[P, Future[Prepared]]] = deque()
+            group: list[tuple[P, Prepared | Exception]] = []
             for picture in pictures:
-                waiting.append((picture, pool.submit(prepare, picture, contract)))
+                waiting.append((picture, pool.submit(_prepare, picture, contract)))
                 if len(waiting) > 2 * batch:
                     group.append(_outcome(*waiting.popleft()))
                 if len(group) == batch:
-                    yield from self._classify_group(group)
+                    yield from self._interpret_group(group)
                     group = []
             while waiting or group:
                 while waiting and len(group) < batch:
                     group.append(_outcome(*waiting.popleft()))
-                yield from self._classify_group(group)
+                yield from self._interpret_group(group)
                 group = []
         finally:
             # Whoever stops early does not wait for pictures that nobody will look at.
             pool.shutdown(cancel_futures=True)
 
-    def _classify_group(
-        self, group: list[tuple[P, NDArray[np.uint8] | Exception]]
-    ) -> Iterator[tuple[P, Classification | Exception]]:
-        arrays = [pixels for _, pixels in group if not isinstance(pixels, Exception)]
-        results = iter(self._classify(self.forward(np.stack(arrays))) if arrays else ())
-        for picture, pixels in group:
-            yield picture, pixels if isinstance(pixels, Exception) else next(results)
+    def _interpret_group(self, group: list[tuple[P, Prepared | Exception]]) -> Iterator[tuple[P, Result | Exception]]:
+        results = iter(self._interpret([found for _, found in group if not isinstance(found, Exception)]))
+        for picture, found in group:
+            yield picture, found if isinstance(found, Exception) else next(results)
 
-    def _classify(self, logits: NDArray[np.float32]) -> list[Classification]:
-        self._needs_classifier()
-        return [Classification.from_logits(row, self.classes) for row in logits]
+    def _interpret(self, pictures: list[Prepared]) -> list[Result]:
+        if not pictures:
+            return []
+        outputs = self.forward(np.stack([picture.pixels for picture in pictures]))
+        if self._anchors is None:
+            return [Classification.from_logits(row, self.classes) for row in outputs]
+        rows = zip(*outputs, pictures, strict=True)
+        return [self._detections(offsets, logits, picture.size) for offsets, logits, picture in rows]
 
-    def _needs_classifier(self) -> None:
+    def _detections(
+        self, offsets: NDArray[np.float32], logits: NDArray[np.float32], size: tuple[int, int]
+    ) -> Detections:
+        detector = self.architecture
+        assert isinstance(detector, Detector)
+        assert self._anchors is not None
+        boxes, scores, classes = detect(
+            offsets, logits, self._anchors, scoring=detector.scoring, suppression=self.suppression
+        )
+        # A detector's pictures are squashed whole (`Checkpoint` sees to it): fractions are fractions of the original.
+        return Detections(boxes * np.array(size * 2, np.float32), scores, classes, self.classes)
+
+    def _needs_classes(self) -> None:
         if self.architecture.classes is None:
             raise ValueError(
                 "This network has no classifier: it gives pooled features (`forward`). It is a start for training."
             )
 
-    def _run(
-        self, pixels: NDArray[np.uint8], names: tuple[str, ...]
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+    def _run(self, pixels: NDArray[np.uint8], names: tuple[str, ...]) -> tuple[Output, dict[str, NDArray[np.float32]]]:
         pixels = check_pixels(pixels, dimensions=4)
         height, width = self.preprocessing.size
         if pixels.shape[1:3] != (height, width):
@@ -163,7 +202,12 @@ class Predictor:
         return self._runtime.run(pixels, names)
 
 
-def _outcome(picture: P, future: Future[NDArray[np.uint8]]) -> tuple[P, NDArray[np.uint8] | Exception]:
+def _prepare(picture: Picture, contract: Preprocessing) -> Prepared:
+    image = decode(picture)
+    return Prepared(fit(image, contract), image.size)
+
+
+def _outcome(picture: P, future: Future[Prepared]) -> tuple[P, Prepared | Exception]:
     try:
         return picture, future.result()
     except Exception as error:
@@ -171,13 +215,20 @@ def _outcome(picture: P, future: Future[NDArray[np.uint8]]) -> tuple[P, NDArray[
         return picture, error
 
 
-def load(model: str | os.PathLike[str], *, runtime: RuntimeName = "auto", threads: int | None = None) -> Predictor:
+def load(
+    model: str | os.PathLike[str],
+    *,
+    runtime: RuntimeName = "auto",
+    threads: int | None = None,
+    suppression: Suppression | None = None,
+) -> Predictor:
     """A predictor for a checkpoint file or a model's name. Never needs torch, unless `runtime` is `torch`.
 
     Args:
         model: a path, or a name that `linnet models` lists.
         runtime: `native`, `numpy`, `torch`, or `auto`: the native engine, or numpy where it was not built.
         threads: cores to use; None lets the runtime decide.
+        suppression: of a detector, which boxes to keep; None those that score at least 0.3.
 
     Raises:
         ValueError: if there is no such model or runtime, or the file is not a whole checkpoint.
@@ -188,4 +239,4 @@ def load(model: str | os.PathLike[str], *, runtime: RuntimeName = "auto", thread
         >>> predict("finch.jpg").label  # doctest: +SKIP
         'finch'
     """
-    return Predictor(load_checkpoint(find_model(model)), runtime=runtime, threads=threads)
+    return Predictor(load_checkpoint(find_model(model)), runtime=runtime, threads=threads, suppression=suppression)

@@ -6,13 +6,15 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from linnet.architecture import LevelHead
 from linnet.checkpoint import Checkpoint
 from linnet.engine.blas import blas_threads
 from linnet.engine.library import engine_instruction_set, instruction_set, native_version
+from linnet.engine.reference import by_anchors
 from linnet.images import Preprocessing, grey_of, normalise
 
 if TYPE_CHECKING:
@@ -27,7 +29,11 @@ RuntimeName = Literal["auto", "native", "numpy", "torch"]
 MOST_THREADS = 256
 """Of the engine."""
 
-Outputs = tuple["NDArray[np.float32]", "dict[str, NDArray[np.float32]]"]
+Output = Any
+"""(N, classes) logits or (N, C) features; of a detector a pair, (N, A, 4) offsets and (N, A, 1 + classes) logits. Not a
+union, which would have everybody who uses a classifier ask which of the two it is."""
+
+Outputs = tuple[Output, "dict[str, NDArray[np.float32]]"]
 
 
 class Runtime(Protocol):
@@ -48,6 +54,9 @@ class NativeRuntime:
     def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
         self._checkpoint = checkpoint
         self._threads = min(threads or usable_cores(), MOST_THREADS)
+        layers = checkpoint.architecture.layers
+        self._heads = [layer for layer in layers if isinstance(layer, LevelHead)]
+        self._output_names = tuple(head.name for head in self._heads) or (layers[-1].name,)
         self._session = self._open(())
 
     def _open(self, names: Sequence[str]) -> NativeSession | None:
@@ -59,7 +68,7 @@ class NativeRuntime:
         if contract is None:
             return None
         network = NativeNetwork(lower(checkpoint.architecture, checkpoint.tensors, names))
-        outputs = (checkpoint.architecture.layers[-1].name, *names)
+        outputs = (*self._output_names, *names)
         return NativeSession(network, contract.size, _table(contract), outputs, threads=self._threads)
 
     def run(self, pixels: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
@@ -67,8 +76,13 @@ class NativeRuntime:
         contract, session = self._checkpoint.preprocessing, self._open(names) if names else self._session
         assert contract is not None
         assert session is not None
-        output, *kept = session.run(_as_bytes(pixels, contract))
-        return output, dict(zip(names, kept, strict=True))
+        arrays = session.run(_as_bytes(pixels, contract))
+        given = len(self._output_names)
+        kept = dict(zip(names, arrays[given:], strict=True))
+        if not self._heads:
+            return arrays[0], kept
+        parts = [by_anchors(head, values) for head, values in zip(self._heads, arrays[:given], strict=True)]
+        return (np.concatenate(parts[::2], axis=1), np.concatenate(parts[1::2], axis=1)), kept
 
 
 def _as_bytes(pixels: NDArray[np.uint8], contract: Preprocessing) -> NDArray[np.uint8]:
@@ -109,7 +123,7 @@ class NumpyRuntime:
         with blas_threads(1), ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(lambda part: self._network.run(part, names), np.array_split(inputs, threads)))
         kept = {name: np.concatenate([tensors[name] for _, tensors in parts]) for name in names}
-        return np.concatenate([outputs for outputs, _ in parts]), kept
+        return _joined([outputs for outputs, _ in parts]), kept
 
 
 class TorchRuntime:
@@ -136,12 +150,9 @@ class TorchRuntime:
         inputs = normalise(pixels, _contract_of(self._checkpoint))
         with torch.inference_mode():
             images = torch.from_numpy(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2)))
-            if not names:
-                return self._network(images).numpy(), {}
-            last = self._network.architecture.layers[-1].name
-            taps = self._network.features(images, list(dict.fromkeys((*names, last))))
+            outputs, taps = self._network.run(images, names)
         arrays = {name: (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).numpy() for name, x in taps.items()}
-        return arrays[last], {name: arrays[name] for name in names}
+        return tuple(part.numpy() for part in outputs) if isinstance(outputs, tuple) else outputs.numpy(), arrays
 
 
 RUNTIMES: dict[str, Callable[[Checkpoint, int | None], Runtime]] = {
@@ -184,3 +195,10 @@ def usable_cores() -> int:
 def _contract_of(checkpoint: Checkpoint) -> Preprocessing:
     assert checkpoint.preprocessing is not None
     return checkpoint.preprocessing
+
+
+def _joined(outputs: list[Output]) -> Output:
+    """The outputs of parts of a batch as that of the whole."""
+    if isinstance(outputs[0], tuple):
+        return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
+    return np.concatenate(outputs)

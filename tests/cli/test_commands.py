@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from linnet.architecture import from_options
+from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.cli import COMMANDS, main
 from linnet.engine.library import native_version
 from linnet.predictor import load
@@ -250,6 +252,41 @@ def test_profile_takes_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert "blocks.16.expand" in out
     assert "classifier" not in out
+
+
+def test_profile_of_detectors(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--architecture", "ssdlite", "--backbone", "mobilenet_v2", "--classes", "80", "--resolution", "320"]
+    document = run_json(["profile", *arguments], capsys)
+    assert (document["parameters"], document["multiply_adds"]) == (4_337_013, 788_830_144)
+    assert document["anchors"] == 2034
+    assert document["sections"] == {
+        "backbone": {"parameters": 2_223_872, "multiply_adds": 611_212_800},
+        "extras": {"parameters": 656_960, "multiply_adds": 38_550_976},
+        "heads": {"parameters": 1_456_181, "multiply_adds": 139_066_368},
+    }
+    assert from_options(document["architecture"]) == ssdlite(classes=80, resolution=320)
+    code, out, _ = run(["profile", *arguments], capsys)
+    assert code == 0
+    lines = {" ".join(line.split()) for line in out.splitlines()}
+    assert {"backbone 2,223,872", "extras 656,960", "heads 1,456,181", "anchors 2,034"} <= lines
+    assert {"backbone 611,212,800", "extras 38,550,976", "heads 139,066,368"} <= lines
+
+
+def test_profile_of_variants_and_what_they_leave_open(capsys: pytest.CaptureFixture[str]) -> None:
+    for variant in ("tensorflow", "modern"):
+        for family, build in (("ssd", ssd), ("ssdlite", ssdlite)):
+            arguments = ["--architecture", family, f"--variant={variant}", "--backbone", "mobilenet_v1"]
+            document = run_json(["profile", *arguments, "--scoring", "sigmoid"], capsys)
+            expected = build(variant=variant, backbone="mobilenet_v1", scoring="sigmoid")
+            assert from_options(document["architecture"]) == expected
+    code, _, err = run(["profile", "--architecture", "ssdlite", "--variant", "mmdet"], capsys)
+    assert code == 2
+    assert "tensorflow" in err
+    code, _, err = run(["profile", "--architecture", "ssdlite", "--scales", "0.1", "0.2"], capsys)
+    assert code == 2
+    assert "6 numbers" in err
+    code, _, err = run(["profile", "--architecture", "mobilenet_v2", "--variant", "modern"], capsys)
+    assert code == 2
 
 
 def test_profile_of_a_model(small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import architectures, random_tensors
+from networks import architectures, detectors, random_tensors
 from numpy.typing import NDArray
 
-from linnet.architecture import Architecture, Convolution, MobileNetV1, MobileNetV2
+from linnet.architecture import Architecture, Convolution, LevelHead, MobileNetV1, MobileNetV2
 from linnet.engine.library import engine_instruction_set, instruction_set, load_library
 from linnet.engine.native import EngineError, NativeNetwork, NativeSession, Schedule
 from linnet.engine.program import Program, _Lowering, lower
@@ -63,17 +63,17 @@ def check(
     **options: Any,
 ) -> NativeSession:
     """Runs a network both ways and compares its output, and these tensors."""
+    # What comes out, and what is asked for; of a detector every head is an output.
+    heads = tuple(layer.name for layer in architecture.layers if isinstance(layer, LevelHead))
+    asked = (*(heads or (architecture.layers[-1].name,)), *names)
     tensors = random_tensors(architecture)
     pixels = pictures(architecture, count)
-    expected, kept = NumpyNetwork(architecture, tensors).run(as_floats(pixels), names)
-    network = NativeNetwork(lower(architecture, tensors, names))
-    outputs = (architecture.layers[-1].name, *names)
+    _, expected = NumpyNetwork(architecture, tensors).run(as_floats(pixels), asked)
+    network = NativeNetwork(lower(architecture, tensors, asked))
     table = table_of(architecture.input_channels)
-    session = NativeSession(network, architecture.input_size, table, outputs, **options)
-    output, *inner = session.run(pixels)
-    assert_close(output, expected, tolerance=tolerance)
-    for name, values in zip(names, inner, strict=True):
-        assert_close(values, kept[name], name, tolerance)
+    session = NativeSession(network, architecture.input_size, table, asked, **options)
+    for name, values in zip(asked, session.run(pixels), strict=True):
+        assert_close(values, expected[name], name, tolerance)
     return session
 
 
@@ -92,6 +92,12 @@ def test_any_network_on_any_schedule(
     architecture: Architecture, schedule: Schedule, threads: int, group: int, joins_rows: bool | None
 ) -> None:
     check(architecture, tolerance=DEEP, schedule=schedule, threads=threads, group=group, joins_rows=joins_rows)
+
+
+@settings(max_examples=20, deadline=None)
+@given(detector=detectors(largest_width=0.5, largest_side=80), schedule=st.sampled_from(SCHEDULES))
+def test_any_detector_on_any_schedule(detector: Architecture, schedule: Schedule) -> None:
+    check(detector, tolerance=DEEP, schedule=schedule, threads=2)
 
 
 @settings(max_examples=15, deadline=None)

@@ -10,14 +10,17 @@ import numpy as np
 import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
-from networks import architectures, checkpoint_of, random_tensors
+from hypothesis import strategies as st
+from networks import architectures, checkpoint_of, detectors, random_tensors
 
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
+from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import Checkpoint
 from linnet.cli import main
 from linnet.engine.reference import NumpyNetwork
 from linnet.export.onnx_graph import OPSET, export_onnx, run_onnx
 from linnet.images import Preprocessing, normalise
+from linnet.predictor import Predictor
 
 STANDARD = {
     "Conv",
@@ -33,11 +36,13 @@ STANDARD = {
     "MatMul",
     "Round",
     "Gather",
+    "Reshape",
+    "Concat",
 }
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(architectures(largest_width=0.6, largest_side=100))
+@given(st.one_of(architectures(largest_width=0.6, largest_side=100), detectors(largest_width=0.4, largest_side=100)))
 def test_any_network_is_exported_as_it_is(tmp_path: Path, network: Architecture) -> None:
     result = export_onnx(checkpoint_of(network), tmp_path / "network.onnx")
     assert result.difference is not None
@@ -56,8 +61,19 @@ def test_any_batch(tmp_path: Path, network: Architecture, batch: int) -> None:
     export_onnx(checkpoint_of(network), tmp_path / "network.onnx")
     images = np.random.default_rng(5).normal(size=(batch, *network.input_size, 3)).astype(np.float32)
     expected, _ = NumpyNetwork(network, random_tensors(network)).run(images)
-    found = run_onnx(tmp_path / "network.onnx", {"input": np.ascontiguousarray(images.transpose(0, 3, 1, 2))})
+    (found,) = run_onnx(tmp_path / "network.onnx", {"input": np.ascontiguousarray(images.transpose(0, 3, 1, 2))})
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_detector_gives_offsets_and_logits(tmp_path: Path) -> None:
+    network = ssdlite(width=0.35, resolution=(64, 75), classes=2)
+    export_onnx(checkpoint_of(network), tmp_path / "network.onnx", inputs="pixels")
+    model = onnx.load(tmp_path / "network.onnx")
+    assert [output.name for output in model.graph.output] == ["offsets", "logits"]
+    pixels = np.random.default_rng(2).integers(0, 256, (3, 64, 75, 3), dtype=np.uint8)
+    expected = Predictor(checkpoint_of(network)).forward(pixels)
+    for one, other in zip(run_onnx(tmp_path / "network.onnx", {"input": pixels}), expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(other).max())
 
 
 @pytest.mark.parametrize("colours", ["RGB", "BGR", "grey"])
@@ -71,7 +87,7 @@ def test_pixels_are_normalised_inside(tmp_path: Path, colours: Any) -> None:
     export_onnx(checkpoint, tmp_path / "network.onnx", inputs="pixels")
     pixels = np.random.default_rng(2).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     expected, _ = NumpyNetwork(network, checkpoint.tensors).run(normalise(pixels, contract))
-    found = run_onnx(tmp_path / "network.onnx", {"input": pixels})
+    (found,) = run_onnx(tmp_path / "network.onnx", {"input": pixels})
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 

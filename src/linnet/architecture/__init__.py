@@ -9,8 +9,10 @@ from linnet.architecture.layers import (
     Classifier,
     Convolution,
     DepthwiseSeparable,
+    ExtraLevel,
     InvertedResidual,
     Layer,
+    LevelHead,
     Pooling,
     convolutions_of,
     scale_channels,
@@ -18,18 +20,24 @@ from linnet.architecture.layers import (
 from linnet.architecture.mobilenet_v1 import MobileNetV1
 from linnet.architecture.mobilenet_v2 import MobileNetV2
 from linnet.architecture.network import Architecture
+from linnet.architecture.ssdlite import SSD, Detector, SSDLite
 
 __all__ = [
     "FAMILIES",
+    "SSD",
     "Architecture",
     "Classifier",
     "Convolution",
     "DepthwiseSeparable",
+    "Detector",
+    "ExtraLevel",
     "InvertedResidual",
     "Layer",
+    "LevelHead",
     "MobileNetV1",
     "MobileNetV2",
     "Pooling",
+    "SSDLite",
     "convolutions_of",
     "family_of",
     "from_options",
@@ -40,7 +48,12 @@ __all__ = [
 LATER_OPTIONS = frozenset({"early_stride"})
 """Options that older files lack: there they have their defaults, as everywhere before they existed."""
 
-FAMILIES: dict[str, type[Architecture]] = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}
+FAMILIES: dict[str, type[Architecture]] = {
+    "mobilenet_v1": MobileNetV1,
+    "mobilenet_v2": MobileNetV2,
+    "ssd": SSD,
+    "ssdlite": SSDLite,
+}
 """Name on the command line and in files → class."""
 
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from linnet.architecture.layers import (
     Classifier,
+    ExtraLevel,
     InvertedResidual,
     Layer,
+    LevelHead,
     Pooling,
     convolutions_of,
 )
@@ -160,9 +162,9 @@ def block_memory(architecture: Architecture, *, bytes_per_element: float = 4, sp
 def materialised(architecture: Architecture, *, bytes_per_element: float = 2) -> tuple[tuple[LayerCost, int], ...]:
     """Table 3: at each size the largest single tensor that has to exist whole, and its bytes.
 
-    Of an inverted residual only the output has to exist (and its expanded tensor, where shortcuts join those); the
-    stem and the last 1x1 of MobileNetV2 can be computed piece by piece with their neighbours, as the table assumes.
-    Of MobileNetV1 every tensor counts.
+    Of an inverted residual only the output has to exist (and its expanded tensor, where shortcuts join those or a
+    detector reads it); the stem and the last 1x1 of MobileNetV2 can be computed piece by piece with their neighbours,
+    as the table assumes. Of MobileNetV1 every tensor counts, and of a detector what its levels read and its heads give.
     """
     inverted = any(isinstance(layer, InvertedResidual) for layer in architecture.layers)
     wanted = {"pool"}
@@ -171,7 +173,9 @@ def materialised(architecture: Architecture, *, bytes_per_element: float = 2) ->
             wanted.add(layer.project.name)
             if layer.expand and (layer.keeps_expansion or layer.adds_expansion):
                 wanted.add(layer.expand.name)
-        elif not inverted:
+        elif isinstance(layer, ExtraLevel | LevelHead):
+            wanted.add(convolutions_of(layer)[-1].name)
+        elif not inverted or (layer.name == "head" and architecture.task == "detection"):
             wanted |= {convolution.name for convolution in convolutions_of(layer)}
     largest: dict[tuple[int, ...], LayerCost] = {}
     for row in cost(architecture).layers:
@@ -190,7 +194,11 @@ def _elements(architecture: Architecture) -> dict[str, int]:
 def _operations(architecture: Architecture) -> Iterator[tuple[Layer, list[_Operation]]]:
     """The layers with one operation a convolution, and the tensors that shortcuts join among the inputs."""
     current, expansion = "input", ""
+    # A block or level is called by its own name where a head reads it, and its tensor by its last convolution's.
+    last = {layer.name: convolutions_of(layer)[-1].name for layer in architecture.layers if convolutions_of(layer)}
     for layer in architecture.layers:
+        if isinstance(layer, LevelHead):
+            current = last.get(layer.source, layer.source)
         entered, steps = current, []
         for part in convolutions_of(layer) or (layer,):
             inputs = [current]
@@ -222,5 +230,6 @@ def _memory(operations: list[_Operation], elements: dict[str, int], bytes_per_el
         alive += step.outputs
         needed = sum(elements[name] for name in alive) + step.inside
         steps.append(MemoryStep(step.name, tuple(alive), math.ceil(needed * bytes_per_element)))
-        alive = [name for name in alive if last_use.get(name, -1) > index]
+        # What nothing reads is a result.
+        alive = [name for name in alive if last_use.get(name, len(operations)) > index]
     return Memory(tuple(steps))

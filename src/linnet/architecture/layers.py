@@ -122,7 +122,8 @@ class InvertedResidual:
         expand: the 1x1 expansion, or None where it would not widen (t = 1): it would change nothing.
         adds_input: the block's input is added to the projection, after batch norm; nothing follows the sum.
         adds_expansion: the previous block's expanded tensor is added to this block's, before the depthwise.
-        keeps_expansion: the next block adds this block's expanded tensor, so it must outlive the block.
+        keeps_expansion: the next block adds this block's expanded tensor, or a detector's head reads it, so it must
+            outlive the block.
 
     Source: paper, Table 1, Figure 4(d) and section 6.4 (the shortcut between expansions is its ablation).
     """
@@ -186,12 +187,52 @@ class Classifier:
         return {f"{self.name}.weight": (self.classes, self.in_channels), f"{self.name}.bias": (self.classes,)}
 
 
+@dataclass(frozen=True)
+class ExtraLevel:
+    """What makes a detector's next, coarser level of the one before: a 1x1 that halves, then a strided 3x3.
+
+    The 3x3 is a depthwise and a pointwise convolution in SSDLite, a regular one in SSD.
+    """
+
+    name: str
+    convolutions: tuple[Convolution, ...]
+
+    @property
+    def kind(self) -> str:
+        """What tables call it."""
+        return "extra level"
+
+
+@dataclass(frozen=True)
+class LevelHead:
+    """One of the two heads of a detector's level: its box offsets, or its class logits.
+
+    Attributes:
+        source: name of the tensor it reads, which need not be that of the layer before.
+        slots: numbers for each anchor: 4, or the classes and the background.
+        convolutions: a depthwise 3x3 and a linear pointwise one in SSDLite, a regular linear 3x3 in SSD. The last has a
+            bias and no batch norm; its channels are anchor by anchor, slot by slot.
+        dropout: share of what enters the last convolution dropped while training.
+    """
+
+    name: str
+    source: str
+    slots: int
+    convolutions: tuple[Convolution, ...]
+    dropout: float = 0
+
+    @property
+    def kind(self) -> str:
+        """What tables call it."""
+        return "box head" if self.name.endswith(".boxes") else "class head"
+
+
 Block = DepthwiseSeparable | InvertedResidual
-Layer = Convolution | DepthwiseSeparable | InvertedResidual | Pooling | Classifier
+Layer = Convolution | DepthwiseSeparable | InvertedResidual | Pooling | Classifier | ExtraLevel | LevelHead
 
 
 def convolutions_of(layer: Layer) -> tuple[Convolution, ...]:
     """The convolutions of a layer in the order in which they run; none for pooling and classifier."""
     if isinstance(layer, Convolution):
         return (layer,)
-    return layer.convolutions if isinstance(layer, DepthwiseSeparable | InvertedResidual) else ()
+    return () if isinstance(layer, Pooling | Classifier) else layer.convolutions

@@ -49,6 +49,11 @@ class MobileNetV1(Architecture):
     def _channels(self, channels: int) -> int:
         return max(int(channels * self.width), self.minimum_depth)
 
+    @property
+    def taps(self) -> tuple[str, str, str]:
+        """The last block of each stride: TensorFlow's Conv2d_5, Conv2d_11 and Conv2d_13."""
+        return "blocks.4", "blocks.10", "blocks.12"
+
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """`stem`, `blocks.0` … `blocks.12`, `pool` and, with classes, `classifier`."""

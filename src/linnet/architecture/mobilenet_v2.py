@@ -107,6 +107,21 @@ class MobileNetV2(Architecture):
             layers += (Classifier("classifier", head.out_channels, self.classes, self.dropout),)
         return layers
 
+    @property
+    def taps(self) -> tuple[str, str, str]:
+        """The expansions of the first blocks of 64 and of 160 channels, before they stride, and the last layer.
+
+        `blocks.6.expand`, `blocks.13.expand` and `head` at depth 1; a block's input where nothing expands it (t = 1).
+        """
+        names = []
+        for channels in (64, 160):
+            row = [stage.channels for stage in STAGES].index(channels)
+            number = sum(self._repeats(stage) for stage in STAGES[:row])
+            inputs = self._channels(STAGES[row - 1].channels)
+            expands = scale_channels(inputs, self.expansion) > inputs
+            names.append(f"blocks.{number}.expand" if expands else f"blocks.{number - 1}")
+        return names[0], names[1], "head"
+
     def _inverted_residuals(self, stem: Convolution, striding: Striding) -> list[InvertedResidual]:
         blocks: list[InvertedResidual] = []
         channels, size = stem.out_channels, stem.output_size

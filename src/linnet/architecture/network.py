@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from numbers import Integral, Number, Real
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 from linnet.architecture.layers import (
     Activation,
@@ -30,11 +30,13 @@ EARLY_STRIDE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A network as data: options in, named layers out. Built as `mobilenet_v1(…)` or `mobilenet_v2(…)`.
+    """A network as data: options in, named layers out. Built as `mobilenet_v2(…)`, `ssdlite(…)` and their like.
 
     Raises:
         ValueError: on any option that makes no sense, with its name, its value and what is allowed.
     """
+
+    task: ClassVar[Literal["classification", "detection"]] = "classification"
 
     width: float = 1.0
     """The width multiplier, the paper's α: any positive number."""
@@ -115,6 +117,11 @@ class Architecture:
         """Every layer in the order in which it runs, each with its sizes."""
         raise NotImplementedError
 
+    @property
+    def taps(self) -> tuple[str, str, str]:
+        """Names of the tensors that a detector reads of a backbone, at strides 8, 16 and 32."""
+        raise NotImplementedError
+
     def _convolution(
         self,
         name: str,
@@ -149,7 +156,7 @@ class Architecture:
         return tuple(
             layer
             for layer in self.layers
-            if not isinstance(layer, Pooling | Classifier) and layer.name.startswith("blocks.")
+            if isinstance(layer, Block | Convolution) and layer.name.startswith("blocks.")
         )
 
     @property

@@ -51,6 +51,8 @@ def main(arguments: list[str]) -> int:
     classes = predictor.architecture.classes
     if classes is None:
         raise ValueError(f"'{options.model}' has no classifier: there is nothing to evaluate.")
+    if predictor.architecture.task != "classification":
+        raise ValueError(f"'{options.model}' is a detector; `linnet evaluate` measures classifiers.")
     samples = find_samples(options.data, classes=classes, names=predictor.classes)
     prepare_folder("--report", options.report)
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Says what is on pictures: files, folders and glob patterns.
+"""Says what is on pictures: files, folders and glob patterns. A detector also says where, in pixels.
 
 One table a picture on stdout, or one JSON document. A picture that cannot be read is named on stderr, the others go
 on, and the exit code is 1.
@@ -7,6 +7,7 @@ on, and the exit code is 1.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ import tyro
 
 from linnet.catalogue import DEFAULT_MODEL
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, show, table
+from linnet.detection import Suppression
 from linnet.evaluation.accuracy import describe_failure
+from linnet.evaluation.drawing import draw
 from linnet.images import decode, find_pictures
 from linnet.predictor import load
-from linnet.results import Classification
+from linnet.results import Classification, Detection, Detections, Prediction
 from linnet.runtimes import RuntimeName
 
 
@@ -30,10 +33,14 @@ class Options:
     """Picture files, folders of them, or patterns such as 'photos/*.jpg'."""
     model: str = DEFAULT_MODEL
     """A checkpoint file, or a name that `linnet models` lists."""
-    top: int = 5
-    """Classes to show for each picture."""
+    top: int | None = None
+    """Classes to show for each picture, 5 if this is not given; of a detector objects, all."""
+    score_threshold: float = Suppression.score_threshold
+    """Of a detector: what is less probable is no object."""
+    iou_threshold: float = Suppression.iou_threshold
+    """Of a detector: of two boxes of a class that overlap more, the better one stays."""
     draw: Path | None = None
-    """Folder to write the pictures to with their class written on them."""
+    """Folder to write the pictures to with their class written, or their objects drawn, on them."""
     runtime: RuntimeName = "auto"
     """What runs the network."""
     threads: int | None = None
@@ -54,7 +61,7 @@ def main(arguments: list[str]) -> int:
     if options.draw is not None and options.draw.resolve() in {file.resolve().parent for file in files}:
         raise UsageError(f"--draw '{options.draw}' holds pictures of this run. Name another folder.")
     prepare_folder("--draw", options.draw)
-    predictor = load(options.model, runtime=options.runtime, threads=options.threads)
+    predictor = load(options.model, runtime=options.runtime, threads=options.threads, suppression=_suppression(options))
     documents: list[dict[str, Any]] = []
     failed = False
     taken: set[str] = set()
@@ -67,7 +74,7 @@ def main(arguments: list[str]) -> int:
             print(f"linnet: {message}", file=sys.stderr)
             continue
         if options.json:
-            predictions = [asdict(prediction) for prediction in result.top(options.top)]
+            predictions = [asdict(prediction) for prediction in _top(result, options.top)]
             documents.append({"file": str(file), "predictions": predictions})
         else:
             _show(file, result, options.top)
@@ -78,34 +85,40 @@ def main(arguments: list[str]) -> int:
     return int(failed)
 
 
-def _show(file: Path, result: Classification, top: int) -> None:
+def _suppression(options: Options) -> Suppression:
+    try:
+        return Suppression(score_threshold=options.score_threshold, iou_threshold=options.iou_threshold)
+    except ValueError as error:
+        # The option is called as the field is, with dashes.
+        raise UsageError(str(error).replace("`", "").replace("_", "-").replace("", "--", 1)) from None
+
+
+def _top(result: Classification | Detections, count: int | None) -> Sequence[Prediction]:
+    if isinstance(result, Detections):
+        return result.top(count)
+    return result.top(5 if count is None else count)
+
+
+def _show(file: Path, result: Classification | Detections, top: int | None) -> None:
+    columns = [("score", "right"), ("class", "left"), ("", "left")]
+    if isinstance(result, Detections):
+        columns += [("x0, y0, x1, y1", "right")]
     rows = [
-        (f"{prediction.score:6.1%}", prediction.label, "█" * round(prediction.score * 20))
-        for prediction in result.top(top)
+        (f"{found.score:6.1%}", found.label, "█" * round(found.score * 20), *_place(found))
+        for found in _top(result, top)
     ]
-    show(str(file), table((("score", "right"), ("class", "left"), ("", "left")), rows))
+    show(str(file), table(columns, rows) if rows else "nothing found")
 
 
-def _draw(file: Path, result: Classification, folder: Path, taken: set[str]) -> None:
-    """Writes the picture with its class on a strip under it, readable at any size."""
-    from PIL import Image, ImageDraw, ImageFont
+def _place(found: Prediction) -> tuple[str, ...]:
+    return (", ".join(f"{value:.0f}" for value in found.box),) if isinstance(found, Detection) else ()
 
-    image = decode(file)
-    font_size = max(12, min(image.size) // 20)
-    strip = round(font_size * 1.8)
-    canvas = Image.new("RGB", (image.width, image.height + strip), "white")
-    canvas.paste(image)
-    draw = ImageDraw.Draw(canvas)
-    text = f"{result.score:.0%} {result.label}"
-    font = ImageFont.load_default(size=font_size)
-    while draw.textlength(text, font=font) > canvas.width - font_size and font_size > 8:
-        font_size -= 1
-        font = ImageFont.load_default(size=font_size)
-    draw.text((font_size // 2, image.height + strip // 2), text, fill="black", font=font, anchor="lm")
+
+def _draw(file: Path, result: Classification | Detections, folder: Path, taken: set[str]) -> None:
     # Pictures of one name from several folders must not overwrite each other.
     name, number = file.stem, 1
     while name in taken:
         number += 1
         name = f"{file.stem}-{number}"
     taken.add(name)
-    canvas.save(folder / f"{name}.png")
+    draw(decode(file), result).save(folder / f"{name}.png")

@@ -1,13 +1,16 @@
 """What a network costs: parameters, multiply-adds and activation memory.
 
-The network is a model (--model) or a description (--architecture mobilenet_v2 --width 0.5 --resolution 160 …;
-`linnet profile --architecture mobilenet_v2 --help` lists its options).
+The network is a model (--model) or a description (--architecture mobilenet_v2 --width 0.5 --resolution 160 …, or
+--architecture ssdlite --backbone mobilenet_v1 --classes 80 …; `linnet profile --architecture ssdlite --help` lists its
+options).
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, make_dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Annotated, Any
 
 import tyro
@@ -15,6 +18,7 @@ import tyro
 from linnet.architecture import (
     FAMILIES,
     Architecture,
+    Detector,
     InvertedResidual,
     Layer,
     convolutions_of,
@@ -22,9 +26,12 @@ from linnet.architecture import (
     options_of,
 )
 from linnet.architecture.cost import Cost, block_memory, cost, layerwise_memory, materialised
+from linnet.architecture.ssdlite import VARIANTS, Variant
 from linnet.catalogue import find_model
 from linnet.checkpoint import load_checkpoint
 from linnet.cli.terminal import millions, parse, print_json, show, size, table
+
+VARIANT_HELP = "What gives the defaults below: TensorFlow's released network, or what suits small data and objects."
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class ModelOptions:
     model: str
     """A checkpoint file, or a name that `linnet models` lists."""
     architecture: str | None = None
-    """A family instead: mobilenet_v1 or mobilenet_v2 (the default), followed by its own options."""
+    """A family instead: mobilenet_v1, mobilenet_v2 (the default), ssd or ssdlite, followed by its own options."""
     printing: Annotated[Printing, tyro.conf.OmitArgPrefixes] = field(default_factory=Printing)
 
 
@@ -84,19 +91,35 @@ def _take_family(arguments: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _describe(family: str, arguments: list[str]) -> tuple[Architecture, Printing]:
-    """A network from flags that its own dataclass gives."""
+    """A network from flags that its own dataclass gives; of a detector the variant gives their defaults."""
     kind: Any = FAMILIES[family]
+    options: list[tuple[str, Any, Any]] = []
+    start = kind
+    if issubclass(kind, Detector):
+        given = " ".join(arguments).replace("=", " ").split()
+        variants = [value for flag, value in pairwise(given) if flag == "--variant" and value in VARIANTS]
+        variant = variants[-1] if variants else "tensorflow"
+        start = partial(kind, **VARIANTS[variant])
+        options.append(("variant", Annotated[Variant, tyro.conf.arg(help=VARIANT_HELP)], field(default=variant)))
+    options += [
+        ("network", Annotated[kind, tyro.conf.OmitArgPrefixes], field(default_factory=start)),
+        ("printing", Annotated[Printing, tyro.conf.OmitArgPrefixes], field(default_factory=Printing)),
+    ]
+    described = make_dataclass("DescribedOptions", options, frozen=True)
+    result: Any = parse(described, f"profile --architecture {family}", __doc__, arguments)
+    return result.network, result.printing
 
-    described = make_dataclass(
-        "DescribedOptions",
-        [
-            ("network", Annotated[kind, tyro.conf.OmitArgPrefixes], field(default_factory=kind)),
-            ("printing", Annotated[Printing, tyro.conf.OmitArgPrefixes], field(default_factory=Printing)),
-        ],
-        frozen=True,
-    )
-    options: Any = parse(described, f"profile --architecture {family}", __doc__, arguments)
-    return options.network, options.printing
+
+def _sections(architecture: Architecture, price: Cost) -> dict[str, tuple[int, int]]:
+    """Parameters and multiply-adds of a detector's parts; nothing for other networks."""
+    if not isinstance(architecture, Detector):
+        return {}
+    sections = {"backbone": [0, 0], "extras": [0, 0], "heads": [0, 0]}
+    for row in price.layers:
+        section = sections[{"extras": "extras", "predictors": "heads"}.get(row.name.split(".")[0], "backbone")]
+        section[0] += row.parameters
+        section[1] += row.multiply_adds
+    return {name: (parameters, multiply_adds) for name, (parameters, multiply_adds) in sections.items()}
 
 
 def _document(architecture: Architecture, price: Cost) -> dict[str, Any]:
@@ -124,6 +147,19 @@ def _document(architecture: Architecture, price: Cost) -> dict[str, Any]:
             }
             for row in price.layers
         ],
+    } | _detector_document(architecture, price)
+
+
+def _detector_document(architecture: Architecture, price: Cost) -> dict[str, Any]:
+    """What a detector's document has more."""
+    if not isinstance(architecture, Detector):
+        return {}
+    return {
+        "anchors": architecture.anchors,
+        "sections": {
+            name: {"parameters": parameters, "multiply_adds": multiply_adds}
+            for name, (parameters, multiply_adds) in _sections(architecture, price).items()
+        },
     }
 
 
@@ -156,9 +192,13 @@ def _show(architecture: Architecture, price: Cost, detail: bool) -> None:
     show(f"{family_of(architecture)}, width {architecture.width:g}, {height} x {width}", table(columns, rows))
     layerwise, blocks = layerwise_memory(architecture).peak, block_memory(architecture).peak
     whole, whole_bytes = max(materialised(architecture, bytes_per_element=4), key=lambda entry: entry[1])
+    sections = _sections(architecture, price)
     show(
         f"parameters     {price.parameters:>12,}   ({millions(price.parameters)})",
+        *(f"  {name:<20}{parameters:>12,}" for name, (parameters, _) in sections.items()),
         f"multiply-adds  {price.multiply_adds:>12,}   ({millions(price.multiply_adds)})",
+        *(f"  {name:<20}{multiply_adds:>12,}" for name, (_, multiply_adds) in sections.items()),
+        *([f"anchors        {architecture.anchors:>12,}"] if isinstance(architecture, Detector) else []),
         "activation memory, float32:",
         f"  largest tensor      {size(4 * price.largest_tensor.elements):>9}   ({price.largest_tensor.name})",
         f"  layer by layer      {size(layerwise.bytes):>9}   ({layerwise.operation})",

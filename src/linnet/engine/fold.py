@@ -32,6 +32,8 @@ def fold(
     folded = replace(architecture, folded=True)
     result: dict[str, NDArray[np.float32]] = {}
     for convolution in architecture.convolutions:
+        if convolution.folded:
+            continue
         name = convolution.name
         weight, scale, shift, mean, variance = (
             np.asarray(tensors[f"{name}.{part}"], np.float64)

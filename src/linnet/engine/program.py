@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import Architecture, Classifier, Convolution, InvertedResidual, Layer, Pooling, convolutions_of
+from linnet.architecture import (
+    Architecture,
+    Classifier,
+    Convolution,
+    InvertedResidual,
+    Layer,
+    LevelHead,
+    Pooling,
+    convolutions_of,
+)
 from linnet.engine.fold import fold
 from linnet.engine.library import ProgramLayer
 
@@ -53,8 +62,15 @@ def lower(
     """
     folded, arrays = fold(architecture, tensors)
     lowering = _Lowering(arrays, frozenset(names))
+    heads = [layer for layer in folded.layers if isinstance(layer, LevelHead)]
     for layer in folded.layers:
+        if isinstance(layer, LevelHead):
+            continue
         lowering.add(layer)
+        # As soon as they can run: what they read need not be kept to the end.
+        for head in [head for head in heads if head.source in lowering.numbers]:
+            lowering.add_head(head)
+            heads.remove(head)
     return Program(tuple(lowering.layers), lowering.joined(), lowering.numbers, folded)
 
 
@@ -83,6 +99,12 @@ class _Lowering:
             for convolution in convolutions_of(layer):
                 self.convolve(convolution)
         self.numbers[layer.name] = self.last
+
+    def add_head(self, head: LevelHead) -> None:
+        """A detector's head reads what stands before the end of the network; what follows reads on where it was."""
+        end, self.last = self.last, self.numbers[head.source]
+        self.add(head)
+        self.last = end
 
     def add_inverted_residual(self, layer: InvertedResidual) -> None:
         """The shortcut's sum belongs to the layer that it follows."""

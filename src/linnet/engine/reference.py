@@ -16,17 +16,23 @@ from linnet.architecture import (
     Classifier,
     Convolution,
     InvertedResidual,
+    Layer,
+    LevelHead,
     Pooling,
     convolutions_of,
 )
 from linnet.engine.fold import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     Array = NDArray[np.float32]
+    Keep = Callable[[str, Array], Array]
+
+Output = Any
+"""(N, classes) logits or (N, C) features; of a detector a pair, (N, A, 4) offsets and (N, A, 1 + classes) logits."""
 
 
 class NumpyNetwork:
@@ -44,7 +50,7 @@ class NumpyNetwork:
                 self._weights[layer.name] = np.ascontiguousarray(folded[f"{layer.name}.weight"].T)
                 self._biases[layer.name] = folded[f"{layer.name}.bias"]
 
-    def run(self, inputs: Array, names: Collection[str] = ()) -> tuple[Array, dict[str, Array]]:
+    def run(self, inputs: Array, names: Collection[str] = ()) -> tuple[Output, dict[str, Array]]:
         """Runs normalised pictures through the network.
 
         Args:
@@ -52,14 +58,19 @@ class NumpyNetwork:
             names: intermediate tensors to keep, from `architecture.tensor_names`.
 
         Returns:
-            Logits (N, classes), or pooled features (N, C) of a network without classifier; and the tensors asked
-            for by name, (N, H, W, C) or (N, C).
+            Logits (N, classes), or pooled features (N, C) of a network without classifier, or a detector's offsets
+            (N, A, 4) and logits (N, A, 1 + classes); and the tensors asked for by name, (N, H, W, C) or (N, C).
         """
         kept: dict[str, Array] = {}
+        heads = [layer for layer in self.architecture.layers if isinstance(layer, LevelHead)]
+        read = {head.source for head in heads}
+        sources: dict[str, Array] = {}
 
         def keep(name: str, values: Array) -> Array:
             if name in names:
                 kept[name] = values.copy()
+            if name in read:
+                sources[name] = values
             return values
 
         current, expansion = inputs, inputs
@@ -69,22 +80,34 @@ class NumpyNetwork:
             elif isinstance(layer, Classifier):
                 current = keep(layer.name, current @ self._weights[layer.name] + self._biases[layer.name])
             elif isinstance(layer, InvertedResidual):
-                entered = current
-                if layer.expand:
-                    current = self._convolve(layer.expand, current)
-                    if layer.adds_expansion:
-                        current += expansion
-                    expansion = keep(layer.expand.name, current)
-                current = keep(layer.depthwise.name, self._convolve(layer.depthwise, current))
-                current = keep(layer.project.name, self._convolve(layer.project, current))
-                if layer.adds_input:
-                    current += entered
-                keep(layer.name, current)
-            else:
-                for convolution in convolutions_of(layer):
-                    current = keep(convolution.name, self._convolve(convolution, current))
-                keep(layer.name, current)
-        return current, kept
+                current, expansion = self._run_block(layer, current, expansion, keep)
+            elif not isinstance(layer, LevelHead):
+                current = self._run_chain(layer, current, keep)
+        if not heads:
+            return current, kept
+        parts = [by_anchors(head, self._run_chain(head, sources[head.source], keep)) for head in heads]
+        return (np.concatenate(parts[::2], axis=1), np.concatenate(parts[1::2], axis=1)), kept
+
+    def _run_block(self, layer: InvertedResidual, entered: Array, expansion: Array, keep: Keep) -> tuple[Array, Array]:
+        """Output and expanded tensor of an inverted residual (that of the block before where it has none)."""
+        current = entered
+        if layer.expand:
+            current = self._convolve(layer.expand, current)
+            if layer.adds_expansion:
+                current += expansion
+            expansion = keep(layer.expand.name, current)
+        current = keep(layer.depthwise.name, self._convolve(layer.depthwise, current))
+        current = keep(layer.project.name, self._convolve(layer.project, current))
+        if layer.adds_input:
+            # In place: no head reads a projection.
+            current += entered
+        return keep(layer.name, current), expansion
+
+    def _run_chain(self, layer: Layer, current: Array, keep: Keep) -> Array:
+        """Convolutions one after the other."""
+        for convolution in convolutions_of(layer):
+            current = keep(convolution.name, self._convolve(convolution, current))
+        return keep(layer.name, current)
 
     def _convolve(self, convolution: Convolution, inputs: Array) -> Array:
         """One convolution with its bias and activation, in an array of its own."""
@@ -101,6 +124,12 @@ class NumpyNetwork:
         if convolution.activation == "relu6":
             np.minimum(outputs, np.float32(6), out=outputs)
         return outputs
+
+
+def by_anchors(head: LevelHead, values: Array) -> Array:
+    """(N, H, W, anchors * slots) → (N, H * W * anchors, slots)."""
+    pictures, height, width, channels = values.shape
+    return values.reshape(pictures, height * width * (channels // head.slots), head.slots)
 
 
 def _lay_out(convolution: Convolution, weight: Array) -> Array:

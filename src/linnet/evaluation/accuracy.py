@@ -117,8 +117,10 @@ def measure_accuracy(
         progress: called with the number of pictures done.
 
     Raises:
-        ValueError: if the network has no classifier, or not one picture could be read.
+        ValueError: if the network has no classifier or is a detector, or not one picture could be read.
     """
+    if predictor.architecture.task != "classification":
+        raise ValueError("Accuracy is of classifiers; this model is a detector.")
     classes = predictor.architecture.classes or 0
     names = predictor.classes or tuple(str(index) for index in range(classes))
     accuracy = Accuracy(names, np.zeros((classes, classes), np.int64))

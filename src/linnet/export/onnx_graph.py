@@ -1,7 +1,8 @@
 """A checkpoint as an ONNX graph of standard operators: the paper's point is that no special one is needed.
 
-The graph is made from the folded architecture, without torch: Conv, Clip (or Relu), Add, ReduceMean and Gemm. Values
-have the names of linnet's intermediate tensors, so any of them can be asked for in the other runtime too.
+The graph is made from the folded architecture, without torch: Conv, Clip (or Relu), Add, ReduceMean and Gemm, and of a
+detector Transpose, Reshape and Concat: its outputs are `offsets` and `logits`, decoding is left to whoever runs it.
+Values have the names of linnet's intermediate tensors, so any of them can be asked for in the other runtime too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from onnx import TensorProto, helper, numpy_helper
 from linnet.architecture import (
     Classifier,
     Convolution,
+    Detector,
     InvertedResidual,
+    Layer,
+    LevelHead,
     Pooling,
     convolutions_of,
     options_of,
@@ -95,6 +99,9 @@ class _Builder:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._current = "input"
+        self._expansion = ""
+        # A block that adds no input has no value of its own name: the last convolution's is its.
+        self._values: dict[str, str] = {}
         self._inputs = inputs
 
     def model(self) -> Any:
@@ -105,33 +112,53 @@ class _Builder:
         else:
             shape: list[str | int] = ["N", self._architecture.input_channels, height, width]
             entry = helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)
-        expansion = ""
         for layer in self._architecture.layers:
-            entered = self._current
-            if isinstance(layer, Pooling):
-                self._node("ReduceMean", [self._current], layer.name, axes=[2, 3], keepdims=0)
-            elif isinstance(layer, Classifier):
-                names = [self._constant(name, self._tensors[name]) for name in layer.tensors]
-                self._node("Gemm", [self._current, *names], layer.name, transB=1)
-            for convolution in convolutions_of(layer):
-                added = ""
-                if isinstance(layer, InvertedResidual) and convolution is layer.expand:
-                    added = expansion if layer.adds_expansion else ""
-                    expansion = convolution.name
-                self._convolve(convolution, added)
-            if isinstance(layer, InvertedResidual) and layer.adds_input:
-                self._node("Add", [entered, self._current], layer.name)
-        exit_ = helper.make_tensor_value_info(self._current, TensorProto.FLOAT, ["N", self._outputs])
-        graph = helper.make_graph(self._nodes, "linnet", [entry], [exit_], self._constants)
+            self._run_layer(layer)
+        exits = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in self._exits()]
+        graph = helper.make_graph(self._nodes, "linnet", [entry], exits, self._constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="linnet")
         # Of opset 17, so that older runtimes open the file.
         model.ir_version = 8
         helper.set_model_props(model, self._metadata())
         return model
 
-    @property
-    def _outputs(self) -> int:
-        return self._architecture.classes or self._architecture.feature_channels
+    def _run_layer(self, layer: Layer) -> None:
+        entered = self._current
+        if isinstance(layer, Pooling):
+            self._node("ReduceMean", [self._current], layer.name, axes=[2, 3], keepdims=0)
+        elif isinstance(layer, Classifier):
+            names = [self._constant(name, self._tensors[name]) for name in layer.tensors]
+            self._node("Gemm", [self._current, *names], layer.name, transB=1)
+        elif isinstance(layer, LevelHead):
+            self._current = self._values[layer.source]
+        for convolution in convolutions_of(layer):
+            added = ""
+            if isinstance(layer, InvertedResidual) and convolution is layer.expand:
+                added = self._expansion if layer.adds_expansion else ""
+                self._expansion = convolution.name
+            self._convolve(convolution, added)
+            self._values[convolution.name] = convolution.name
+        if isinstance(layer, InvertedResidual) and layer.adds_input:
+            self._node("Add", [entered, self._current], layer.name)
+        self._values[layer.name] = self._current
+        if isinstance(layer, LevelHead):
+            height, width = layer.convolutions[-1].output_size
+            anchors = height * width * layer.convolutions[-1].out_channels // layer.slots
+            self._node("Transpose", [self._current], f"{layer.name}:cells", perm=[0, 2, 3, 1])
+            shape = self._constant(f"{layer.name}:shape", np.array([0, anchors, layer.slots], np.int64))
+            self._node("Reshape", [self._current, shape], f"{layer.name}:anchors")
+
+    def _exits(self) -> list[tuple[str, list[str | int]]]:
+        """Names and shapes of the outputs; a detector's two are put together here."""
+        architecture = self._architecture
+        if not isinstance(architecture, Detector):
+            return [(self._current, ["N", architecture.classes or architecture.feature_channels])]
+        exits: list[tuple[str, list[str | int]]] = []
+        for name, kind in (("offsets", "boxes"), ("logits", "classes")):
+            heads = [head for head in architecture.layers if isinstance(head, LevelHead) and head.name.endswith(kind)]
+            self._node("Concat", [f"{head.name}:anchors" for head in heads], name, axis=1)
+            exits.append((name, ["N", architecture.anchors, heads[0].slots]))
+        return exits
 
     def _metadata(self) -> dict[str, str]:
         documents = {
@@ -204,14 +231,15 @@ def _difference(checkpoint: Checkpoint, content: bytes, inputs: InputKind) -> fl
         images = generator.normal(size=(2, *size, checkpoint.architecture.input_channels)).astype(np.float32)
     else:
         images = normalise(pixels, contract)
-    expected, _ = NumpyNetwork(checkpoint.architecture, checkpoint.tensors).run(images)
+    outputs, _ = NumpyNetwork(checkpoint.architecture, checkpoint.tensors).run(images)
     given = pixels if inputs == "pixels" else images.transpose(0, 3, 1, 2)
     found = run_onnx(content, {"input": np.ascontiguousarray(given)})
-    return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+    both = zip(found, outputs if isinstance(outputs, tuple) else (outputs,), strict=True)
+    return max(float(np.abs(one - other).max() / max(float(np.abs(other).max()), 1e-12)) for one, other in both)
 
 
-def run_onnx(model: Path | bytes, inputs: Mapping[str, NDArray[Any]], *, threads: int = 0) -> NDArray[np.float32]:
-    """The first output of an ONNX file, or of its bytes, in onnxruntime on the CPU."""
+def run_onnx(model: Path | bytes, inputs: Mapping[str, NDArray[Any]], *, threads: int = 0) -> list[NDArray[np.float32]]:
+    """The outputs of an ONNX file, or of its bytes, in onnxruntime on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -220,4 +248,4 @@ def run_onnx(model: Path | bytes, inputs: Mapping[str, NDArray[Any]], *, threads
     session = onnxruntime.InferenceSession(
         model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
     )
-    return np.asarray(session.run(None, dict(inputs))[0])
+    return [np.asarray(output) for output in session.run(None, dict(inputs))]

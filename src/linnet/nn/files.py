@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def save(
         network: what `build` made.
         path: file to write.
         preprocessing: how pictures become its input; None takes the defaults at the network's size
-            for networks of 1 or 3 channels; others take no pictures.
+            for networks of 1 or 3 channels (squashed whole for detectors); others take no pictures.
         classes: names, one an output.
         provenance: data, recipe, command, commit, date, source and licence.
         score: measured figures and the data they were measured on.
@@ -93,10 +94,12 @@ def save(
         OSError: if the file cannot be written.
     """
     architecture = network.architecture
-    if preprocessing is None and architecture.input_channels == 3:
+    if preprocessing is None and architecture.input_channels in (1, 3):
         preprocessing = Preprocessing(size=architecture.input_size)
-    elif preprocessing is None and architecture.input_channels == 1:
-        preprocessing = Preprocessing(size=architecture.input_size, colours="grey", mean=(0.5,), std=(0.5,))
+        if architecture.input_channels == 1:
+            preprocessing = replace(preprocessing, colours="grey", mean=(0.5,), std=(0.5,))
+        if architecture.task == "detection":
+            preprocessing = replace(preprocessing, resize="squash", crop=1.0)
     checkpoint = Checkpoint(
         architecture=architecture,
         preprocessing=preprocessing,

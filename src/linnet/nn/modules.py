@@ -6,8 +6,9 @@ depends on data, so that `torch.compile` and `torch.export` take it whole.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +20,22 @@ from linnet.architecture import (
     Classifier,
     Convolution,
     DepthwiseSeparable,
+    ExtraLevel,
     InvertedResidual,
     Layer,
+    LevelHead,
 )
 from linnet.nn import fused
 
 INITIAL_DEVIATION = 0.09
 """Of the truncated normal that all weights of the released networks start from (TF-slim's training scope)."""
+
+DETECTOR_DEVIATION = 0.03
+"""The same of a detector's extra levels and heads (`ssdlite_mobilenet_v2_coco`)."""
+
+Output = Any
+"""(N, classes) logits or (N, C) features; of a detector (N, A, 4) offsets and (N, A, 1 + classes) logits. Not a union,
+which would have everybody who uses a classifier ask which of the two it is."""
 
 
 class WantedTaps(dict[str, Tensor]):
@@ -94,9 +104,9 @@ class SeparableModule(nn.Module):
         """(N, in, H, W) → (N, out, H / stride, W / stride)."""
         parts = (self.depthwise, self.pointwise)
         if not _taps_any(taps, self.depthwise) and fused.applies(parts, x):
-            return _tap(taps, self.layer.pointwise.name, fused.run(parts, x))
-        x = _tap(taps, self.layer.depthwise.name, self.depthwise(x))
-        return _tap(taps, self.layer.pointwise.name, self.pointwise(x))
+            return keep_tap(taps, self.layer.pointwise.name, fused.run(parts, x))
+        x = keep_tap(taps, self.layer.depthwise.name, self.depthwise(x))
+        return keep_tap(taps, self.layer.pointwise.name, self.pointwise(x))
 
 
 class InvertedResidualModule(nn.Module):
@@ -127,8 +137,8 @@ class InvertedResidualModule(nn.Module):
         joins = self.layer.keeps_expansion or self.layer.adds_expansion
         if not joins and not _taps_any(taps, *parts) and fused.applies(parts, x):
             y = fused.run(parts, x, adds_input=self.layer.adds_input, recompute=self.recompute_expansion)
-            return _tap(taps, self.layer.name, y), None
-        recompute = self.recompute_expansion and taps is None and not self.layer.keeps_expansion
+            return keep_tap(taps, self.layer.name, y), None
+        recompute = self.recompute_expansion and not _taps_any(taps, *parts) and not self.layer.keeps_expansion
         if recompute and torch.compiler.is_compiling():
             # Compiled, the second pass writes no statistics anyway.
             y, kept = checkpoint(inner, x, expansion, use_reentrant=False)
@@ -138,7 +148,7 @@ class InvertedResidualModule(nn.Module):
             y, kept = inner(x, expansion, taps)
         if self.layer.adds_input:
             y = x + y
-        return _tap(taps, self.layer.name, y), kept
+        return keep_tap(taps, self.layer.name, y), kept
 
     def _inner(self, x: Tensor, expansion: Tensor | None, taps: Taps = None) -> tuple[Tensor, Tensor | None]:
         """The block without its shortcut."""
@@ -147,13 +157,13 @@ class InvertedResidualModule(nn.Module):
             if self.layer.adds_expansion:
                 assert expansion is not None
                 x = x + expansion
-            x = _tap(taps, self.expand.layer.name, x)
+            x = keep_tap(taps, self.expand.layer.name, x)
         kept = x if self.layer.keeps_expansion else None
         parts = (self.depthwise, self.project)
         if not _taps_any(taps, *parts) and fused.applies(parts, x):
             return fused.run(parts, x), kept
-        x = _tap(taps, self.layer.depthwise.name, self.depthwise(x))
-        return _tap(taps, self.layer.project.name, self.project(x)), kept
+        x = keep_tap(taps, self.layer.depthwise.name, self.depthwise(x))
+        return keep_tap(taps, self.layer.project.name, self.project(x)), kept
 
     def _checkpoint_contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _statistics_held(self)
@@ -176,6 +186,42 @@ def _statistics_held(module: nn.Module) -> Iterator[None]:
                 norm.num_batches_tracked -= 1
 
 
+class ExtraModule(nn.Module):
+    """One of a detector's extra levels."""
+
+    def __init__(self, layer: ExtraLevel, *, epsilon: float, momentum: float) -> None:
+        super().__init__()
+        self.layer = layer
+        self.convolutions = _chain(layer.convolutions, epsilon=epsilon, momentum=momentum)
+
+    def forward(self, x: Tensor, taps: Taps = None) -> Tensor:
+        """(N, in, H, W) → (N, out, H / 2, W / 2)."""
+        for part, convolution in zip(self.layer.convolutions, self.convolutions, strict=True):
+            x = keep_tap(taps, part.name, convolution(x))
+        return x
+
+
+class HeadModule(nn.Module):
+    """One of the two heads of a detector's level."""
+
+    def __init__(self, layer: LevelHead, *, epsilon: float, momentum: float) -> None:
+        super().__init__()
+        self.layer = layer
+        self.convolutions = _chain(layer.convolutions, epsilon=epsilon, momentum=momentum)
+        self.dropout = nn.Dropout(layer.dropout)
+
+    def forward(self, x: Tensor, taps: Taps = None) -> Tensor:
+        """(N, in, H, W) → (N, anchors of the level, slots): row by row, cell by cell, anchor by anchor."""
+        last = self.layer.convolutions[-1]
+        for part, convolution in zip(self.layer.convolutions, self.convolutions, strict=True):
+            x = keep_tap(taps, part.name, convolution(self.dropout(x) if part is last else x))
+        keep_tap(taps, self.layer.name, x)
+        # Written out, not left to torch: a batch may be empty.
+        height, width = x.shape[2:]
+        anchors = height * width * (x.shape[1] // self.layer.slots)
+        return x.permute(0, 2, 3, 1).reshape(x.shape[0], anchors, self.layer.slots)
+
+
 class Network(nn.Module):
     """A network of the family, built from its description.
 
@@ -187,22 +233,31 @@ class Network(nn.Module):
         super().__init__()
         self.architecture = architecture
         constants = {"epsilon": architecture.batch_norm_epsilon, "momentum": architecture.batch_norm_momentum}
-        # The layers before the pooling, by name: `stem`, `blocks.0`, …, `head`. A module's name has no dots.
+        # The layers before the pooling or the heads, by name: `stem`, `blocks.0`, … A module's name has no dots.
         self.body = nn.ModuleDict()
+        self.heads = nn.ModuleDict()
         self.dropout = nn.Dropout(architecture.dropout)
         self.classifier: nn.Linear | None = None
+        self._heads = tuple(layer for layer in architecture.layers if isinstance(layer, LevelHead))
         self._frozen: tuple[str, ...] = ()
         for layer in architecture.layers:
             if isinstance(layer, Classifier):
                 self.classifier = nn.Linear(layer.in_channels, layer.classes)
+            elif isinstance(layer, LevelHead):
+                self.heads[module_name(layer.name)] = HeadModule(layer, **constants)
             elif module := _module_of(layer, **constants):
                 if isinstance(module, InvertedResidualModule):
                     module.recompute_expansion = recompute_expansion
                 self.body[module_name(layer.name)] = module
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) normalised images → (N, classes) logits, or (N, features) without a classifier."""
-        return self._run(images, None)
+    def forward(self, images: Tensor) -> Output:
+        """(N, C, H, W) normalised images → (N, classes) logits, or (N, features) without a classifier.
+
+        A detector gives two: (N, A, 4) box offsets and (N, A, 1 + classes) class logits, the background first; both
+        level by level, row by row, cell by cell, as `linnet.detection.anchors` has the anchors.
+        """
+        taps = self.source_taps()
+        return self.finish(self._run_body(images, taps), taps)
 
     def features(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """Intermediate tensors by name, (N, C, H, W); `pool` and `classifier` are (N, C).
@@ -213,27 +268,45 @@ class Network(nn.Module):
         Raises:
             ValueError: on an unknown name; the text lists the known ones.
         """
-        self.architecture.check_tensor_names(tuple(names))
-        taps = WantedTaps(names)
-        self._run(images, taps)
-        return {name: taps[name] for name in names}
+        return self.run(images, names, output=False)[1]
 
-    def _run(self, images: Tensor, taps: Taps) -> Tensor:
+    def run(self, images: Tensor, names: Collection[str], *, output: bool = True) -> tuple[Output, dict[str, Tensor]]:
+        """What `forward` and what `features` give, in one pass; None and only the features without `output`."""
+        self.architecture.check_tensor_names(tuple(names))
+        taps = WantedTaps({*names, *(head.source for head in self._heads)})
+        x = self._run_body(images, taps, until=None if output else frozenset(names))
+        result = self.finish(x, taps) if output or not taps.keys() >= set(names) else None
+        return (result if output else None), {name: taps[name] for name in names}
+
+    def source_taps(self) -> Taps:
+        """What collects the tensors that a detector's heads read; None for other networks."""
+        return WantedTaps([head.source for head in self._heads]) if self._heads else None
+
+    def _run_body(self, images: Tensor, taps: Taps, *, until: frozenset[str] | None = None) -> Tensor:
+        """All layers before the pooling or the heads, or as many as give the tensors `until`."""
         x, expansion = images, None
         if fused.welcomes(x) and self.training:
             x = x.contiguous(memory_format=torch.channels_last)
         for name, module in self.body.items():
             if isinstance(module, InvertedResidualModule):
                 x, expansion = module(x, expansion, taps)
-            elif isinstance(module, SeparableModule):
+            elif isinstance(module, SeparableModule | ExtraModule):
                 x = module(x, taps)
             else:
                 x = module(x)
-            _tap(taps, name.replace("_", "."), x)
-            if taps is not None and taps.wanted <= taps.keys():
+            keep_tap(taps, name.replace("_", "."), x)
+            if taps is not None and until is not None and until <= taps.keys():
                 return x
-        x = _tap(taps, "pool", x.mean(dim=(2, 3)))
-        return x if self.classifier is None else _tap(taps, "classifier", self.classifier(self.dropout(x)))
+        return x
+
+    def finish(self, x: Tensor, taps: Taps) -> Output:
+        """The network's output, from that of its last layer before and, of a detector, from the tapped tensors."""
+        if self._heads:
+            assert taps is not None
+            parts = [self.heads[module_name(head.name)](taps[head.source], taps) for head in self._heads]
+            return torch.cat(parts[::2], dim=1), torch.cat(parts[1::2], dim=1)
+        x = keep_tap(taps, "pool", x.mean(dim=(2, 3)))
+        return x if self.classifier is None else keep_tap(taps, "classifier", self.classifier(self.dropout(x)))
 
     def train(self, mode: bool = True) -> Network:
         """As `nn.Module.train`, but batch norm of frozen layers stays in evaluation."""
@@ -248,9 +321,15 @@ def _module_of(layer: Layer, *, epsilon: float, momentum: float) -> nn.Module | 
         return InvertedResidualModule(layer, epsilon=epsilon, momentum=momentum)
     if isinstance(layer, DepthwiseSeparable):
         return SeparableModule(layer, epsilon=epsilon, momentum=momentum)
+    if isinstance(layer, ExtraLevel):
+        return ExtraModule(layer, epsilon=epsilon, momentum=momentum)
     if isinstance(layer, Convolution):
         return ConvolutionModule(layer, epsilon=epsilon, momentum=momentum)
     return None
+
+
+def _chain(parts: Sequence[Convolution], *, epsilon: float, momentum: float) -> nn.ModuleList:
+    return nn.ModuleList(ConvolutionModule(part, epsilon=epsilon, momentum=momentum) for part in parts)
 
 
 def module_name(layer_name: str) -> str:
@@ -258,7 +337,8 @@ def module_name(layer_name: str) -> str:
     return layer_name.replace(".", "_")
 
 
-def _tap(taps: Taps, name: str, x: Tensor) -> Tensor:
+def keep_tap(taps: Taps, name: str, x: Tensor) -> Tensor:
+    """Notes a tensor if it is wanted, and gives it back."""
     if taps is not None and name in taps.wanted:
         taps[name] = x
     return x
@@ -274,8 +354,9 @@ def build(
 ) -> Network:
     """The torch module of a network, in training mode, its weights drawn as the released networks draw theirs.
 
-    Weights come from a normal distribution of deviation 0.09 cut at two deviations; batch norm starts at scale 1 and
-    shift 0, biases at 0 (TF-slim `mobilenet.training_scope`; the paper does not say).
+    Weights come from a normal distribution of deviation 0.09 (a detector's extra levels and heads 0.03) cut at two
+    deviations; batch norm starts at scale 1 and shift 0, biases at 0 (TF-slim `mobilenet.training_scope`, the Object
+    Detection API's `ssdlite_mobilenet_v2_coco`; the paper does not say).
 
     Args:
         architecture: the description.
@@ -283,10 +364,12 @@ def build(
         recompute_expansion: trade time for memory in training (see `InvertedResidualModule`).
     """
     network = Network(architecture, recompute_expansion=recompute_expansion)
-    for module in network.modules():
+    for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            bound = 2 * INITIAL_DEVIATION
-            nn.init.trunc_normal_(module.weight, std=INITIAL_DEVIATION, a=-bound, b=bound, generator=generator)
+            own = name.startswith(("heads.", "body.extras_"))
+            deviation = DETECTOR_DEVIATION if own else INITIAL_DEVIATION
+            bound = 2 * deviation
+            nn.init.trunc_normal_(module.weight, std=deviation, a=-bound, b=bound, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return network

@@ -6,15 +6,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linnet.nn.modules import ConvolutionModule, InvertedResidualModule, Network
+from linnet.nn.modules import (
+    ConvolutionModule,
+    ExtraModule,
+    InvertedResidualModule,
+    Network,
+    Output,
+    SeparableModule,
+    keep_tap,
+)
 
 
-def forward_in_splits(network: Network, images: Tensor, *, splits: int) -> Tensor:
+def forward_in_splits(network: Network, images: Tensor, *, splits: int) -> Output:
     """The network's output with each inverted residual computed in `splits` slices of its expanded channels.
 
     Only one slice of the expanded tensor and of the depthwise output exists at a time: everything between expansion
     and projection works channel by channel, and the projection is a sum over channels. Equal to the plain forward
-    pass up to rounding. A block whose expanded tensor a shortcut needs runs whole; so do layers of other kinds.
+    pass up to rounding. A block whose expanded tensor a shortcut or a detector's head needs runs whole; so do layers of
+    other kinds.
 
     Args:
         network: in evaluation mode.
@@ -23,7 +32,7 @@ def forward_in_splits(network: Network, images: Tensor, *, splits: int) -> Tenso
             channels than that are split into single channels.
 
     Returns:
-        Logits (N, classes), or pooled features.
+        What the network itself gives: logits (N, classes), pooled features, or a detector's offsets and logits.
 
     Raises:
         ValueError: if the network is in training mode or `splits` is not a whole number from 1.
@@ -32,17 +41,19 @@ def forward_in_splits(network: Network, images: Tensor, *, splits: int) -> Tenso
         raise ValueError("Splitting needs a network in evaluation mode. Call `.eval()` first.")
     if not isinstance(splits, int) or splits < 1:
         raise ValueError(f"`splits` (={splits!r}) must be a whole number from 1.")
-    x, expansion = images, None
+    x, expansion, taps = images, None, network.source_taps()
     with torch.no_grad():
-        for module in network.body.values():
-            if not isinstance(module, InvertedResidualModule):
+        for name, module in network.body.items():
+            if isinstance(module, SeparableModule | ExtraModule):
+                x = module(x, taps)
+            elif not isinstance(module, InvertedResidualModule):
                 x = module(x)
             elif module.layer.keeps_expansion or module.layer.adds_expansion:
-                x, expansion = module(x, expansion)
+                x, expansion = module(x, expansion, taps)
             else:
                 x = block_in_splits(module, x, splits=splits)
-        x = x.mean(dim=(2, 3))
-        return x if network.classifier is None else network.classifier(x)
+            keep_tap(taps, name.replace("_", "."), x)
+        return network.finish(x, taps)
 
 
 def block_in_splits(block: InvertedResidualModule, x: Tensor, *, splits: int) -> Tensor:

@@ -141,6 +141,8 @@ def draw_kaiming(network: Network, generator: torch.Generator) -> None:
 def _fitting(checkpoint: Checkpoint, path: Path, wanted: Wanted, classes: int, recipe: Recipe) -> Architecture:
     """The checkpoint's architecture with our classes, resolution and dropout; refuses what its weights cannot be."""
     architecture = checkpoint.architecture
+    if architecture.task != "classification":
+        raise ValueError(f"'{path}' is a detector; a classifier begins from a classifier. Give another --start.")
     if wanted.family is not None and wanted.family != family_of(architecture):
         raise ValueError(
             f"'{path}' is a {family_of(architecture)}, not a {wanted.family}. Give --start none, or another."

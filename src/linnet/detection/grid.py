@@ -1,0 +1,34 @@
+"""Where the anchors are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from linnet.architecture import Detector
+
+
+def anchors(detector: Detector) -> NDArray[np.float32]:
+    """The boxes that a detector's offsets are relative to: (A, 4) centre x, centre y, width, height.
+
+    Fractions of the input; level by level, row by row, cell by cell, in the order of `Level.anchors`. Centres are those
+    of the cells. Nothing is clipped: large anchors near the border reach outside, as TensorFlow's do.
+
+    Example:
+        >>> from linnet.architecture import SSDLite
+        >>> anchors(SSDLite(resolution=320)).shape
+        (2034, 4)
+    """
+    levels = []
+    for level in detector.levels:
+        height, width = level.size
+        grid = np.empty((height, width, len(level.anchors), 4))
+        grid[..., 0] = ((np.arange(width) + 0.5) / width)[None, :, None]
+        grid[..., 1] = ((np.arange(height) + 0.5) / height)[:, None, None]
+        grid[..., 2:] = level.anchors
+        levels.append(grid.reshape(-1, 4))
+    return np.concatenate(levels).astype(np.float32)

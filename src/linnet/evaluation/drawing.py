@@ -1,0 +1,95 @@
+"""Results drawn on their pictures, readable at any size."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw, ImageFont
+
+    from linnet.results import Classification, Detection, Detections
+
+COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
+"""Okabe and Ito's, which the colour-blind can tell apart too. A class has the one of its index."""
+
+READABLE_SIDE = 320
+"""Smaller pictures are enlarged to about that before boxes are drawn on them."""
+
+LONGEST_SIDE = 4000
+"""Not beyond that: a thin picture would become a very long one."""
+
+
+class Box(NamedTuple):
+    """What is drawn: corners in pixels, a colour's number, and what stands beside it."""
+
+    corners: tuple[float, float, float, float]
+    colour: int
+    text: str
+
+
+def draw(image: Image.Image, result: Classification | Detections) -> Image.Image:
+    """A copy with the best class on a strip under it, or with the boxes of what was found."""
+    from linnet.results import Detections
+
+    if isinstance(result, Detections):
+        return draw_boxes(image, [_box(found) for found in result.top()])
+    return _draw_class(image, f"{result.score:.0%} {result.label}")
+
+
+def draw_boxes(image: Image.Image, boxes: list[Box]) -> Image.Image:
+    """A copy with boxes, of which the small lie on top; small pictures are enlarged by a whole number."""
+    from PIL import ImageDraw, ImageFont
+
+    times = max(min(math.ceil(READABLE_SIDE / min(image.size)), LONGEST_SIDE // max(image.size)), 1)
+    canvas = image.resize((times * image.width, times * image.height)) if times > 1 else image.copy()
+    pen = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=max(11, min(canvas.size) // 40))
+    for box in sorted(boxes, key=lambda box: _area(box.corners), reverse=True):
+        x0, y0, x1, y1 = (times * value for value in box.corners)
+        _draw_box(pen, canvas.size, box._replace(corners=(x0, y0, x1, y1)), font)
+    return canvas
+
+
+def _box(found: Detection) -> Box:
+    return Box(found.box, found.index, f"{found.label} {found.score:.0%}")
+
+
+def _area(corners: tuple[float, float, float, float]) -> float:
+    return (corners[2] - corners[0]) * (corners[3] - corners[1])
+
+
+def _draw_box(
+    pen: ImageDraw.ImageDraw,
+    size: tuple[int, int],
+    box: Box,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+) -> None:
+    colour = COLOURS[box.colour % len(COLOURS)]
+    x0, y0, x1, y1 = box.corners
+    # The far corner of the last pixel that the box covers is the box's own.
+    pen.rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=colour, width=max(2, min(size) // 250))
+    _, _, right, bottom = pen.textbbox((0, 0), box.text, font=font)
+    width, height = right + 4, bottom + 4
+    # Above the box; inside it where there is no room, and never beyond the picture.
+    left = max(min(x0, size[0] - width), 0)
+    top = y0 - height if y0 >= height else y0
+    pen.rectangle((left, top, left + width, top + height), fill=colour)
+    bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 128
+    pen.text((left + 2, top + 1), box.text, fill="black" if bright else "white", font=font)
+
+
+def _draw_class(image: Image.Image, text: str) -> Image.Image:
+    from PIL import Image, ImageDraw, ImageFont
+
+    font_size = max(12, min(image.size) // 20)
+    strip = round(font_size * 1.8)
+    canvas = Image.new("RGB", (image.width, image.height + strip), "white")
+    canvas.paste(image)
+    pen = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=font_size)
+    while pen.textlength(text, font=font) > canvas.width - font_size and font_size > 8:
+        font_size -= 1
+        font = ImageFont.load_default(size=font_size)
+    pen.text((font_size // 2, image.height + strip // 2), text, fill="black", font=font, anchor="lm")
+    return canvas
