@@ -58,7 +58,12 @@ AT_IMPORT = {
 }
 
 # Modules for training in a part that works without torch; nothing of the part that does so may import them.
-WITH_TORCH = {"data/augmentation.py": {"torch", "kornia"}, "data/loading.py": {"torch"}, "data/shards.py": {"torch"}}
+WITH_TORCH = {
+    "data/augmentation.py": {"torch", "kornia"},
+    "data/box_loading.py": {"torch"},
+    "data/loading.py": {"torch"},
+    "data/shards.py": {"torch"},
+}
 
 
 def part_of(path: Path) -> str:
