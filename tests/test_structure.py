@@ -36,7 +36,7 @@ ALLOWED = {
     },
 }  # fmt: skip
 
-HEAVY = {"torch", "kornia", "pyarrow", "matplotlib", "tyro", "rich", "tflite", "threadpoolctl"}
+HEAVY = {"torch", "kornia", "pyarrow", "matplotlib", "tyro", "rich", "tflite", "threadpoolctl", "faster_coco_eval"}
 
 # Third-party packages that a part may load when it is imported (not inside a function).
 AT_IMPORT = {
