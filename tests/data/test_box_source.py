@@ -588,3 +588,74 @@ def test_files_that_are_missing_or_unlisted(tmp_path: Path) -> None:
         find(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="a COCO json or a folder was expected"):
         find(tmp_path / "images" / "a.png")
+
+
+# Any damage: a sentence or a data set, never another exception
+
+nodes: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=3) | st.just([]) | st.just({})
+)
+nodes |= st.sampled_from(
+    [[1], [[1, 2]], [["x"]], {"id": 1}, [{"id": []}], 10**30, "../../a.png", "/", "a\0b", "1", -1e400]
+)
+
+
+def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths to all nodes of a JSON document."""
+    inside = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
+    return [path, *[place for key, value in inside for place in places(value, (*path, key))]]
+
+
+@given(st.data())
+def test_any_change_of_a_coco_json_is_survived(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    path = write_coco(folder, {"a.png": [(1, (1, 2, 3, 4)), (2, (9, 9, 9, 9))], "b.png": []})
+    document = json.loads(path.read_text())
+    document["annotations"][1]["segmentation"] = [[1, 2, 9, 9, 4, 5]]
+    for _ in range(data.draw(st.integers(1, 3))):
+        *parents, last = data.draw(st.sampled_from(places(document)[1:]))
+        parent = document
+        for key in parents:
+            parent = parent[key]
+        if data.draw(st.booleans()):
+            parent[last] = data.draw(nodes)
+        else:
+            del parent[last]
+    path.write_text(json.dumps(document))
+    survive(path)
+
+
+@given(st.binary(max_size=6), st.integers(0, 400), st.integers(0, 9), st.sampled_from(["voc", "yolo", "coco"]))
+def test_any_damaged_bytes_are_survived(
+    tmp_path_factory: pytest.TempPathFactory, noise: bytes, place: int, lost: int, kind: str
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    if kind == "voc":
+        file = write_voc(folder, {"a": [(1, 1, 20, 20, "ant", 0)]}) / "Annotations" / "a.xml"
+    elif kind == "yolo":
+        file = write_yolo(folder, {"a": "0 .5 .5 .2 .2\n1 .1 .1 .1 .1"}) / "labels" / "train" / "a.txt"
+        file = (file, folder / "data.yaml")[place % 2]
+    else:
+        file = write_coco(folder, {"a.png": [(1, (1, 2, 3, 4))]})
+    content = file.read_bytes()
+    place %= len(content)
+    file.write_bytes(content[:place] + noise + content[place + lost :])
+    survive(folder)
+
+
+def survive(path: Path) -> None:
+    try:
+        data = find(path)
+    except ValueError as error:
+        sentence = str(error)
+    else:
+        sentence = "."
+        for one in data.train:
+            assert np.isfinite(one.boxes).all()
+            assert (one.boxes[:, 2:] > one.boxes[:, :2]).all()
+            assert len(one.boxes) == len(one.indices) == len(one.ignored) == len(one.areas)
+            assert set(one.indices.tolist()) <= set(range(len(data.classes)))
+    assert sentence.endswith(".")
+    assert "\n" not in sentence

@@ -24,6 +24,7 @@ from linnet.data.box_source import find_boxes, has_boxes
 from linnet.data.boxed import BoxDataSet
 from linnet.data.check import check_data
 from linnet.data.findings import BoxFindings, Findings, Severity
+from linnet.data.picture_check import counted
 from linnet.data.source import find_data
 
 MOST_CLASSES = 40
@@ -109,7 +110,7 @@ def _show(findings: Findings, seconds: float) -> None:
 
 def _show_boxes(findings: BoxFindings) -> None:
     listed = ", ".join(f"{count:,} for {part}" for part, count in findings.listed.items())
-    show(f"Objects of {findings.format} in {findings.pictures:,} pictures: {listed}.")
+    show(f"Objects of {findings.format} in {counted(findings.pictures, 'picture')}: {listed}.")
     if not findings.coverage:
         return
     columns = ("class", "objects", "side, px", "matched", "misshapen", "mean IoU", "objects by IoU, 0 to 1")
