@@ -221,6 +221,9 @@ def test_the_command_shows_and_tells(clean: Path, capsys: pytest.CaptureFixture[
     shown = capsys.readouterr()
     assert shown.err.count("\n") == 1
     assert "--images FOLDER tells" in shown.err
+    (tmp_path / "folders" / "ant").mkdir(parents=True)
+    assert main(["check", str(tmp_path / "folders"), "--images", str(tmp_path / "moved")]) == 2
+    assert "--images is for pictures with boxes" in capsys.readouterr().err
 
 
 # Coverage

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pictures import write_coco
 from PIL import Image
 
-from linnet.data.box_source import find_boxes, has_boxes, part_in
+from linnet.data.box_source import find_boxes, has_boxes, labelled_boxes, part_in
 from linnet.data.boxed import BoxDataSet, BoxSample, clean_boxes
 from linnet.data.coco import HEAD, read_json
 from linnet.data.voc import read_xml
@@ -161,6 +161,8 @@ def test_yolo_boxes_are_shares_of_the_upright_picture(tmp_path: Path) -> None:
     }
     assert [file.stem for file in data.unlisted] == ["c"]
     assert data.flaws == ()
+    with pytest.raises(ValueError, match="beside `labels` only"):
+        find(tmp_path, images=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -313,6 +315,10 @@ def test_class_folders_have_no_boxes(tmp_path: Path) -> None:
     assert not has_boxes(tmp_path)
     with pytest.raises(ValueError, match="holds no boxes"):
         find(tmp_path)
+    write_coco(tmp_path, {"a.png": [(1, (1, 2, 3, 4))]}, name="any.json")
+    assert has_boxes(tmp_path)
+    (tmp_path / "labels.csv").write_text("file,label\nant/a.png,ant\n")
+    assert not has_boxes(tmp_path)
 
 
 def test_validation_is_split_off_by_the_rarest_class(tmp_path: Path) -> None:
@@ -325,6 +331,31 @@ def test_validation_is_split_off_by_the_rarest_class(tmp_path: Path) -> None:
     assert len(split.validation) == 7
     assert split.with_validation(0.5, 0) is split
     assert len(data.without({data.train[0].name}).train) == 34
+
+
+@pytest.mark.parametrize(
+    ("names", "indices"),
+    [(("cat", "Bee", "ant"), [2, 1]), (("bee", "ant"), [1, 0]), (("x", "y"), [0, 1]), (None, [0, 1])],
+)
+def test_classes_of_an_evaluation_are_the_model_s(names: Any, indices: list[int], tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        boxes = [(1, (1, 2, 3, 4)), (2, (5, 6, 7, 8))]
+        write_coco(tmp_path, {f"{part}.png": boxes}, name=f"instances_{part}.json")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        (sample,) = labelled_boxes(tmp_path, classes=len(names or "ab"), names=names)
+    assert sample.file.stem == "val"
+    assert sample.indices.tolist() == indices
+    assert [str(one.message).split("; ")[-1] for one in caught] == (
+        [] if names and "ant" in names else ["they are taken in order as its classes."]
+    )
+
+
+@pytest.mark.parametrize(("classes", "names"), [(2, ("bee", "owl")), (3, ("x", "y", "z")), (3, None)])
+def test_an_evaluation_of_other_classes_is_refused(classes: int, names: Any, tmp_path: Path) -> None:
+    path = write_coco(tmp_path, {"a.png": [(1, (1, 2, 3, 4)), (2, (5, 6, 7, 8))]})
+    with pytest.raises(ValueError, match=f"objects of classes that are none of the model's {classes}: ant"):
+        labelled_boxes(path, classes=classes, names=names)
 
 
 # What is wrong is told, and nothing else is lost

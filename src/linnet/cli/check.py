@@ -18,7 +18,7 @@ from typing import TypedDict, get_args
 
 import tyro
 
-from linnet.cli.terminal import bars, check_least, parse, print_json, progress, show, table
+from linnet.cli.terminal import UsageError, bars, check_least, parse, print_json, progress, show, table
 from linnet.data.box_check import check_boxes
 from linnet.data.box_source import find_boxes, has_boxes
 from linnet.data.boxed import BoxDataSet
@@ -77,6 +77,8 @@ def _check(options: Options) -> Findings:
         # Of what is left out; it is among the findings.
         warnings.filterwarnings("ignore", message=".* are left out")
         boxes = has_boxes(options.data)
+        if options.images is not None and not boxes:
+            raise UsageError(f"--images is for pictures with boxes; '{options.data}' has classes of whole pictures.")
         data = find_boxes(options.data, images=options.images) if boxes else find_data(options.data)
     total = sum(map(len, (data.train, data.validation, data.test)))
     with progress(min(total, options.limit or total), "checking") as advance:

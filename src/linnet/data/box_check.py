@@ -125,7 +125,7 @@ class _BoxCheck(PictureCheck):
     samples: Sequence[BoxSample]
 
     def __init__(self, data: BoxDataSet, found: Inspection, parts: Sequence[str], resolution: int) -> None:
-        super().__init__(found, parts, path=data.path, others=data.others, splits=not data.validation)
+        super().__init__(found, parts, path=data.path, others=(), splits=not data.validation)
         self.data, self.resolution = data, resolution
         self.everything = [sample for part in PARTS for sample in getattr(data, part)]
         self.counts = {

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from linnet.data.boxed import (
     make_sample,
 )
 from linnet.data.coco import looks_like_coco, read_coco
+from linnet.data.labelled import LABEL_FILE
+from linnet.data.parquet import SUFFIX as PARQUET
 from linnet.data.source import PARTS
 from linnet.data.voc import read_voc
 from linnet.data.yolo import read_yolo
@@ -58,6 +61,8 @@ def find_boxes(path: str | Path, *, images: str | Path | None = None) -> BoxData
     if images is not None and not images.is_dir():
         raise FileNotFoundError(f"There is no folder '{images}' of pictures.")
     kind = _format(path)
+    if images is not None and kind == "YOLO":
+        raise ValueError(f"'{path}' is YOLO's: its pictures are looked for in `images` beside `labels` only.")
     reading = _read(path, kind, images)
     flaws = list(reading.flaws)
     if kind != "VOC":
@@ -79,9 +84,50 @@ def find_boxes(path: str | Path, *, images: str | Path | None = None) -> BoxData
     )
 
 
+def labelled_boxes(
+    path: str | Path, *, classes: int, names: tuple[str, ...] | None, images: str | Path | None = None
+) -> list[BoxSample]:
+    """The pictures with boxes to evaluate a model on: those of the test part, else of validation, else the only ones.
+
+    The data's classes are matched to the model's by their names; if not one matches and there are as many, they are
+    taken in order, with a warning.
+
+    Args:
+        path: see `find_boxes`.
+        classes: of the model.
+        names: the model's class names.
+        images: see `find_boxes`.
+
+    Raises:
+        ValueError: if classes of the data are not the model's, or there are no boxes.
+    """
+    data = find_boxes(path, images=images)
+    samples = list(data.test or data.validation or data.train)
+    known = {_plain(name): index for index, name in reversed(list(enumerate(names or ())))}
+    used = {index for sample in samples for index in sample.indices.tolist()}
+    strangers = [data.classes[index] for index in sorted(used) if _plain(data.classes[index]) not in known]
+    if not strangers:
+        # A class of the data that has no box may be any: it is looked up nowhere.
+        indices = np.array([known.get(_plain(name), 0) for name in data.classes], np.int64)
+        return [replace(sample, indices=indices[sample.indices]) for sample in samples]
+    if len(strangers) < len(used) or len(data.classes) != classes:
+        listed = ", ".join(strangers[:5]) + f" and {len(strangers) - 5} more" * (len(strangers) > 5)
+        raise ValueError(f"'{path}' has objects of classes that are none of the model's {classes}: {listed}.")
+    reason = "are not the model's class names" if names else "cannot be matched: the model has no class names"
+    warnings.warn(f"The classes of '{path}' {reason}; they are taken in order as its classes.", stacklevel=2)
+    return samples
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", " ")
+
+
 def has_boxes(path: Path) -> bool:
-    """Whether this is a data set with boxes, and not one of classes."""
-    return path.suffix.lower() == ".json" if path.is_file() else bool(box_formats(path) or _json_files(path))
+    """Whether this is a data set with boxes, and not one of classes; of both, `find_data` goes by the classes."""
+    if path.is_file():
+        return path.suffix.lower() == ".json"
+    classes = (path / LABEL_FILE).is_file() or any(path.glob(f"*{PARQUET}"))
+    return not classes and bool(box_formats(path) or _json_files(path))
 
 
 def _format(path: Path) -> Format:

@@ -122,7 +122,6 @@ class BoxDataSet:
             are left out.
         flaws: what was wrong with the annotations: mended or left out.
         unlisted: pictures that no annotation names: left out, but of YOLO taken as pictures without objects.
-        others: none; class folders have some.
     """
 
     path: Path
@@ -135,7 +134,6 @@ class BoxDataSet:
     strangers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     flaws: tuple[Flaw, ...] = ()
     unlisted: tuple[Path, ...] = ()
-    others: tuple[Path, ...] = ()
 
     @property
     def counts(self) -> tuple[int, ...]:
