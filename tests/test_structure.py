@@ -41,7 +41,7 @@ ALLOWED = {
     },
 }  # fmt: skip
 
-HEAVY = {"torch", "kornia", "pyarrow", "matplotlib", "tyro", "rich", "tflite", "threadpoolctl"}
+HEAVY = {"torch", "kornia", "pyarrow", "matplotlib", "tyro", "rich", "tflite", "threadpoolctl", "faster_coco_eval"}
 
 # Third-party packages that a part may load when it is imported (not inside a function).
 AT_IMPORT = {
@@ -68,6 +68,7 @@ AT_IMPORT = {
 # Modules for training in a part that works without torch; nothing of the part that does so may import them.
 WITH_TORCH = {
     "data/augmentation.py": {"torch", "kornia"},
+    "data/box_loading.py": {"torch"},
     "data/loading.py": {"torch"},
     "data/shards.py": {"torch"},
     "detection/losses.py": {"torch"},

@@ -16,6 +16,7 @@ from networks import architectures, detectors, random_tensors
 from numpy.typing import NDArray
 
 from linnet.architecture import Architecture, Convolution, LevelHead, MobileNetV1, MobileNetV2
+from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.engine.library import engine_instruction_set, instruction_set, load_library
 from linnet.engine.native import EngineError, NativeNetwork, NativeSession, Schedule
 from linnet.engine.program import Program, _Lowering, lower
@@ -105,6 +106,21 @@ def test_any_detector_on_any_schedule(detector: Architecture, schedule: Schedule
 def test_every_inner_tensor_can_be_had(architecture: Architecture, data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(architecture.tensor_names), max_size=6, unique=True))
     check(architecture, tuple(names), tolerance=DEEP, threads=data.draw(st.integers(1, 3)))
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        MobileNetV1(),
+        MobileNetV2(),
+        MobileNetV2(width=1.4),
+        ssdlite(resolution=320, classes=80),
+        ssdlite(backbone="mobilenet_v1", variant="modern", classes=3),
+        ssd(classes=20),
+    ],
+)
+def test_the_networks_of_the_papers(architecture: Architecture) -> None:
+    check(architecture, threads=2)
 
 
 @pytest.mark.parametrize(

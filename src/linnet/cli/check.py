@@ -1,28 +1,46 @@
 """Looks for what is wrong or odd in a data set, before a training does.
 
-DATA is what `linnet train` takes: a folder of class folders (with or without train, validation and test folders above
-them), a folder with a labels.csv, Parquet, or WebDataset shards. Broken files, copies across the parts, contradictory
-classes, classes that are missing, tiny, huge or turned pictures: each with file names. Ends with 1 if there are errors.
+DATA is a folder of class folders (with or without train, validation and test folders above them), a folder with a
+labels.csv, Parquet, or WebDataset shards; or pictures with boxes: a COCO json, or a folder with COCO, VOC or YOLO
+annotations. Broken files, copies across the parts, contradictory classes, classes that are missing, tiny, huge or
+turned pictures; boxes without an area, outside their pictures, of unknown categories, shifted, double: each with file
+names. Ends with 1 if there are errors.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal, TypedDict, get_args
 
 import tyro
 
-from linnet.cli.terminal import check_least, parse, print_json, progress, show, table
+from linnet.architecture.ssdlite import ssdlite
+from linnet.cli.terminal import UsageError, bars, check_least, parse, print_json, progress, show, table
+from linnet.data.box_check import check_boxes
+from linnet.data.box_source import find_boxes, has_boxes
+from linnet.data.boxed import BoxDataSet
 from linnet.data.check import check_data
-from linnet.data.findings import Findings, Severity
+from linnet.data.findings import BoxFindings, Findings, Severity
+from linnet.data.picture_check import counted
 from linnet.data.source import find_data
 from linnet.data.tars import address
+from linnet.detection import anchors
 
 MOST_CLASSES = 40
 """Rows of the table; of more classes only the largest and the smallest ones are shown."""
+
+
+class Common(TypedDict):
+    """What both checks take."""
+
+    resolution: int | None
+    limit: int | None
+    threads: int | None
+    progress: Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -30,9 +48,13 @@ class Options:
     """Options of `linnet check`."""
 
     data: tyro.conf.Positional[Path]
-    """Class folders, a folder with a labels.csv, Parquet, or a folder or address of WebDataset shards."""
+    """Class folders, a folder with a labels.csv, Parquet, WebDataset shards, or pictures with boxes."""
+    images: Path | None = None
+    """Folder of the pictures of a COCO json or of VOC files, where it is nowhere near them."""
     resolution: int | None = None
-    """Side of the network's input in pixels: tells which pictures are too small for it."""
+    """Side of the network's input in pixels: tells which pictures and boxes are too small for it."""
+    variant: Literal["tensorflow", "modern"] = "tensorflow"
+    """Of pictures with boxes: whose anchors the objects are held against, SSD's own or those for small objects."""
     limit: int | None = None
     """Decode only so many pictures, drawn at random; all if this is not given."""
     threads: int | None = None
@@ -47,20 +69,36 @@ def main(arguments: list[str]) -> int:
     for flag in ("resolution", "limit", "threads"):
         check_least(f"--{flag}", getattr(options, flag), 1)
     start = time.perf_counter()
-    with warnings.catch_warnings():
-        # Of classes that training lacks; it is among the findings.
-        warnings.filterwarnings("ignore", message=".* are left out: training has no picture")
-        data = find_data(options.data)
-    total = sum(map(len, (data.train, data.validation, data.test)))
-    with progress(min(total, options.limit or total), "checking") as advance:
-        findings = check_data(
-            data, resolution=options.resolution, limit=options.limit, threads=options.threads, progress=advance
-        )
+    findings = _check(options)
     if options.json:
         print_json({"data": address(options.data)} | findings.to_json())
     else:
         _show(findings, time.perf_counter() - start)
     return int(bool(findings.of("error")))
+
+
+def _check(options: Options) -> Findings:
+    with warnings.catch_warnings():
+        # Of what is left out; it is among the findings.
+        warnings.filterwarnings("ignore", message=".* are left out")
+        boxes = has_boxes(options.data)
+        if options.images is not None and not boxes:
+            raise UsageError(f"--images is for pictures with boxes; '{options.data}' has classes of whole pictures.")
+        data = find_boxes(options.data, images=options.images) if boxes else find_data(options.data)
+    total = sum(map(len, (data.train, data.validation, data.test)))
+    with progress(min(total, options.limit or total), "checking") as advance:
+        common: Common = {
+            "resolution": options.resolution,
+            "limit": options.limit,
+            "threads": options.threads,
+            "progress": advance,
+        }
+        if not isinstance(data, BoxDataSet):
+            return check_data(data, **common)
+        given = {} if options.resolution is None else {"resolution": options.resolution}
+        detector = ssdlite(variant=options.variant, classes=max(len(data.classes), 1), **given)
+        common["resolution"] = min(detector.input_size)
+        return check_boxes(data, anchors=anchors(detector), **common)
 
 
 def _show(findings: Findings, seconds: float) -> None:
@@ -73,11 +111,35 @@ def _show(findings: Findings, seconds: float) -> None:
         rows = [*rows[:10], [f"… {len(rows) - 20:,} classes …", *([""] * len(parts))], *rows[-10:]]
     rows.append(["all", *(f"{sum(findings.counts[part]):,}" for part in parts)])
     show(table((("class", "left"), *((part, "right") for part in parts)), rows))
+    if isinstance(findings, BoxFindings):
+        _show_boxes(findings)
     show(f"Pixels of the shorter side: {_spread(findings.shorter)}; of the longer: {_spread(findings.longer)}.")
     for severity in get_args(Severity):
         for problem in findings.of(severity):
             show("", f"{severity}: {problem.sentence}", *(f"    {line}" for line in problem.first_lines()))
     show("", f"{_scope(findings)} checked in {seconds:.1f} s: {_verdict(findings)}.")
+
+
+def _show_boxes(findings: BoxFindings) -> None:
+    listed = ", ".join(f"{count:,} for {part}" for part, count in findings.listed.items())
+    show(f"Objects of {findings.format} in {counted(findings.pictures, 'picture')}: {listed}.")
+    if not findings.coverage:
+        return
+    columns = ("class", "objects", "side, px", "matched", "misshapen", "mean IoU", "objects by IoU, 0 to 1")
+    rows = [
+        (
+            entry.name,
+            f"{entry.objects:,}",
+            f"{entry.side:.0f}",
+            f"{entry.recall:.1%}",
+            f"{entry.misshapen:.1%}",
+            f"{entry.mean:.2f}",
+            bars(entry.histogram),
+        )
+        for entry in findings.coverage
+    ]
+    show("Anchors: the IoU of each training object with its best one; from 0.5 it is matched")
+    show(table([(name, "left" if name in (columns[0], columns[-1]) else "right") for name in columns], rows))
 
 
 def _spread(sides: tuple[int, int, int]) -> str:

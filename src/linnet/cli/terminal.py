@@ -103,6 +103,12 @@ def size(number_of_bytes: float) -> str:
     return f"{number_of_bytes:.0f} B"
 
 
+def bars(counts: Sequence[int]) -> str:
+    """A histogram in one line: ▁ to █, a dot where there is nothing."""
+    most = max(*counts, 1)
+    return "".join("▁▂▃▄▅▆▇█"[min(8 * count // most, 7)] if count else "·" for count in counts)
+
+
 class Lines:
     """What a long run says where stderr is no terminal: lines, and nothing between them."""
 

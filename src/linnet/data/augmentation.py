@@ -132,6 +132,11 @@ def augment(pixels: Tensor, seeds: Seeds, options: Augmentation) -> Tensor:
     return images
 
 
+def flipped(seeds: Seeds, options: Augmentation) -> NDArray[np.bool_]:
+    """Which pictures `augment` flips: (N,)."""
+    return np.array([np.random.default_rng((*seed, PICTURE)).random() < options.flip for seed in seeds], np.bool_)
+
+
 def mix(images: Tensor, targets: Tensor, seeds: Seeds, options: Augmentation) -> tuple[Tensor, Tensor]:
     """Neighbours (0, 1), (2, 3) and so on mixed with each other; an odd last picture stays as it is.
 

@@ -7,7 +7,7 @@ that part needs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,6 +15,8 @@ import numpy as np
 from linnet.images import Preprocessing, decode, prepare, resize_box
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from linnet.images import Picture
@@ -80,17 +82,37 @@ def random_crop(
     if options.kind == "shifted":
         return _shifted(prepare(picture, contract), options.shift, generator.random(2))
     shares = generator.random((TRIES, 4))
+    return cut_out(picture, contract, lambda size: (random_box(size, options, shares), contract.size))
+
+
+def cut_out(
+    picture: Picture, contract: Preprocessing, choose: Callable[[tuple[int, int]], tuple[Box, tuple[int, int]]]
+) -> NDArray[np.uint8]:
+    """A part of a picture, squashed: (height, width, 3) uint8 RGB. Only as many pixels are decoded as it needs.
+
+    Args:
+        picture: what to decode.
+        contract: the interpolation.
+        choose: given the upright (width, height), answers with the part in its pixels, and with the (height, width)
+            that is wanted of it; always the same for the same picture.
+
+    Raises:
+        ValueError: if the picture cannot be decoded; the text names the file.
+        OSError: if the file is missing or may not be read.
+    """
     upright: list[tuple[int, int]] = []
 
     def shrink(size: tuple[int, int]) -> int:
         upright.append(size)
-        return _reduction(random_box(size, options, shares), contract)
+        return _reduction(*choose(size), contract)
 
     image = decode(picture, shrink=shrink)
     size = upright[0] if upright else image.size
-    box = random_box(size, options, shares)
-    times = 1 if image.size == size else _reduction(box, contract)
+    box, wanted = choose(size)
+    times = 1 if image.size == size else _reduction(box, wanted, contract)
     left, top, right, bottom = (side / times for side in box)
+    if wanted != contract.size:
+        contract = replace(contract, size=wanted)
     return resize_box(image, (left, top, right, bottom), contract)
 
 
@@ -119,12 +141,12 @@ def random_box(size: tuple[int, int], options: CropOptions, shares: NDArray[np.f
     return left, top, left + wide, top + high
 
 
-def _reduction(box: Box, contract: Preprocessing) -> int:
+def _reduction(box: Box, wanted: tuple[int, int], contract: Preprocessing) -> int:
     """How many times smaller the picture can be decoded, so that the part keeps the pixels that the network wants."""
     if not contract.antialias or contract.interpolation == "nearest":
         # Both look at single pixels of the picture, and so must the crop.
         return 1
-    height, width = contract.size
+    height, width = wanted
     room = min((box[2] - box[0]) // width, (box[3] - box[1]) // height)
     return next((times for times in REDUCTIONS if times <= room), 1)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from linnet.data.coverage import ClassCoverage
 
 Severity = Literal["error", "warning", "note"]
-"""Training leaves pictures out; the result may be poor or mislead; good to know."""
+"""Training leaves pictures or boxes out; the result may be poor or mislead; good to know."""
 
 Kind = Literal[
     "broken",
@@ -28,7 +31,26 @@ Kind = Literal[
     "animated",
     "empty_folder",
     "no_picture",
+    "malformed",
+    "unknown_category",
+    "orphan",
+    "degenerate",
+    "beyond",
+    "inverted",
+    "outside",
+    "one_off",
+    "size",
+    "box_copies",
+    "tiny_box",
+    "huge_box",
+    "crowd",
+    "empty",
+    "unlisted",
+    "category_ids",
+    "category_names",
+    "coverage",
 ]
+"""From `malformed` on: of boxes, which are annotations of objects."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +119,9 @@ class Findings:
 
     @property
     def broken(self) -> frozenset[str]:
-        """`Sample.name` of the pictures that cannot be read: a training leaves them out."""
-        return frozenset(name for problem in self.problems if problem.kind == "broken" for name in problem.files)
+        """Names of the pictures that a training leaves out: they cannot be read, or their boxes do not fit them."""
+        lost = ("broken", "size")
+        return frozenset(name for problem in self.problems if problem.kind in lost for name in problem.files)
 
     def of(self, severity: Severity) -> tuple[Problem, ...]:
         """The problems of one severity."""
@@ -119,3 +142,28 @@ class Findings:
             **{f"{severity}s": len(self.of(severity)) for severity in get_args(Severity)},
             "problems": [problem.to_json() for problem in self.problems],
         }
+
+
+@dataclass(frozen=True)
+class BoxFindings(Findings):
+    """The same of a data set with boxes; `counts` are of objects, those that are ignored left out.
+
+    Attributes:
+        format: of the annotations.
+        listed: pictures of each part.
+        coverage: how a detector's anchors match the objects of each class; empty without anchors.
+    """
+
+    format: str
+    listed: Mapping[str, int]
+    coverage: tuple[ClassCoverage, ...]
+
+    @property
+    def pictures(self) -> int:
+        """Pictures in all parts."""
+        return sum(self.listed.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, with all names of all pictures."""
+        document = super().to_json() | {"format": self.format, "parts": dict(self.listed)}
+        return document | {"coverage": [entry.to_json() for entry in self.coverage]}

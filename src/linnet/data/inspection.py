@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
-from linnet.data.labelled import Sample
 from linnet.images import SUFFIXES, decode
 
 if TYPE_CHECKING:
@@ -41,6 +41,20 @@ MOST_THREADS = 8
 """Beyond that they wait for each other: a part of the work on each picture is Python's."""
 
 
+class Pictured(Protocol):
+    """A sample of any kind: a picture and what to call it."""
+
+    @property
+    def picture(self) -> Path | bytes:
+        """What `linnet.images.decode` takes."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """What was found of N pictures, in their order; rows of pictures that cannot be read are zero.
@@ -54,7 +68,7 @@ class Inspection:
         errors: number of each picture that cannot be read → the rest of a sentence that begins with its name.
     """
 
-    samples: tuple[Sample, ...]
+    samples: Sequence[Pictured]
     sizes: NDArray[np.int32]
     digests: NDArray[np.uint8]
     thumbnails: NDArray[np.uint8]
@@ -68,7 +82,7 @@ class Inspection:
 
 
 def inspect(
-    samples: Sequence[Sample], *, threads: int | None = None, progress: Callable[[int], None] = lambda done: None
+    samples: Sequence[Pictured], *, threads: int | None = None, progress: Callable[[int], None] = lambda done: None
 ) -> Inspection:
     """Decodes the pictures in several threads; of each, some 300 bytes are kept.
 
@@ -107,6 +121,19 @@ def inspect(
         for done in pool.map(work, chunks[1:]):
             progress(done)
     return found
+
+
+def upright_size(file: Path) -> tuple[int, int] | None:
+    """(width, height) of a picture as its header tells, turned upright; None where that cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(file, formats=_formats()) as opened:
+            width, height = opened.size
+            return (height, width) if _orientation(opened) in range(5, 9) else (width, height)
+    except Exception:
+        # Whether it can be read at all is for `decode` to say.
+        return None
 
 
 def _cores() -> int:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Generic, Literal, NamedTuple, Required, TypedDict, TypeVar, Unpack, cast
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from linnet.data.crops import CropOptions, random_crop
+from linnet.data.inspection import Pictured
 from linnet.data.labelled import Sample
 from linnet.images import Preprocessing, prepare
 
@@ -28,6 +30,13 @@ Seed = tuple[int, int, int]
 
 ORDER, CROP = 1, 2
 """What a generator is for: a picture's own crop never depends on how many numbers its augmentation draws."""
+
+
+S = TypeVar("S", bound=Pictured)
+"""A sample."""
+
+B = TypeVar("B", bound="Batch")
+"""A batch."""
 
 
 @dataclass
@@ -74,21 +83,31 @@ def split_in_pairs(count: int, parts: int) -> list[range]:
     return [range(start, stop) for start, stop in pairwise(cuts)]
 
 
-class PictureBatches:
-    """Training pictures, step by step.
+class StepOptions(TypedDict, total=False):
+    """Keywords of `Steps` that everything made of it takes too."""
+
+    batch: Required[int]
+    seed: int
+    placement: Placement | None
+    workers: int
+    fraction: float
+    pin: bool
+
+
+class Steps(Generic[S, B]):
+    """Training samples of any kind, step by step.
 
     An epoch's pictures are divided evenly over its steps, so there is no small last batch. Every process and every
     worker computes the same order from the seed alone.
 
     Args:
-        samples: labelled pictures.
-        contract: size and interpolation.
-        crop: how the random crop is drawn.
+        samples: pictures.
+        decode: what becomes of a sample, given the generator of its random crop; runs in the workers.
+        join: makes a batch of what was decoded, seeds, pictures of the whole step and seconds.
         batch: pictures a step at most, over all processes.
         seed: of order and crops.
         placement: this process's part.
         workers: processes that decode; 0 decodes in this one.
-        order: `shuffled`, or `balanced`: every class as often as every other, with repetition.
         fraction: share of the pictures to use, the same ones in every epoch.
         pin: prepare copies to a GPU.
 
@@ -98,15 +117,14 @@ class PictureBatches:
 
     def __init__(
         self,
-        samples: Sequence[Sample],
-        contract: Preprocessing,
-        crop: CropOptions,
+        samples: Sequence[S],
+        decode: Callable[[S, np.random.Generator], Any],
+        join: Callable[[list[Any], list[Seed], int, float], B],
         *,
         batch: int,
         seed: int = 0,
         placement: Placement | None = None,
         workers: int = 0,
-        order: Literal["shuffled", "balanced"] = "shuffled",
         fraction: float = 1.0,
         pin: bool = False,
     ) -> None:
@@ -115,8 +133,8 @@ class PictureBatches:
             kept = max(round(fraction * len(samples)), 1)
             chosen = np.random.default_rng((seed, ORDER)).permutation(len(samples))[:kept]
             self.samples = [samples[number] for number in sorted(chosen.tolist())]
-        self.dataset = _Pictures(self.samples, contract, crop)
-        self.batch, self.seed, self.order = batch, seed, order
+        self.dataset, self.collate = _Decoding(self.samples, decode), partial(_collate, join)
+        self.batch, self.seed = batch, seed
         self.placement = placement or Placement()
         self.workers, self.pin = workers, pin
         self.steps = max(-(-len(self.samples) // batch), 1)
@@ -135,7 +153,7 @@ class PictureBatches:
         """What to call the picture that has this seed."""
         return self.samples[seed[2]].name
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[list[Batch]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[list[B]]:
         """The steps of an epoch from `start` on: this process's parts of each."""
         steps = self._keys(number)[start:]
         flat = [keys for step in steps for keys in step]
@@ -143,15 +161,19 @@ class PictureBatches:
             self.dataset,
             batch_sampler=flat,
             num_workers=self.workers,
-            collate_fn=_collate,
+            collate_fn=self.collate,
             pin_memory=self.pin,
             # Enough to ride out a slow file, few enough to stay small.
             prefetch_factor=max(2, 2 * self.placement.pieces) if self.workers else None,
             worker_init_fn=_leave_signals_to_the_loop,
         )
         loaded = iter(loader)
-        for step in steps:
-            yield [_checked(next(loaded)) for _ in step]
+        try:
+            for step in steps:
+                yield [_checked(next(loaded)) for _ in step]
+        finally:
+            # The traceback of an error would keep it, and with it the workers, which no signal ends.
+            del loaded
 
     def _keys(self, number: int) -> list[list[list[tuple[Seed, int]]]]:
         """For each step, for each of this process's parts: seed of each picture and pictures of the whole step."""
@@ -164,32 +186,76 @@ class PictureBatches:
         return steps
 
     def _order(self, number: int) -> NDArray[np.int64]:
-        generator = np.random.default_rng((self.seed, number, ORDER))
-        count = len(self.samples)
+        return np.random.default_rng((self.seed, number, ORDER)).permutation(len(self.samples))
+
+
+class PictureBatches(Steps[Sample, Batch]):
+    """Labelled pictures, step by step.
+
+    Args:
+        samples: labelled pictures.
+        contract: size and interpolation.
+        crop: how the random crop is drawn.
+        order: `shuffled`, or `balanced`: every class as often as every other, with repetition.
+        options: those of `Steps`.
+
+    Raises:
+        ValueError: if a step would leave a process without pictures.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        contract: Preprocessing,
+        crop: CropOptions,
+        *,
+        order: Literal["shuffled", "balanced"] = "shuffled",
+        **options: Unpack[StepOptions],
+    ) -> None:
+        super().__init__(samples, _Crop(contract, crop), _join_pictures, **options)
+        self.order = order
+
+    def _order(self, number: int) -> NDArray[np.int64]:
         if self.order == "shuffled":
-            return generator.permutation(count)
+            return super()._order(number)
         classes = np.array([sample.index for sample in self.samples])
         chance = 1 / np.bincount(classes)[classes]
-        return generator.choice(count, size=count, p=chance / chance.sum())
+        generator = np.random.default_rng((self.seed, number, ORDER))
+        return generator.choice(len(classes), size=len(classes), p=chance / chance.sum())
 
 
-class _Pictures(Dataset[Any]):
-    """Keys of `PictureBatches` → decoded crops. An error is an item too: workers would wrap it in a traceback."""
+@dataclass(frozen=True)
+class _Crop:
+    contract: Preprocessing
+    options: CropOptions
 
-    def __init__(self, samples: Sequence[Sample], contract: Preprocessing, crop: CropOptions) -> None:
-        self.samples, self.contract, self.crop = samples, contract, crop
+    def __call__(self, sample: Sample, generator: np.random.Generator) -> tuple[NDArray[np.uint8], int]:
+        return random_crop(sample.picture, self.contract, self.options, generator), sample.index
 
-    def __getitem__(self, key: tuple[Seed, int]) -> tuple[Any, int, Seed, int, float]:
+
+class _Item(NamedTuple):
+    """A decoded sample, or why there is none: workers would wrap an error in a traceback."""
+
+    content: Any
+    seed: Seed
+    total: int
+    seconds: float
+
+
+class _Decoding(Dataset[Any]):
+    """Keys of `Steps` → items."""
+
+    def __init__(self, samples: Sequence[Any], decode: Callable[[Any, np.random.Generator], Any]) -> None:
+        self.samples, self.decode = samples, decode
+
+    def __getitem__(self, key: tuple[Seed, int]) -> _Item:
         seed, total = key
         start = time.perf_counter()
-        sample = self.samples[seed[2]]
-        pixels: NDArray[np.uint8] | Exception
         try:
-            generator = np.random.default_rng((*seed, CROP))
-            pixels = random_crop(sample.picture, self.contract, self.crop, generator)
+            content = self.decode(self.samples[seed[2]], np.random.default_rng((*seed, CROP)))
         except (OSError, ValueError) as error:
-            pixels = error
-        return pixels, sample.index, seed, total, time.perf_counter() - start
+            content = error
+        return _Item(content, seed, total, time.perf_counter() - start)
 
 
 def _leave_signals_to_the_loop(_worker: int) -> None:
@@ -198,27 +264,37 @@ def _leave_signals_to_the_loop(_worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _checked(batch: Batch | Exception) -> Batch:
+def _checked(batch: B | Exception) -> B:
     if isinstance(batch, Exception):
         raise batch
     return batch
 
 
-def _collate(items: list[tuple[Any, int, Seed, int, float]]) -> Batch | Exception:
-    for pixels, *_ in items:
-        if isinstance(pixels, Exception):
-            return pixels
-    pixels = torch.from_numpy(np.stack([item[0] for item in items])).permute(0, 3, 1, 2)
-    indices = torch.tensor([item[1] for item in items])
-    return Batch(pixels, indices, [item[2] for item in items], items[0][3], sum(item[4] for item in items))
+def _collate(join: Callable[[list[Any], list[Seed], int, float], B], items: list[_Item]) -> B | Exception:
+    contents = [item.content for item in items]
+    error = next((content for content in contents if isinstance(content, Exception)), None)
+    if error is not None:
+        return error
+    return join(contents, [item.seed for item in items], items[0].total, sum(item.seconds for item in items))
+
+
+def stack_pixels(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Pictures (H, W, 3) of one size as (N, 3, H, W), channels last in memory."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+
+
+def _join_pictures(contents: list[Any], seeds: list[Seed], total: int, seconds: float) -> Batch:
+    pixels, indices = zip(*contents, strict=True)
+    return Batch(stack_pixels(pixels), torch.tensor(indices), seeds, total, seconds)
 
 
 class EvaluationPictures:
     """Pictures as the contract prepares them, kept decoded if they fit into `keep_bytes`.
 
     Args:
-        samples: labelled pictures.
+        samples: pictures.
         contract: the preprocessing.
+        labels: a whole number for each picture, given beside it; its class if this is not given.
         batch: pictures a forward pass.
         placement: every process gets each `world`-th picture, so that all together see each once.
         workers: processes that decode.
@@ -226,9 +302,10 @@ class EvaluationPictures:
 
     def __init__(
         self,
-        samples: Sequence[Sample],
+        samples: Sequence[Pictured],
         contract: Preprocessing,
         *,
+        labels: Sequence[int] | None = None,
         batch: int = 64,
         placement: Placement | None = None,
         workers: int = 0,
@@ -236,21 +313,23 @@ class EvaluationPictures:
     ) -> None:
         place = placement or Placement()
         self.samples = samples[place.rank :: place.world]
+        labels = [cast(Sample, sample).index for sample in samples] if labels is None else labels
+        self.labels = labels[place.rank :: place.world]
         self.contract, self.batch, self.workers = contract, batch, workers
         self._keeps = len(self.samples) * contract.size[0] * contract.size[1] * 3 <= keep_bytes
         self._kept: list[tuple[Tensor, Tensor]] | None = None
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(N, 3, H, W) uint8 pixels and (N,) classes."""
+        """(N, 3, H, W) uint8 pixels and (N,) int64 classes, or what was given in their place."""
         if self._kept is not None:
             yield from self._kept
             return
         kept = []
         loader = DataLoader(
-            _Prepared(self.samples, self.contract),
+            _Prepared(self.samples, self.labels, self.contract),
             batch_size=self.batch,
             num_workers=self.workers,
-            collate_fn=_collate,
+            collate_fn=partial(_collate, _join_pictures),
             worker_init_fn=_leave_signals_to_the_loop,
         )
         for batch in map(_checked, loader):
@@ -263,17 +342,16 @@ class EvaluationPictures:
 
 
 class _Prepared(Dataset[Any]):
-    def __init__(self, samples: Sequence[Sample], contract: Preprocessing) -> None:
-        self.samples, self.contract = samples, contract
+    def __init__(self, samples: Sequence[Pictured], labels: Sequence[int], contract: Preprocessing) -> None:
+        self.samples, self.labels, self.contract = samples, labels, contract
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, number: int) -> tuple[Any, int, Seed, int, float]:
-        sample = self.samples[number]
-        pixels: NDArray[np.uint8] | Exception
+    def __getitem__(self, number: int) -> _Item:
+        content: Any
         try:
-            pixels = prepare(sample.picture, self.contract)
+            content = prepare(self.samples[number].picture, self.contract), self.labels[number]
         except (OSError, ValueError) as error:
-            pixels = error
-        return pixels, sample.index, (0, 0, number), len(self.samples), 0.0
+            content = error
+        return _Item(content, (0, 0, number), len(self.samples), 0.0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from linnet.data.boxed import box_formats
 from linnet.data.labelled import LABEL_FILE, Sample
 from linnet.data.parquet import SUFFIX as PARQUET
 from linnet.data.parquet import read_table
@@ -31,13 +32,6 @@ CLASS_FILE = "classes.txt"
 
 NAME_COLUMNS = ("label", "name", "class")
 """Columns of a CSV that may hold a class's name; `class_index` tells classes apart where it is there."""
-
-BOXES = {
-    "COCO": ("annotations/*.json", "instances_*.json", "_annotations.coco.json", "*/_annotations.coco.json"),
-    "VOC": ("Annotations/*.xml", "annotations/*.xml"),
-    "YOLO": ("labels/*.txt", "labels/*/*.txt", "*/labels/*.txt"),
-}
-"""What gives away a folder of pictures with boxes, whose own folders would be taken for classes."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +83,7 @@ class DataSet:
         """
         if self.validation:
             return self
-        generator = np.random.default_rng((seed, 0x5917))
-        chosen: set[int] = set()
-        groups: dict[int, list[int]] = {}
-        for number, sample in enumerate(self.train):
-            groups.setdefault(sample.index, []).append(number)
-        for _, numbers in sorted(groups.items()):
-            count = min(max(round(share * len(numbers)), 1), len(numbers) - 1)
-            chosen |= {numbers[place] for place in generator.permutation(len(numbers))[:count]}
+        chosen = split_off([sample.index for sample in self.train], share, seed)
         if not chosen:
             raise ValueError(f"'{self.path}' has no class with two pictures: none can be kept for validation.")
         return replace(
@@ -105,6 +92,19 @@ class DataSet:
             validation=tuple(sample for number, sample in enumerate(self.train) if number in chosen),
             split=f"{share:.0%} of every class, split off with seed {seed}",
         )
+
+
+def split_off(groups: Sequence[int], share: float, seed: int) -> set[int]:
+    """Places that a seeded share of every group has, rounded, at least one of a group of two or more, and never all."""
+    generator = np.random.default_rng((seed, 0x5917))
+    places: dict[int, list[int]] = {}
+    for place, group in enumerate(groups):
+        places.setdefault(group, []).append(place)
+    chosen: set[int] = set()
+    for _, members in sorted(places.items()):
+        count = min(max(round(share * len(members)), 1), len(members) - 1)
+        chosen |= {members[number] for number in generator.permutation(len(members))[:count]}
+    return chosen
 
 
 def find_data(path: str | Path) -> DataSet:
@@ -192,11 +192,8 @@ def _find_rows(path: Path) -> list[_Row]:
                 f"'{path}': the name of {unknown[0]} does not begin with a part (train, validation, test)."
             )
         return [row for table, part in named for row in _parquet_rows(table, part or "train")]
-    for kind, patterns in BOXES.items():
-        match = next((file for pattern in patterns for file in sorted(path.glob(pattern))), None)
-        # A class may be called `labels`; of YOLO's folders one is called `images`.
-        if match is not None and (kind != "YOLO" or any(path.glob("images")) or any(path.glob("*/images"))):
-            raise ValueError(_boxes(kind, match))
+    for kind, match in box_formats(path).items():
+        raise ValueError(_boxes(kind, match))
     return _folder_rows(path)
 
 

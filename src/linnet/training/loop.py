@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
@@ -121,7 +121,7 @@ class _Run:
         sums = state.sums or {"pictures": 0.0}
         state.sums = sums
         self._set_mode()
-        pending: tuple[Tensor, list[Batch]] | None = None
+        pending: tuple[Tensor, Sequence[Batch]] | None = None
         rate = self._set_rate()
         waited = time.perf_counter()
         for parts in self.batches.epoch(state.epoch, state.step):
@@ -162,7 +162,7 @@ class _Run:
             group["lr"] = rate
         return rate
 
-    def _step(self, parts: list[Batch], sums: dict[str, float]) -> Tensor:
+    def _step(self, parts: Sequence[Batch], sums: dict[str, float]) -> Tensor:
         """One update from all of this process's parts; the mean loss over the parts' pictures."""
         total_loss = torch.zeros((), device=self.fabric.device)
         for number, batch in enumerate(parts):
@@ -180,11 +180,11 @@ class _Run:
                 # Processes average their gradients: with this factor the result is the mean over all pictures.
                 loss = torch.stack(list(losses.values())).sum()
                 self.fabric.backward(loss * (self.fabric.world_size / batch.total))
-            total_loss += loss.detach() / len(batch.indices)
+            total_loss += loss.detach() / len(batch.seeds)
             for name, value in (*losses.items(), ("loss", loss)):
                 total = self.loss_sums.setdefault(name, torch.zeros((), dtype=torch.float64, device=value.device))
                 total += value.detach()
-            _add(sums, "pictures", len(batch.indices))
+            _add(sums, "pictures", len(batch.seeds))
             _add(sums, "network", time.perf_counter() - middle)
         start = time.perf_counter()
         if self.recipe.clip is not None:
@@ -196,7 +196,7 @@ class _Run:
         _add(sums, "network", time.perf_counter() - start)
         return total_loss / len(parts)
 
-    def _check(self, pending: tuple[Tensor, list[Batch]] | None) -> float:
+    def _check(self, pending: tuple[Tensor, Sequence[Batch]] | None) -> float:
         """The mean loss of a step, if it is a number; 0 before the first one."""
         loss = 0.0 if pending is None else float(pending[0])
         if pending is None or math.isfinite(loss):
@@ -208,7 +208,7 @@ class _Run:
             names,
         )
 
-    def _between_steps(self, pending: tuple[Tensor, list[Batch]] | None) -> None:
+    def _between_steps(self, pending: tuple[Tensor, Sequence[Batch]] | None) -> None:
         """Saves from time to time, and stops if asked to; never with a loss that was not looked at."""
         alone = self.fabric.world_size == 1
         stopping = bool(self.stop())

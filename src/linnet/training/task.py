@@ -22,7 +22,7 @@ class Batches(Protocol):
         """Pictures an epoch."""
         ...
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[list[Batch]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[Sequence[Batch]]:
         """The steps of an epoch from `start` on, each as this process's parts."""
         ...
 

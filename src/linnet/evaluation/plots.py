@@ -1,0 +1,65 @@
+"""What the pictures of all reports have in common; figures need matplotlib."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+    from PIL import ImageDraw, ImageFont
+
+    Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+WRONG, RIGHT = "#b00020", "#1b5e20"
+"""Colours of what a network says and of what is true."""
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of so many inches that no window knows of."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a PNG file."""
+    with warnings.catch_warnings():
+        # matplotlib's own font lacks most scripts; it draws boxes for them.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(path, dpi=110)
+
+
+def plain_name(name: str) -> str:
+    """A class's name as a figure can show it: a dollar sign would begin mathematics."""
+    return name[:24].replace("$", r"\$")
+
+
+def draw_matrix(
+    axes: Axes, share: NDArray[Any], texts: Sequence[Sequence[str]], rows: Sequence[str], columns: Sequence[str]
+) -> None:
+    """A confusion matrix: shares (R, C) from 0 to 1 as shades of blue, with a text in each cell."""
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_xticks(range(len(columns)), [plain_name(name) for name in columns], rotation=90)
+    axes.set_yticks(range(len(rows)), [plain_name(name) for name in rows])
+    for row, column in np.ndindex(share.shape):
+        colour = "white" if share[row, column] > 0.5 else "black"
+        axes.text(column, row, texts[row][column], ha="center", va="center", fontsize=8, color=colour)
+
+
+def shorten(draw: ImageDraw.ImageDraw, font: Font, text: str, width: int) -> str:
+    """The text on one line, cut so that it fits into so many pixels."""
+    shown = text = " ".join(text.split())
+    while draw.textlength(shown, font=font) > width and len(text) > 1:
+        text = text[:-1]
+        shown = f"{text.rstrip(' ,')}…"
+    return shown
