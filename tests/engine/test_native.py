@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from networks import architectures, detectors, random_tensors
 from numpy.typing import NDArray
 
-from linnet.architecture import Architecture, Convolution, LevelHead, MobileNetV1, MobileNetV2
+from linnet.architecture import Architecture, Convolution, Detector, LevelHead, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.engine.library import engine_instruction_set, instruction_set, load_library
 from linnet.engine.native import EngineError, NativeNetwork, NativeSession, Schedule
@@ -120,7 +120,9 @@ def test_every_inner_tensor_can_be_had(architecture: Architecture, data: st.Data
     ],
 )
 def test_the_networks_of_the_papers(architecture: Architecture) -> None:
-    check(architecture, threads=2)
+    # Heads are not averaged over pixels as logits are, and so show more of the rounding of the layers before.
+    tolerance = 2e-4 if isinstance(architecture, Detector) else TOLERANCE
+    check(architecture, tolerance=tolerance, threads=2)
 
 
 @pytest.mark.parametrize(
