@@ -261,7 +261,7 @@ def _torch_run(setting: _Setting, *, compiled: bool) -> Run:
     inputs = torch.from_numpy(setting.inputs).contiguous(memory_format=torch.channels_last)
     torch.set_num_threads(setting.threads)
     if compiled:
-        network = torch.compile(network)
+        network = torch.compile(network, dynamic=False)
 
     def run() -> NDArray[np.float32]:
         torch.set_num_threads(setting.threads)

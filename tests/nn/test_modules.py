@@ -82,8 +82,8 @@ def test_torch_compile_agrees_once() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [0.35, 0.5, 0.75, 1.0, 1.4])
-@pytest.mark.parametrize("size", [96, 160, 224, (75, 133)])
+@pytest.mark.parametrize("width", [0.35, 1.0, 1.4])
+@pytest.mark.parametrize("size", [96, 224, (75, 133)])
 def test_torch_eager_compiled_and_numpy_agree(width: float, size: Any) -> None:
     agree(MobileNetV2(width=width, resolution=size), compiled=True)
 
@@ -238,7 +238,10 @@ def test_recomputing_the_expansion_changes_no_gradient_and_no_statistic(shortcut
 
 
 @pytest.mark.slow
-def test_recomputing_compiles() -> None:
+def test_recomputing_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A compiler sees torch's modules. Other kernels round differently, and a value at ReLU6's kink may then fall to
+    # the other side, which changes a gradient by more than rounding does.
+    monkeypatch.setenv("LINNET_FUSED", "0")
     architecture = replace(SMALL, dropout=0.0)
     plain = nn.build(architecture, generator=torch.Generator().manual_seed(0)).train()
     saving = nn.build(architecture, recompute_expansion=True).train()

@@ -901,7 +901,7 @@ def test_overwritten_bytes_never_do_worse_than_a_refusal(sample: Sample, changes
 
 
 @pytest.mark.slow
-@settings(max_examples=5000)
+@settings(max_examples=2000)
 @given(damages())
 def test_overwritten_bytes_never_do_worse_than_a_refusal_at_length(
     sample: Sample, changes: list[tuple[float, str, int]]

@@ -92,7 +92,8 @@ class _Run:
         network.to(device=fabric.device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = build_optimizer(network, recipe)
-        forward: Any = torch.compile(network) if recipe.compile else network
+        # Sizes are few and known: as unknowns they would keep the compiler at algebra for minutes.
+        forward: Any = torch.compile(network, dynamic=False) if recipe.compile else network
         self.module, self.optimizer = fabric.setup(forward, optimizer)
         average = Average(network, recipe.average) if recipe.average else None
         self.parts = Parts(network, optimizer, average, getattr(fabric.strategy.precision, "scaler", None))
