@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linnet import bench
-from linnet.bench import RUNTIMES, compare
+from linnet import opponents
+from linnet.bench import compare
 from linnet.checkpoint import Checkpoint
 from linnet.cli import main
 from linnet.engine.library import native_version
+from linnet.opponents import RUNTIMES
 
 needs_native = pytest.mark.skipif(native_version() is None, reason="the native library is not built")
 
@@ -42,7 +43,7 @@ def test_every_runtime_that_is_here_agrees_and_is_timed(small_checkpoint: Checkp
 @needs_native
 def test_another_result_is_told_and_not_timed(small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(setting: Any) -> Any:
-        return "1.0", lambda: np.ones((len(setting.pixels), 4), np.float32)
+        return "1.0", lambda: (np.ones((len(setting.pixels), 5), np.float32),)
 
     monkeypatch.setitem(RUNTIMES, "torch", wrong)
     row = compare(small_checkpoint, threads=(1,), seconds=0.05, runtimes=("torch",))[1]
@@ -52,7 +53,7 @@ def test_another_result_is_told_and_not_timed(small_checkpoint: Checkpoint, monk
 
 
 def test_what_is_not_installed_is_told(small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "find_spec", lambda name: None)
+    monkeypatch.setattr(opponents, "find_spec", lambda name: None)
     rows = compare(small_checkpoint, threads=(1,), seconds=0.05, runtimes=("openvino", "torch"))
     assert [row.problem for row in rows[1:]] == [
         "not installed (pip install openvino)",

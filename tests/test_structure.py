@@ -30,14 +30,15 @@ ALLOWED = {
     "catalogue": {"checkpoint", "weights"},
     "runtimes": {"architecture", "checkpoint", "engine", "images", "nn"},
     "predictor": {"architecture", "catalogue", "checkpoint", "detection", "images", "results", "runtimes"},
-    "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor"},
+    "opponents": {"checkpoint", "engine", "nn", "predictor"},
+    "bench": {"checkpoint", "export", "images", "opponents", "predictor"},
     "evaluation": {"checkpoint", "data", "images", "predictor", "results"},
     "training": {
         "architecture", "catalogue", "checkpoint", "data", "evaluation", "images", "nn", "predictor", "runtimes",
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "evaluation", "export",
-        "images", "paper", "predictor", "results", "runtimes", "training", "weights",
+        "images", "opponents", "paper", "predictor", "results", "runtimes", "training", "weights",
     },
 }  # fmt: skip
 
@@ -59,6 +60,7 @@ AT_IMPORT = {
     "catalogue": set(),
     "runtimes": {"numpy"},
     "predictor": {"numpy"},
+    "opponents": {"numpy"},
     "bench": {"numpy"},
     "evaluation": {"numpy"},
     "training": {"numpy", "torch", "lightning_fabric", "safetensors"},

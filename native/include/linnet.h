@@ -73,6 +73,13 @@ typedef struct linnet_session linnet_session;
  * if LINNET_ISA names one that is unknown or that this processor lacks; networks then do not open. */
 const char* linnet_engine_instruction_set(void);
 
+/**
+ * Multiply-adds of float32 a second that one thread can do with the engine's instruction set: the fastest of many short
+ * measurements within `seconds` (0.1 will do) of nothing else. What the engine reaches is to be held against this. 0 if
+ * LINNET_ISA names a set that cannot run.
+ */
+double linnet_measure_peak(double seconds);
+
 /** Checks a program and packs its weights, which are copied. All weights must be finite. */
 int linnet_network_open(const linnet_layer* layers, int64_t layer_count, const float* weights, int64_t weight_count,
                         linnet_network** network, linnet_error* error);

@@ -22,7 +22,8 @@ static void depthwise_tile(const DepthwiseRow& job, Index x) {
         LINNET_PIN(value);
 #pragma GCC unroll 3
         for (int k = 0; k < 3; ++k) {
-          if ((i - k) % kStride == 0 && i >= k && (i - k) / kStride < kPixels) sums[(i - k) / kStride] += value * tap[k];
+          if ((i - k) % kStride == 0 && i >= k && (i - k) / kStride < kPixels)
+            sums[(i - k) / kStride] += value * tap[k];
         }
       }
     }
@@ -35,7 +36,8 @@ static void depthwise_tile(const DepthwiseRow& job, Index x) {
 template <int kPixels, int kStride>
 static void depthwise_edges(const DepthwiseRow& job, Index x, bool left, bool right) {
   if (left) {
-    right ? depthwise_tile<kPixels, kStride, true, true>(job, x) : depthwise_tile<kPixels, kStride, true, false>(job, x);
+    right ? depthwise_tile<kPixels, kStride, true, true>(job, x)
+          : depthwise_tile<kPixels, kStride, true, false>(job, x);
   } else {
     right ? depthwise_tile<kPixels, kStride, false, true>(job, x)
           : depthwise_tile<kPixels, kStride, false, false>(job, x);
@@ -100,25 +102,24 @@ static void pool_block(Index pixels, const float* values, float scale, float* su
   }
 }
 
-// Eight registers of columns at a time: read and written once for all inputs.
-static void accumulate(Index inputs, const float* values, Index columns, const float* weights, float* outputs) {
-  constexpr Index wide = 8 * kLanes;
-  Index column = 0;
-  for (; column + wide <= columns; column += wide) {
-    Vec sums[8];
-    for (int i = 0; i < 8; ++i) sums[i] = load(outputs + column + i * kLanes);
-    const float* weight = weights + column;
-    for (Index k = 0; k < inputs; ++k, weight += columns) {
-      const Vec value = splat(values[k]);
-      for (int i = 0; i < 8; ++i) sums[i] += value * load(weight + i * kLanes);
-    }
-    for (int i = 0; i < 8; ++i) store(outputs + column + i * kLanes, sums[i]);
-  }
-  for (; column < columns; column += kLanes) {
+// kInputs rows of weights side by side, each read from its beginning to its end: what fetches memory ahead follows that.
+template <int kInputs>
+static void accumulate_rows(const float* values, Index columns, const float* weights, float* outputs) {
+  Vec value[kInputs];
+#pragma GCC unroll 8
+  for (int k = 0; k < kInputs; ++k) value[k] = splat(values[k]);
+  for (Index column = 0; column < columns; column += kLanes) {
     Vec sum = load(outputs + column);
-    for (Index k = 0; k < inputs; ++k) sum += splat(values[k]) * load(weights + k * columns + column);
+#pragma GCC unroll 8
+    for (int k = 0; k < kInputs; ++k) sum += value[k] * load(weights + k * columns + column);
     store(outputs + column, sum);
   }
+}
+
+static void accumulate(Index inputs, const float* values, Index columns, const float* weights, float* outputs) {
+  Index k = 0;
+  for (; k + 8 <= inputs; k += 8) accumulate_rows<8>(values + k, columns, weights + k * columns, outputs);
+  for (; k < inputs; ++k) accumulate_rows<1>(values + k, columns, weights + k * columns, outputs);
 }
 
 static void join_block(Index pixels, int parts, const float* part, Index part_step, const float* bias, float lowest,
@@ -134,4 +135,26 @@ static void join_block(Index pixels, int parts, const float* part, Index part_st
       store(c + place, sum);
     }
   }
+}
+
+// The most that this instruction set can do: enough sums side by side that none waits for itself, and no memory. The
+// values stay finite, and the compiler cannot know them.
+static Index multiply_add(Index rounds, float* sink) {
+  constexpr int count = 12;
+  const Vec value = splat(sink[0]);
+  Vec sums[count], factor = splat(0.5f);
+#pragma GCC unroll 12
+  for (int i = 0; i < count; ++i) sums[i] = value;
+  for (Index round = 0; round < rounds; ++round) {
+    // Else one product would do for all rounds.
+    LINNET_PIN(factor);
+#pragma GCC unroll 12
+    for (int i = 0; i < count; ++i) sums[i] += value * factor;
+#pragma GCC unroll 12
+    for (int i = 0; i < count; ++i) LINNET_PIN(sums[i]);
+  }
+#pragma GCC unroll 12
+  for (int i = 1; i < count; ++i) sums[0] += sums[i];
+  store(sink, sums[0] * splat(1e-6f));
+  return count * kLanes;
 }

@@ -23,9 +23,9 @@ struct Product {
   Index pixels;
   Index runs, run;
   const float* a;
-  Index a_run_step;    // floats from one run to the next
-  Index a_pixel_step;  // floats from one pixel to the next
-  Index blocks;        // of output channels, from 1 to kMostPanelBlocks
+  Index a_run_step;      // floats from one run to the next
+  Index a_pixel_step;    // floats from one pixel to the next
+  Index blocks;          // of output channels, from 1 to kMostPanelBlocks
   const float* weights;  // [runs * run][blocks * kBlock]
   const float* bias;     // [blocks * kBlock]; null: goes on from what stands in c
   float lowest, highest;
@@ -61,6 +61,8 @@ struct EngineKernels {
   // c = clamp(sum of all parts + bias) + added, over whole blocks of `pixels` pixels; parts lie part_step apart.
   void (*join_block)(Index pixels, int parts, const float* part, Index part_step, const float* bias, float lowest,
                      float highest, const float* added, float* c);
+  // Nothing but multiply-adds on registers: `rounds` times as many as it gives, each on floats of its own.
+  Index (*multiply_add)(Index rounds, float* sink);
 };
 
 extern const EngineKernels kEngineBaseline;

@@ -1,5 +1,6 @@
 // Opening a network: a program is checked, its weights are packed.
 
+#include <chrono>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
@@ -232,6 +233,24 @@ using namespace linnet;
 
 extern "C" const char* linnet_engine_instruction_set(void) {
   return engine_kernels() == nullptr ? nullptr : engine_kernels()->name;
+}
+
+extern "C" double linnet_measure_peak(double seconds) {
+  if (engine_kernels() == nullptr) return 0;
+  using Clock = std::chrono::steady_clock;
+  // A few microseconds: short enough to fall between two interruptions.
+  constexpr Index rounds = 2000;
+  float sink[kLine] = {1};
+  double best = 0;
+  const Clock::time_point end = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                                   std::chrono::duration<double>(seconds < 10 ? seconds : 10));
+  do {
+    const Clock::time_point begun = Clock::now();
+    const Index each = engine_kernels()->multiply_add(rounds, sink);
+    const double taken = std::chrono::duration<double>(Clock::now() - begun).count();
+    if (taken > 0 && rounds * each / taken > best) best = rounds * each / taken;
+  } while (Clock::now() < end);
+  return best;
 }
 
 extern "C" int linnet_network_open(const linnet_layer* layers, int64_t layer_count, const float* weights,

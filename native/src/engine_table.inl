@@ -7,4 +7,4 @@
 // Uses kParts.
 #include "engine_depthwise.inl"
 
-#define LINNET_ENGINE_TABLE {kName, panel_blocks, product, depthwise_row, pool_block, accumulate, join_block}
+#define LINNET_ENGINE_TABLE {kName, panel_blocks, product, depthwise_row, pool_block, accumulate, join_block, multiply_add}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 import time
@@ -10,18 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from linnet.checkpoint import Checkpoint
 from linnet.images import normalise
+from linnet.opponents import RUNTIMES, Arrays, MissingRuntime, Run, Setting, as_arrays
 from linnet.predictor import Predictor
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Run = Callable[[], "NDArray[np.float32]"]
 
 AGREEMENT = 1e-3
 """Most by which an opponent may differ, relative to the largest output, before its time is measured."""
@@ -60,17 +56,6 @@ class Measurement:
     problem: str | None = None
 
 
-@dataclass(frozen=True)
-class _Setting:
-    """What every runtime is given."""
-
-    checkpoint: Checkpoint
-    threads: int
-    pixels: NDArray[np.uint8]
-    inputs: NDArray[np.float32]
-    onnx: Path | None
-
-
 def compare(
     checkpoint: Checkpoint,
     *,
@@ -97,23 +82,24 @@ def compare(
     if unknown:
         raise ValueError(f"There is no runtime {unknown[0]!r} to compare with. There are {', '.join(RUNTIMES)}.")
     rows: list[Measurement] = []
-    with _exported(checkpoint) as onnx:
+    with exported(checkpoint) as onnx:
         for count in threads:
             for batch in batches:
                 progress(f"{count} thread{'s' * (count > 1)}, batch {batch}")
-                rows += _table(_setting(checkpoint, count, batch, onnx), runtimes or tuple(RUNTIMES), seconds)
+                rows += _table(setting_for(checkpoint, count, batch, onnx), runtimes or tuple(RUNTIMES), seconds)
     return rows
 
 
-def _setting(checkpoint: Checkpoint, threads: int, batch: int, onnx: Path | None) -> _Setting:
+def setting_for(checkpoint: Checkpoint, threads: int, batch: int, onnx: Path | None) -> Setting:
+    """What the runtimes are given: a random picture, as bytes and as the network wants it."""
     contract = Predictor(checkpoint, runtime="numpy").preprocessing
     pixels = np.random.default_rng(0).integers(0, 256, (batch, *contract.size, 3), dtype=np.uint8)
     inputs = np.ascontiguousarray(normalise(pixels, contract).transpose(0, 3, 1, 2))
-    return _Setting(checkpoint, threads, pixels, inputs, onnx)
+    return Setting(checkpoint, threads, pixels, inputs, onnx)
 
 
 @contextmanager
-def _exported(checkpoint: Checkpoint) -> Iterator[Path | None]:
+def exported(checkpoint: Checkpoint) -> Iterator[Path | None]:
     """The network as ONNX, for those that read it; None without the onnx package."""
     if find_spec("onnx") is None:
         yield None
@@ -126,16 +112,16 @@ def _exported(checkpoint: Checkpoint) -> Iterator[Path | None]:
         yield path
 
 
-def _table(setting: _Setting, names: Sequence[str], seconds: float) -> list[Measurement]:
-    expected = Predictor(setting.checkpoint, runtime="numpy").forward(setting.pixels)
+def _table(setting: Setting, names: Sequence[str], seconds: float) -> list[Measurement]:
+    expected = as_arrays(Predictor(setting.checkpoint, runtime="numpy").forward(setting.pixels))
     ready: dict[str, Run] = {}
     rows: dict[str, Measurement] = {}
     for name in dict.fromkeys(("linnet", *names)):
         row = Measurement(name, setting.threads, len(setting.pixels))
         try:
             version, run = RUNTIMES[name](setting)
-            difference = float(np.abs(run() - expected).max() / np.abs(expected).max())
-        except _Missing as missing:
+            difference = _difference(run(), expected)
+        except MissingRuntime as missing:
             rows[name] = replace(row, problem=str(missing))
             continue
         rows[name] = replace(row, runtime=f"{name} {version}".strip(), difference=difference)
@@ -158,6 +144,15 @@ def _table(setting: _Setting, names: Sequence[str], seconds: float) -> list[Meas
     return list(rows.values())
 
 
+def _difference(found: Arrays, expected: Arrays) -> float:
+    """The largest of all outputs, each relative to its largest value."""
+    if [array.shape for array in found] != [array.shape for array in expected]:
+        return math.inf
+    return max(
+        float(np.abs(mine - theirs).max() / np.abs(theirs).max()) for mine, theirs in zip(found, expected, strict=True)
+    )
+
+
 def _interleave(ready: dict[str, Run], seconds: float) -> dict[str, list[float]]:
     """Seconds of every run. Each round gives every runtime one burst, so that all meet the same disturbances."""
     times: dict[str, list[float]] = {name: [] for name in ready}
@@ -173,111 +168,3 @@ def _interleave(ready: dict[str, Run], seconds: float) -> dict[str, list[float]]
             spent[name] += BURST_SECONDS
             time.sleep(PAUSE_SECONDS)
     return times
-
-
-class _Missing(Exception):
-    """A runtime that cannot be measured here, and why."""
-
-
-def _need(package: str) -> None:
-    if find_spec(package) is None:
-        raise _Missing(f"not installed (pip install {package})")
-
-
-def _onnx_of(setting: _Setting) -> Path:
-    if setting.onnx is None:
-        raise _Missing("it reads ONNX, and onnx is not installed (pip install onnx)")
-    return setting.onnx
-
-
-def _linnet(setting: _Setting) -> tuple[str, Run]:
-    from linnet.engine.library import engine_instruction_set, native_version
-
-    if native_version() is None:
-        raise _Missing("linnet was installed without a C++ compiler")
-    predictor = Predictor(setting.checkpoint, runtime="native", threads=setting.threads)
-    return f"{native_version()} ({engine_instruction_set()})", lambda: predictor.forward(setting.pixels)
-
-
-def _numpy(setting: _Setting) -> tuple[str, Run]:
-    predictor = Predictor(setting.checkpoint, runtime="numpy", threads=setting.threads)
-    return np.__version__, lambda: predictor.forward(setting.pixels)
-
-
-def _onnxruntime(setting: _Setting) -> tuple[str, Run]:
-    _need("onnxruntime")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = setting.threads, 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(_onnx_of(setting), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return onnxruntime.__version__, lambda: session.run(None, {name: setting.inputs})[0]
-
-
-def _openvino(setting: _Setting) -> tuple[str, Run]:
-    _need("openvino")
-    import openvino
-
-    core = openvino.Core()
-    model = core.read_model(_onnx_of(setting))
-    model.reshape({model.inputs[0].any_name: list(setting.inputs.shape)})
-    settings = {
-        "INFERENCE_NUM_THREADS": setting.threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
-
-    def run() -> NDArray[np.float32]:
-        output: NDArray[np.float32] = next(iter(request.infer({0: setting.inputs}).values()))
-        return output
-
-    return openvino.__version__.split("-")[0], run
-
-
-def _torch(setting: _Setting) -> tuple[str, Run]:
-    _need("torch")
-    import torch
-
-    return torch.__version__, _torch_run(setting, compiled=False)
-
-
-def _torch_compiled(setting: _Setting) -> tuple[str, Run]:
-    _need("torch")
-    import torch
-
-    return torch.__version__, _torch_run(setting, compiled=True)
-
-
-def _torch_run(setting: _Setting, *, compiled: bool) -> Run:
-    import torch
-
-    from linnet.nn import from_checkpoint
-
-    module = from_checkpoint(setting.checkpoint).eval()
-    network: Any = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    inputs = torch.from_numpy(setting.inputs).contiguous(memory_format=torch.channels_last)
-    torch.set_num_threads(setting.threads)
-    if compiled:
-        network = torch.compile(network, dynamic=False)
-
-    def run() -> NDArray[np.float32]:
-        torch.set_num_threads(setting.threads)
-        with torch.inference_mode():
-            output: NDArray[np.float32] = network(inputs).numpy()
-        return output
-
-    return run
-
-
-RUNTIMES: dict[str, Callable[[_Setting], tuple[str, Run]]] = {
-    "linnet": _linnet,
-    "onnxruntime": _onnxruntime,
-    "openvino": _openvino,
-    "torch": _torch,
-    "torch.compile": _torch_compiled,
-    "numpy": _numpy,
-}
-"""What can be measured. ONNX Runtime and OpenVINO get float32 inputs that are ready, linnet gets a picture's bytes."""

@@ -59,6 +59,11 @@ class NativeRuntime:
         self._output_names = tuple(head.name for head in self._heads) or (layers[-1].name,)
         self._session = self._open(())
 
+    @property
+    def session(self) -> NativeSession | None:
+        """The plan, memory and threads of single pictures; None for a network that takes no pictures."""
+        return self._session
+
     def _open(self, names: Sequence[str]) -> NativeSession | None:
         """A session that gives the output and these tensors; none for networks that take no pictures."""
         from linnet.engine.native import NativeNetwork, NativeSession

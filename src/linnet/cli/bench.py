@@ -1,7 +1,7 @@
 """Measures linnet's engine beside every runtime that is installed: the same network and picture, taken in turns.
 
-Outputs are compared first. Ratios are medians over linnet's: above 1, linnet is faster. ONNX Runtime and OpenVINO need
-the onnx package to get the network (pip install onnx onnxruntime openvino).
+Outputs are compared first. Ratios are medians over linnet's: above 1, linnet is faster. ONNX Runtime, OpenVINO
+and ncnn (with pnnx) need the onnx package to get the network: pip install onnx onnxruntime openvino ncnn pnnx.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from linnet.bench import RUNTIMES, Measurement, compare
+from linnet.bench import Measurement, compare
 from linnet.catalogue import DEFAULT_MODEL, find_model
 from linnet.checkpoint import load_checkpoint
 from linnet.cli.terminal import UsageError, live_progress, parse, print_json, show, table
+from linnet.opponents import RUNTIMES
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "linnet_version": (ctypes.c_char_p, []),
     "linnet_instruction_set": (ctypes.c_char_p, []),
     "linnet_engine_instruction_set": (ctypes.c_char_p, []),
+    "linnet_measure_peak": (ctypes.c_double, [ctypes.c_double]),
     "linnet_network_open": (ctypes.c_int, [POINTER, COUNT, POINTER, COUNT, POINTER, POINTER]),
     "linnet_network_close": (None, [POINTER]),
     "linnet_session_open": (ctypes.c_int, [POINTER, POINTER, POINTER, POINTER]),
@@ -168,6 +169,13 @@ def engine_instruction_set() -> str | None:
     library = load_library()
     found = None if library is None else library.linnet_engine_instruction_set()
     return None if found is None else str(found.decode())
+
+
+def measure_peak(seconds: float = 0.2) -> float | None:
+    """Multiply-adds a second that one thread can do with the engine's instruction set, measured; None without it."""
+    library = load_library()
+    peak = 0.0 if library is None else float(library.linnet_measure_peak(seconds))
+    return peak or None
 
 
 def training_instruction_set() -> str | None:

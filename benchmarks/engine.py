@@ -1,0 +1,244 @@
+"""The engine beside other runtimes: time, memory, loading and size, for the networks that people use.
+
+    python benchmarks/engine.py [--networks NAME…] [--threads 1 2] [--runtimes NAME…] [--seconds 4] [--out FILE.json]
+    python benchmarks/engine.py --draw FILE.json --plot FILE.png
+
+The first form measures. Every runtime that is installed here gets the same network (random weights) and the same
+picture; outputs are compared first; then they take turns, some runs each (`linnet bench` does the same for one model).
+Memory and loading are measured in a process of each runtime's own, with one thread: how much resident memory grows
+from before the network is opened, the runtime itself being imported, until it has run ten times, and how long opening
+it and the first run take. What ncnn, ExecuTorch and torch.compile must convert or compile counts as loading, and for
+ExecuTorch as memory too. The second form prints the results as Markdown, and draws time against memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import linnet
+from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
+from linnet.architecture.cost import cost
+from linnet.bench import compare, exported, setting_for
+from linnet.checkpoint import load_checkpoint, save_checkpoint
+from linnet.engine.library import engine_instruction_set, measure_peak
+from linnet.opponents import RUNTIMES, MissingRuntime
+from linnet.paper.table4 import random_checkpoint
+from linnet.runtimes import NativeRuntime
+
+# Name → network, and the batches it is measured with.
+NETWORKS: dict[str, tuple[Architecture, tuple[int, ...]]] = {
+    "MobileNetV2 1.0, 224": (MobileNetV2(), (1, 8)),
+    "MobileNetV2 0.35, 224": (MobileNetV2(width=0.35), (1,)),
+    "MobileNetV2 1.4, 224": (MobileNetV2(width=1.4), (1,)),
+    "MobileNetV2 1.0, 96": (MobileNetV2(resolution=96), (1,)),
+    "MobileNetV1 1.0, 224": (MobileNetV1(), (1,)),
+    "SSDLite MobileNetV2 1.0, 320": (linnet.ssdlite(resolution=320, classes=80), (1,)),
+}
+
+# Imported before memory is looked at.
+PACKAGES = {
+    "linnet": ["linnet.predictor"],
+    "numpy": ["linnet.predictor"],
+    "onnxruntime": ["onnxruntime"],
+    "openvino": ["openvino"],
+    "ncnn": ["ncnn"],
+    "executorch": ["torch", "executorch.extension.pybindings.portable_lib"],
+    "torch": ["torch", "linnet.nn"],
+    "torch.compile": ["torch", "linnet.nn"],
+}
+
+MEASURED = "MobileNetV2 1.0, 224"
+"""The network of memory and loading, and of the plot."""
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure_process(name: str, model: str, onnx: str | None) -> dict[str, Any]:
+    """Of one runtime, in this process."""
+    for package in PACKAGES[name]:
+        importlib.import_module(package)
+    setting = setting_for(load_checkpoint(model), 1, 1, Path(onnx) if onnx else None)
+    before, begun = resident_bytes(), time.perf_counter()
+    _, run = RUNTIMES[name](setting)
+    run()
+    loading = time.perf_counter() - begun
+    for _ in range(10):
+        run()
+    return {"memory_bytes": resident_bytes() - before, "load_s": loading}
+
+
+def measure_processes(model: Path, names: list[str]) -> dict[str, dict[str, Any]]:
+    """A process each; the least of three, since the first finds nothing in the system's memory of files."""
+    found: dict[str, dict[str, Any]] = {}
+    with exported(load_checkpoint(model)) as onnx:
+        for name in names:
+            command = [sys.executable, __file__, "--process", name, "--model", str(model)]
+            command += ["--onnx", str(onnx)] if onnx else []
+            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            runs = []
+            for _ in range(3):
+                done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+                if done.returncode == 0:
+                    runs.append(json.loads(done.stdout.splitlines()[-1]))
+            if runs:
+                found[name] = {key: min(run[key] for run in runs) for key in runs[0]}
+        found["linnet"]["file_bytes"] = model.stat().st_size
+        if onnx is not None:
+            for name in ("onnxruntime", "openvino"):
+                found.get(name, {})["file_bytes"] = onnx.stat().st_size
+    return found
+
+
+def measure_plans(architecture: Architecture) -> list[dict[str, Any]]:
+    """What linnet's plans hold: packed weights and activations."""
+    checkpoint = random_checkpoint(architecture)
+    rows = []
+    for threads in (1, 2):
+        session = NativeRuntime(checkpoint, threads).session
+        assert session is not None
+        rows.append({"threads": threads, "arena_bytes": session.arena_bytes, "weight_bytes": session.weight_bytes})
+    return rows
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    peak = measure_peak()
+    document: dict[str, Any] = {
+        "date": date.today().isoformat(),
+        "command": " ".join(["python", "benchmarks/engine.py", *sys.argv[1:]]),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "instruction_set": engine_instruction_set(),
+        "peak_multiply_adds_per_s": peak,
+        "networks": {},
+    }
+    names = options.runtimes or list(RUNTIMES)
+
+    def say(text: str) -> None:
+        print(f"{network}: {text}", file=sys.stderr)
+
+    for network in options.networks or NETWORKS:
+        architecture, batches = NETWORKS[network]
+        rows = compare(
+            random_checkpoint(architecture),
+            threads=options.threads,
+            batches=batches,
+            seconds=options.seconds,
+            runtimes=names,
+            progress=say,
+        )
+        document["networks"][network] = {
+            "multiply_adds": cost(architecture).multiply_adds,
+            "rows": [asdict(row) for row in rows],
+            "plans": measure_plans(architecture),
+        }
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.safetensors"
+        save_checkpoint(random_checkpoint(NETWORKS[MEASURED][0]), model)
+        document["processes"] = measure_processes(model, list(dict.fromkeys(["linnet", *names])))
+    return document
+
+
+def as_markdown(document: dict[str, Any]) -> str:
+    lines = [
+        f"{document['machine']}, {document['instruction_set']}, {document['date']} (`{document['command']}`)",
+        "",
+        "| network | threads | batch | linnet, ms (min / median) | runtime | its ms | ratio of minima | of medians |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    peak = document["peak_multiply_adds_per_s"]
+    shares = []
+    for network, found in document["networks"].items():
+        for row in found["rows"]:
+            if row["runtime"].startswith("linnet"):
+                ours = row
+                share = row["batch"] * found["multiply_adds"] / (row["min_ms"] / 1e3) / peak / row["threads"]
+                shares.append(f"{network}, {row['threads']} threads, batch {row['batch']}: {share:.1%}")
+                first = (
+                    f"| {network} | {row['threads']} | {row['batch']} | {row['min_ms']:.2f} / {row['median_ms']:.2f} "
+                )
+            elif row["min_ms"] is None:
+                lines.append(f"{first}| {row['runtime']} | {row['problem']} | | |")
+            else:
+                lines.append(
+                    f"{first}| {row['runtime']} | {row['min_ms']:.2f} / {row['median_ms']:.2f} "
+                    f"| {row['min_ratio']:.2f} | {row['ratio']:.2f} |"
+                )
+            first = "| | | | "
+        assert ours["runtime"]
+    lines += ["", f"Share of the measured peak ({2e-9 * peak:.1f} GFLOP/s a thread), by minimum:", ""]
+    lines += [f"- {share}" for share in shares]
+    lines += ["", "| runtime | memory grows by, MB | open and first run, s | file, MB |", "|---|---|---|---|"]
+    for name, values in document["processes"].items():
+        size = f"{values['file_bytes'] / 1e6:.1f}" if "file_bytes" in values else ""
+        lines.append(f"| {name} | {values['memory_bytes'] / 1e6:.1f} | {values['load_s']:.2f} | {size} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(document: dict[str, Any], path: Path) -> None:
+    """Time of one picture against memory; the corner at the bottom left is the place to be."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    rows = {row["runtime"].split()[0]: row for row in document["networks"][MEASURED]["rows"] if row["threads"] == 1}
+    for name, values in document["processes"].items():
+        row = rows.get(name)
+        if row is None or row["median_ms"] is None or name == "executorch":
+            continue
+        memory = values["memory_bytes"] / 1e6
+        axes.scatter(memory, row["min_ms"], s=60, color="C3" if name == "linnet" else "C0", zorder=3)
+        axes.annotate(name, (memory, row["min_ms"]), (6, 5), textcoords="offset points")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="resident memory that opening and running adds, MB",
+        ylabel="one picture on one thread, ms (fastest run)",
+        title=MEASURED,
+    )
+    axes.grid(which="both", alpha=0.3)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=[])
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--draw", type=Path)
+    parser.add_argument("--plot", type=Path)
+    for hidden in ("--process", "--model", "--onnx"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.process:
+        try:
+            print(json.dumps(measure_process(options.process, options.model, options.onnx)))
+        except MissingRuntime as missing:
+            sys.exit(str(missing))
+        return
+    document = json.loads(options.draw.read_text()) if options.draw else measure(options)
+    if options.out:
+        options.out.write_text(json.dumps(document, indent=1) + "\n")
+    print(as_markdown(document))
+    if options.plot:
+        draw(document, options.plot)
+
+
+if __name__ == "__main__":
+    main()
