@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from linnet.engine.native import NativeSession
+    from linnet.engine.native import NativeSession, Schedule
 
 RuntimeName = Literal["auto", "native", "numpy", "torch"]
 
@@ -51,8 +51,8 @@ class NativeRuntime:
 
     name = "native"
 
-    def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
-        self._checkpoint = checkpoint
+    def __init__(self, checkpoint: Checkpoint, threads: int | None, schedule: Schedule = "auto") -> None:
+        self._checkpoint, self._schedule = checkpoint, schedule
         self._threads = min(threads or usable_cores(), MOST_THREADS)
         layers = checkpoint.architecture.layers
         self._heads = [layer for layer in layers if isinstance(layer, LevelHead)]
@@ -74,7 +74,9 @@ class NativeRuntime:
             return None
         network = NativeNetwork(lower(checkpoint.architecture, checkpoint.tensors, names))
         outputs = (*self._output_names, *names)
-        return NativeSession(network, contract.size, _table(contract), outputs, threads=self._threads)
+        return NativeSession(
+            network, contract.size, _table(contract), outputs, threads=self._threads, schedule=self._schedule
+        )
 
     def run(self, pixels: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
         """See `Runtime`. For intermediate tensors a plan of their own is made, which keeps them."""

@@ -25,6 +25,9 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "own-cache"))
 
 
+needs_native = pytest.mark.skipif(native_version() is None, reason="the native library is not built")
+
+
 def run(arguments: list[Any], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a command; tyro leaves by SystemExit."""
     try:
@@ -237,6 +240,34 @@ def test_profile_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"name", "kind", "output", "parameters", "multiply_adds", "activation_bytes"} <= layers[0].keys()
     assert sum(layer["parameters"] for layer in layers) == document["parameters"]
     assert sum(layer["multiply_adds"] for layer in layers) == document["multiply_adds"]
+
+
+@needs_native
+def test_profile_shows_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["profile", "--width", "0.35", "--resolution", "64", "--runtime", "native", "--threads", "1"]
+    document = run_json([*small, "--time"], capsys)
+    plan = document["plan"]
+    # Every layer in one step, and each once.
+    assert plan["steps"][0]["first"] == "stem"
+    assert plan["steps"][-1]["last"] == "classifier"
+    assert sum(step["multiply_adds"] for step in plan["steps"]) == document["multiply_adds"]
+    assert all(step["milliseconds"] > 0 for step in plan["steps"])
+    assert plan["arena_bytes"] < document["activation_memory"]["layerwise_peak"]
+    whole = run_json([*small, "--schedule", "layerwise"], capsys)["plan"]
+    assert whole["arena_bytes"] > plan["arena_bytes"]
+    assert {step["schedule"] for step in whole["steps"]} <= {"auto", "layerwise"}
+    assert "milliseconds" not in whole["steps"][0]
+    code, out, _ = run([*small, "--time"], capsys)
+    assert code == 0
+    assert "native engine" in out
+    assert "of what" in out
+
+
+def test_profile_refuses_times_without_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--time"], ["--threads", "2"], ["--runtime", "native", "--threads", "0"]):
+        code, _, errors = run(["profile", *arguments], capsys)
+        assert code == 2
+        assert len(errors.strip().splitlines()) == 1
 
 
 def test_profile_takes_every_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, field, make_dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -28,8 +28,10 @@ from linnet.architecture import (
 from linnet.architecture.cost import Cost, block_memory, cost, layerwise_memory, materialised
 from linnet.architecture.ssdlite import VARIANTS, Variant
 from linnet.catalogue import find_model
-from linnet.checkpoint import load_checkpoint
-from linnet.cli.terminal import millions, parse, print_json, show, size, table
+from linnet.checkpoint import Checkpoint, load_checkpoint
+from linnet.cli.plan import ScheduleName, describe_plan, show_plan
+from linnet.cli.terminal import UsageError, millions, parse, print_json, show, size, table
+from linnet.runtimes import MOST_THREADS
 
 VARIANT_HELP = "What gives the defaults below: TensorFlow's released network, or what suits small data and objects."
 
@@ -40,6 +42,14 @@ class Printing:
 
     detail: bool = False
     """One row for each convolution instead of one for each block."""
+    runtime: Literal["none", "native"] = "none"
+    """`native` shows the engine's plan too: what runs as one, how, and in how much memory."""
+    threads: int | None = None
+    """Of the plan; all cores if this is not given."""
+    schedule: ScheduleName = "auto"
+    """Of the plan's blocks: whole layers, three-row buffers, groups of channels, or what costs least for each."""
+    time: bool = False
+    """Run the plan for a second and show times (with --runtime native)."""
     json: bool = False
     """Print one JSON document instead of tables."""
 
@@ -60,19 +70,42 @@ def main(arguments: list[str]) -> int:
     family, rest = _take_family(arguments)
     if family is None:
         options = parse(ModelOptions, "profile", __doc__, rest)
-        architecture = load_checkpoint(find_model(options.model)).architecture
-        printing = options.printing
+        checkpoint = load_checkpoint(find_model(options.model))
+        architecture, printing = checkpoint.architecture, options.printing
     else:
         if family not in FAMILIES:
             print(f"linnet profile: --architecture (={family!r}) must be {' or '.join(FAMILIES)}.", file=sys.stderr)
             return 2
         architecture, printing = _describe(family, rest)
+        checkpoint = None
     price = cost(architecture)
+    plan = _plan(architecture, checkpoint, printing)
     if printing.json:
-        print_json(_document(architecture, price))
-    else:
-        _show(architecture, price, printing.detail)
+        print_json(_document(architecture, price) | ({"plan": plan} if plan else {}))
+        return 0
+    _show(architecture, price, printing.detail)
+    if plan:
+        show("")
+        show_plan(plan)
     return 0
+
+
+def _plan(architecture: Architecture, checkpoint: Checkpoint | None, printing: Printing) -> dict[str, Any] | None:
+    """The engine's plan if it is wanted; of a described network with random weights, which change neither."""
+    if printing.runtime == "none":
+        if printing.time or printing.threads is not None or printing.schedule != "auto":
+            raise UsageError("--time, --threads and --schedule belong to --runtime native.")
+        return None
+    if printing.threads is not None and not 1 <= printing.threads <= MOST_THREADS:
+        raise UsageError(f"--threads (={printing.threads}) must be from 1 to {MOST_THREADS}.")
+    from linnet.paper.table4 import random_checkpoint
+
+    return describe_plan(
+        checkpoint or random_checkpoint(architecture),
+        threads=printing.threads,
+        schedule=printing.schedule,
+        timed=printing.time,
+    )
 
 
 def _take_family(arguments: list[str]) -> tuple[str | None, list[str]]:

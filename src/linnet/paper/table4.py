@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
+from linnet.architecture import Architecture, Detector, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
@@ -92,14 +92,22 @@ def make() -> Page:
 
 
 def random_checkpoint(architecture: Architecture) -> Checkpoint:
-    """A folded network with random weights, for timing: the time does not depend on them."""
+    """A folded network with random weights, for timing: the time does not depend on them.
+
+    It takes pictures if it has one or three channels.
+    """
     folded = replace(architecture, folded=True)
     generator = np.random.default_rng(0)
     tensors = {
         name: (generator.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
         for name, shape in folded.tensors.items()
     }
-    return Checkpoint(folded, Preprocessing(size=folded.input_size), tensors)
+    contract = Preprocessing(
+        size=folded.input_size, resize="squash" if isinstance(folded, Detector) else "shorter_side"
+    )
+    if folded.input_channels == 1:
+        contract = replace(contract, colours="grey", mean=(0.5,), std=(0.5,))
+    return Checkpoint(folded, contract if folded.input_channels in (1, 3) else None, tensors)
 
 
 def _seconds(predictor: Predictor) -> float:
