@@ -42,7 +42,8 @@ test-all: test test-slow
 
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/split_memory.py
-	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/cold_start.py
+	$(BIN)/python benchmarks/engine.py
 
 # MODEL=file.safetensors or MODEL=name takes other weights than the ones found.
 demo: .venv/demo.stamp
