@@ -12,6 +12,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+/* All that the library shows. */
+#pragma GCC visibility push(default)
 
 /** The version of the package that this library was built with, such as "0.1.0". Never null. */
 const char* linnet_version(void);
@@ -243,6 +245,7 @@ void linnet_train_release(void* memory);
 /** Gives all memory that is not in use to the system; the bytes that were given. */
 int64_t linnet_train_trim(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import as_floats, output_names, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import architectures, detectors, random_tensors
 from numpy.typing import NDArray
 
-from linnet.architecture import Architecture, Convolution, Detector, LevelHead, MobileNetV1, MobileNetV2
+from linnet.architecture import Architecture, Convolution, Detector, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.engine.library import engine_instruction_set, instruction_set, load_library
 from linnet.engine.native import EngineError, NativeNetwork, NativeSession, Schedule
@@ -32,20 +33,9 @@ DEEP = 1e-3
 float64 as the engine is."""
 
 
-def table_of(channels: int) -> NDArray[np.float32]:
-    """What the bytes stand for: another line for each channel, with zero somewhere inside."""
-    steps = np.arange(256, dtype=np.float32)
-    return np.stack([(steps - 100 - 20 * channel) / (50 + 10 * channel) for channel in range(channels)])
-
-
 def pictures(architecture: Architecture, count: int = 1, seed: int = 0) -> NDArray[np.uint8]:
     shape = (count, *architecture.input_size, architecture.input_channels)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def as_floats(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    table = table_of(pixels.shape[-1])
-    return np.stack([table[channel][pixels[..., channel]] for channel in range(pixels.shape[-1])], axis=-1)
 
 
 def assert_close(
@@ -65,8 +55,7 @@ def check(
 ) -> NativeSession:
     """Runs a network both ways and compares its output, and these tensors."""
     # What comes out, and what is asked for; of a detector every head is an output.
-    heads = tuple(layer.name for layer in architecture.layers if isinstance(layer, LevelHead))
-    asked = (*(heads or (architecture.layers[-1].name,)), *names)
+    asked = (*output_names(architecture), *names)
     tensors = random_tensors(architecture)
     pixels = pictures(architecture, count)
     _, expected = NumpyNetwork(architecture, tensors).run(as_floats(pixels), asked)
