@@ -142,6 +142,38 @@ int64_t linnet_session_steps(const linnet_session* session);
 int linnet_session_step(const linnet_session* session, int64_t number, linnet_step* step);
 
 /*
+ * Detection: what a detector's output means.
+ */
+
+#define LINNET_SIGMOID 0 /* each class by itself */
+#define LINNET_SOFTMAX 1 /* all classes and the background together */
+
+/** What becomes a box. */
+typedef struct linnet_detection {
+  int64_t anchors;
+  int32_t classes; /* the background not counted; anchors * classes is below 2^31 */
+  int32_t scoring;
+  double score_threshold; /* what scores less is dropped; from 0 to 1 */
+  double iou_threshold;   /* of two boxes of a class that overlap more, the better one stays; from 0 to 1 */
+  int64_t per_class;      /* most boxes of a class, from 1 to 100,000 */
+  int64_t total;          /* most boxes, from 1 to 100,000 */
+} linnet_detection;
+
+/** Bytes that `linnet_detect` needs to work with; -1 for a rule that makes no sense. */
+int64_t linnet_detect_workspace(const linnet_detection* rule);
+
+/**
+ * Scores, decodes and suppresses the boxes of one picture.
+ *
+ * `offsets` are [anchors][4] over the variances 0.1, 0.1, 0.2, 0.2, `logits` [anchors][1 + classes] with the background
+ * first, `anchors` [anchors][4]: centre x, centre y, width, height. `boxes` [total][4] get x0, y0, x1, y1, clipped to
+ * the picture from 0 to 1; `scores` [total] fall; `classes` [total] count from 0; `count` gets how many they are.
+ * `workspace` is aligned to 8 bytes. An output that is not finite is refused. Allocates nothing.
+ */
+int linnet_detect(const linnet_detection* rule, const float* offsets, const float* logits, const float* anchors,
+                  void* workspace, float* boxes, float* scores, int32_t* classes, int64_t* count, linnet_error* error);
+
+/*
  * Training kernels.
  *
  * Tensors are float32 with the channels last: "rows" are the pixels of all pictures, a row holds its channels side by

@@ -194,6 +194,22 @@ void check_join(const EngineKernels& kernels, Index pixels, int parts, bool adds
   expect(kernels, "join_block", c, expected);
 }
 
+// Boxes have a reference in Python; here is only that nothing is touched but what the caller gave.
+void check_detection(std::int32_t scoring, Index count, std::int32_t classes) {
+  const linnet_detection rule = {count, classes, scoring, 0.2, 0.5, 3, 7};
+  Guarded<float> offsets(4 * count), logits(count * (1 + classes)), places(4 * count), boxes(4 * rule.total);
+  Guarded<float> scores(rule.total);
+  Guarded<std::int32_t> kinds(rule.total);
+  Guarded<double> workspace(linnet_detect_workspace(&rule) / 8);
+  fill(offsets), fill(logits), fill(places);
+  std::int64_t kept = -1;
+  const int code = linnet_detect(&rule, offsets.data(), logits.data(), places.data(), workspace.data(), boxes.data(),
+                                 scores.data(), kinds.data(), &kept, nullptr);
+  if (code == LINNET_OK && kept >= 0 && kept <= rule.total) return;
+  std::fprintf(stderr, "linnet_detect gives %d and %lld boxes\n", code, static_cast<long long>(kept));
+  std::exit(1);
+}
+
 void check_all(const EngineKernels& kernels) {
   check_products(kernels);
   check_depthwise_rows(kernels);
@@ -212,6 +228,10 @@ void check_all(const EngineKernels& kernels) {
 int main() {
   for (const Guard guard : {Guard::kBehind, Guard::kBefore}) {
     set_guard(guard);
+    for (Index count = 1; count <= 40; ++count) {
+      check_detection(LINNET_SIGMOID, count, 1 + static_cast<std::int32_t>(count % 7));
+      check_detection(LINNET_SOFTMAX, count, 1 + static_cast<std::int32_t>(count % 7));
+    }
     check_all(kEngineBaseline);
 #if defined(__x86_64__)
     const char* widest = linnet_instruction_set();

@@ -52,7 +52,8 @@ class Step:
     seconds: float
 
 
-def _library() -> Any:
+def native_library() -> Any:
+    """The library; an EngineError where linnet was installed without it."""
     library = load_library()
     if library is None:
         raise EngineError(
@@ -62,9 +63,10 @@ def _library() -> Any:
     return library
 
 
-def _call(name: str, *arguments: Any) -> None:
+def call(name: str, *arguments: Any) -> None:
+    """Calls a function of linnet.h whose last argument is a `linnet_error`; raises its sentence as an EngineError."""
     error = Error()
-    if getattr(_library(), name)(*arguments, ctypes.byref(error)):
+    if getattr(native_library(), name)(*arguments, ctypes.byref(error)):
         raise EngineError(error.text.decode())
 
 
@@ -80,7 +82,7 @@ class NativeNetwork:
         layers = (ProgramLayer * len(program.layers))(*program.layers)
         weights = np.ascontiguousarray(program.weights, np.float32)
         handle = ctypes.c_void_p()
-        _call(
+        call(
             "linnet_network_open",
             ctypes.byref(layers),
             len(layers),
@@ -89,7 +91,7 @@ class NativeNetwork:
             ctypes.byref(handle),
         )
         self.handle = handle
-        self._finalizer = weakref.finalize(self, _library().linnet_network_close, handle)
+        self._finalizer = weakref.finalize(self, native_library().linnet_network_close, handle)
 
     def close(self) -> None:
         """Gives the memory back once the last session is closed; happens by itself when nobody holds the network."""
@@ -154,9 +156,9 @@ class NativeSession:
             own.ctypes.data,
         )
         handle = ctypes.c_void_p()
-        _call("linnet_session_open", network.handle, ctypes.byref(options), ctypes.byref(handle))
+        call("linnet_session_open", network.handle, ctypes.byref(options), ctypes.byref(handle))
         self._handle = handle
-        self._finalizer = weakref.finalize(self, _library().linnet_session_close, handle)
+        self._finalizer = weakref.finalize(self, native_library().linnet_session_close, handle)
         self._turn = threading.Lock()
         self._shapes = [self._shape(int(number)) for number in numbers]
 
@@ -189,7 +191,7 @@ class NativeSession:
         places = (ctypes.c_void_p * len(outputs))(*(output.ctypes.data for output in outputs))
         with self._turn:
             self._check_open()
-            _call("linnet_session_run", self._handle, pixels.ctypes.data, len(pixels), ctypes.byref(places))
+            call("linnet_session_run", self._handle, pixels.ctypes.data, len(pixels), ctypes.byref(places))
         return [outputs[place] for place in self._order]
 
     def _check_open(self) -> None:
@@ -209,7 +211,7 @@ class NativeSession:
     def _memory(self) -> Memory:
         self._check_open()
         memory = Memory()
-        _library().linnet_session_memory(self._handle, ctypes.byref(memory))
+        native_library().linnet_session_memory(self._handle, ctypes.byref(memory))
         return memory
 
     @property
@@ -221,9 +223,9 @@ class NativeSession:
         for name, number in self.network.program.numbers.items():
             names.setdefault(number, name)
         steps = []
-        for number in range(_library().linnet_session_steps(self._handle)):
+        for number in range(native_library().linnet_session_steps(self._handle)):
             step = PlanStep()
-            _library().linnet_session_step(self._handle, number, ctypes.byref(step))
+            native_library().linnet_session_step(self._handle, number, ctypes.byref(step))
             steps.append(
                 Step(
                     names[step.first],
