@@ -123,11 +123,16 @@ extern "C" int linnet_session_run(linnet_session* session, const uint8_t* pixels
 }
 
 extern "C" void linnet_session_memory(const linnet_session* session, linnet_memory* memory) {
+  if (memory == nullptr) return;
+  *memory = {0, 0};
+  if (session == nullptr) return;
   memory->weights = session->network->weights.size() * static_cast<Index>(sizeof(float));
   memory->arena = session->arena.size() * static_cast<Index>(sizeof(float));
 }
 
-extern "C" int64_t linnet_session_steps(const linnet_session* session) { return session->step_count; }
+extern "C" int64_t linnet_session_steps(const linnet_session* session) {
+  return session == nullptr ? 0 : session->step_count;
+}
 
 extern "C" int linnet_session_step(const linnet_session* session, int64_t number, linnet_step* step) {
   if (session == nullptr || step == nullptr || number < 0 || number >= session->step_count) return LINNET_BAD_ARGUMENT;

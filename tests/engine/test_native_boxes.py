@@ -20,7 +20,7 @@ from linnet.engine.native import EngineError
 pytestmark = pytest.mark.skipif(load_library() is None, reason="the native library is not built")
 
 Array = NDArray[np.float32]
-Found = tuple[Array, Array, NDArray[np.int64]]
+Found = tuple[NDArray[Any], ...]
 
 
 def natively(offsets: Array, logits: Array, anchors: Array, *, scoring: Any, suppression: Suppression) -> Found:
