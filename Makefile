@@ -6,6 +6,9 @@ FORMATTED := $(wildcard native/include/*.h native/src/*.cpp native/src/memory.h 
 # One thread a test process: two processes share the two cores better than four threads do.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet
+# The compiler's warnings are errors here, not where linnet is installed.
+STRICT := SKBUILD_CMAKE_DEFINE=LINNET_STRICT=ON
+TELL := $(BIN)/python -c 'import linnet.engine.library as l; l.native_version() or print("Without a C++ compiler: linnet runs without its native engine.")'
 
 .PHONY: setup fix check test test-slow test-all bench demo
 
@@ -16,10 +19,12 @@ setup: .venv/dev.stamp
 
 .venv/demo.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
 	$(INSTALL) -e '.[demo]'
+	@$(TELL)
 	touch $@
 
 .venv/dev.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
-	$(INSTALL) -e '.[dev]'
+	$(STRICT) $(INSTALL) -e '.[dev]'
+	@$(TELL)
 	touch $@
 
 fix: .venv/dev.stamp

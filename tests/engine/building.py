@@ -41,7 +41,8 @@ def run(*command: str | Path, seconds: float = 300, **environment: str) -> str:
 def build(folder: Path, targets: Sequence[str], *, compiler: str = "g++", **options: str) -> Path:
     """Builds programs of native/tests; gives the folder that holds them. `options` are CMake's."""
     needed("cmake", compiler)
-    made = {"CMAKE_BUILD_TYPE": "Release", "CMAKE_CXX_COMPILER": compiler, "LINNET_TESTS": "ON"} | options
+    made = {"CMAKE_BUILD_TYPE": "Release", "CMAKE_CXX_COMPILER": compiler, "LINNET_STRICT": "ON"}
+    made |= {"LINNET_TESTS": "ON"} | options
     generator = ["-G", "Ninja"] if shutil.which("ninja", path=PLACES) else []
     run("cmake", "-S", ROOT, "-B", folder, *generator, *(f"-D{name}={value}" for name, value in made.items()))
     run("cmake", "--build", folder, "--parallel", "2", *(part for target in targets for part in ("--target", target)))
