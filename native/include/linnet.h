@@ -99,6 +99,7 @@ typedef struct linnet_options {
   int32_t output_count;
   const float* table;       /* [channels][256]: what each value of a picture's bytes stands for */
   const int32_t* schedules; /* one for each layer, read at depthwise ones: overrides `schedule` unless 0; may be null */
+  int32_t apart; /* 1: each thread runs pictures of its own, in an arena of its own; 0: all run each picture */
 } linnet_options;
 
 /** Plans and takes all memory; pads the picture with zeros after `table`. */
@@ -109,7 +110,8 @@ int linnet_session_open(linnet_network* network, const linnet_options* options, 
 void linnet_session_close(linnet_session* session);
 
 /**
- * Runs pictures, one after the other, each on all threads.
+ * Runs pictures: one after the other, each on all threads; or, of a session whose threads are apart, as many at a time
+ * as there are threads.
  *
  * `pixels` are [pictures][height][width][channels]. `outputs` has one pointer for each of the session's outputs, in
  * their order: [pictures][height][width][channels] of the layer, or [pictures][channels] of a pooling or linear layer.

@@ -151,8 +151,8 @@ struct linnet_session {
   linnet::Index output_count = 0;
   linnet::Array<float> arena;
   linnet::Team team;
-
-
+  // Of threads that are apart: a session of one thread for each, and nothing above but the team.
+  linnet::Array<linnet_session*> lanes;
 };
 
 namespace linnet {

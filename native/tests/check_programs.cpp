@@ -41,7 +41,7 @@ bool read_case(Reader& reader, Case* found) {
 }
 
 struct Way {
-  std::int32_t schedule, threads, group, joins_rows;
+  std::int32_t schedule, threads, group, joins_rows, apart;
 };
 
 void compare(const Case& given, std::size_t output, const float* ours, const std::string& place) {
@@ -66,6 +66,7 @@ void run(const Case& given, linnet_network* network, const Way& way, const std::
   options.schedule = way.schedule;
   options.group = way.group;
   options.joins_rows = way.joins_rows;
+  options.apart = way.apart;
   options.outputs = given.outputs.data();
   options.output_count = static_cast<std::int32_t>(given.outputs.size());
   options.table = table.data();
@@ -94,9 +95,10 @@ std::vector<Way> ways(bool quick) {
   for (const std::int32_t schedule : {LINNET_AUTO, LINNET_LAYERWISE, LINNET_ROWS, LINNET_GROUPS}) {
     for (const std::int32_t threads : {1, 2, 5}) {
       if (quick && threads == 5) continue;
-      all.push_back({schedule, threads, 0, -1});
-      if (schedule == LINNET_ROWS) all.push_back({schedule, threads, 0, 1});
-      if (schedule == LINNET_GROUPS) all.push_back({schedule, threads, 8, -1});
+      all.push_back({schedule, threads, 0, -1, 0});
+      if (schedule == LINNET_AUTO) all.push_back({schedule, threads, 0, -1, 1});
+      if (schedule == LINNET_ROWS) all.push_back({schedule, threads, 0, 1, 0});
+      if (schedule == LINNET_GROUPS) all.push_back({schedule, threads, 8, -1, 0});
     }
   }
   return all;

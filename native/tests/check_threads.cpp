@@ -27,13 +27,15 @@ Case first;
 std::vector<float> expected;
 std::atomic<int> wrong{0};
 
+// Runs both pictures of the case.
 int run_session(linnet_session* session, std::vector<float>* output) {
   float* places[] = {output->data()};
-  return linnet_session_run(session, first.pixels.data(), 1, places, nullptr);
+  return linnet_session_run(session, first.pixels.data(), 2, places, nullptr);
 }
 
-linnet_session* open_session(int threads) {
+linnet_session* open_session(int threads, bool apart) {
   linnet_options options = {};
+  options.apart = apart ? 1 : 0;
   options.height = static_cast<std::int32_t>(first.height);
   options.width = static_cast<std::int32_t>(first.width);
   options.threads = threads;
@@ -64,7 +66,8 @@ void* work(void* context) {
   std::vector<double> moments(32);
   for (std::size_t i = 0; i < input.size(); ++i) input[i] = static_cast<float>(i % 13);
   for (int round = 0; round < rounds; ++round) {
-    linnet_session* session = open_session(1 + (number + round) % 4);
+    const bool apart = round % 3 == 2;
+    linnet_session* session = open_session(1 + (number + round) % 4, apart);
     for (int repeat = 0; repeat < 3; ++repeat) {
       if (run_session(session, &output) != LINNET_OK) ++wrong;
       check_output(output);
@@ -82,7 +85,7 @@ void* work(void* context) {
 
 // A child of a process whose session has run on several threads runs it too.
 void check_fork() {
-  linnet_session* session = open_session(3);
+  linnet_session* session = open_session(3, false);
   std::vector<float> output(expected.size());
   run_session(session, &output);
   for (int i = 0; i < 5; ++i) {
@@ -130,8 +133,9 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "%s\n", error.text);
     return 1;
   }
-  expected.resize(static_cast<std::size_t>(output_floats(first.layers, first.height, first.width, first.outputs[0])));
-  linnet_session* alone = open_session(1);
+  expected.resize(
+      static_cast<std::size_t>(2 * output_floats(first.layers, first.height, first.width, first.outputs[0])));
+  linnet_session* alone = open_session(1, false);
   run_session(alone, &expected);
   linnet_session_close(alone);
   pthread_t threads[kThreads];

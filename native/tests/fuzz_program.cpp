@@ -134,6 +134,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   options.schedule = header.schedule % 5;
   options.group = header.group;
   options.joins_rows = header.joins_rows % 3 - 1;
+  options.apart = header.joins_rows % 4 == 3;
   options.outputs = header.outputs;
   options.output_count = header.outputs[1] == header.outputs[0] ? 1 : 2;
   options.table = table.data();
@@ -141,6 +142,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (run(network, layers, options, &ours)) {
     options.threads = 1;
     options.schedule = LINNET_LAYERWISE;
+    options.apart = 0;
     if (!run(network, layers, options, &expected)) fail("layer by layer is refused");
     compare(ours, expected);
   }

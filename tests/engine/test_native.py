@@ -201,6 +201,22 @@ def test_several_pictures_are_each_alone() -> None:
     assert session.run(pixels[:0])[0].shape == (0, 10)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8])
+def test_threads_that_are_apart_give_what_one_thread_gives(count: int) -> None:
+    architecture = ssdlite(width=0.2, resolution=65, classes=4)
+    names = output_names(architecture)
+    network = NativeNetwork(lower(architecture, random_tensors(architecture), names))
+    pixels = pictures(architecture, count)
+    alone, apart = (
+        NativeSession(network, (65, 65), table_of(3), names, threads=threads, apart=threads > 1) for threads in (1, 3)
+    )
+    for _ in range(3):
+        for ours, expected in zip(apart.run(pixels), alone.run(pixels), strict=True):
+            assert np.array_equal(ours, expected)
+    assert apart.arena_bytes == 3 * alone.arena_bytes
+    assert [step.last for step in apart.plan] == [step.last for step in alone.plan]
+
+
 def test_a_run_is_repeated_to_the_bit() -> None:
     architecture = MobileNetV2(width=0.75, resolution=96)
     pixels = pictures(architecture)

@@ -74,6 +74,7 @@ class SessionOptions(ctypes.Structure):
         ("output_count", ctypes.c_int32),
         ("table", POINTER),
         ("schedules", POINTER),
+        ("apart", ctypes.c_int32),
     )
 
 

@@ -117,6 +117,7 @@ class NativeSession:
         schedules: name of a block's depthwise layer → its own schedule.
         group: expanded channels of a group; 0 lets the engine decide.
         joins_rows: whether neighbours that run by rows become one; None lets the engine decide.
+        apart: each thread runs pictures of its own in memory of its own, instead of all running each picture.
 
     Raises:
         EngineError: if an option makes no sense, or there is no memory or no thread.
@@ -134,6 +135,7 @@ class NativeSession:
         schedules: Mapping[str, Schedule] | None = None,
         group: int = 0,
         joins_rows: bool | None = None,
+        apart: bool = False,
     ) -> None:
         program = network.program
         if network.closed:
@@ -165,6 +167,7 @@ class NativeSession:
             len(numbers),
             table.ctypes.data,
             own.ctypes.data,
+            int(apart),
         )
         handle = ctypes.c_void_p()
         call("linnet_session_open", network.handle, ctypes.byref(options), ctypes.byref(handle))
