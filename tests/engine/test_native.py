@@ -401,7 +401,7 @@ time.sleep(0.05)
 
 def test_a_process_may_end_while_a_thread_runs() -> None:
     folder = os.path.dirname(__file__)
-    for _ in range(3):
+    for _ in range(2):
         done = run_python(ENDING.format(paths=[folder, os.path.dirname(folder)]))
         assert (done.returncode, done.stderr) == (0, "")
 
@@ -623,6 +623,15 @@ def changed(**changes: Any) -> Program:
         ({"layer0_dilation": 2}, "what reads the picture may not be dilated"),
         ({"layer3_padding": 7}, "its rule of padding is unknown"),
         ({"layer3_lowest": 7.0}, "its lowest output must not be above its highest"),
+        ({"layer3_lowest": np.nan}, "its lowest output must not be above its highest"),
+        ({"layer3_highest": np.nan}, "its lowest output must not be above its highest"),
+        ({"layer0_kernel": 17}, "its kernel must be odd and at most 15"),
+        ({"layer0_in_channels": 5000}, "at most 4,096 channels"),
+        ({"layer4_dilation": 0}, "its dilation must be from 1 to 1024"),
+        ({"layer4_dilation": 2**31 - 1}, "its dilation must be from 1 to 1024"),
+        ({"layer4_out_channels": 2**24, "layer4_in_channels": 2**24}, "its inputs are not what"),
+        ({"layer3_in_channels": 2**24, "layer2_out_channels": 2**24}, "outside those that are given"),
+        ({"layer3_added": 9}, "only the picture (-1) and layers before it"),
         ({"layer3_added": 2}, "what is added must have its channels"),
         ({"layer1_kernel": 5}, "a depthwise kernel must be 3"),
         ({"layer1_added": 0}, "only convolutions may add"),

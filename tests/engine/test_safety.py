@@ -10,8 +10,10 @@ import re
 from pathlib import Path
 
 import pytest
-from building import build, needed, run
+from building import ROOT, build, needed, run
 from cases import small_architectures, write_cases, write_seeds
+
+from linnet.engine.library import FUNCTIONS
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +34,8 @@ def cases(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library as it is shipped, and the programs that check it."""
-    return build(tmp_path_factory.mktemp("plain"), ["check_kernels", "check_programs", "check_threads"])
+    targets = ["check_kernels", "check_programs", "check_threads", "linnet_native"]
+    return build(tmp_path_factory.mktemp("plain"), targets)
 
 
 def test_nothing_outside_is_touched_on_any_instruction_set(plain: Path, cases: Path) -> None:
@@ -142,3 +145,12 @@ def test_a_set_shows_the_linker_nothing_but_its_table(plain: Path) -> None:
         shown = [name for kind, name in kinds if kind in "TWVuGSBC" or (kind in "DR" and "linnet" not in name)]
         assert shown == [], path.name
         assert sum(kind in "DR" for kind, _ in kinds) == 1, path.name
+
+
+def test_the_library_shows_what_its_manual_names(plain: Path) -> None:
+    needed("nm")
+    (library,) = plain.parents[1].glob("*linnet_native.so")
+    shown = {line.split()[-1] for line in run("nm", "-D", "--defined-only", library).splitlines()}
+    assert shown == set(FUNCTIONS)
+    manual = (ROOT / "native" / "include" / "linnet.h").read_text()
+    assert set(re.findall(r"^[\w *]+?(linnet_\w+)\(", manual, re.MULTILINE)) == set(FUNCTIONS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from linnet.engine.library import DetectionRule
-from linnet.engine.native import EngineError, call, native_library
+from linnet.engine.native import EngineError, call, native_library, take_turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +35,8 @@ class NativeDetection:
     Raises:
         EngineError: if there is no native library, or the rule makes no sense.
     """
+
+    _turn: threading.Lock
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class NativeDetection:
         self._workspace = np.empty((size + 7) // 8, np.float64)
         self._boxes = np.empty((total, 4), np.float32)
         self._scores, self._classes = np.empty(total, np.float32), np.empty(total, np.int32)
-        self._turn = threading.Lock()
+        take_turns(self)
 
     def __call__(self, offsets: Array, logits: Array) -> tuple[Array, Array, NDArray[np.int64]]:
         """(A, 4) offsets and (A, 1 + classes) logits → what `linnet.detection.detect` gives.

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -123,6 +123,8 @@ class NativeSession:
         EngineError: if an option makes no sense, or there is no memory or no thread.
     """
 
+    _turn: threading.Lock
+
     def __init__(
         self,
         network: NativeNetwork,
@@ -173,8 +175,7 @@ class NativeSession:
         call("linnet_session_open", network.handle, ctypes.byref(options), ctypes.byref(handle))
         self._handle = handle
         self._finalizer = _at_end(self, "linnet_session_close", handle)
-        self._turn = threading.Lock()
-        _sessions.add(self)
+        take_turns(self)
         self._shapes = [self._shape(int(number)) for number in numbers]
 
     def _shape(self, number: int) -> tuple[int, ...]:
@@ -267,13 +268,25 @@ class NativeSession:
             self._finalizer()
 
 
-_sessions: weakref.WeakSet[NativeSession] = weakref.WeakSet()
+class TakesTurns(Protocol):
+    """What one thread at a time may use."""
+
+    _turn: threading.Lock
+
+
+_owners: weakref.WeakSet[TakesTurns] = weakref.WeakSet()
+
+
+def take_turns(owner: TakesTurns) -> None:
+    """Gives an object the lock of its turn, and another one in each child process."""
+    owner._turn = threading.Lock()
+    _owners.add(owner)
 
 
 def _after_fork() -> None:
-    # A thread that held a session's turn does not exist in the child: nobody would give it back.
-    for session in _sessions:
-        session._turn = threading.Lock()
+    # A thread that held a turn does not exist in the child: nobody would give it back.
+    for owner in _owners:
+        owner._turn = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
