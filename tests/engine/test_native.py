@@ -411,7 +411,7 @@ def test_threads_that_wait_take_no_time() -> None:
     session.run(pictures(MobileNetV2(width=0.35, resolution=64)))
     begun = time.process_time()
     time.sleep(0.5)
-    assert time.process_time() - begun < 0.05
+    assert time.process_time() - begun < 0.15
 
 
 # Bad input
