@@ -1,10 +1,14 @@
 # `make demo` and `make test` are all a newcomer needs: both make their own environment in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-NATIVE := $(wildcard native/include/*.h native/src/*.cpp)
+NATIVE := $(wildcard native/include/*.h native/src/*)
+FORMATTED := $(wildcard native/include/*.h native/src/*.cpp native/src/memory.h native/tests/*.cpp native/tests/*.h)
 # One thread a test process: two processes share the two cores better than four threads do.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet
+# The compiler's warnings are errors here, not where linnet is installed.
+STRICT := SKBUILD_CMAKE_DEFINE=LINNET_STRICT=ON
+TELL := $(BIN)/python -c 'import linnet.engine.library as l; l.native_version() or print("Without a C++ compiler: linnet runs without its native engine.")'
 
 .PHONY: setup fix check test test-slow test-all bench demo
 
@@ -15,22 +19,24 @@ setup: .venv/dev.stamp
 
 .venv/demo.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
 	$(INSTALL) -e '.[demo]'
+	@$(TELL)
 	touch $@
 
 .venv/dev.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
-	$(INSTALL) -e '.[dev]'
+	$(STRICT) $(INSTALL) -e '.[dev]'
+	@$(TELL)
 	touch $@
 
 fix: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(NATIVE)
+	$(BIN)/clang-format -i $(FORMATTED)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
+	$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
 
 test: .venv/dev.stamp
 	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow"

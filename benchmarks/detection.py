@@ -15,6 +15,7 @@ import io
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from linnet.architecture import Detector
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import Checkpoint
 from linnet.detection import Suppression, anchors, detect
+from linnet.engine.boxes import NativeDetection
 from linnet.images import Preprocessing, decode, fit, normalise
 from linnet.predictor import Predictor
 
@@ -63,7 +65,7 @@ def stages(detector: Detector, generator: np.random.Generator) -> dict[str, Call
     Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC).save(file, "JPEG")
     image = decode(file.getvalue())
     pixels = fit(image, contract)[None]
-    runtimes = {name: Predictor(checkpoint, runtime=name, threads=1) for name in ("numpy", "torch")}
+    runtimes = {name: Predictor(checkpoint, runtime=name, threads=1) for name in ("native", "numpy", "torch")}
     objects, places = scene(detector, generator), anchors(detector)
     everything = (objects[0], generator.normal(size=objects[1].shape).astype(np.float32))
 
@@ -71,15 +73,24 @@ def stages(detector: Detector, generator: np.random.Generator) -> dict[str, Call
         rule = Suppression(score_threshold=threshold)
         return lambda: detect(*outputs, places, scoring=detector.scoring, suppression=rule)
 
+    def natively(outputs: tuple[Array, Array], threshold: float) -> Callable[[], Any]:
+        rule = asdict(Suppression(score_threshold=threshold))
+        native = NativeDetection(places, detector.classes or 0, scoring=detector.scoring, **rule)
+        return lambda: native(*outputs)
+
     return {
         "decode": lambda: decode(file.getvalue()),
         "resize": lambda: fit(image, contract),
         "normalise": lambda: normalise(pixels, contract),
+        "network, native": lambda: runtimes["native"].forward(pixels),
         "network, numpy": lambda: runtimes["numpy"].forward(pixels),
         "network, torch": lambda: runtimes["torch"].forward(pixels),
         "detect at 0.3": detecting(objects, 0.3),
         "detect at 0.01": detecting(objects, 0.01),
         "detect at 0, noise": detecting(everything, 0.0),
+        "native at 0.3": natively(objects, 0.3),
+        "native at 0.01": natively(objects, 0.01),
+        "native at 0, noise": natively(everything, 0.0),
     }
 
 
@@ -102,8 +113,10 @@ def main() -> None:
             start = time.perf_counter()
             stage()
             times[name].append(1e3 * (time.perf_counter() - start))
-    network = float(np.median(times["network, numpy"][2:]))
-    print(f"{options.variant}, {detector.anchors:,} anchors, {detector.classes} classes; share is of the numpy network")
+    network = float(np.median(times["network, native"][2:]))
+    print(
+        f"{options.variant}, {detector.anchors:,} anchors, {detector.classes} classes; share is of the native network"
+    )
     rows = []
     for name, values in times.items():
         median = float(np.median(values[2:]))

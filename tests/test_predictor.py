@@ -126,6 +126,18 @@ def test_threads_change_nothing_but_time(small_checkpoint: Checkpoint, picture: 
     np.testing.assert_allclose(single, double, rtol=1e-3)
 
 
+@needs_native
+def test_a_batch_gives_what_its_pictures_give(small_checkpoint: Checkpoint) -> None:
+    alone, together = (Predictor(small_checkpoint, runtime="native", threads=threads) for threads in (1, 3))
+    pixels = np.random.default_rng(0).integers(0, 256, (15, 64, 64, 3), dtype=np.uint8)
+    expected = np.concatenate([alone.forward(pixels[number : number + 1]) for number in range(15)])
+    for count in (0, 1, 2, 4, 14):
+        np.testing.assert_allclose(together.forward(pixels[:count]), expected[:count], rtol=1e-4, atol=1e-5)
+    # Threads with pictures of their own do what one thread does, to the bit.
+    for count in (3, 15):
+        np.testing.assert_array_equal(together.forward(pixels[:count]), expected[:count])
+
+
 def test_a_stream_keeps_order_and_goes_on_after_failures(
     small_checkpoint: Checkpoint, picture_file: Path, tmp_path: Path
 ) -> None:

@@ -29,7 +29,7 @@ ALLOWED = {
     "paper": {"architecture", "checkpoint", "images", "nn", "predictor"},
     "catalogue": {"checkpoint", "weights"},
     "runtimes": {"architecture", "checkpoint", "engine", "images", "nn"},
-    "predictor": {"architecture", "catalogue", "checkpoint", "detection", "images", "results", "runtimes"},
+    "predictor": {"architecture", "catalogue", "checkpoint", "detection", "engine", "images", "results", "runtimes"},
     "opponents": {"checkpoint", "engine", "nn", "predictor"},
     "bench": {"checkpoint", "export", "images", "opponents", "predictor"},
     "evaluation": {"checkpoint", "data", "images", "predictor", "results"},

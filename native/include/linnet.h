@@ -12,6 +12,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+/* All that the library shows. */
+#pragma GCC visibility push(default)
 
 /** The version of the package that this library was built with, such as "0.1.0". Never null. */
 const char* linnet_version(void);
@@ -104,6 +106,7 @@ typedef struct linnet_options {
   int32_t output_count;
   const float* table;       /* [channels][256]: what each value of a picture's bytes stands for */
   const int32_t* schedules; /* one for each layer, read at depthwise ones: overrides `schedule` unless 0; may be null */
+  int32_t apart; /* 1: each thread runs pictures of its own, in an arena of its own; 0: all run each picture */
 } linnet_options;
 
 /** Plans and takes all memory; pads the picture with zeros after `table`. */
@@ -114,7 +117,8 @@ int linnet_session_open(linnet_network* network, const linnet_options* options, 
 void linnet_session_close(linnet_session* session);
 
 /**
- * Runs pictures, one after the other, each on all threads.
+ * Runs pictures: one after the other, each on all threads; or, of a session whose threads are apart, as many at a time
+ * as there are threads.
  *
  * `pixels` are [pictures][height][width][channels]. `outputs` has one pointer for each of the session's outputs, in
  * their order: [pictures][height][width][channels] of the layer, or [pictures][channels] of a pooling or linear layer.
@@ -145,6 +149,38 @@ int64_t linnet_session_steps(const linnet_session* session);
 
 /** The step of this number; LINNET_BAD_ARGUMENT if there is none. */
 int linnet_session_step(const linnet_session* session, int64_t number, linnet_step* step);
+
+/*
+ * Detection: what a detector's output means.
+ */
+
+#define LINNET_SIGMOID 0 /* each class by itself */
+#define LINNET_SOFTMAX 1 /* all classes and the background together */
+
+/** What becomes a box. */
+typedef struct linnet_detection {
+  int64_t anchors;
+  int32_t classes; /* the background not counted; anchors * classes is below 2^31 */
+  int32_t scoring;
+  double score_threshold; /* what scores less is dropped; from 0 to 1 */
+  double iou_threshold;   /* of two boxes of a class that overlap more, the better one stays; from 0 to 1 */
+  int64_t per_class;      /* most boxes of a class, from 1 to 100,000 */
+  int64_t total;          /* most boxes, from 1 to 100,000 */
+} linnet_detection;
+
+/** Bytes that `linnet_detect` needs to work with; -1 for a rule that makes no sense. */
+int64_t linnet_detect_workspace(const linnet_detection* rule);
+
+/**
+ * Scores, decodes and suppresses the boxes of one picture.
+ *
+ * `offsets` are [anchors][4] over the variances 0.1, 0.1, 0.2, 0.2, `logits` [anchors][1 + classes] with the background
+ * first, `anchors` [anchors][4]: centre x, centre y, width, height. `boxes` [total][4] get x0, y0, x1, y1, clipped to
+ * the picture from 0 to 1; `scores` [total] fall; `classes` [total] count from 0; `count` gets how many they are.
+ * `workspace` is aligned to 8 bytes. An output that is not finite is refused. Allocates nothing.
+ */
+int linnet_detect(const linnet_detection* rule, const float* offsets, const float* logits, const float* anchors,
+                  void* workspace, float* boxes, float* scores, int32_t* classes, int64_t* count, linnet_error* error);
 
 /*
  * Training kernels.
@@ -250,6 +286,7 @@ void linnet_train_release(void* memory);
 /** Gives all memory that is not in use to the system; the bytes that were given. */
 int64_t linnet_train_trim(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -9,6 +9,7 @@
 
 #include "engine_kernels.h"
 #include "linnet.h"
+#include "memory.h"
 #include "threads.h"
 
 namespace linnet {
@@ -24,16 +25,14 @@ template <typename Item>
 class Array {
  public:
   Array() = default;
-  ~Array() { std::free(data_); }
+  ~Array() { give_memory(data_); }
   Array(const Array&) = delete;
   Array& operator=(const Array&) = delete;
 
   bool allocate(Index count) {
-    std::free(data_);
-    const auto bytes = (static_cast<std::size_t>(count) * sizeof(Item) + 63) / 64 * 64 + 64;
-    data_ = static_cast<Item*>(std::aligned_alloc(64, bytes));
+    give_memory(data_);
+    data_ = static_cast<Item*>(take_memory(static_cast<std::size_t>(count) * sizeof(Item)));
     size_ = data_ == nullptr ? 0 : count;
-    if (data_ != nullptr) std::memset(static_cast<void*>(data_), 0, bytes);
     return data_ != nullptr;
   }
   Item& operator[](Index i) { return data_[i]; }
@@ -152,8 +151,8 @@ struct linnet_session {
   linnet::Index output_count = 0;
   linnet::Array<float> arena;
   linnet::Team team;
-
-
+  // Of threads that are apart: a session of one thread for each, and nothing above but the team.
+  linnet::Array<linnet_session*> lanes;
 };
 
 namespace linnet {

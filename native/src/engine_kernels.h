@@ -25,7 +25,7 @@ struct Product {
   const float* a;
   Index a_run_step;      // floats from one run to the next
   Index a_pixel_step;    // floats from one pixel to the next
-  Index blocks;          // of output channels, from 1 to kMostPanelBlocks
+  Index blocks;          // of output channels, as `panel_blocks` gives them
   const float* weights;  // [runs * run][blocks * kBlock]
   const float* bias;     // [blocks * kBlock]; null: goes on from what stands in c
   float lowest, highest;

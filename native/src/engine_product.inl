@@ -80,7 +80,8 @@ static inline void tile_of(Index rows, const Product& job, Index pixel, const fl
 // What comes next is fetched on the way, some lines with each run.
 template <int kBlocks, int kRun, int kStep>
 static void product_panel(const Product& job) {
-  constexpr int most = rows_of<kBlocks>();
+  // What has no tile of its own is rare: fewer sizes of tiles make the library smaller.
+  constexpr int most = kRun != 0 || rows_of<kBlocks>() < 4 ? rows_of<kBlocks>() : 4;
   const Index tiles = (job.pixels + most - 1) / most;
   const Index lines = job.next == nullptr ? 0 : (job.next_floats / kLine + tiles * job.runs - 1) / (tiles * job.runs);
   const Index step = lines * job.runs * kLine;
@@ -105,18 +106,18 @@ static void product_blocks(const Product& job) {
   }
 }
 
-static void product(const Product& job) {
-  switch (job.blocks) {
-    case 1:
-      return product_blocks<1>(job);
-    case 2:
-      return product_blocks<2>(job);
-    case 3:
-      return product_blocks<3>(job);
-    default:
-      return product_blocks<4>(job);
+// The widest panel that `panel_blocks` gives: wider tiles are not built.
+static const Index kWidestPanel = kPanelBlocks == 2 ? 3 : kPanelBlocks;
+
+template <int kBlocks>
+static void product_up_to(const Product& job) {
+  if constexpr (kBlocks > 1) {
+    if (job.blocks < kBlocks) return product_up_to<kBlocks - 1>(job);
   }
+  product_blocks<kBlocks>(job);
 }
+
+static void product(const Product& job) { product_up_to<kWidestPanel>(job); }
 
 // Full panels as long as there are any. A single block at the end would waste registers: it takes some of its
 // neighbour's, or becomes a part of it.

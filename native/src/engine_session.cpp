@@ -14,13 +14,20 @@ struct Run {
   const std::uint8_t* pixels;
   Index pictures;
   float* const* outputs;
+  std::atomic<Index> next;  // of threads that are apart: the picture that nobody has taken yet
 };
 
 void run_pictures(void* context, int thread) {
-  const Run& run = *static_cast<const Run*>(context);
+  Run& run = *static_cast<Run*>(context);
   linnet_session& session = *run.session;
   const Index bytes = session.picture.height * session.picture.width * session.picture_channels();
-  for (Index i = 0; i < run.pictures; ++i) run_steps(session, thread, run.pixels + i * bytes, run.outputs, i);
+  if (session.lanes.size() == 0) {
+    for (Index i = 0; i < run.pictures; ++i) run_steps(session, thread, run.pixels + i * bytes, run.outputs, i);
+    return;
+  }
+  for (Index i = run.next.fetch_add(1); i < run.pictures; i = run.next.fetch_add(1)) {
+    run_steps(*session.lanes[thread], 0, run.pixels + i * bytes, run.outputs, i);
+  }
 }
 
 bool bad_choice(int32_t value) { return value < LINNET_AUTO || value > LINNET_GROUPS; }
@@ -46,11 +53,36 @@ const char* fault_of(const linnet_network& network, const linnet_options& option
   for (Index i = 0; options.schedules != nullptr && i < layers; ++i) {
     if (bad_choice(options.schedules[i])) return "the schedule of a layer is unknown";
   }
+  if (options.apart != 0 && options.apart != 1) return "threads are apart (1) or not (0)";
   if (options.table == nullptr) return "a table of the bytes' values is needed";
   for (Index i = 0; i < network.layers[0].given.in_channels * 256; ++i) {
     if (!std::isfinite(options.table[i])) return "a value of the table is no finite number";
   }
   return nullptr;
+}
+
+int start_threads(linnet_session& session, linnet_error* error) {
+  if (const int started = session.team.start(session.threads); started < session.threads) {
+    return fail(error, LINNET_NO_THREADS, "The system gives no more than %d threads; %d were asked for.", started,
+                session.threads);
+  }
+  return LINNET_OK;
+}
+
+int open_lanes(linnet_session& session, const linnet_options& options, linnet_error* error) {
+  session.picture = {options.height, options.width};
+  session.threads = options.threads;
+  session.output_count = options.output_count;
+  if (!session.lanes.allocate(options.threads)) {
+    return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for a session.");
+  }
+  linnet_options alone = options;
+  alone.threads = 1;
+  alone.apart = 0;
+  for (Index i = 0; i < session.lanes.size(); ++i) {
+    if (const int code = linnet_session_open(session.network, &alone, &session.lanes[i], error)) return code;
+  }
+  return start_threads(session, error);
 }
 
 int open_session(linnet_session& session, const linnet_options& options, linnet_error* error) {
@@ -69,11 +101,12 @@ int open_session(linnet_session& session, const linnet_options& options, linnet_
     return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for %lld bytes of activations.",
                 static_cast<long long>(floats * 4));
   }
-  if (const int started = session.team.start(session.threads); started < session.threads) {
-    return fail(error, LINNET_NO_THREADS, "The system gives no more than %d threads; %d were asked for.", started,
-                session.threads);
-  }
-  return LINNET_OK;
+  return start_threads(session, error);
+}
+
+// What a session's plan is told of: itself, or the first of its lanes.
+const linnet_session& planned(const linnet_session& session) {
+  return session.lanes.size() == 0 ? session : *session.lanes[0];
 }
 
 }  // namespace
@@ -90,7 +123,8 @@ extern "C" int linnet_session_open(linnet_network* network, const linnet_options
   if (made == nullptr) return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for a session.");
   network->users.fetch_add(1);
   made->network = network;
-  if (const int code = open_session(*made, *options, error)) {
+  const bool apart = options->apart == 1 && options->threads > 1;
+  if (const int code = apart ? open_lanes(*made, *options, error) : open_session(*made, *options, error)) {
     linnet_session_close(made);
     return code;
   }
@@ -101,6 +135,7 @@ extern "C" int linnet_session_open(linnet_network* network, const linnet_options
 extern "C" void linnet_session_close(linnet_session* session) {
   if (session == nullptr) return;
   linnet_network* network = session->network;
+  for (Index i = 0; i < session->lanes.size(); ++i) linnet_session_close(session->lanes[i]);
   delete session;
   linnet_network_close(network);
 }
@@ -117,27 +152,36 @@ extern "C" int linnet_session_run(linnet_session* session, const uint8_t* pixels
   if (session->team.start(session->threads) < session->threads) {
     return fail(error, LINNET_NO_THREADS, "The system does not give this process %d threads.", session->threads);
   }
-  Run run = {session, pixels, pictures, outputs};
+  Run run = {session, pixels, pictures, outputs, {0}};
   session->team.run(session->threads, run_pictures, &run);
   return LINNET_OK;
 }
 
 extern "C" void linnet_session_memory(const linnet_session* session, linnet_memory* memory) {
+  if (memory == nullptr) return;
+  *memory = {0, 0};
+  if (session == nullptr) return;
   memory->weights = session->network->weights.size() * static_cast<Index>(sizeof(float));
-  memory->arena = session->arena.size() * static_cast<Index>(sizeof(float));
+  const Index lanes = larger(session->lanes.size(), 1);
+  memory->arena = planned(*session).arena.size() * lanes * static_cast<Index>(sizeof(float));
 }
 
-extern "C" int64_t linnet_session_steps(const linnet_session* session) { return session->step_count; }
+extern "C" int64_t linnet_session_steps(const linnet_session* session) {
+  return session == nullptr ? 0 : planned(*session).step_count;
+}
 
 extern "C" int linnet_session_step(const linnet_session* session, int64_t number, linnet_step* step) {
-  if (session == nullptr || step == nullptr || number < 0 || number >= session->step_count) return LINNET_BAD_ARGUMENT;
-  const Step& own = session->steps[number];
+  if (session == nullptr || step == nullptr || number < 0 || number >= linnet_session_steps(session)) {
+    return LINNET_BAD_ARGUMENT;
+  }
+  const linnet_session& plan = planned(*session);
+  const Step& own = plan.steps[number];
   step->first = own.first_layer();
   step->last = own.last_layer();
   step->schedule = own.schedule;
   step->group = static_cast<int32_t>(own.group_blocks * kBlock);
   step->output_bytes =
-      own.kind == StepKind::kOutput ? 0 : session->tensors[step->last].map.floats() * static_cast<Index>(sizeof(float));
+      own.kind == StepKind::kOutput ? 0 : plan.tensors[step->last].map.floats() * static_cast<Index>(sizeof(float));
   step->scratch_bytes = own.scratch_floats * session->threads * static_cast<Index>(sizeof(float));
   step->seconds = own.seconds;
   step->least_seconds = own.least_seconds;

@@ -12,10 +12,10 @@ namespace {
 
 const TrainingKernels* choose_kernels() {
   const char* forced = std::getenv("LINNET_ISA");
-  const char* widest = linnet_instruction_set();
   const TrainingKernels* known[3] = {&kTrainingBaseline};
   int count = 1;
 #if defined(__x86_64__)
+  const char* widest = linnet_instruction_set();
   const bool avx512 = std::strcmp(widest, "avx512") == 0;
   if (avx512 || std::strcmp(widest, "avx2") == 0) known[count++] = &kTrainingAvx2;
   if (avx512) known[count++] = &kTrainingAvx512;

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -60,7 +62,7 @@ class Predictor:
         self.runtime = choose_runtime(runtime)
         self._runtime = RUNTIMES[self.runtime](checkpoint, threads)
         detector = checkpoint.architecture
-        self._anchors = anchors(detector) if isinstance(detector, Detector) else None
+        self._detect = self._detection(detector) if isinstance(detector, Detector) else None
 
     @property
     def architecture(self) -> Architecture:
@@ -168,20 +170,26 @@ class Predictor:
         if not pictures:
             return []
         outputs = self.forward(np.stack([picture.pixels for picture in pictures]))
-        if self._anchors is None:
+        if self._detect is None:
             return [Classification.from_logits(row, self.classes) for row in outputs]
         rows = zip(*outputs, pictures, strict=True)
         return [self._detections(offsets, logits, picture.size) for offsets, logits, picture in rows]
 
+    def _detection(self, detector: Detector) -> Callable[..., tuple[Any, Any, Any]]:
+        """What makes boxes of a picture's offsets and logits: of the native runtime also native, with equal results."""
+        places, rule = anchors(detector), self.suppression
+        if self.runtime != "native":
+            return partial(detect, anchors=places, scoring=detector.scoring, suppression=rule)
+        from linnet.engine.boxes import NativeDetection
+
+        assert detector.classes is not None
+        return NativeDetection(places, detector.classes, scoring=detector.scoring, **asdict(rule))
+
     def _detections(
         self, offsets: NDArray[np.float32], logits: NDArray[np.float32], size: tuple[int, int]
     ) -> Detections:
-        detector = self.architecture
-        assert isinstance(detector, Detector)
-        assert self._anchors is not None
-        boxes, scores, classes = detect(
-            offsets, logits, self._anchors, scoring=detector.scoring, suppression=self.suppression
-        )
+        assert self._detect is not None
+        boxes, scores, classes = self._detect(offsets, logits)
         # A detector's pictures are squashed whole (`Checkpoint` sees to it): fractions are fractions of the original.
         return Detections(boxes * np.array(size * 2, np.float32), scores, classes, self.classes)
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
+from cases import as_floats, output_names, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import architectures, detectors, random_tensors
 from numpy.typing import NDArray
 
-from linnet.architecture import Architecture, Convolution, Detector, LevelHead, MobileNetV1, MobileNetV2
+from linnet.architecture import Architecture, Convolution, Detector, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssd, ssdlite
-from linnet.engine.library import engine_instruction_set, instruction_set, load_library
+from linnet.engine.library import Error, ProgramLayer, engine_instruction_set, instruction_set, load_library
 from linnet.engine.native import EngineError, NativeNetwork, NativeSession, Schedule
 from linnet.engine.program import Program, _Lowering, lower
 from linnet.engine.reference import NumpyNetwork, _lay_out
@@ -32,20 +37,9 @@ DEEP = 1e-3
 float64 as the engine is."""
 
 
-def table_of(channels: int) -> NDArray[np.float32]:
-    """What the bytes stand for: another line for each channel, with zero somewhere inside."""
-    steps = np.arange(256, dtype=np.float32)
-    return np.stack([(steps - 100 - 20 * channel) / (50 + 10 * channel) for channel in range(channels)])
-
-
 def pictures(architecture: Architecture, count: int = 1, seed: int = 0) -> NDArray[np.uint8]:
     shape = (count, *architecture.input_size, architecture.input_channels)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def as_floats(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    table = table_of(pixels.shape[-1])
-    return np.stack([table[channel][pixels[..., channel]] for channel in range(pixels.shape[-1])], axis=-1)
 
 
 def assert_close(
@@ -65,8 +59,7 @@ def check(
 ) -> NativeSession:
     """Runs a network both ways and compares its output, and these tensors."""
     # What comes out, and what is asked for; of a detector every head is an output.
-    heads = tuple(layer.name for layer in architecture.layers if isinstance(layer, LevelHead))
-    asked = (*(heads or (architecture.layers[-1].name,)), *names)
+    asked = (*output_names(architecture), *names)
     tensors = random_tensors(architecture)
     pixels = pictures(architecture, count)
     _, expected = NumpyNetwork(architecture, tensors).run(as_floats(pixels), asked)
@@ -208,6 +201,22 @@ def test_several_pictures_are_each_alone() -> None:
     assert session.run(pixels[:0])[0].shape == (0, 10)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8])
+def test_threads_that_are_apart_give_what_one_thread_gives(count: int) -> None:
+    architecture = ssdlite(width=0.2, resolution=65, classes=4)
+    names = output_names(architecture)
+    network = NativeNetwork(lower(architecture, random_tensors(architecture), names))
+    pixels = pictures(architecture, count)
+    alone, apart = (
+        NativeSession(network, (65, 65), table_of(3), names, threads=threads, apart=threads > 1) for threads in (1, 3)
+    )
+    for _ in range(3):
+        for ours, expected in zip(apart.run(pixels), alone.run(pixels), strict=True):
+            assert np.array_equal(ours, expected)
+    assert apart.arena_bytes == 3 * alone.arena_bytes
+    assert [step.last for step in apart.plan] == [step.last for step in alone.plan]
+
+
 def test_a_run_is_repeated_to_the_bit() -> None:
     architecture = MobileNetV2(width=0.75, resolution=96)
     pixels = pictures(architecture)
@@ -345,6 +354,66 @@ def test_a_child_process_gets_threads_of_its_own() -> None:
     assert np.array_equal(session.run(pixels)[0], expected)
 
 
+def test_a_child_runs_although_another_thread_of_its_parent_was_running() -> None:
+    session = check(MobileNetV2(width=0.35, resolution=64, classes=10), threads=2)
+    pixels = pictures(MobileNetV2(width=0.35, resolution=64))
+    expected = session.run(pixels)[0]
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            session.run(pixels)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        for _ in range(10):
+            with warnings.catch_warnings():
+                # Newer Pythons warn of forks of a process with threads, which is what this is about.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+            if child == 0:
+                # Without its turn the session would wait for ever.
+                signal.alarm(20)
+                same = np.array_equal(session.run(pixels)[0], expected)
+                os._exit(0 if same else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        ended.set()
+        worker.join()
+
+
+ENDING = """
+import sys, threading, time
+sys.path[:0] = {paths!r}
+from test_native import *
+architecture = MobileNetV2(width=0.35, resolution=64, classes=10)
+session = check(architecture, threads=2)
+pixels = pictures(architecture, 50)
+def work():
+    while True:
+        session.run(pixels)
+for _ in range(2):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.05)
+"""
+
+
+def test_a_process_may_end_while_a_thread_runs() -> None:
+    folder = os.path.dirname(__file__)
+    for _ in range(2):
+        done = run_python(ENDING.format(paths=[folder, os.path.dirname(folder)]))
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_threads_that_wait_take_no_time() -> None:
+    session = check(MobileNetV2(width=0.35, resolution=64, classes=10), threads=4)
+    session.run(pictures(MobileNetV2(width=0.35, resolution=64)))
+    begun = time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - begun < 0.15
+
+
 # Bad input
 
 
@@ -362,15 +431,21 @@ def session_of(network: NativeNetwork, **options: Any) -> NativeSession:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"threads": 0}, "`threads` (=0) must be from 1 to 256"),
+        ({"threads": 0}, "`threads` (=0) must be a whole number from 1 to 256"),
         ({"threads": 10_000}, "`threads` (=10000)"),
-        ({"size": (0, 64)}, "from 1 to 65,536 pixels a side"),
-        ({"size": (64, 100_000)}, "from 1 to 65,536 pixels a side"),
+        ({"threads": 1.5}, "`threads` (=1.5) must be a whole number"),
+        ({"size": (0, 64)}, "`height` (=0) must be a whole number from 1 to 65,536"),
+        ({"size": (64, 100_000)}, "`width` (=100000)"),
+        ({"size": (64.0, 64)}, "`height` (=64.0)"),
+        ({"size": (2**32 + 64, 64)}, "`height` (=4294967360)"),
         ({"table": table_of(1)}, "The table must be (3, 256)"),
         ({"table": np.full((3, 256), np.nan, np.float32)}, "no finite number"),
         ({"outputs": []}, "at least one output"),
         ({"schedule": "columns"}, "The schedule (='columns') must be auto, layerwise, rows or groups"),
-        ({"group": -1}, "at least one channel"),
+        ({"schedules": {"blocks.99": "rows"}}, "The program gives no tensor 'blocks.99'"),
+        ({"outputs": ["logits"]}, "The program gives no tensor 'logits'"),
+        ({"group": -1}, "`group` (=-1) must be a whole number from 0"),
+        ({"group": 2**32}, "`group` (=4294967296)"),
         ({"size": (65_536, 65_536), "schedule": "layerwise"}, "memory"),
     ],
 )
@@ -413,6 +488,103 @@ def test_a_closed_session_says_so(small: NativeNetwork) -> None:
         _ = session.arena_bytes
 
 
+def test_a_closed_network_takes_no_more_sessions() -> None:
+    architecture = MobileNetV2(width=0.35, resolution=64, classes=10)
+    network = NativeNetwork(lower(architecture, random_tensors(architecture)))
+    session = session_of(network)
+    network.close()
+    network.close()
+    with pytest.raises(EngineError, match="The network is closed"):
+        session_of(network)
+    assert session.run(np.zeros((1, 64, 64, 3), np.uint8))[0].shape == (1, 10)
+
+
+def test_the_interface_takes_no_nulls() -> None:
+    library = load_library()
+    assert library is not None
+    error = Error()
+    text = ctypes.byref(error)
+    assert library.linnet_network_open(None, 1, None, 0, None, text) == 1
+    assert library.linnet_session_open(None, None, None, text) == 1
+    assert error.text == b"A session needs a network, options and a place for its address."
+    assert library.linnet_session_run(None, None, 1, None, text) == 1
+    assert library.linnet_session_run(None, None, 1, None, None) == 1
+    assert library.linnet_detect(*[None] * 9, text) == 1
+    assert library.linnet_session_step(None, 0, None) == 1
+    assert library.linnet_session_steps(None) == 0
+    assert library.linnet_detect_workspace(None) == -1
+    library.linnet_session_memory(None, None)
+    library.linnet_session_close(None)
+    library.linnet_network_close(None)
+
+
+@pytest.mark.parametrize("count", [0, -1, 4097, 2**62])
+def test_a_senseless_number_of_layers_is_refused(count: int) -> None:
+    library, error, handle = load_library(), Error(), ctypes.c_void_p()
+    assert library is not None
+    weights = np.zeros(8, np.float32)
+    layers = (ProgramLayer * 1)(ProgramLayer(0, -1, -1, 1, 1, 1, 1, 1, 0, 0, 6, 0, 0))
+    arguments = (ctypes.byref(layers), count, weights.ctypes.data, 8, ctypes.byref(handle), ctypes.byref(error))
+    assert library.linnet_network_open(*arguments) == 1
+    assert error.text == b"A program has from 1 to 4096 layers, and weights."
+
+
+def test_a_program_of_very_many_layers_is_planned_at_once() -> None:
+    # Each layer reads the first one and is wanted: all 4,095 tensors live to the end.
+    layers = [ProgramLayer(0, -1, -1, 1, 1, 1, 1, 1, 0, 0, 6, 0, 0)]
+    layers += [ProgramLayer(0, 0, -1, 1, 1, 1, 1, 1, 0, 0, 6, 0, 0) for _ in range(4095)]
+    names = {str(number): number for number in range(4096)}
+    network = NativeNetwork(Program(tuple(layers), np.ones(1, np.float32), names, MobileNetV2()))
+    begun = time.perf_counter()
+    NativeSession(network, (8, 8), table_of(1), list(names))
+    assert time.perf_counter() - begun < 5
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+sys.path[:0] = {paths!r}
+import numpy as np
+from networks import random_tensors
+from cases import table_of
+from linnet.architecture import MobileNetV2
+from linnet.engine.native import EngineError, NativeNetwork, NativeSession
+from linnet.engine.program import lower
+architecture = MobileNetV2(width=0.35)
+program = lower(architecture, random_tensors(architecture))
+network = NativeNetwork(program)
+session = NativeSession(network, (224, 224), table_of(3), ["classifier"])
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+refused = []
+for more in range(0, 60_000_000, 200_000):
+    resource.setrlimit(resource.RLIMIT_AS, (used + more, resource.RLIM_INFINITY))
+    try:
+        other = NativeNetwork(program)
+        NativeSession(other, (1500, 1500), table_of(3), ["classifier"], threads=3).run(
+            np.zeros((1, 1500, 1500, 3), np.uint8)
+        )
+    except EngineError as error:
+        refused.append(str(error))
+    except MemoryError:
+        refused.append("Python itself")
+    else:
+        break
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert session.run(np.zeros((1, 224, 224, 3), np.uint8))[0].shape == (1, 1000)
+print(chr(10).join(dict.fromkeys(refused)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and limits that hold")
+def test_no_memory_is_a_sentence_and_no_end() -> None:
+    # A little more each time, so that each allocation fails once; the session from before goes on working.
+    folder = os.path.dirname(__file__)
+    done = run_python(SHORT_OF_MEMORY.format(paths=[folder, os.path.dirname(folder)]))
+    assert done.returncode == 0, done.stderr
+    assert "bytes of packed weights" in done.stdout
+    assert "bytes of activations" in done.stdout
+    assert "threads" in done.stdout
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
     architecture = MobileNetV2(width=0.35, resolution=64, classes=10)
@@ -451,6 +623,15 @@ def changed(**changes: Any) -> Program:
         ({"layer0_dilation": 2}, "what reads the picture may not be dilated"),
         ({"layer3_padding": 7}, "its rule of padding is unknown"),
         ({"layer3_lowest": 7.0}, "its lowest output must not be above its highest"),
+        ({"layer3_lowest": np.nan}, "its lowest output must not be above its highest"),
+        ({"layer3_highest": np.nan}, "its lowest output must not be above its highest"),
+        ({"layer0_kernel": 17}, "its kernel must be odd and at most 15"),
+        ({"layer0_in_channels": 5000}, "at most 4,096 channels"),
+        ({"layer4_dilation": 0}, "its dilation must be from 1 to 1024"),
+        ({"layer4_dilation": 2**31 - 1}, "its dilation must be from 1 to 1024"),
+        ({"layer4_out_channels": 2**24, "layer4_in_channels": 2**24}, "its inputs are not what"),
+        ({"layer3_in_channels": 2**24, "layer2_out_channels": 2**24}, "outside those that are given"),
+        ({"layer3_added": 9}, "only the picture (-1) and layers before it"),
         ({"layer3_added": 2}, "what is added must have its channels"),
         ({"layer1_kernel": 5}, "a depthwise kernel must be 3"),
         ({"layer1_added": 0}, "only convolutions may add"),

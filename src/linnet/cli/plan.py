@@ -6,8 +6,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint
 from linnet.cli.terminal import show, size, table
@@ -69,6 +67,8 @@ def describe_plan(
 
 
 def _time(session: NativeSession) -> dict[str, Any]:
+    import numpy as np
+
     pixels = np.random.default_rng(0).integers(0, 256, (1, *session.size, session.channels), dtype=np.uint8)
     taken: list[float] = []
     begun = time.perf_counter()

@@ -60,7 +60,9 @@ def decode(offsets: Array, anchors: Array) -> Array:
     """The boxes that offsets mean: the inverse of `encode`. (…, 4) each; boxes are x0, y0, x1, y1, not clipped."""
     scaled = offsets * np.array(VARIANCES, offsets.dtype)
     centres = anchors[..., :2] + scaled[..., :2] * anchors[..., 2:]
-    sizes = anchors[..., 2:] * np.exp(np.minimum(scaled[..., 2:], LARGEST_GROWTH))
+    # In double precision, rounded once: the native library then comes to the same bits.
+    growth = np.exp(np.minimum(scaled[..., 2:], LARGEST_GROWTH).astype(np.float64)).astype(scaled.dtype)
+    sizes = anchors[..., 2:] * growth
     return to_corners(np.concatenate([centres, sizes], axis=-1))
 
 

@@ -84,7 +84,7 @@ def detect(
     scores = values[classes, numbers]
     if scoring == "sigmoid":
         # Half a hyperbolic tangent: the sigmoid without an overflow.
-        scores = (0.5 + 0.5 * np.tanh(0.5 * scores)).astype(np.float32)
+        scores = (0.5 + 0.5 * np.tanh(0.5 * scores.astype(np.float64))).astype(np.float32)
     # Clipped last, as in TensorFlow: what lies outside counts where two boxes are compared.
     boxes = decoded[numbers].clip(0, 1)
     inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
@@ -109,8 +109,9 @@ def _values(logits: Array, scoring: Scoring, threshold: float) -> tuple[Array, f
     """
     if scoring == "sigmoid":
         return np.ascontiguousarray(logits[:, 1:].T), logit_of(threshold)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.ascontiguousarray((powers[:, 1:] / powers.sum(axis=1, keepdims=True)).T), threshold
+    # In double precision, rounded once: the native library then comes to the same bits.
+    powers = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float64))
+    return (powers[:, 1:] / powers.sum(axis=1, keepdims=True)).T.astype(np.float32, order="C"), threshold
 
 
 def logit_of(threshold: float) -> float:

@@ -26,6 +26,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "linnet_session_memory": (None, [POINTER, POINTER]),
     "linnet_session_steps": (COUNT, [POINTER]),
     "linnet_session_step": (ctypes.c_int, [POINTER, COUNT, POINTER]),
+    "linnet_detect_workspace": (COUNT, [POINTER]),
+    "linnet_detect": (ctypes.c_int, [POINTER] * 10),
     "linnet_training_instruction_set": (ctypes.c_char_p, []),
     "linnet_train_pointwise": (ctypes.c_int, [THREADS, *[COUNT] * 3, *[POINTER] * 5]),
     "linnet_train_pointwise_backward": (ctypes.c_int, [THREADS, *[COUNT] * 3, *[POINTER] * 7]),
@@ -73,6 +75,7 @@ class SessionOptions(ctypes.Structure):
         ("output_count", ctypes.c_int32),
         ("table", POINTER),
         ("schedules", POINTER),
+        ("apart", ctypes.c_int32),
     )
 
 
@@ -91,6 +94,20 @@ class PlanStep(ctypes.Structure):
         ("scratch_bytes", COUNT),
         ("seconds", ctypes.c_double),
         ("least_seconds", ctypes.c_double),
+    )
+
+
+class DetectionRule(ctypes.Structure):
+    """`linnet_detection` of linnet.h."""
+
+    _fields_ = (
+        ("anchors", COUNT),
+        ("classes", ctypes.c_int32),
+        ("scoring", ctypes.c_int32),
+        ("score_threshold", ctypes.c_double),
+        ("iou_threshold", ctypes.c_double),
+        ("per_class", COUNT),
+        ("total", COUNT),
     )
 
 

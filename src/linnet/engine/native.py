@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -22,7 +23,7 @@ Schedule = Literal["auto", "layerwise", "rows", "groups"]
 SCHEDULES: tuple[Schedule, ...] = ("auto", "layerwise", "rows", "groups")
 """In the order in which linnet.h numbers them."""
 
-MOST_THREADS = 256
+MOST_THREADS, MOST_SIDE, MOST_CHANNELS = 256, 65_536, 16_777_216
 
 
 class EngineError(ValueError):
@@ -52,7 +53,8 @@ class Step:
     seconds: float
 
 
-def _library() -> Any:
+def native_library() -> Any:
+    """The library; an EngineError where linnet was installed without it."""
     library = load_library()
     if library is None:
         raise EngineError(
@@ -62,9 +64,10 @@ def _library() -> Any:
     return library
 
 
-def _call(name: str, *arguments: Any) -> None:
+def call(name: str, *arguments: Any) -> None:
+    """Calls a function of linnet.h whose last argument is a `linnet_error`; raises its sentence as an EngineError."""
     error = Error()
-    if getattr(_library(), name)(*arguments, ctypes.byref(error)):
+    if getattr(native_library(), name)(*arguments, ctypes.byref(error)):
         raise EngineError(error.text.decode())
 
 
@@ -80,7 +83,7 @@ class NativeNetwork:
         layers = (ProgramLayer * len(program.layers))(*program.layers)
         weights = np.ascontiguousarray(program.weights, np.float32)
         handle = ctypes.c_void_p()
-        _call(
+        call(
             "linnet_network_open",
             ctypes.byref(layers),
             len(layers),
@@ -89,7 +92,12 @@ class NativeNetwork:
             ctypes.byref(handle),
         )
         self.handle = handle
-        self._finalizer = weakref.finalize(self, _library().linnet_network_close, handle)
+        self._finalizer = _at_end(self, "linnet_network_close", handle)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more sessions."""
+        return not self._finalizer.alive
 
     def close(self) -> None:
         """Gives the memory back once the last session is closed; happens by itself when nobody holds the network."""
@@ -109,10 +117,13 @@ class NativeSession:
         schedules: name of a block's depthwise layer → its own schedule.
         group: expanded channels of a group; 0 lets the engine decide.
         joins_rows: whether neighbours that run by rows become one; None lets the engine decide.
+        apart: each thread runs pictures of its own in memory of its own, instead of all running each picture.
 
     Raises:
         EngineError: if an option makes no sense, or there is no memory or no thread.
     """
+
+    _turn: threading.Lock
 
     def __init__(
         self,
@@ -126,22 +137,28 @@ class NativeSession:
         schedules: Mapping[str, Schedule] | None = None,
         group: int = 0,
         joins_rows: bool | None = None,
+        apart: bool = False,
     ) -> None:
         program = network.program
-        self.network, self.size, self.threads = network, size, threads
+        if network.closed:
+            raise EngineError("The network is closed. Open another.")
+        _check_whole("threads", threads, 1, MOST_THREADS)
+        _check_whole("group", group, 0, MOST_CHANNELS)
+        height, width = size
+        _check_whole("height", height, 1, MOST_SIDE)
+        _check_whole("width", width, 1, MOST_SIDE)
+        self.network, self.size, self.threads = network, (height, width), threads
         self.channels = program.layers[0].in_channels
-        if not 1 <= threads <= MOST_THREADS:
-            raise EngineError(f"`threads` (={threads}) must be from 1 to {MOST_THREADS}.")
         table = np.ascontiguousarray(table, np.float32)
         if table.shape != (self.channels, 256):
             raise EngineError(f"The table must be ({self.channels}, 256); this one is {table.shape}.")
         # Several names may stand for one layer: a block, and its projection.
-        wanted = [program.numbers[name] for name in outputs]
+        wanted = [_layer(program, name) for name in outputs]
         numbers = np.array(list(dict.fromkeys(wanted)), np.int32)
         self._order = [numbers.tolist().index(number) for number in wanted]
         own = np.zeros(len(program.layers), np.int32)
         for name, value in (schedules or {}).items():
-            own[program.numbers[name]] = _number(value)
+            own[_layer(program, name)] = _number(value)
         options = SessionOptions(
             *size,
             threads,
@@ -152,12 +169,13 @@ class NativeSession:
             len(numbers),
             table.ctypes.data,
             own.ctypes.data,
+            int(apart),
         )
         handle = ctypes.c_void_p()
-        _call("linnet_session_open", network.handle, ctypes.byref(options), ctypes.byref(handle))
+        call("linnet_session_open", network.handle, ctypes.byref(options), ctypes.byref(handle))
         self._handle = handle
-        self._finalizer = weakref.finalize(self, _library().linnet_session_close, handle)
-        self._turn = threading.Lock()
+        self._finalizer = _at_end(self, "linnet_session_close", handle)
+        take_turns(self)
         self._shapes = [self._shape(int(number)) for number in numbers]
 
     def _shape(self, number: int) -> tuple[int, ...]:
@@ -185,11 +203,14 @@ class NativeSession:
             shape = " x ".join(map(str, pixels.shape))
             raise EngineError(f"Pixels must be (N, {height}, {width}, {self.channels}); these are {shape}.")
         pixels = np.ascontiguousarray(pixels)
-        outputs = [np.empty((len(pixels), *shape), np.float32) for shape in self._shapes]
+        try:
+            outputs = [np.empty((len(pixels), *shape), np.float32) for shape in self._shapes]
+        except MemoryError as error:
+            raise EngineError(f"There is no memory for the outputs of {len(pixels)} pictures: take fewer.") from error
         places = (ctypes.c_void_p * len(outputs))(*(output.ctypes.data for output in outputs))
         with self._turn:
             self._check_open()
-            _call("linnet_session_run", self._handle, pixels.ctypes.data, len(pixels), ctypes.byref(places))
+            call("linnet_session_run", self._handle, pixels.ctypes.data, len(pixels), ctypes.byref(places))
         return [outputs[place] for place in self._order]
 
     def _check_open(self) -> None:
@@ -207,40 +228,90 @@ class NativeSession:
         return int(self._memory().weights)
 
     def _memory(self) -> Memory:
-        self._check_open()
         memory = Memory()
-        _library().linnet_session_memory(self._handle, ctypes.byref(memory))
+        with self._turn:
+            self._check_open()
+            native_library().linnet_session_memory(self._handle, ctypes.byref(memory))
         return memory
 
     @property
     def plan(self) -> tuple[Step, ...]:
         """What runs as one, and how long it took."""
-        self._check_open()
         # A convolution is named before the block that it ends.
         names: dict[int, str] = {}
         for name, number in self.network.program.numbers.items():
             names.setdefault(number, name)
-        steps = []
-        for number in range(_library().linnet_session_steps(self._handle)):
-            step = PlanStep()
-            _library().linnet_session_step(self._handle, number, ctypes.byref(step))
-            steps.append(
-                Step(
-                    names[step.first],
-                    names[step.last],
-                    SCHEDULES[step.schedule],
-                    step.group,
-                    step.output_bytes,
-                    step.scratch_bytes,
-                    step.least_seconds,
-                )
+        return tuple(
+            Step(
+                names[step.first],
+                names[step.last],
+                SCHEDULES[step.schedule],
+                step.group,
+                step.output_bytes,
+                step.scratch_bytes,
+                step.least_seconds,
             )
-        return tuple(steps)
+            for step in self._steps()
+        )
+
+    def _steps(self) -> list[PlanStep]:
+        with self._turn:
+            self._check_open()
+            steps = [PlanStep() for _ in range(native_library().linnet_session_steps(self._handle))]
+            for number, step in enumerate(steps):
+                native_library().linnet_session_step(self._handle, number, ctypes.byref(step))
+        return steps
 
     def close(self) -> None:
         """Gives memory and threads back; happens by itself when nobody holds the session."""
         with self._turn:
             self._finalizer()
+
+
+class TakesTurns(Protocol):
+    """What one thread at a time may use."""
+
+    _turn: threading.Lock
+
+
+_owners: weakref.WeakSet[TakesTurns] = weakref.WeakSet()
+
+
+def take_turns(owner: TakesTurns) -> None:
+    """Gives an object the lock of its turn, and another one in each child process."""
+    owner._turn = threading.Lock()
+    _owners.add(owner)
+
+
+def _after_fork() -> None:
+    # A thread that held a turn does not exist in the child: nobody would give it back.
+    for owner in _owners:
+        owner._turn = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _at_end(owner: object, name: str, handle: ctypes.c_void_p) -> weakref.finalize[[ctypes.c_void_p], object]:
+    """Calls a function of linnet.h once nobody holds the owner.
+
+    Not at the end of the process: threads may still run what it would free.
+    """
+    finalizer = weakref.finalize(owner, getattr(native_library(), name), handle)
+    finalizer.atexit = False
+    return finalizer
+
+
+def _check_whole(name: str, value: int, least: int, most: int) -> None:
+    if not isinstance(value, int | np.integer) or not least <= value <= most:
+        raise EngineError(f"`{name}` (={value!r}) must be a whole number from {least:,} to {most:,}.")
+
+
+def _layer(program: Program, name: str) -> int:
+    if name not in program.numbers:
+        raise EngineError(f"The program gives no tensor {name!r}. It must be named when the network is lowered.")
+    return program.numbers[name]
 
 
 def _number(schedule: str) -> int:

@@ -1,0 +1,70 @@
+// A program with its weights, options and pictures, as tests/engine/cases.py writes it.
+#ifndef LINNET_TESTS_CASE_H
+#define LINNET_TESTS_CASE_H
+
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "linnet.h"
+
+namespace linnet_tests {
+
+struct Case {
+  std::int64_t height = 0, width = 0, pictures = 0, channels = 0;
+  double tolerance = 0;  // relative to the largest expected value
+  std::vector<linnet_layer> layers;
+  std::vector<float> weights, table;
+  std::vector<std::int32_t> outputs;
+  std::vector<std::uint8_t> pixels;
+  std::vector<std::vector<float>> expected;  // one for each output
+};
+
+// Floats that a layer gives for one picture, by the rule that linnet.h states.
+inline std::int64_t output_floats(const std::vector<linnet_layer>& layers, std::int64_t height, std::int64_t width,
+                                  std::int32_t number) {
+  const linnet_layer& layer = layers[static_cast<std::size_t>(number)];
+  if (layer.kind == LINNET_POOLING || layer.kind == LINNET_LINEAR) return layer.out_channels;
+  for (; number >= 0; number = layers[static_cast<std::size_t>(number)].input) {
+    const std::int64_t stride = layers[static_cast<std::size_t>(number)].stride;
+    height = (height + stride - 1) / stride;
+    width = (width + stride - 1) / stride;
+  }
+  return height * width * layer.out_channels;
+}
+
+// Reads bytes from a place on; `good` is false once there were too few.
+struct Reader {
+  const std::uint8_t* data;
+  std::size_t left;
+  bool good = true;
+
+  template <typename Item>
+  Item number() {
+    Item item = {};
+    copy(&item, sizeof(item));
+    return item;
+  }
+  template <typename Item>
+  void array(std::vector<Item>* items, std::int64_t count) {
+    if (count < 0 || static_cast<std::size_t>(count) > left / sizeof(Item)) {
+      good = false;
+      return;
+    }
+    items->resize(static_cast<std::size_t>(count));
+    copy(items->data(), items->size() * sizeof(Item));
+  }
+
+ private:
+  void copy(void* to, std::size_t bytes) {
+    good = good && bytes <= left;
+    if (!good || bytes == 0) return;
+    std::memcpy(to, data, bytes);
+    data += bytes;
+    left -= bytes;
+  }
+};
+
+}  // namespace linnet_tests
+
+#endif

@@ -1,0 +1,194 @@
+// The loader with a program as input: whatever the bytes say, a network either opens and runs or is refused with a
+// sentence, and every schedule gives what running layer by layer gives.
+//
+// The input: a header, as many records of layers as fit, and nothing else; tests/engine/cases.py writes seeds.
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+
+#include "case.h"
+#include "memory.h"
+
+using namespace linnet_tests;
+
+namespace {
+
+struct Header {
+  std::uint16_t height, width;
+  std::uint8_t threads, schedule, group, joins_rows;
+  std::uint32_t weight_count;
+  std::int32_t outputs[2];
+  std::uint32_t bad_weight;  // the place of one that is not a number, if it is below weight_count
+};
+
+constexpr std::size_t kMostBytes = std::size_t{64} << 20;  // of one thing
+constexpr std::uint32_t kMostWeights = 1 << 17;
+constexpr double kMostProducts = 3e6;  // of one run
+
+[[noreturn]] void fail(const char* text) {
+  std::fprintf(stderr, "%s\n", text);
+  std::abort();
+}
+
+// A number of multiplications that is at least what a run does.
+double products(const std::vector<linnet_layer>& layers, double pixels) {
+  double sum = 0;
+  for (const linnet_layer& layer : layers) {
+    const double depth = layer.kind == LINNET_DEPTHWISE ? 1.0 : (layer.in_channels + 7.0);
+    const double taps = layer.kind == LINNET_CONVOLUTION || layer.kind == LINNET_DEPTHWISE
+                            ? static_cast<double>(layer.kernel) * layer.kernel
+                            : 1.0;
+    sum += depth * (layer.out_channels + 7.0) * taps * pixels;
+  }
+  return sum;
+}
+
+void check_error(int code, const linnet_error& error) {
+  if (code != LINNET_OK && (error.text[0] == 0 || std::strlen(error.text) < 20)) fail("an error without a sentence");
+}
+
+using Outputs = std::vector<std::vector<float>>;
+
+// False if the session is refused.
+bool run(linnet_network* network, const std::vector<linnet_layer>& layers, const linnet_options& options,
+         Outputs* outputs) {
+  linnet_session* session = nullptr;
+  linnet_error error = {};
+  const int opened = linnet_session_open(network, &options, &session, &error);
+  check_error(opened, error);
+  if (opened != LINNET_OK) return false;
+  const std::size_t channels = static_cast<std::size_t>(layers[0].in_channels);
+  const bool runs = products(layers, static_cast<double>(options.height) * options.width) < kMostProducts;
+  if (runs) {
+    std::vector<std::uint8_t> pixels(static_cast<std::size_t>(options.height) * options.width * channels);
+    for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i * 37 + i / 11);
+    std::vector<float*> places;
+    for (int i = 0; i < options.output_count; ++i) {
+      const auto floats = output_floats(layers, options.height, options.width, options.outputs[i]);
+      outputs->emplace_back(static_cast<std::size_t>(floats));
+    }
+    for (auto& output : *outputs) places.push_back(output.data());
+    if (linnet_session_run(session, pixels.data(), 1, places.data(), &error) != LINNET_OK) fail("a run failed");
+  }
+  for (std::int64_t i = 0; i < linnet_session_steps(session); ++i) {
+    linnet_step step;
+    if (linnet_session_step(session, i, &step) != LINNET_OK) fail("a step is not there");
+  }
+  linnet_session_close(session);
+  return runs;
+}
+
+void compare(const Outputs& ours, const Outputs& expected) {
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    float largest = 1e-3F, apart = 0;
+    for (std::size_t k = 0; k < ours[i].size(); ++k) {
+      if (!std::isfinite(expected[i][k]) || std::fabs(expected[i][k]) > 1e6F) return;
+      largest = std::fmax(largest, std::fabs(expected[i][k]));
+      apart = std::fmax(apart, std::fabs(ours[i][k] - expected[i][k]));
+    }
+    if (!(apart <= 0.05F * largest)) fail("a schedule gives other numbers than running layer by layer");
+  }
+}
+
+}  // namespace
+
+namespace linnet {
+
+// Exactly what is asked for, so that the sanitizer sees the first byte behind it.
+void* take_memory(std::size_t bytes) {
+  void* memory = nullptr;
+  if (bytes > kMostBytes || posix_memalign(&memory, 64, bytes > 0 ? bytes : 1) != 0) return nullptr;
+  std::memset(memory, 0, bytes);
+  return memory;
+}
+
+void give_memory(void* memory) { std::free(memory); }
+
+}  // namespace linnet
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  Reader reader = {data, size};
+  const Header header = reader.number<Header>();
+  std::vector<linnet_layer> layers;
+  reader.array(&layers, static_cast<std::int64_t>(reader.left / sizeof(linnet_layer)));
+  if (!reader.good || layers.empty()) return 0;
+  std::vector<float> weights(header.weight_count % kMostWeights + 1);
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    weights[i] = 0.1F * static_cast<float>(static_cast<int>(i * 7919 % 17) - 8);
+  }
+  if (header.bad_weight < weights.size()) weights[header.bad_weight] = NAN;
+  linnet_network* network = nullptr;
+  linnet_error error = {};
+  const int opened = linnet_network_open(layers.data(), static_cast<std::int64_t>(layers.size()), weights.data(),
+                                         static_cast<std::int64_t>(weights.size()), &network, &error);
+  check_error(opened, error);
+  if (opened != LINNET_OK) return 0;
+  std::vector<float> table(static_cast<std::size_t>(layers[0].in_channels) * 256);
+  for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 256) / 128 - 1;
+  linnet_options options = {};
+  options.height = header.height;
+  options.width = header.width;
+  options.threads = header.threads % 5;
+  options.schedule = header.schedule % 5;
+  options.group = header.group;
+  options.joins_rows = header.joins_rows % 3 - 1;
+  options.apart = header.joins_rows % 4 == 3;
+  options.outputs = header.outputs;
+  options.output_count = header.outputs[1] == header.outputs[0] ? 1 : 2;
+  options.table = table.data();
+  Outputs ours, expected;
+  if (run(network, layers, options, &ours)) {
+    options.threads = 1;
+    options.schedule = LINNET_LAYERWISE;
+    options.apart = 0;
+    if (!run(network, layers, options, &expected)) fail("layer by layer is refused");
+    compare(ours, expected);
+  }
+  linnet_network_close(network);
+  return 0;
+}
+
+extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t most);
+
+// Half of all changes set one number of one layer to a value at some limit, or to another layer's; blind changes of
+// bytes seldom leave a program that opens.
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most, unsigned seed) {
+  std::minstd_rand random(seed);
+  const std::size_t count = size < sizeof(Header) ? 0 : (size - sizeof(Header)) / sizeof(linnet_layer);
+  if (count == 0 || random() % 2 == 0) return LLVMFuzzerMutate(data, size, most);
+  static const std::int32_t values[] = {
+      -2147483647 - 1, -2,    -1,      0,         1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 1023, 1024, 4096,
+      65535,           65536, 1 << 24, 2147483647};
+  std::uint8_t* record = data + sizeof(Header) + random() % count * sizeof(linnet_layer);
+  linnet_layer layer, other;
+  std::memcpy(&layer, record, sizeof(layer));
+  std::memcpy(&other, data + sizeof(Header) + random() % count * sizeof(linnet_layer), sizeof(other));
+  const std::size_t field = random() % 9;
+  std::int32_t value = values[random() % (sizeof(values) / sizeof(values[0]))];
+  if (random() % 2 == 0) std::memcpy(&value, reinterpret_cast<char*>(&other) + field * 4, 4);
+  if (field == 1 || field == 2) {
+    if (random() % 4 != 0) value = static_cast<std::int32_t>(random() % (count + 1)) - 1;
+  }
+  switch (random() % 6) {
+    case 0:
+      layer.weights = static_cast<std::int64_t>(value) * (std::int64_t{1} << (random() % 32));
+      break;
+    case 1:
+      layer = other;
+      break;
+    case 2: {
+      // A layer goes in at the end, reading any.
+      if (size + sizeof(layer) > most) break;
+      layer.input = static_cast<std::int32_t>(random() % (count + 1)) - 1;
+      std::memcpy(data + sizeof(Header) + count * sizeof(layer), &layer, sizeof(layer));
+      return sizeof(Header) + (count + 1) * sizeof(layer);
+    }
+    default:
+      std::memcpy(reinterpret_cast<char*>(&layer) + field * 4, &value, 4);
+      break;
+  }
+  std::memcpy(record, &layer, sizeof(layer));
+  return size;
+}

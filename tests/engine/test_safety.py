@@ -1,0 +1,156 @@
+"""Does the native library stay inside its memory, its instruction set and its turn, whatever it is given?
+
+Everything here builds the library anew, in a folder that is thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from building import ROOT, build, needed, run
+from cases import small_architectures, write_cases, write_seeds
+
+from linnet.engine.library import FUNCTIONS
+
+pytestmark = pytest.mark.slow
+
+TOLERANCE = 1e-3
+"""Random weights in up to 60 layers; see `DEEP` of test_native.py."""
+
+FUZZ_SECONDS = int(os.environ.get("LINNET_FUZZ_SECONDS", "120"))
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> Path:
+    """Small programs with what the numpy reference makes of their pictures."""
+    path = tmp_path / "cases.bin"
+    write_cases(path, small_architectures(), TOLERANCE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library as it is shipped, and the programs that check it."""
+    targets = ["check_kernels", "check_programs", "check_threads", "linnet_native"]
+    return build(tmp_path_factory.mktemp("plain"), targets)
+
+
+def test_nothing_outside_is_touched_on_any_instruction_set(plain: Path, cases: Path) -> None:
+    # Forbidden pages lie around pictures, outputs, weights and arena; a kernel that reaches out ends the process.
+    sets = [line.split(":")[0] for line in run(plain / "check_kernels").splitlines()]
+    assert "baseline" in sets
+    for name in set(sets):
+        assert run(plain / "check_programs", cases, LINNET_ISA=name).startswith(f"{name}: 8 programs")
+
+
+def test_threads_sessions_and_children_do_not_disturb_each_other(plain: Path, cases: Path) -> None:
+    assert ", 0 wrong" in run(plain / "check_threads", cases, "30", "forks")
+
+
+def test_the_address_sanitizer_finds_nothing(cases: Path, tmp_path: Path) -> None:
+    options = {"LINNET_SANITIZE": "address,undefined", "CMAKE_CXX_FLAGS_RELEASE": "-O1"}
+    folder = build(tmp_path / "address", ["check_kernels", "check_programs", "check_threads"], **options)
+    sets = {line.split(":")[0] for line in run(folder / "check_kernels").splitlines()}
+    for name in sets:
+        run(folder / "check_programs", cases, "quick", LINNET_ISA=name)
+    run(folder / "check_threads", cases, "10", "forks")
+
+
+def test_the_thread_sanitizer_finds_nothing(cases: Path, tmp_path: Path) -> None:
+    options = {"LINNET_SANITIZE": "thread", "CMAKE_CXX_FLAGS_RELEASE": "-O1"}
+    folder = build(tmp_path / "thread", ["check_threads"], **options)
+    assert ", 0 wrong" in run(folder / "check_threads", cases, "40")
+
+
+def test_no_program_breaks_the_loader(tmp_path: Path) -> None:
+    # LINNET_FUZZ_SECONDS=3600 looks longer.
+    options = {
+        "LINNET_TESTS": "OFF",
+        "LINNET_FUZZ": "ON",
+        "LINNET_SANITIZE": "address,undefined",
+        "CMAKE_CXX_FLAGS_RELEASE": "-O1",
+    }
+    folder = build(tmp_path / "fuzz", ["fuzz_program"], compiler="clang++", **options)
+    seeds, corpus = tmp_path / "seeds", tmp_path / "corpus"
+    seeds.mkdir()
+    corpus.mkdir()
+    write_seeds(seeds)
+    limits = ("-timeout=20", "-rss_limit_mb=3000", "-max_len=8192", f"-artifact_prefix={tmp_path}/found-")
+    time = f"-max_total_time={FUZZ_SECONDS}"
+    text = run(
+        folder / "fuzz_program", *limits, time, "-print_final_stats=1", corpus, seeds, seconds=FUZZ_SECONDS + 120
+    )
+    runs = re.search(r"number_of_executed_units: (\d+)", text)
+    assert runs is not None
+    assert int(runs[1]) > 50 * FUZZ_SECONDS
+
+
+def test_another_kind_of_processor_computes_the_same(cases: Path, tmp_path: Path) -> None:
+    needed("qemu-aarch64")
+    options = {
+        "CMAKE_SYSTEM_NAME": "Linux",
+        "CMAKE_SYSTEM_PROCESSOR": "aarch64",
+        "CMAKE_EXE_LINKER_FLAGS": "-static",
+    }
+    targets = ["check_kernels", "check_programs", "check_threads", "linnet_native"]
+    folder = build(tmp_path / "arm", targets, compiler="aarch64-linux-gnu-g++", **options)
+    run("qemu-aarch64", folder / "check_kernels")
+    assert "baseline: 8 programs" in run("qemu-aarch64", folder / "check_programs", cases, "quick")
+    assert ", 0 wrong" in run("qemu-aarch64", folder / "check_threads", cases, "5", "forks")
+
+
+# Instructions: what every processor of the kind has, except in the files of an instruction set.
+
+BEYOND_SSE2 = re.compile(
+    r"^\s*[0-9a-f]+:\s+(v\w+|andn|bextr|bls\w+|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|[lt]zcnt|popcnt|movbe|"
+    r"h(add|sub)p[sd]|addsubp[sd]|lddqu|mov(ddup|shdup|sldup)|pshufb|palignr|p(abs|sign)[bwd]|ph(add|sub)\w+|"
+    r"pmaddubsw|pmulhrsw|blendv?p[sd]|p(blend\w+|max[su]d|min[su]d|mulld|ext[rbdq]|insr[bdq])|round[ps][sd]|ptest|"
+    r"dpp[sd]|insertps|extractps|pcmp[ei]str\w|crc32\w?)\b.*",
+    re.MULTILINE,
+)
+BEYOND_AVX2 = re.compile(r"^.*(%zmm|%[xyz]mm(1[6-9]|2\d|3[01])\b|%k[0-7]\b).*", re.MULTILINE)
+
+
+def test_no_instruction_leaves_the_files_of_its_set(plain: Path) -> None:
+    needed("objdump", "nm")
+    objects = sorted(plain.parents[1].rglob("native/src/*.o"))
+    assert {path.name.split(".")[0] for path in objects} >= {"engine_run", "engine_avx2", "training_baseline"}
+    if "x86-64" not in run("objdump", "-f", objects[0]):
+        pytest.skip("the instructions that are known here are those of x86-64")
+    found = {}
+    for path in objects:
+        code = run("objdump", "-d", "--no-show-raw-insn", path)
+        name = path.name.split(".")[0]
+        if name.endswith("_avx512"):
+            found[name] = bool(BEYOND_AVX2.search(code))
+        elif name.endswith("_avx2"):
+            found[name] = bool(BEYOND_SSE2.search(code))
+            assert BEYOND_AVX2.search(code) is None, f"{name}: {BEYOND_AVX2.search(code)}"
+        else:
+            assert BEYOND_SSE2.search(code) is None, f"{name}: {BEYOND_SSE2.search(code)}"
+    # The search finds something where something is.
+    assert found == dict.fromkeys(("engine_avx2", "engine_avx512", "training_avx2", "training_avx512"), True)
+
+
+def test_a_set_shows_the_linker_nothing_but_its_table(plain: Path) -> None:
+    # A template or an inline function that two files define alike is one function after linking: of either file.
+    needed("nm")
+    for path in plain.parents[1].rglob("native/src/*_*.o"):
+        if not path.name.split(".")[0].endswith(("_avx2", "_avx512", "_baseline")):
+            continue
+        kinds = [line.split()[-2:] for line in run("nm", "--defined-only", path).splitlines()]
+        shown = [name for kind, name in kinds if kind in "TWVuGSBC" or (kind in "DR" and "linnet" not in name)]
+        assert shown == [], path.name
+        assert sum(kind in "DR" for kind, _ in kinds) == 1, path.name
+
+
+def test_the_library_shows_what_its_manual_names(plain: Path) -> None:
+    needed("nm")
+    (library,) = plain.parents[1].glob("*linnet_native.so")
+    shown = {line.split()[-1] for line in run("nm", "-D", "--defined-only", library).splitlines()}
+    assert shown == set(FUNCTIONS)
+    manual = (ROOT / "native" / "include" / "linnet.h").read_text()
+    assert set(re.findall(r"^[\w *]+?(linnet_\w+)\(", manual, re.MULTILINE)) == set(FUNCTIONS)

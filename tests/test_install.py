@@ -1,0 +1,85 @@
+"""Can linnet be installed where there is no compiler, and does a library that does not build go unnoticed?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def install(source: Path, target: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    # The tools to build with stand in this environment: nothing is downloaded.
+    options = ("--no-deps", "--no-build-isolation", "--no-index", "--target", str(target), "--verbose")
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, str(source)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PATH": places, "PIP_DISABLE_PIP_VERSION_CHECK": "1"} | environment,
+        check=False,
+        timeout=300,
+    )
+
+
+def run_installed(target: Path, script: str) -> str:
+    """Runs a script on what was installed, not on this repository; with the other packages of this environment."""
+    paths = [str(target), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    lead = f"import sys\nsys.path[:0] = {paths!r}\nimport linnet\nassert linnet.__file__.startswith({str(target)!r})\n"
+    # -S: the environment's own hook for the repository is not run.
+    command = [sys.executable, "-S", "-I", "-c", lead + script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+USING = """
+import numpy as np
+from linnet.cli import main
+predict = linnet.load("cifar10")
+print(predict.runtime, len(predict(np.zeros((50, 60, 3), np.uint8)).top(5)))
+main(["models", "--runtimes"])
+main(["predict", "--runtime", "native", "nowhere.jpg"])
+"""
+
+
+def test_without_a_compiler_all_but_the_engine_works(tmp_path: Path) -> None:
+    done = install(ROOT, tmp_path / "there", CC="/nonexistent", CXX="/nonexistent")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "There is no C++ compiler" in done.stdout + done.stderr
+    assert not list((tmp_path / "there").rglob("*.so"))
+    lines = run_installed(tmp_path / "there", USING + "sys.stdout.flush()").splitlines()
+    assert lines[0] == "numpy 5"
+    assert any("native" in line and "without a C++ compiler" in line for line in lines), lines
+
+
+def test_with_a_compiler_the_engine_is_there_and_small(tmp_path: Path) -> None:
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("there is no C++ compiler here")
+    done = install(ROOT, tmp_path / "there")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert run_installed(tmp_path / "there", 'print(linnet.load("cifar10").runtime)') == "native\n"
+    (library,) = (tmp_path / "there").rglob("*linnet_native*")
+    assert library.stat().st_size <= 500_000
+
+
+def test_code_that_does_not_build_stops_the_install(tmp_path: Path) -> None:
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("there is no C++ compiler here")
+    for name in ("pyproject.toml", "CMakeLists.txt", "README.md", "LICENSE", "src", "native"):
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, tmp_path / name)
+    with (tmp_path / "native" / "src" / "linnet.cpp").open("a") as file:
+        file.write("this is no C++\n")
+    done = install(tmp_path, tmp_path / "there")
+    assert done.returncode != 0
+    assert "linnet.cpp" in done.stdout + done.stderr
