@@ -18,6 +18,7 @@ import importlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -118,7 +119,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     peak = measure_peak()
     document: dict[str, Any] = {
         "date": date.today().isoformat(),
-        "command": " ".join(["python", "benchmarks/engine.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "benchmarks/engine.py", *sys.argv[1:]]),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "instruction_set": engine_instruction_set(),
         "peak_multiply_adds_per_s": peak,
@@ -162,22 +163,15 @@ def as_markdown(document: dict[str, Any]) -> str:
     shares = []
     for network, found in document["networks"].items():
         for row in found["rows"]:
+            times = f"{row['min_ms']:.2f} / {row['median_ms']:.2f}" if row["min_ms"] else row["problem"]
             if row["runtime"].startswith("linnet"):
-                ours = row
+                first = f"| {network} | {row['threads']} | {row['batch']} | {times} "
                 share = row["batch"] * found["multiply_adds"] / (row["min_ms"] / 1e3) / peak / row["threads"]
-                shares.append(f"{network}, {row['threads']} threads, batch {row['batch']}: {share:.1%}")
-                first = (
-                    f"| {network} | {row['threads']} | {row['batch']} | {row['min_ms']:.2f} / {row['median_ms']:.2f} "
-                )
-            elif row["min_ms"] is None:
-                lines.append(f"{first}| {row['runtime']} | {row['problem']} | | |")
-            else:
-                lines.append(
-                    f"{first}| {row['runtime']} | {row['min_ms']:.2f} / {row['median_ms']:.2f} "
-                    f"| {row['min_ratio']:.2f} | {row['ratio']:.2f} |"
-                )
+                shares.append(f"{network}, threads {row['threads']}, batch {row['batch']}: {share:.1%}")
+                continue
+            ratios = f"{row['min_ratio']:.2f} | {row['ratio']:.2f}" if row["min_ms"] else " | "
+            lines.append(f"{first}| {row['runtime']} | {times} | {ratios} |")
             first = "| | | | "
-        assert ours["runtime"]
     lines += ["", f"Share of the measured peak ({2e-9 * peak:.1f} GFLOP/s a thread), by minimum:", ""]
     lines += [f"- {share}" for share in shares]
     lines += ["", "| runtime | memory grows by, MB | open and first run, s | file, MB |", "|---|---|---|---|"]
@@ -236,7 +230,7 @@ def main() -> None:
     if options.out:
         options.out.write_text(json.dumps(document, indent=1) + "\n")
     print(as_markdown(document))
-    if options.plot:
+    if options.plot and MEASURED in document["networks"]:
         draw(document, options.plot)
 
 

@@ -14,7 +14,6 @@
 
 namespace linnet {
 
-
 constexpr Index kMostLayers = 4096;
 constexpr Index kMostChannels = 1 << 24;
 constexpr Index kMostSide = 1 << 16;
@@ -113,12 +112,12 @@ struct Step {
   int schedule = LINNET_AUTO;
   Unit* units = nullptr;  // of a chain; of groups, one
   int unit_count = 0;
-  int layer = -1;            // of the kinds that are one layer
+  int layer = -1;              // of the kinds that are one layer
   int pool = -1, linear = -1;  // of a head
-  Index group_blocks = 0;    // of expanded channels
-  Index scratch_floats = 0;  // of a thread
-  Index scratch_offset = 0;  // of all threads, in the arena
-  int output = -1;           // of the session
+  Index group_blocks = 0;      // of expanded channels
+  Index scratch_floats = 0;    // of a thread
+  Index scratch_offset = 0;    // of all threads, in the arena
+  int output = -1;             // of the session
   double seconds = 0, least_seconds = 0;
   int first_layer() const { return unit_count > 0 ? units[0].first() : layer; }
   int last_layer() const {

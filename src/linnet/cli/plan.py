@@ -44,7 +44,7 @@ def describe_plan(
     }
     if timed:
         document |= _time(session)
-    numbers, counts = session.network.program.numbers, _multiply_adds(session, checkpoint)
+    numbers, counts = session.network.numbers, _multiply_adds(session, checkpoint)
     steps: list[dict[str, Any]] = []
     done = -1
     for step in session.plan:
@@ -85,7 +85,7 @@ def _time(session: NativeSession) -> dict[str, Any]:
 
 def _multiply_adds(session: NativeSession, checkpoint: Checkpoint) -> dict[int, int]:
     """Of each layer of the program, which is that of the folded network."""
-    numbers = session.network.program.numbers
+    numbers = session.network.numbers
     folded = replace(checkpoint.architecture, folded=True)
     return {numbers[row.name]: row.multiply_adds for row in cost(folded).layers if row.name in numbers}
 

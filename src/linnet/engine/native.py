@@ -79,7 +79,8 @@ class NativeNetwork:
     """
 
     def __init__(self, program: Program) -> None:
-        self.program = program
+        # Not the program: its weights would stay in memory beside the packed ones.
+        self.layers, self.numbers = program.layers, program.numbers
         layers = (ProgramLayer * len(program.layers))(*program.layers)
         weights = np.ascontiguousarray(program.weights, np.float32)
         handle = ctypes.c_void_p()
@@ -139,7 +140,6 @@ class NativeSession:
         joins_rows: bool | None = None,
         apart: bool = False,
     ) -> None:
-        program = network.program
         if network.closed:
             raise EngineError("The network is closed. Open another.")
         _check_whole("threads", threads, 1, MOST_THREADS)
@@ -148,17 +148,17 @@ class NativeSession:
         _check_whole("height", height, 1, MOST_SIDE)
         _check_whole("width", width, 1, MOST_SIDE)
         self.network, self.size, self.threads = network, (height, width), threads
-        self.channels = program.layers[0].in_channels
+        self.channels = network.layers[0].in_channels
         table = np.ascontiguousarray(table, np.float32)
         if table.shape != (self.channels, 256):
             raise EngineError(f"The table must be ({self.channels}, 256); this one is {table.shape}.")
         # Several names may stand for one layer: a block, and its projection.
-        wanted = [_layer(program, name) for name in outputs]
+        wanted = [_layer(network, name) for name in outputs]
         numbers = np.array(list(dict.fromkeys(wanted)), np.int32)
         self._order = [numbers.tolist().index(number) for number in wanted]
-        own = np.zeros(len(program.layers), np.int32)
+        own = np.zeros(len(network.layers), np.int32)
         for name, value in (schedules or {}).items():
-            own[_layer(program, name)] = _number(value)
+            own[_layer(network, name)] = _number(value)
         options = SessionOptions(
             *size,
             threads,
@@ -180,7 +180,7 @@ class NativeSession:
 
     def _shape(self, number: int) -> tuple[int, ...]:
         """What a layer gives for one picture."""
-        layers = self.network.program.layers
+        layers = self.network.layers
         layer = layers[number]
         if layer.kind in (POOLING, LINEAR):
             return (layer.out_channels,)
@@ -239,7 +239,7 @@ class NativeSession:
         """What runs as one, and how long it took."""
         # A convolution is named before the block that it ends.
         names: dict[int, str] = {}
-        for name, number in self.network.program.numbers.items():
+        for name, number in self.network.numbers.items():
             names.setdefault(number, name)
         return tuple(
             Step(
@@ -308,10 +308,10 @@ def _check_whole(name: str, value: int, least: int, most: int) -> None:
         raise EngineError(f"`{name}` (={value!r}) must be a whole number from {least:,} to {most:,}.")
 
 
-def _layer(program: Program, name: str) -> int:
-    if name not in program.numbers:
+def _layer(network: NativeNetwork, name: str) -> int:
+    if name not in network.numbers:
         raise EngineError(f"The program gives no tensor {name!r}. It must be named when the network is lowered.")
-    return program.numbers[name]
+    return network.numbers[name]
 
 
 def _number(schedule: str) -> int:
