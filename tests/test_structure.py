@@ -31,9 +31,10 @@ ALLOWED = {
     "runtimes": {"architecture", "checkpoint", "engine", "images", "nn"},
     "predictor": {"architecture", "catalogue", "checkpoint", "detection", "images", "results", "runtimes"},
     "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor"},
-    "evaluation": {"checkpoint", "data", "images", "predictor", "results"},
+    "evaluation": {"checkpoint", "data", "detection", "images", "predictor", "results"},
     "training": {
-        "architecture", "catalogue", "checkpoint", "data", "evaluation", "images", "nn", "predictor", "runtimes",
+        "architecture", "catalogue", "checkpoint", "data", "detection", "evaluation", "images", "nn", "predictor",
+        "results", "runtimes",
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "evaluation", "export",
