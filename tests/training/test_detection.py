@@ -20,7 +20,7 @@ from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.data.box_loading import BoxBatches
-from linnet.data.box_source import find_boxes, labelled_boxes
+from linnet.data.box_source import find_boxes
 from linnet.data.loading import Placement
 from linnet.evaluation.average_precision import FIGURES
 from linnet.evaluation.detector import MEASURING, measure_detector
@@ -232,19 +232,25 @@ class _Asked:
     def __exit__(self, *_: object) -> None: ...
 
 
-def test_what_the_loop_measures_is_what_the_written_checkpoint_scores(tmp_path: Path) -> None:
-    """Twins: torch within the loop; the file, the predictor and its runtime."""
-    data = write_scenes(tmp_path / "data", train=16, validation=8)
-    recipe = replace(SMALL, epochs=3, repeats=3, cut=0.0, average=0.0)
-    outcome = completed(Plan(data, tmp_path / "run", recipe, Wanted("none", None, 64, {"width": 0.25})))
-    with (tmp_path / "run" / files.LOG).open() as file:
-        best = [row for row in csv.DictReader(file) if row["best"] == "1"][-1]
-    figures = outcome.detector.precision.figures
-    for name in ("AP", "AP50"):
-        assert figures[name] == pytest.approx(float(best[name]), abs=0.02)
-    samples = labelled_boxes(data, classes=2, names=NAMES)
-    again = measure_detector(load(outcome.checkpoint, suppression=MEASURING), samples)
-    assert again.to_json() == outcome.detector.to_json()
+def test_the_loop_sees_what_the_file_s_predictor_sees(data: Path, tmp_path: Path) -> None:
+    """Twins: torch on the contract's pixels within the loop; the file, the predictor and its runtime."""
+    source = ssdlite(variant="modern", width=0.1, resolution=64, classes=2)
+    checkpoint = checkpoint_of(source, classes=NAMES)
+    save_checkpoint(checkpoint, tmp_path / "model.safetensors")
+    validation = find_boxes(data).validation
+    assert checkpoint.preprocessing is not None
+    task = DetectionTask(source, checkpoint.preprocessing, SMALL, NAMES, [], validation)
+    fabric = open_fabric("cpu", "float32")
+    found, _ = task._look(from_checkpoint(checkpoint), fabric, len(validation))
+    predict = load(tmp_path / "model.safetensors", suppression=MEASURING)
+    for sample, own in zip(validation, found, strict=True):
+        other = predict(sample.picture)
+        assert len(own) == len(other) > 10
+        assert np.array_equal(own.indices[:10], other.indices[:10])
+        assert np.abs(own.boxes[:10] - other.boxes[:10]).max() < 0.01
+    figures = task.evaluate(from_checkpoint(checkpoint), fabric)
+    expected = measure_detector(predict, validation).precision.figures
+    assert figures["AP50"] == pytest.approx(expected["AP50"], abs=1e-3)
 
 
 def test_the_recipe_follows_from_the_data(data: Path, tmp_path: Path) -> None:
