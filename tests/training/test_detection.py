@@ -141,10 +141,17 @@ def test_a_detector_of_other_classes_keeps_all_but_the_last_class_weights(folded
     assert logits.shape[-1] == 3
     same = _start(replace(source, classes=2), tmp_path, classes=NAMES)
     assert same.keeps_classifier
+    assert same.contract.size == (64, 64)
     kept = same.ready([images]).eval()
     with torch.inference_mode():
         expected = from_checkpoint(load_checkpoint(same.file or ""))(images)[1]
         torch.testing.assert_close(kept(images)[1], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_classifier_s_backbone_takes_the_recipe_s_resolution(tmp_path: Path) -> None:
+    source = MobileNetV2(width=0.1, resolution=64, classes=2)
+    assert _start(source, tmp_path).contract.size == (256, 256)
+    assert _start(source, tmp_path, resolution=96).contract.size == (96, 96)
 
 
 def test_focal_loss_begins_where_everything_is_improbable(tmp_path: Path) -> None:
@@ -209,7 +216,7 @@ def test_a_run_is_whole_resumes_to_the_bit_and_scores_as_evaluate_does(
     assert json.loads(capsys.readouterr().out) == outcome.detector.to_json()
     # Stopped by the first state that is written after a step, and gone on with.
     stopped = replace(plan, out=tmp_path / "stopped")
-    asked = iter([False, False, False, True])
+    asked = iter([False, False, True])
     monkeypatch.setattr("linnet.training.run.stop_signals", lambda: _Asked(asked))
     with pytest.raises(Stopped):
         completed(stopped)

@@ -104,7 +104,9 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
     names = ("width", "early_stride", "variant", "backbone")
     shape = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     recipe = options.fields
-    wanted = Wanted(options.start or recipe.start, options.architecture, options.resolution or recipe.resolution, shape)
+    # A detector that begins from another keeps that one's resolution.
+    resolution = options.resolution or (None if recipe.task == "detection" else recipe.resolution)
+    wanted = Wanted(options.start or recipe.start, options.architecture, resolution, shape)
     plan = Plan(
         options.data,
         options.out,

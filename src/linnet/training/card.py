@@ -55,7 +55,7 @@ def write_card(
     if decisions:
         lines += ["", "## What the recipe decided", "", *(f"- {decision}" for decision in decisions)]
     lines += _classes(score)
-    what = 'print(predict("picture.jpg").top())' if checkpoint.task == "detection" else 'predict("picture.jpg").label'
+    what = "top()" if checkpoint.task == "detection" else "label"
     lines += [
         "",
         "```python",

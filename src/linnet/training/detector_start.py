@@ -144,8 +144,8 @@ def grow(trunk: Network, detector: Detector, recipe: DetectionRecipe) -> Network
 
 def _make(wanted: Wanted, classes: int, recipe: DetectionRecipe, taken: Mapping[str, Any]) -> Detector:
     options: dict[str, Any] = {"variant": "modern", **taken, **(wanted.options or {}), "classes": classes}
-    if wanted.resolution is not None:
-        options["resolution"] = wanted.resolution
+    if (resolution := wanted.resolution or recipe.resolution) is not None:
+        options["resolution"] = resolution
     if recipe.dropout is not None:
         options["dropout"] = recipe.dropout
     if wanted.family not in (None, "ssdlite", "ssd"):
