@@ -305,6 +305,7 @@ def test_flags_of_boxes_are_refused_for_classes(tmp_path: Path, capsys: pytest.C
     for flags, message in (
         (["--variant", "modern"], "--variant is for boxes"),
         (["--recipe", "detect-finetune"], "--recipe detect-finetune is for boxes"),
+        (["--images", str(folders)], "--images is for pictures with boxes"),
     ):
         arguments = ["train", str(folders), "--out", str(tmp_path / "run"), "--start", "none", "--overwrite"]
         assert main([*arguments, *flags]) == 1

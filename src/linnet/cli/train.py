@@ -42,6 +42,8 @@ class Options:
     boxes: a COCO json, or a folder with COCO, VOC or YOLO annotations."""
     out: Path
     """Folder of the run."""
+    images: Path | None = None
+    """Folder of the pictures of a COCO json or of VOC files, where it is nowhere near them."""
     recipe: RecipeName | None = None
     """Where the fields below begin; each can be changed. `finetune`, or of boxes `detect-finetune`, if this is not
     given."""
@@ -117,6 +119,7 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
         device=options.device,
         half=options.half,
         licence=options.licence,
+        images=options.images,
     )
     if plan.resume and plan.overwrite:
         raise UsageError("--resume goes on with a run and --overwrite replaces it: give one of them.")
@@ -134,9 +137,11 @@ def _recipe_name(arguments: Sequence[str]) -> str:
 
 
 def _paths(arguments: Sequence[str]) -> list[Path]:
-    """What may be DATA: arguments that exist as files or folders, but not what --out and --start name."""
+    """What may be DATA: arguments that exist as files or folders, but not what other flags name."""
     before = ("", *arguments)
-    words = [word for flag, word in zip(before, arguments, strict=False) if flag not in ("--out", "--start")]
+    words = [
+        word for flag, word in zip(before, arguments, strict=False) if flag not in ("--out", "--start", "--images")
+    ]
     return [Path(word) for word in words if not word.startswith("-") and Path(word).exists()]
 
 

@@ -25,15 +25,22 @@ from linnet.training.subject import Sharing
 
 
 class BoxSubject:
-    """See `linnet.training.subject.Subject`."""
+    """See `linnet.training.subject.Subject`.
+
+    Args:
+        images: folder of the pictures, where the annotations are nowhere near them.
+    """
 
     task: Literal["classification", "detection"] = "detection"
     score = "AP"
     tile = 320
 
+    def __init__(self, images: Path | None = None) -> None:
+        self.images = images
+
     def find(self, path: Path) -> BoxDataSet:
         """COCO, VOC or YOLO."""
-        return find_boxes(path)
+        return find_boxes(path, images=self.images)
 
     def check(
         self, data: BoxDataSet, wanted: Wanted, *, limit: int | None, progress: Callable[[int], None]

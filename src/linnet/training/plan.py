@@ -31,6 +31,7 @@ class Plan:
         device: `auto`, `cpu` or `cuda`.
         half: write the checkpoint as float16.
         licence: of the trained weights; None takes that of the start.
+        images: folder of the pictures of a COCO json or of VOC files, where it is nowhere near them.
     """
 
     data: Path
@@ -42,6 +43,7 @@ class Plan:
     device: str = "auto"
     half: bool = False
     licence: str | None = None
+    images: Path | None = None
 
 
 @dataclass(frozen=True)

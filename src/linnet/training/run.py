@@ -72,7 +72,10 @@ class _Runner:
         self.leads = self.fabric.global_rank == 0
         self.voice = voice if self.leads else Voice()
         self.out = plan.out
-        self.subject: Subject[Any] = BoxSubject() if has_boxes(plan.data) else ClassSubject()
+        boxes = has_boxes(plan.data)
+        if plan.images is not None and not boxes:
+            raise ValueError(f"--images is for pictures with boxes; '{plan.data}' has classes of whole pictures.")
+        self.subject: Subject[Any] = BoxSubject(plan.images) if boxes else ClassSubject()
 
     def run(self) -> Outcome | None:
         going_on = self._open_folder()
