@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from linnet.architecture import Detector, family_of
@@ -101,7 +103,7 @@ def _from_classifier(
 def _from_detector(
     checkpoint: Checkpoint, path: Path, wanted: Wanted, classes: tuple[str, ...], recipe: DetectionRecipe
 ) -> tuple[Network, Detector, bool]:
-    """The whole detector; with other classes the last convolution of its class heads is drawn anew."""
+    """The whole detector; what its class heads say of classes that it does not know is drawn anew."""
     source = cast(Detector, checkpoint.architecture)
     if wanted.family not in (None, family_of(source)):
         raise ValueError(f"'{path}' is an {family_of(source)}, not an {wanted.family}. Give another --start.")
@@ -118,13 +120,11 @@ def _from_detector(
     own = checkpoint.classes == classes
     network = build(detector, generator=_generator(recipe), recompute_expansion=recipe.recompute)
     _draw_biases(network, recipe)
-    tensors = dict(tensors_of(network))
-    kept = {
-        name: values
-        for name, values in checkpoint.tensors.items()
-        if name in tensors and tensors[name].shape == values.shape and (own or not _says_classes(name))
-    }
-    load_tensors(network, tensors | kept)
+    tensors = tensors_of(network)
+    for name, values in tensors.items():
+        trained = checkpoint.tensors[name]
+        tensors[name] = _carried(trained, values, checkpoint.classes or (), classes) if _says_classes(name) else trained
+    load_tensors(network, tensors)
     return network, detector, own
 
 
@@ -132,6 +132,24 @@ def _says_classes(name: str) -> bool:
     """Whether a tensor belongs to the last convolution of a class head: `predictors.0.classes.pointwise.weight`."""
     parts = name.split(".")
     return parts[0] == "predictors" and parts[2] == "classes" and parts[3] != "depthwise"
+
+
+def _carried(
+    trained: NDArray[Any], drawn: NDArray[np.float32], known: tuple[str, ...], wanted: tuple[str, ...]
+) -> NDArray[np.float32]:
+    """Weights (anchors x slots, …) for the wanted classes: those of the background and of classes known by name stay.
+
+    A detector without class names keeps only its background.
+    """
+    slots = 1 + len(wanted)
+    anchors, rest = drawn.shape[0] // slots, drawn.shape[1:]
+    old = trained.reshape(anchors, trained.shape[0] // anchors, *rest)
+    new = drawn.reshape(anchors, slots, *rest).copy()
+    new[:, 0] = old[:, 0]
+    for number, name in enumerate(wanted, start=1):
+        if name in known:
+            new[:, number] = old[:, 1 + known.index(name)]
+    return new.reshape(drawn.shape)
 
 
 def grow(trunk: Network, detector: Detector, recipe: DetectionRecipe) -> Network:
