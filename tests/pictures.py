@@ -81,3 +81,46 @@ def standard_anchors(resolution: int) -> NDArray[np.float64]:
                 centre = (column + 0.5) / side, (row + 0.5) / side
                 found.append((*centre, scale * math.sqrt(ratio), scale / math.sqrt(ratio)))
     return np.array(found)
+
+
+SHADES = {"blue": (40, 90, 220), "red": (220, 40, 40)}
+
+
+def write_scenes(
+    folder: Path, *, train: int = 8, validation: int = 4, test: int = 0, side: int = 96, seed: int = 4
+) -> Path:
+    """Grey noise with up to three coloured rectangles that do not overlap, and COCO files of each part.
+
+    The first picture of each part has no object; categories have gaps.
+    """
+    generator = np.random.default_rng(seed)
+    (folder / "annotations").mkdir(parents=True, exist_ok=True)
+    (folder / "images").mkdir(exist_ok=True)
+    for part, count in (("train", train), ("val", validation), ("test", test)):
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for number in range(count):
+            pixels = generator.integers(110, 140, (side, side, 3)).astype(np.uint8)
+            for column in range(number % 4):
+                width, height = (int(value) for value in generator.integers(14, 30, 2))
+                x = column * 32 + int(generator.integers(0, 32 - width + 1))
+                y, kind = int(generator.integers(0, side - height)), int(generator.integers(2))
+                pixels[y : y + height, x : x + width] = list(SHADES.values())[kind]
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": number,
+                        "category_id": 3 + 4 * kind,
+                        "bbox": [x, y, width, height],
+                    }
+                )
+            images.append({"id": number, "file_name": f"{part}{number}.png", "width": side, "height": side})
+            Image.fromarray(pixels).save(folder / "images" / f"{part}{number}.png")
+        document = {
+            "images": images,
+            "annotations": annotations,
+            "categories": [{"id": 3 + 4 * kind, "name": name} for kind, name in enumerate(SHADES)],
+        }
+        if count:
+            (folder / "annotations" / f"instances_{part}.json").write_text(json.dumps(document))
+    return folder

@@ -32,9 +32,10 @@ ALLOWED = {
     "predictor": {"architecture", "catalogue", "checkpoint", "detection", "engine", "images", "results", "runtimes"},
     "opponents": {"checkpoint", "engine", "nn", "predictor"},
     "bench": {"checkpoint", "export", "images", "opponents", "predictor"},
-    "evaluation": {"checkpoint", "data", "images", "predictor", "results"},
+    "evaluation": {"checkpoint", "data", "detection", "images", "predictor", "results"},
     "training": {
-        "architecture", "catalogue", "checkpoint", "data", "evaluation", "images", "nn", "predictor", "runtimes",
+        "architecture", "catalogue", "checkpoint", "data", "detection", "evaluation", "images", "nn", "predictor",
+        "results", "runtimes",
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "evaluation", "export",

@@ -18,10 +18,12 @@ from linnet.data.loading import Batch, EvaluationPictures
 from linnet.data.source import find_data
 from linnet.images import Preprocessing, normalise
 from linnet.nn import Network, load_tensors
-from linnet.training.classification import ClassificationTask, as_inputs
+from linnet.training.classification import ClassificationTask
 from linnet.training.devices import open_fabric
 from linnet.training.dropout import PictureDropout
-from linnet.training.recipes import Recipe, ScratchSmall
+from linnet.training.inputs import as_inputs, ready
+from linnet.training.recipe import Recipe
+from linnet.training.recipes import ScratchSmall
 
 SIZE = (32, 32)
 CONTRACTS = [
@@ -108,7 +110,9 @@ def test_it_evaluates_as_one_counts_by_hand(tmp_path: Path) -> None:
     )
     figures = task.evaluate(network, open_fabric("cpu", "float32"))
     with torch.inference_mode():
-        outputs = torch.cat([network(task._ready(pixels, torch.device("cpu"))) for pixels, _ in task.validation])
+        outputs = torch.cat(
+            [network(ready(pixels, task.contract, torch.device("cpu"))) for pixels, _ in task.validation]
+        )
     truth = torch.tensor([sample.index for sample in data.validation])
     assert figures["top1"] == pytest.approx(float((outputs.argmax(dim=1) == truth).float().mean()))
     assert figures["top5"] == 1
@@ -132,7 +136,7 @@ def test_stale_statistics_show_as_a_gap(tmp_path: Path) -> None:
     network.train()
     with torch.no_grad():
         pixels, _ = next(iter(task.validation))
-        truth = network(task._ready(pixels, torch.device("cpu"))).argmax(dim=1)
+        truth = network(ready(pixels, task.contract, torch.device("cpu"))).argmax(dim=1)
     network = network_of()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d) and module.running_mean is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pictures import write_pictures
+from pictures import write_pictures, write_scenes
 
 from linnet.checkpoint import load_checkpoint
 from linnet.training import folder as files
@@ -93,6 +93,33 @@ def test_two_processes_train_what_one_does(desk: tuple[Path, Path], tmp_path: Pa
     # Every validation picture is counted exactly once: 15 cannot be shared evenly.
     for name in ("top1", "average_top1", "loss", "train_loss"):
         assert float(two[name]) == pytest.approx(float(one[name]), abs=2e-4), name
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_detector_that_one_does(tmp_path: Path) -> None:
+    """Losses are divided by the matched anchors of the whole step, of which each process has its own."""
+    data = write_scenes(tmp_path / "data", train=16, validation=6)
+    flags = shlex.split(
+        "--start none --width 0.1 --resolution 64 --epochs 1 --repeats 1 --batch 8 --learning-rate 1e-3 --average 0 "
+        "--batch-norm frozen --workers 0"
+    )
+    for processes, name in ((1, "one"), (2, "two")):
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "--", "linnet"]
+        program = [sys.executable, *(launcher if processes > 1 else ["-m", "linnet"])]
+        done = subprocess.run(
+            [*program, "train", str(data), "--out", str(tmp_path / name), *flags],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+    one, two = (load_checkpoint(tmp_path / name / files.LAST).tensors for name in ("one", "two"))
+    for name, values in one.items():
+        np.testing.assert_allclose(two[name], values, rtol=0, atol=2e-5, err_msg=name)
+    (first,), (second,) = rows(tmp_path / "one"), rows(tmp_path / "two")
+    for name in ("train_boxes", "train_classes", "AP50"):
+        assert float(second[name]) == pytest.approx(float(first[name]), abs=2e-4), name
 
 
 @pytest.mark.slow

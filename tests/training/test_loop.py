@@ -21,7 +21,7 @@ from linnet.nn import Network, build
 from linnet.training.averages import averaged
 from linnet.training.classification import ClassificationTask
 from linnet.training.loop import load_weights, train
-from linnet.training.recipes import Recipe
+from linnet.training.recipe import Recipe
 from linnet.training.start import draw_kaiming, prepare_for_training
 from linnet.training.state import Parts, TrainingState, load_state, save_state
 from linnet.training.task import Diverged, Epoch, Stopped

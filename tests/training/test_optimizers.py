@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from linnet.architecture import MobileNetV2
 from linnet.nn import build
 from linnet.training.optimizers import TensorFlowRMSProp, build_optimizer, learning_rate
-from linnet.training.recipes import Paper, Recipe
+from linnet.training.recipe import Recipe
+from linnet.training.recipes import Paper
 
 
 def test_rmsprop_is_tensorflows() -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnet.training.recipes import RECIPES, Recipe
+from linnet.training.recipe import Recipe
+from linnet.training.recipes import RECIPES
 
 NONSENSE: dict[str, Any] = {
     "epochs": 0, "batch": 0, "accumulate": 0, "optimizer": "adam", "learning_rate": -1.0, "momentum": 1.5,

@@ -12,7 +12,7 @@ from linnet.architecture import MobileNetV2
 from linnet.nn import build
 from linnet.training.averages import Average
 from linnet.training.optimizers import build_optimizer
-from linnet.training.recipes import Recipe
+from linnet.training.recipe import Recipe
 from linnet.training.state import Parts, TrainingState, load_state, save_state
 
 

@@ -1,7 +1,9 @@
-"""Measures a classifier on labelled pictures.
+"""Measures a classifier on labelled pictures, or a detector on pictures with boxes.
 
-DATA is a folder of class folders, named as the model's classes, a folder with a labels.csv (columns file and
-class_index), a Parquet file of encoded pictures, or WebDataset shards (a folder, or an address with a shards.json).
+For a classifier DATA is a folder of class folders, named as the model's classes, a folder with a labels.csv (columns
+file and class_index), a Parquet file of encoded pictures, or WebDataset shards (a folder, or an address with a
+shards.json). For a detector it is a COCO json, or a folder with COCO, VOC or YOLO annotations: of their parts the test
+part is measured, else validation.
 """
 
 from __future__ import annotations
@@ -14,11 +16,15 @@ from pathlib import Path
 import tyro
 
 from linnet.catalogue import DEFAULT_MODEL
-from linnet.cli.terminal import check_least, parse, prepare_folder, print_json, progress, show, table
+from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, progress, show, table
+from linnet.data.box_source import has_boxes, labelled_boxes
 from linnet.data.labelled import find_samples
 from linnet.evaluation.accuracy import Accuracy, measure_accuracy
+from linnet.evaluation.average_precision import FIGURES
+from linnet.evaluation.box_report import write_box_report
+from linnet.evaluation.detector import MEASURING, DetectorFigures, measure_detector
 from linnet.evaluation.report import write_report
-from linnet.predictor import load
+from linnet.predictor import Predictor, load
 from linnet.runtimes import RuntimeName
 
 
@@ -27,11 +33,14 @@ class Options:
     """Options of `linnet evaluate`."""
 
     data: tyro.conf.Positional[Path]
-    """Class folders, a folder with a labels.csv, a Parquet file, or WebDataset shards."""
+    """Class folders, a folder with a labels.csv, a Parquet file, or WebDataset shards; for a detector a COCO json, or a
+    folder with COCO, VOC or YOLO annotations."""
     model: str = DEFAULT_MODEL
     """A checkpoint file, or a name that `linnet models` lists."""
+    images: Path | None = None
+    """Folder of the pictures of a COCO json or of VOC files, where it is nowhere near them."""
     report: Path | None = None
-    """Folder to write figures, confusion matrix, reliability curve and the most confident mistakes to."""
+    """Folder to write figures, confusion matrix, curves and the worst mistakes to."""
     batch: int = 8
     """Pictures a forward pass."""
     runtime: RuntimeName = "auto"
@@ -47,31 +56,54 @@ def main(arguments: list[str]) -> int:
     options = parse(Options, "evaluate", __doc__, arguments)
     check_least("--batch", options.batch, 1)
     check_least("--threads", options.threads, 1)
-    predictor = load(options.model, runtime=options.runtime, threads=options.threads)
-    classes = predictor.architecture.classes
-    if classes is None:
+    predictor = load(options.model, runtime=options.runtime, threads=options.threads, suppression=MEASURING)
+    if predictor.architecture.classes is None:
         raise ValueError(f"'{options.model}' has no classifier: there is nothing to evaluate.")
-    if predictor.architecture.task != "classification":
-        raise ValueError(f"'{options.model}' is a detector; `linnet evaluate` measures classifiers.")
-    samples = find_samples(options.data, classes=classes, names=predictor.classes)
-    prepare_folder("--report", options.report)
     start = time.perf_counter()
-    with progress(len(samples), "evaluating") as advance:
-        accuracy = measure_accuracy(predictor, samples, batch=options.batch, progress=advance)
+    detects = predictor.architecture.task == "detection"
+    measured = _measure_boxes(predictor, options) if detects else _measure_classes(predictor, options)
     seconds = time.perf_counter() - start
-    for file, message in accuracy.failed:
+    for file, message in measured.failed:
         print(f"linnet: {message}" if file in message else f"linnet: '{file}': {message}", file=sys.stderr)
     if options.json:
-        print_json(accuracy.to_json())
+        print_json(measured.to_json())
+    elif isinstance(measured, Accuracy):
+        _show_classes(measured, seconds)
     else:
-        _show(accuracy, seconds)
+        _show_boxes(measured, seconds)
     if options.report is not None:
-        for sentence in write_report(accuracy, options.report):
+        for sentence in _report(measured, options.report):
             print(f"linnet: {sentence}", file=sys.stderr)
-    return int(bool(accuracy.failed))
+    return int(bool(measured.failed))
 
 
-def _show(accuracy: Accuracy, seconds: float) -> None:
+def _measure_classes(predictor: Predictor, options: Options) -> Accuracy:
+    if options.images is not None:
+        raise UsageError(f"--images is for pictures with boxes; '{options.model}' is a classifier.")
+    if options.data.exists() and has_boxes(options.data):
+        raise ValueError(f"'{options.data}' has boxes, and '{options.model}' is a classifier. Give --model a detector.")
+    classes = predictor.architecture.classes or 0
+    samples = find_samples(options.data, classes=classes, names=predictor.classes)
+    prepare_folder("--report", options.report)
+    with progress(len(samples), "evaluating") as advance:
+        return measure_accuracy(predictor, samples, batch=options.batch, progress=advance)
+
+
+def _measure_boxes(predictor: Predictor, options: Options) -> DetectorFigures:
+    classes = predictor.architecture.classes or 0
+    samples = labelled_boxes(options.data, classes=classes, names=predictor.classes, images=options.images)
+    prepare_folder("--report", options.report)
+    with progress(len(samples), "evaluating") as advance:
+        return measure_detector(predictor, samples, batch=options.batch, progress=advance)
+
+
+def _report(measured: Accuracy | DetectorFigures, folder: Path) -> list[str]:
+    if isinstance(measured, Accuracy):
+        return write_report(measured, folder)
+    return write_box_report(measured.precision, measured.mistakes, folder)
+
+
+def _show_classes(accuracy: Accuracy, seconds: float) -> None:
     classes = sorted(accuracy.per_class(), key=lambda entry: (entry[2], entry[0]))
     shown = classes if len(classes) <= 40 else classes[:10]
     rows = [(name, str(count), f"{top1:.1%}") for name, count, top1 in shown]
@@ -81,3 +113,22 @@ def _show(accuracy: Accuracy, seconds: float) -> None:
         f"{accuracy.images} pictures in {seconds:.1f} s: top-1 {accuracy.top1:.2%}, top-5 {accuracy.top5:.2%}, "
         f"calibration error {accuracy.calibration_error:.3f}"
     )
+
+
+def _show_boxes(measured: DetectorFigures, seconds: float) -> None:
+    precision = measured.precision
+    entries = zip(precision.classes, precision.objects, precision.per_class, strict=True)
+    classes = sorted((entry for entry in entries if entry[1]), key=lambda entry: (entry[2][0] or 0, entry[0]))
+    shown = classes if len(classes) <= 40 else classes[:10]
+    rows = [(name, str(count), _figure(ap), _figure(ap50)) for name, count, (ap, ap50) in shown]
+    title = "per class, worst first" + (f" (10 of {len(classes)})" if shown is not classes else "")
+    show(title, table((("class", "left"), ("objects", "right"), ("AP", "right"), ("AP50", "right")), rows))
+    show(table([(name, "right") for name in FIGURES], [[_figure(precision.figures[name]) for name in FIGURES]]))
+    show(
+        f"{precision.images} pictures in {seconds:.1f} s: AP {_figure(precision.figures['AP'])}, "
+        f"AP50 {_figure(precision.figures['AP50'])}"
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -95,6 +95,8 @@ def _score(score: Mapping[str, Any]) -> str:
     """The figure by which a model is chosen."""
     if isinstance(top1 := score.get("top1"), float):
         return f"top-1 {top1:.1%}"
+    if isinstance(ap := score.get("AP"), float):
+        return f"AP {ap:.3f}, AP50 {score.get('AP50') or 0:.3f}"
     return "not measured"
 
 

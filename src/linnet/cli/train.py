@@ -1,9 +1,10 @@
-"""Trains a classifier on your own pictures.
+"""Trains a classifier, or a detector, on your own pictures: whichever the data show.
 
 DATA is a folder of class folders (with or without train, validation and test folders above them), a folder with a
-labels.csv, Parquet, or WebDataset shards (a folder, or an address with a shards.json in it). Everything goes into the
-folder --out: the best checkpoint, curves, what the network saw, its confusion matrix, and a card. What is not given is
-decided from the data, and the run says why.
+labels.csv, Parquet, or WebDataset shards (a folder, or an address with a shards.json in it); or pictures with boxes: a
+COCO json, or a folder with COCO, VOC or YOLO annotations. Everything goes into the folder --out: the best checkpoint,
+curves, what the network saw, what it confuses, and a card. What is not given is decided from the data, and the run says
+why.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from linnet.cli.terminal import UsageError, live_progress, parse, print_json, show
+from linnet.data.box_source import has_boxes
 
 if TYPE_CHECKING:
     from linnet.training.plan import Outcome, Plan, Voice
     from linnet.training.state import TrainingState
     from linnet.training.task import Epoch
 
-RecipeName = Literal["finetune", "features", "scratch-small", "imagenet", "paper"]
+RecipeName = Literal["finetune", "features", "scratch-small", "imagenet", "paper", "detect-finetune", "detect-paper"]
+
+DEFAULT, DEFAULT_OF_BOXES = "finetune", "detect-finetune"
+"""Recipes of data with classes and with boxes."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +38,24 @@ class Options:
     """Options of `linnet train`, beside the recipe's fields."""
 
     data: tyro.conf.Positional[Path]
-    """Class folders, a folder with a labels.csv, Parquet, or a folder or address of WebDataset shards."""
+    """Class folders, a folder with a labels.csv, Parquet, or a folder or address of WebDataset shards; or pictures with
+    boxes: a COCO json, or a folder with COCO, VOC or YOLO annotations."""
     out: Path
     """Folder of the run."""
-    recipe: RecipeName = "finetune"
-    """Where the fields below begin; each can be changed."""
+    images: Path | None = None
+    """Folder of the pictures of a COCO json or of VOC files, where it is nowhere near them."""
+    recipe: RecipeName | None = None
+    """Where the fields below begin; each can be changed. `finetune`, or of boxes `detect-finetune`, if this is not
+    given."""
     start: str | None = None
     """Weights to start from: a checkpoint, a model's name, `auto` for ImageNet weights, `none`. `auto` if this is not
     given, but `none` for the recipes that begin from nothing."""
-    architecture: Literal["mobilenet_v1", "mobilenet_v2"] | None = None
-    """Family; that of the start if this is not given."""
+    architecture: Literal["mobilenet_v1", "mobilenet_v2", "ssdlite", "ssd"] | None = None
+    """Family; that of the start if this is not given, and `ssdlite` for boxes."""
+    variant: Literal["tensorflow", "modern"] | None = None
+    """Of boxes: the released detector exactly, or what suits small data and small objects, which is the default."""
+    backbone: Literal["mobilenet_v1", "mobilenet_v2"] | None = None
+    """Of boxes: what gives the features; the start's if this is not given."""
     width: float | None = None
     """Width multiplier of a network from nothing."""
     resolution: int | None = None
@@ -77,7 +90,7 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
     from linnet.training.recipes import RECIPES
     from linnet.training.start import Wanted
 
-    kind = RECIPES.get(_recipe_name(arguments), RECIPES["finetune"])
+    kind = RECIPES.get(_recipe_name(arguments), RECIPES[DEFAULT])
     combined = make_dataclass(
         "Options",
         [("fields", Annotated[kind, tyro.conf.arg(name="")], field(default_factory=kind))],
@@ -90,9 +103,12 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
         options: Any = parse(combined, "train", __doc__, arguments)
     except ValueError as error:
         raise UsageError(_as_flag(str(error), kind)) from None
-    shape = {name: getattr(options, name) for name in ("width", "early_stride") if getattr(options, name) is not None}
+    names = ("width", "early_stride", "variant", "backbone")
+    shape = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     recipe = options.fields
-    wanted = Wanted(options.start or recipe.start, options.architecture, options.resolution or recipe.resolution, shape)
+    # A detector that begins from another keeps that one's resolution.
+    resolution = options.resolution or (None if recipe.task == "detection" else recipe.resolution)
+    wanted = Wanted(options.start or recipe.start, options.architecture, resolution, shape)
     plan = Plan(
         options.data,
         options.out,
@@ -103,6 +119,7 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
         device=options.device,
         half=options.half,
         licence=options.licence,
+        images=options.images,
     )
     if plan.resume and plan.overwrite:
         raise UsageError("--resume goes on with a run and --overwrite replaces it: give one of them.")
@@ -110,13 +127,22 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
 
 
 def _recipe_name(arguments: Sequence[str]) -> str:
-    """The value of --recipe, needed before the flags can be known."""
+    """The value of --recipe, or what the data show: needed before the flags can be known."""
     for place, argument in enumerate(arguments):
         if argument == "--recipe" and place + 1 < len(arguments):
             return arguments[place + 1]
         if argument.startswith("--recipe="):
             return argument.partition("=")[2]
-    return "finetune"
+    return DEFAULT_OF_BOXES if any(map(has_boxes, _paths(arguments))) else DEFAULT
+
+
+def _paths(arguments: Sequence[str]) -> list[Path]:
+    """What may be DATA: arguments that exist as files or folders, but not what other flags name."""
+    before = ("", *arguments)
+    words = [
+        word for flag, word in zip(before, arguments, strict=False) if flag not in ("--out", "--start", "--images")
+    ]
+    return [Path(word) for word in words if not word.startswith("-") and Path(word).exists()]
 
 
 def _as_flag(message: str, kind: type) -> str:
@@ -146,13 +172,16 @@ def run(options: Options, plan: Plan) -> int:
 
 
 def _report(outcome: Outcome, as_json: bool, seconds: float) -> None:
-    accuracy = outcome.accuracy
+    figures = outcome.measured.to_json()
     if as_json:
-        print_json(accuracy.to_json() | {"checkpoint": str(outcome.checkpoint), "data": outcome.data})
+        print_json(figures | {"checkpoint": str(outcome.checkpoint), "data": outcome.data})
         return
+    if "top1" in figures:
+        text = f"top-1 {figures['top1']:.2%}, top-5 {figures['top5']:.2%}"
+    else:
+        text = ", ".join(f"{name} {figures[name] or 0:.3f}" for name in ("AP", "AP50", "AP75"))
     show(
-        f"{outcome.data}: top-1 {accuracy.top1:.2%}, top-5 {accuracy.top5:.2%} of {accuracy.images} pictures, "
-        f"{seconds / 60:.1f} minutes in all",
+        f"{outcome.data}: {text} of {figures['images']} pictures, {seconds / 60:.1f} minutes in all",
         f"written: {outcome.checkpoint}  (linnet predict PICTURE --model {outcome.checkpoint})",
     )
 
@@ -182,6 +211,11 @@ def describe_epoch(epoch: Epoch, epochs: int) -> str:
         text = f"validation top-1 {figures['top1']:.2%}"
         if "average_top1" in figures:
             text += f", averaged {figures['average_top1']:.2%}"
+        parts.append(text + (" *" if epoch.best else ""))
+    if "AP" in figures:
+        text = f"validation AP {figures['AP']:.3f}, AP50 {figures['AP50']:.3f}"
+        if "average_AP" in figures:
+            text += f", averaged {figures['average_AP']:.3f} and {figures['average_AP50']:.3f}"
         parts.append(text + (" *" if epoch.best else ""))
     if abs(gap := figures.get("gap", 0.0)) > 0.05:
         parts.append(f"training mode {gap:+.1%}: the statistics lag, see --batch-norm")

@@ -115,9 +115,15 @@ def augment_boxes(batch: BoxBatch, options: Augmentation, device: torch.device |
             f"Boxes cannot follow `policy` (={options.policy!r}), `mixup` (={options.mixup!r}) and `cutmix` "
             f"(={options.cutmix!r}): turn them off for detection."
         )
+    boxes = moved_boxes(batch, options)
     pixels = batch.pixels if device is None else batch.pixels.to(device, non_blocking=True)
     images = augment(pixels, batch.seeds, options)
+    return images, boxes.to(images.device, non_blocking=True)
+
+
+def moved_boxes(batch: BoxBatch, options: Augmentation) -> Tensor:
+    """The boxes (M, 4) of a batch where `augment_boxes` leaves them, on the CPU."""
     chosen = np.repeat(flipped(batch.seeds, options), batch.counts)
     boxes = batch.boxes.numpy().copy()
     boxes[chosen] = flip_boxes(boxes[chosen])
-    return images, torch.from_numpy(boxes).to(images.device, non_blocking=True)
+    return torch.from_numpy(boxes)

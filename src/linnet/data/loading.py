@@ -91,6 +91,7 @@ class StepOptions(TypedDict, total=False):
     placement: Placement | None
     workers: int
     fraction: float
+    repeats: int
     pin: bool
 
 
@@ -109,6 +110,7 @@ class Steps(Generic[S, B]):
         placement: this process's part.
         workers: processes that decode; 0 decodes in this one.
         fraction: share of the pictures to use, the same ones in every epoch.
+        repeats: times that an epoch shows each of them, every time differently.
         pin: prepare copies to a GPU.
 
     Raises:
@@ -126,6 +128,7 @@ class Steps(Generic[S, B]):
         placement: Placement | None = None,
         workers: int = 0,
         fraction: float = 1.0,
+        repeats: int = 1,
         pin: bool = False,
     ) -> None:
         self.samples = list(samples)
@@ -133,6 +136,7 @@ class Steps(Generic[S, B]):
             kept = max(round(fraction * len(samples)), 1)
             chosen = np.random.default_rng((seed, ORDER)).permutation(len(samples))[:kept]
             self.samples = [samples[number] for number in sorted(chosen.tolist())]
+        self.samples *= repeats
         self.dataset, self.collate = _Decoding(self.samples, decode), partial(_collate, join)
         self.batch, self.seed = batch, seed
         self.placement = placement or Placement()

@@ -199,8 +199,8 @@ def _find_rows(path: Path) -> list[_Row]:
 
 def _boxes(kind: str, file: Path) -> str:
     return (
-        f"'{file}' belongs to pictures with boxes ({kind}); until linnet trains detectors, it reads classes of whole "
-        f"pictures: class folders, a {LABEL_FILE} or Parquet."
+        f"'{file}' belongs to pictures with boxes ({kind}); classes of whole pictures were expected: class folders, a "
+        f"{LABEL_FILE} or Parquet."
     )
 
 

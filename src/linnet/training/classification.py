@@ -19,23 +19,12 @@ from linnet.images import Preprocessing
 from linnet.nn import Network
 from linnet.training.devices import joined
 from linnet.training.dropout import PictureDropout
-from linnet.training.recipes import Recipe
+from linnet.training.inputs import as_inputs, calibration_inputs, ready
+from linnet.training.recipe import Recipe
 from linnet.training.statistics import batch_statistics
 
 GAP_PICTURES = 128
 """Validation pictures on which training mode and evaluation mode are compared after every epoch."""
-
-
-def as_inputs(images: Tensor, contract: Preprocessing) -> Tensor:
-    """(N, 3, H, W) RGB in [0, 1] → (N, C, H, W) as the network wants it: the twin of `linnet.images.normalise`."""
-    if contract.colours == "grey":
-        weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)
-        images = torch.einsum("nchw,c->nhw", images, weights)[:, None].mul(255).round().div(255)
-    elif contract.colours == "BGR":
-        images = images.flip(1)
-    mean = torch.tensor(contract.mean, device=images.device)[:, None, None]
-    std = torch.tensor(contract.std, device=images.device)[:, None, None]
-    return images.sub(mean).div_(std)
 
 
 class PlainTask:
@@ -54,6 +43,9 @@ class PlainTask:
     def evaluate(self, network: nn.Module, fabric: Fabric) -> dict[str, float]:
         """Nothing: the caller evaluates."""
         return {}
+
+    def begin_step(self, parts: Sequence[Batch], fabric: Fabric) -> None:
+        """Every picture's loss is its own: nothing of the others is needed."""
 
     def calibration(self, device: torch.device, pictures: int) -> Iterable[Tensor]:
         """There are no pictures of its own."""
@@ -88,6 +80,9 @@ class ClassificationTask:
             counts = torch.tensor(self.counts, dtype=torch.float32)
             seen = counts > 0
             self.class_weights = torch.where(seen, counts.sum() / (seen.sum() * counts.clamp(min=1)), 0.0)
+
+    def begin_step(self, parts: Sequence[Batch], fabric: Fabric) -> None:
+        """Every picture's loss is its own: nothing of the others is needed."""
 
     def inputs(self, batch: Batch, network: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
         """Augmented, normalised inputs, and targets (N, classes) that sum to 1."""
@@ -125,13 +120,7 @@ class ClassificationTask:
 
     def calibration(self, device: torch.device, pictures: int) -> Iterator[Tensor]:
         """Inputs of training pictures, the same ones each time."""
-        order = np.random.default_rng(0).permutation(len(self.train))[:pictures]
-        chosen = [self.train[number] for number in order.tolist()]
-        for pixels, _ in EvaluationPictures(chosen, self.contract, batch=self.recipe.batch, keep_bytes=0):
-            yield self._ready(pixels, device)
-
-    def _ready(self, pixels: Tensor, device: torch.device) -> Tensor:
-        return as_inputs(pixels.to(device).float().div_(255), self.contract)
+        return calibration_inputs(self.train, self.contract, pictures, batch=self.recipe.batch, device=device)
 
     def evaluate(self, network: nn.Module, fabric: Fabric) -> dict[str, float]:
         """Loss, top-1 and top-5 in evaluation mode, and top-1 of a part in both modes where they can differ.
@@ -144,7 +133,7 @@ class ClassificationTask:
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         with torch.inference_mode(), fabric.autocast():
             for pixels, indices in self.validation:
-                outputs = network(self._ready(pixels, device)).float().cpu()
+                outputs = network(ready(pixels, self.contract, device)).float().cpu()
                 sums += _count(outputs, indices)
                 if sum(len(part) for _, part, _ in parts) < GAP_PICTURES:
                     parts.append((pixels, indices, outputs.argmax(dim=1)))
@@ -165,7 +154,7 @@ class ClassificationTask:
                 # So few say nothing of a batch's statistics.
                 continue
             with batch_statistics(network):
-                trained = network(self._ready(pixels, fabric.device)).argmax(dim=1).cpu()
+                trained = network(ready(pixels, self.contract, fabric.device)).argmax(dim=1).cpu()
             hits += torch.tensor([len(indices), (trained == indices).sum(), (evaluated == indices).sum()])
         hits = joined(hits, fabric, how="sum")
         return float((hits[1] - hits[2]) / hits[0].clamp(min=1))

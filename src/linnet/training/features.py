@@ -27,8 +27,8 @@ from linnet.data.source import DataSet
 from linnet.data.tars import is_remote
 from linnet.images import Preprocessing
 from linnet.nn import Network, tensors_of
-from linnet.training.classification import as_inputs
 from linnet.training.folder import write_figure
+from linnet.training.inputs import ready
 from linnet.training.plan import Voice
 from linnet.training.task import Epoch
 
@@ -158,7 +158,7 @@ def compute_features(
     pictures = EvaluationPictures(samples, contract, batch=batch, workers=workers, keep_bytes=0)
     with torch.inference_mode():
         for pixels, _ in pictures:
-            inputs = as_inputs(pixels.to(device).float().div_(255), contract)
+            inputs = ready(pixels, contract, device)
             parts.append(network.features(inputs, ["pool"])["pool"].cpu().numpy())
             done += len(pixels)
             progress(done)

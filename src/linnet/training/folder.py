@@ -10,14 +10,11 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from linnet.checkpoint import write_atomically
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 RECIPE, ENVIRONMENT, SPLIT = "recipe.json", "environment.json", "split.json"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
@@ -45,7 +42,7 @@ OWN = {
 }
 """What `--overwrite` removes: nothing else in the folder is touched."""
 
-TILE, COLUMNS, CAPTION, SHOWN = 160, 8, 22, 32
+TILE, SHEET_WIDTH, CAPTION, SHOWN = 160, 1280, 22, 32
 
 
 def prepare_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> bool:
@@ -208,32 +205,34 @@ def write_figure(path: Path, figure: Any) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def draw_batch(path: Path, pictures: NDArray[np.uint8], labels: Sequence[str]) -> None:
+def draw_batch(path: Path, pictures: Sequence[Any], labels: Sequence[str], *, tile: int = TILE) -> None:
     """A sheet of what the network saw, augmented, with its labels.
 
     Args:
         path: PNG to write.
-        pictures: (N, H, W, 3) RGB.
+        pictures: (H, W, 3) RGB arrays, or pictures of PIL.
         labels: one a picture.
+        tile: pixels of the longer side of each.
     """
     from PIL import Image, ImageDraw, ImageFont
 
     shown = min(len(pictures), SHOWN)
-    columns = min(COLUMNS, shown)
+    columns = min(SHEET_WIDTH // tile, shown)
     rows = -(-shown // columns)
-    sheet = Image.new("RGB", (columns * (TILE + 6) + 6, rows * (TILE + CAPTION + 6) + 6), "white")
+    sheet = Image.new("RGB", (columns * (tile + 6) + 6, rows * (tile + CAPTION + 6) + 6), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
     for number in range(shown):
-        x, y = 6 + number % columns * (TILE + 6), 6 + number // columns * (TILE + CAPTION + 6)
-        picture = Image.fromarray(pictures[number])
-        scale = TILE / max(picture.size)
-        resampling = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.BILINEAR
+        x, y = 6 + number % columns * (tile + 6), 6 + number // columns * (tile + CAPTION + 6)
+        picture = pictures[number]
+        picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        scale = tile / max(picture.size)
+        resampling = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.BILINEAR
         size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
         sheet.paste(picture.resize(size, resampling), (x, y))
         text = labels[number]
-        while draw.textlength(text, font=font) > TILE and len(text) > 2:
+        while draw.textlength(text, font=font) > tile and len(text) > 2:
             text = f"{text.rstrip('…')[:-1]}…"
-        draw.text((x, y + TILE + 2), text, fill="black", font=font)
+        draw.text((x, y + tile + 2), text, fill="black", font=font)
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
     write_atomically(path, buffer.getvalue())

@@ -20,7 +20,7 @@ from linnet.data.loading import Batch
 from linnet.training.averages import Average, averaged, copy_into
 from linnet.training.devices import joined
 from linnet.training.optimizers import build_optimizer, learning_rate
-from linnet.training.recipes import Recipe
+from linnet.training.recipe import Recipe
 from linnet.training.state import Parts, TrainingState
 from linnet.training.statistics import freeze_statistics, norms_of, recalculate
 from linnet.training.task import Batches, Diverged, Epoch, PlainBatches, Stopped, Task
@@ -166,6 +166,7 @@ class _Run:
     def _step(self, parts: Sequence[Batch], sums: dict[str, float]) -> Tensor:
         """One update from all of this process's parts; the mean loss over the parts' pictures."""
         total_loss = torch.zeros((), device=self.fabric.device)
+        self.task.begin_step(parts, self.fabric)
         for number, batch in enumerate(parts):
             start = time.perf_counter()
             inputs, targets = self.task.inputs(batch, self.network, self.fabric.device)

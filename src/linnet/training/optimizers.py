@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from linnet.training.recipes import Recipe
+from linnet.training.recipe import Recipe
 
 
 class TensorFlowRMSProp(torch.optim.Optimizer):

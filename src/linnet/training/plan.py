@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from linnet.data.source import DataSet
 from linnet.evaluation.accuracy import Accuracy
-from linnet.training.recipes import Recipe
+from linnet.evaluation.detector import DetectorFigures
+from linnet.training.recipe import Recipe
 from linnet.training.start import Wanted
 from linnet.training.state import TrainingState
 from linnet.training.task import Epoch
+
+Measured = Accuracy | DetectorFigures
+"""Figures of a classifier or of a detector."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Plan:
     """What to train, and where.
 
     Attributes:
-        data: class folders, a labels.csv or Parquet.
+        data: class folders, a labels.csv, Parquet or shards; or pictures with boxes.
         out: the run's folder.
         recipe: how; open fields are decided from the data.
         wanted: what to start from.
@@ -28,6 +31,7 @@ class Plan:
         device: `auto`, `cpu` or `cuda`.
         half: write the checkpoint as float16.
         licence: of the trained weights; None takes that of the start.
+        images: folder of the pictures of a COCO json or of VOC files, where it is nowhere near them.
     """
 
     data: Path
@@ -39,6 +43,7 @@ class Plan:
     device: str = "auto"
     half: bool = False
     licence: str | None = None
+    images: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -60,20 +65,23 @@ class Voice:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: the checkpoint as written, its accuracy, and where."""
+    """What a run came to: the checkpoint as written, its figures, and on what they were measured."""
 
     checkpoint: Path
-    accuracy: Accuracy
+    measured: Measured
     data: str
 
+    @property
+    def accuracy(self) -> Accuracy:
+        """The figures of a classifier."""
+        assert isinstance(self.measured, Accuracy)
+        return self.measured
 
-def check_counts(data: DataSet, recipe: Recipe) -> None:
-    """Refuses what cannot be trained, in a sentence."""
-    empty = [name for name, count in zip(data.classes, data.counts, strict=True) if not count]
-    if empty:
-        raise ValueError(f"'{data.path}' has no training picture of {', '.join(empty[:5])}{' …' * (len(empty) > 5)}.")
-    if len(data.train) < 2:
-        raise ValueError(f"'{data.path}' leaves {len(data.train)} training pictures; at least 2 are needed.")
+    @property
+    def detector(self) -> DetectorFigures:
+        """The figures of a detector."""
+        assert isinstance(self.measured, DetectorFigures)
+        return self.measured
 
 
 def check_same(given: Recipe, begun: Recipe) -> None:

@@ -15,32 +15,29 @@ import torch
 
 from linnet.architecture import from_options, options_of
 from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
-from linnet.data.check import check_data
-from linnet.data.labelled import Sample
-from linnet.data.loading import EvaluationPictures, PictureBatches, Placement
-from linnet.data.sharded import keep_evaluated
-from linnet.data.shards import ShardBatches, open_batches
-from linnet.data.source import DataSet, find_data
+from linnet.data.box_source import has_boxes
+from linnet.data.loading import EvaluationPictures, Placement
 from linnet.data.tars import address, is_remote
-from linnet.evaluation.accuracy import measure_accuracy
-from linnet.evaluation.report import write_report
 from linnet.images import Preprocessing
 from linnet.nn import Network, tensors_of
-from linnet.predictor import load
 from linnet.runtimes import usable_cores
 from linnet.training import folder as files
+from linnet.training.box_subject import BoxSubject
 from linnet.training.card import write_card
+from linnet.training.class_subject import ClassSubject
 from linnet.training.classification import ClassificationTask
 from linnet.training.devices import open_fabric, stop_signals
 from linnet.training.features import draw_penalties, train_classifier
+from linnet.training.inputs import calibration_inputs
 from linnet.training.loop import load_weights, train
-from linnet.training.plan import Outcome, Plan, Voice, check_counts, check_same
+from linnet.training.plan import Outcome, Plan, Voice, check_same
 from linnet.training.provenance import describe_origin
 from linnet.training.recipes import RECIPES
 from linnet.training.split import read_split, split_document
-from linnet.training.start import find_start, prepare_for_training
+from linnet.training.start import prepare_for_training
 from linnet.training.state import Parts, TrainingState, load_state, save_state
-from linnet.training.task import Diverged, Epoch
+from linnet.training.subject import RunTask, Sharing, Subject
+from linnet.training.task import Batches, Diverged, Epoch
 
 CHECKED_PICTURES = 20_000
 """Looked at before a training; of more a random part, since decoding all of them would take too long."""
@@ -75,6 +72,10 @@ class _Runner:
         self.leads = self.fabric.global_rank == 0
         self.voice = voice if self.leads else Voice()
         self.out = plan.out
+        boxes = has_boxes(plan.data)
+        if plan.images is not None and not boxes:
+            raise ValueError(f"--images is for pictures with boxes; '{plan.data}' has classes of whole pictures.")
+        self.subject: Subject[Any] = BoxSubject(plan.images) if boxes else ClassSubject()
 
     def run(self) -> Outcome | None:
         going_on = self._open_folder()
@@ -84,7 +85,6 @@ class _Runner:
         else:
             self._begin()
         self._fetch_evaluated()
-        self.workers = self._choose_workers()
         self._describe()
         history = self._train_classifier() if self.recipe.features_only else self._train()
         self.fabric.barrier()
@@ -97,8 +97,8 @@ class _Runner:
             going_on = files.prepare_run_folder(self.out, resume=self.plan.resume, overwrite=self.plan.overwrite)
         return bool(self.fabric.broadcast(going_on))
 
-    def _find_data(self, going_on: bool) -> DataSet:
-        data = find_data(self.plan.data)
+    def _find_data(self, going_on: bool) -> Any:
+        data = self.subject.find(self.plan.data)
         path = self.out / files.SPLIT
         if going_on and path.is_file():
             return read_split(path, data)
@@ -106,16 +106,16 @@ class _Runner:
         recipe = self.plan.recipe
         return data.without(set(self.left_out)).with_validation(recipe.validation, recipe.seed)
 
-    def _check(self, data: DataSet) -> list[str]:
+    def _check(self, data: Any) -> list[str]:
         """Says what is wrong with the data; returns the names of pictures that cannot be read."""
         broken: list[str] = []
         if self.leads:
             # Behind http only the classes are looked at: pictures would come one request each.
             limit = 0 if is_remote(data.train[0].file) else CHECKED_PICTURES
             total = min(len(data.train) + len(data.validation) + len(data.test), limit)
-            findings = check_data(
+            findings = self.subject.check(
                 data,
-                resolution=self.plan.wanted.resolution,
+                self.plan.wanted,
                 limit=limit,
                 progress=lambda done: self.voice.measured("checking the pictures", done, total),
             )
@@ -129,16 +129,16 @@ class _Runner:
     def _begin(self) -> None:
         """Start and recipe of a new run; the folder gets them before anything is trained."""
         plan = self.plan
-        start = find_start(plan.wanted, self.data.classes, plan.recipe)
+        self.subject.refuse(self.data, plan.recipe)
+        start = self.subject.start(self.data, plan.wanted, plan.recipe)
         self.recipe, self.decisions = plan.recipe.resolve(len(self.data.train), pretrained=start.pretrained)
-        check_counts(self.data, self.recipe)
         self.contract = start.contract
         self.provenance = describe_origin(plan.data, self.recipe.name, start, plan.licence)
         if start.network.architecture.folded and not self.recipe.features_only:
             self.voice.say("The start has its batch norm folded: it is unfolded on training pictures first.")
         self.network = start.network
         if not self.recipe.features_only:
-            self.network = start.unfolded(self._unfolding_inputs())
+            self.network = start.ready(self._unfolding_inputs())
         if self.leads:
             files.write_json(self.out / files.SPLIT, split_document(self.data, self.left_out))
             files.write_json(self.out / files.ENVIRONMENT, files.environment())
@@ -183,31 +183,23 @@ class _Runner:
     def _fetch_evaluated(self) -> None:
         """Validation and test shards behind http are read after every epoch: the folder keeps copies, made once."""
         if self.leads:
-            keep_evaluated(self.data, self.out)
+            self.subject.keep(self.data, self.out)
         self.fabric.barrier()
-        self.data = keep_evaluated(self.data, self.out)
+        self.data = self.subject.keep(self.data, self.out)
 
     def _unfolding_inputs(self) -> Iterator[torch.Tensor]:
         order = np.random.default_rng((self.recipe.seed, 7)).permutation(len(self.data.train))[:UNFOLDING_PICTURES]
         chosen = [self.data.train[number] for number in order.tolist()]
-        task = self._task(chosen, [])
-        return task.calibration(torch.device("cpu"), len(chosen))
+        batch, device = self.recipe.batch, torch.device("cpu")
+        return calibration_inputs(chosen, self.contract, len(chosen), batch=batch, device=device)
 
-    def _task(self, train_samples: list[Sample], validation: list[Sample]) -> ClassificationTask:
-        order = np.random.default_rng((self.plan.recipe.seed, 8)).permutation(len(validation))
-        pictures = EvaluationPictures(
-            # Mixed: a batch of one class alone would have odd statistics.
-            [validation[number] for number in order.tolist()],
-            self.contract,
-            batch=max(self.recipe.batch, 32),
-            placement=self._placement,
-            workers=getattr(self, "workers", 0),
-        )
-        return ClassificationTask(self.contract, self.recipe, self.data.counts, train_samples, pictures)
+    def _task(self) -> RunTask:
+        return self.subject.make_task(self.data, self.network.architecture, self.contract, self.recipe, self._sharing)
 
     @property
-    def _placement(self) -> Placement:
-        return Placement(self.fabric.global_rank, self.fabric.world_size, self.recipe.accumulate)
+    def _sharing(self) -> Sharing:
+        place = Placement(self.fabric.global_rank, self.fabric.world_size, self.recipe.accumulate)
+        return Sharing(place, self._choose_workers(), self.fabric.device.type == "cuda")
 
     def _choose_workers(self) -> int:
         if self.recipe.workers is not None:
@@ -227,19 +219,8 @@ class _Runner:
     def _train(self) -> list[dict[str, Any]]:
         """The loop, and what is written as it goes."""
         prepare_for_training(self.network, self.recipe)
-        batches = open_batches(
-            self.data.train,
-            self.contract,
-            self.recipe.crop_options,
-            batch=self.recipe.batch,
-            seed=self.recipe.seed,
-            placement=self._placement,
-            workers=self.workers,
-            order=self.recipe.order,
-            fraction=self.recipe.fraction,
-            pin=self.fabric.device.type == "cuda",
-        )
-        task = self._task(list(self.data.train), list(self.data.validation))
+        batches = self.subject.batches(self.data, self.contract, self.recipe, self._sharing)
+        task = self._task()
         path = self.out / files.STATE
         history: list[dict[str, Any]] = []
 
@@ -300,7 +281,7 @@ class _Runner:
             save_checkpoint(self._checkpoint(best), self.out / files.BEST, dtype=self._dtype)
         save_checkpoint(self._checkpoint(self.network), self.out / files.LAST, dtype=self._dtype)
         files.write_log(self.out / files.LOG, history)
-        files.draw_curves(self.out / files.CURVES, history, "top1")
+        files.draw_curves(self.out / files.CURVES, history, self.subject.score)
         if events is not None:
             for name, value in (*epoch.losses.items(), *epoch.figures.items(), ("learning_rate", epoch.learning_rate)):
                 group = "training" if name in epoch.losses else "validation"
@@ -325,13 +306,15 @@ class _Runner:
     def _train_classifier(self) -> list[dict[str, Any]]:
         """Frozen features once, then the classifier alone; the log has a line for each penalty that was tried."""
         begun = time.perf_counter()
+        task = self._task()
+        assert isinstance(task, ClassificationTask)
         fits = train_classifier(
             self.network,
             self.data,
             self.contract,
-            class_weights=self._task([], []).class_weights,
+            class_weights=task.class_weights,
             device=self.fabric.device,
-            workers=self.workers,
+            workers=self._choose_workers(),
             voice=self.voice,
         )
         history = [fit.to_json(number, time.perf_counter() - begun) for number, fit in enumerate(fits, start=1)]
@@ -340,23 +323,22 @@ class _Runner:
                 save_checkpoint(self._checkpoint(self.network), self.out / name, dtype=self._dtype)
             files.write_log(self.out / files.LOG, history)
             draw_penalties(self.out / files.CURVES, fits)
-            task = self._task([], list(self.data.train[: files.SHOWN]))
-            pixels, indices = next(iter(task.validation))
+            pixels, indices = next(iter(EvaluationPictures(self.data.train[: files.SHOWN], self.contract)))
             files.draw_batch(
                 self.out / files.BATCH,
-                pixels.permute(0, 2, 3, 1).numpy(),
+                list(pixels.permute(0, 2, 3, 1).numpy()),
                 [self.data.classes[index] for index in indices.tolist()],
             )
         return history
 
-    def _draw_batch(self, batches: PictureBatches | ShardBatches, task: ClassificationTask) -> None:
+    def _draw_batch(self, batches: Batches, task: RunTask) -> None:
         if not self.leads or (self.out / files.BATCH).exists():
             return
         steps = batches.epoch(0)
         batch = next(steps)[0]
         steps.close()  # type: ignore[attr-defined]
         pixels, labels = task.describe(*task.inputs(batch, self.network, torch.device("cpu")), self.data.classes)
-        files.draw_batch(self.out / files.BATCH, pixels, labels)
+        files.draw_batch(self.out / files.BATCH, pixels, labels, tile=self.subject.tile)
 
     @contextmanager
     def _tensorboard(self, history: list[dict[str, Any]]) -> Iterator[Any]:
@@ -383,16 +365,14 @@ class _Runner:
         if not self.leads:
             return None
         self.voice.say(f"Measuring {path} on the {part} part ({len(samples):,} pictures).")
-        accuracy = measure_accuracy(
-            load(path), samples, progress=lambda done: self.voice.measured("evaluating", done, len(samples))
+        measured = self.subject.measure(
+            path, samples, lambda done: self.voice.measured("evaluating", done, len(samples))
         )
-        checkpoint = load_checkpoint(path)
-        figures = accuracy.to_json()
-        score = {name: figures[name] for name in ("top1", "top5", "images", "calibration_error", "per_class")}
-        scored = replace(checkpoint, score=score | {"data": data})
+        score = {**self.subject.score_of(measured), "data": data}
+        scored = replace(load_checkpoint(path), score=score)
         save_checkpoint(scored, path, dtype=self._dtype)
-        write_report(accuracy, self.out / files.EVALUATION)
+        self.subject.report(measured, self.out / files.EVALUATION)
         counts = {name: len(getattr(self.data, name)) for name in ("train", "validation", "test")}
         card = write_card(scored, name=str(path), counts=counts, decisions=self.decisions, history=history)
         write_atomically(self.out / files.CARD, card.encode())
-        return Outcome(path, accuracy, data)
+        return Outcome(path, measured, data)

@@ -7,19 +7,23 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from linnet.data.boxed import BoxDataSet, BoxSample
 from linnet.data.labelled import Sample
 from linnet.data.source import DataSet
 
+Data = TypeVar("Data", DataSet, BoxDataSet)
 
-def split_document(data: DataSet, left_out: Sequence[str] = ()) -> dict[str, Any]:
+
+def split_document(data: DataSet | BoxDataSet, left_out: Sequence[str] = ()) -> dict[str, Any]:
     """How validation came about, its pictures, those left out, and how many there are in every part."""
     base = _base(data)
 
-    def name(sample: Sample) -> str:
+    def name(sample: Sample | BoxSample) -> str:
         file = sample.file.relative_to(base) if sample.file.is_relative_to(base) else sample.file
-        return str(file) if sample.row is None else f"{file}:{sample.row}"
+        row = sample.row if isinstance(sample, Sample) else None
+        return str(file) if row is None else f"{file}:{row}"
 
     return {
         "split": data.split,
@@ -29,15 +33,15 @@ def split_document(data: DataSet, left_out: Sequence[str] = ()) -> dict[str, Any
     }
 
 
-def _base(data: DataSet) -> Path:
+def _base(data: DataSet | BoxDataSet) -> Path:
     """What names are relative to: a data set may be moved, or named another way, between a run's beginning and end."""
     return data.path if data.path.is_dir() else data.path.parent
 
 
-def read_split(path: Path, data: DataSet) -> DataSet:
+def read_split(path: Path, data: Data) -> Data:
     """The split of a run that goes on; refuses data that are no longer the same."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         names, counts, words = set(document["validation"]), document["pictures"], str(document["split"])
         left_out = {f"{_base(data)}{os.sep}{picture}" for picture in document["left_out"]} | {*document["left_out"]}
         data = data.without(left_out)

@@ -16,7 +16,7 @@ from linnet.checkpoint import Checkpoint, load_checkpoint
 from linnet.images import Preprocessing
 from linnet.nn import Network, build, load_tensors
 from linnet.training.dropout import PictureDropout
-from linnet.training.recipes import Recipe
+from linnet.training.recipe import Recipe
 from linnet.training.statistics import unfold
 
 AUTO = "imagenet-v2-1.0-224-tf2"
@@ -32,9 +32,9 @@ class Wanted:
 
     Attributes:
         start: `auto`, `none`, a model's name or a checkpoint file.
-        family: `mobilenet_v1` or `mobilenet_v2`.
+        family: `mobilenet_v1`, `mobilenet_v2`, `ssdlite` or `ssd`.
         resolution: side in pixels.
-        options: other options of the architecture.
+        options: other options of the architecture; of a detector also its `variant`.
     """
 
     start: str = "auto"
@@ -48,7 +48,7 @@ class Start:
     """A network to train.
 
     Attributes:
-        network: in training mode, perhaps still folded (`unfolded`).
+        network: in training mode, perhaps still folded (`ready`).
         contract: how pictures become its input.
         checkpoint: where the weights come from; None for random ones.
         file: its file.
@@ -66,7 +66,7 @@ class Start:
         """Whether the weights come from a checkpoint."""
         return self.checkpoint is not None
 
-    def unfolded(self, inputs: Iterable[Tensor]) -> Network:
+    def ready(self, inputs: Iterable[Tensor]) -> Network:
         """The network with its batch norm; a folded one is unfolded on these inputs."""
         return unfold(self.network, inputs) if self.network.architecture.folded else self.network
 
@@ -80,12 +80,9 @@ def find_start(wanted: Wanted, classes: tuple[str, ...], recipe: Recipe) -> Star
     """
     if wanted.start == "none":
         return _from_nothing(wanted, classes, recipe)
-    path = _find_auto() if wanted.start == "auto" else find_model(wanted.start)
-    checkpoint = load_checkpoint(path)
+    checkpoint, path = load_start(wanted)
     architecture = _fitting(checkpoint, path, wanted, len(classes), recipe)
-    if checkpoint.preprocessing is None:
-        channels = checkpoint.architecture.input_channels
-        raise ValueError(f"'{path}' takes {channels} channels; pictures have 3, or 1 in grey.")
+    assert checkpoint.preprocessing is not None
     network = Network(architecture, recompute_expansion=recipe.recompute)
     own = checkpoint.classes == classes
     tensors = dict(checkpoint.tensors)
@@ -96,6 +93,21 @@ def find_start(wanted: Wanted, classes: tuple[str, ...], recipe: Recipe) -> Star
     load_tensors(network, tensors)
     contract = replace(checkpoint.preprocessing, size=architecture.input_size)
     return Start(network, contract, checkpoint, path, own)
+
+
+def load_start(wanted: Wanted) -> tuple[Checkpoint, Path]:
+    """The checkpoint that is named, and its file.
+
+    Raises:
+        ValueError: if there is no such model, or it takes no pictures.
+        OSError: if the file may not be read, or `auto` cannot be downloaded.
+    """
+    path = _find_auto() if wanted.start == "auto" else find_model(wanted.start)
+    checkpoint = load_checkpoint(path)
+    if checkpoint.preprocessing is None:
+        channels = checkpoint.architecture.input_channels
+        raise ValueError(f"'{path}' takes {channels} channels; pictures have 3, or 1 in grey.")
+    return checkpoint, path
 
 
 def _find_auto() -> Path:
@@ -131,7 +143,8 @@ def draw_kaiming(network: Network, generator: torch.Generator) -> None:
     it: the released networks' small weights (deviation 0.09 everywhere) give gradients of the first layers that plain
     SGD does not survive.
     """
-    for module in network.modules():
+    # A detector's heads keep the small weights that they were built with: they begin by saying next to nothing.
+    for module in (module for name, module in network.named_modules() if not name.startswith("heads.")):
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
         elif isinstance(module, nn.Linear):

@@ -42,10 +42,14 @@ def unfold(network: Network, inputs: Iterable[Tensor]) -> Network:
                 mean, variance = moments[name]
                 bias, norm = source.convolution.bias, module.norm
                 assert bias is not None
-                assert isinstance(norm, nn.BatchNorm2d)
+                module.convolution.weight.copy_(source.convolution.weight)
+                if not isinstance(norm, nn.BatchNorm2d):
+                    # The last convolution of a detector's head never has any.
+                    assert module.convolution.bias is not None
+                    module.convolution.bias.copy_(bias)
+                    continue
                 assert norm.running_mean is not None
                 assert norm.running_var is not None
-                module.convolution.weight.copy_(source.convolution.weight)
                 norm.running_mean.copy_(mean - bias)
                 norm.running_var.copy_(variance)
                 norm.weight.copy_((variance + norm.eps).sqrt())

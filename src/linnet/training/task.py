@@ -37,6 +37,10 @@ class Task(Protocol):
     score: str
     """Name of the figure that chooses the best version: the higher the better."""
 
+    def begin_step(self, parts: Sequence[Batch], fabric: Fabric) -> None:
+        """Called before the `inputs` of a step's parts, with all that this process has of it."""
+        ...
+
     def inputs(self, batch: Batch, network: nn.Module, device: torch.device) -> tuple[Tensor, Any]:
         """Network inputs and targets of a batch, augmented."""
         ...

@@ -1,0 +1,119 @@
+"""Runs that train a detector on pictures with boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from linnet.architecture import Architecture, Detector
+from linnet.data.box_check import check_boxes
+from linnet.data.box_loading import BoxBatches
+from linnet.data.box_source import find_boxes
+from linnet.data.boxed import BoxDataSet, BoxSample
+from linnet.data.findings import Findings
+from linnet.evaluation.average_precision import FIGURES
+from linnet.evaluation.box_report import write_box_report
+from linnet.evaluation.detector import MEASURING, DetectorFigures, measure_detector
+from linnet.images import Preprocessing
+from linnet.predictor import load
+from linnet.training.detection import DetectionTask
+from linnet.training.detector_start import DetectorStart, find_detector_start
+from linnet.training.recipe import DetectionRecipe, Recipe
+from linnet.training.start import Wanted
+from linnet.training.subject import Sharing
+
+
+class BoxSubject:
+    """See `linnet.training.subject.Subject`.
+
+    Args:
+        images: folder of the pictures, where the annotations are nowhere near them.
+    """
+
+    task: Literal["classification", "detection"] = "detection"
+    score = "AP"
+    tile = 320
+
+    def __init__(self, images: Path | None = None) -> None:
+        self.images = images
+
+    def find(self, path: Path) -> BoxDataSet:
+        """COCO, VOC or YOLO."""
+        return find_boxes(path, images=self.images)
+
+    def check(
+        self, data: BoxDataSet, wanted: Wanted, *, limit: int | None, progress: Callable[[int], None]
+    ) -> Findings:
+        """What `linnet check` finds, but for the anchors: the start is not known yet."""
+        return check_boxes(data, resolution=wanted.resolution, limit=limit, progress=progress)
+
+    def refuse(self, data: BoxDataSet, recipe: Recipe) -> None:
+        """Every class needs an object, and statistics need two pictures."""
+        if recipe.task != self.task:
+            raise ValueError(
+                f"'{data.path}' has boxes; --recipe {recipe.name} is for classes of whole pictures. Take "
+                "detect-finetune, the default here."
+            )
+        empty = [name for name, count in zip(data.classes, data.counts, strict=True) if not count]
+        if len(empty) == len(data.classes):
+            raise ValueError(f"'{data.path}' has no object to learn: every box is of a crowd or difficult.")
+        if len(data.train) < 2:
+            raise ValueError(f"'{data.path}' leaves {len(data.train)} training pictures; at least 2 are needed.")
+
+    def start(self, data: BoxDataSet, wanted: Wanted, recipe: Recipe) -> DetectorStart:
+        """A detector with heads for the data's classes."""
+        return find_detector_start(wanted, data.classes, _of_boxes(recipe))
+
+    def keep(self, data: BoxDataSet, folder: Path) -> BoxDataSet:
+        """They are on a disk already."""
+        return data
+
+    def batches(self, data: BoxDataSet, contract: Preprocessing, recipe: Recipe, sharing: Sharing) -> BoxBatches:
+        """Random views of the pictures."""
+        recipe = _of_boxes(recipe)
+        batches = BoxBatches(
+            data.train,
+            contract,
+            recipe.view,
+            batch=recipe.batch,
+            seed=recipe.seed,
+            placement=sharing.placement,
+            workers=sharing.workers,
+            fraction=recipe.fraction,
+            repeats=recipe.repeats or 1,
+            pin=sharing.pin,
+        )
+        if recipe.batch_norm != "frozen" and len(batches) // batches.steps < 2 * sharing.placement.parts:
+            raise ValueError(
+                f"Batches of {recipe.batch} in {sharing.placement.parts} parts leave single pictures, which have no "
+                "statistics on the coarsest level. Give a larger --batch, or --batch-norm frozen."
+            )
+        return batches
+
+    def make_task(
+        self, data: BoxDataSet, architecture: Architecture, contract: Preprocessing, recipe: Recipe, sharing: Sharing
+    ) -> DetectionTask:
+        """SSD's losses, and AP on validation."""
+        assert isinstance(architecture, Detector)
+        return DetectionTask(
+            architecture, contract, _of_boxes(recipe), data.classes, data.train, data.validation, sharing.workers
+        )
+
+    def measure(self, model: Path, samples: Sequence[BoxSample], progress: Callable[[int], None]) -> DetectorFigures:
+        """COCO's figures and what a report needs."""
+        return measure_detector(load(model, suppression=MEASURING), samples, progress=progress)
+
+    def report(self, measured: DetectorFigures, folder: Path) -> list[str]:
+        """Curves, confusion with the background, mistakes."""
+        return write_box_report(measured.precision, measured.mistakes, folder)
+
+    def score_of(self, measured: DetectorFigures) -> Mapping[str, Any]:
+        """COCO's twelve, and each class."""
+        figures = measured.to_json()
+        return {name: figures[name] for name in (*FIGURES, "images", "per_class")}
+
+
+def _of_boxes(recipe: Recipe) -> DetectionRecipe:
+    assert isinstance(recipe, DetectionRecipe)
+    return recipe

@@ -1,0 +1,41 @@
+"""Pictures as a network takes them: normalised, on its device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from linnet.data.inspection import Pictured
+from linnet.data.loading import EvaluationPictures
+from linnet.images import Preprocessing
+
+
+def as_inputs(images: Tensor, contract: Preprocessing) -> Tensor:
+    """(N, 3, H, W) RGB in [0, 1] → (N, C, H, W) as the network wants it: the twin of `linnet.images.normalise`."""
+    if contract.colours == "grey":
+        weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)
+        images = torch.einsum("nchw,c->nhw", images, weights)[:, None].mul(255).round().div(255)
+    elif contract.colours == "BGR":
+        images = images.flip(1)
+    mean = torch.tensor(contract.mean, device=images.device)[:, None, None]
+    std = torch.tensor(contract.std, device=images.device)[:, None, None]
+    return images.sub(mean).div_(std)
+
+
+def ready(pixels: Tensor, contract: Preprocessing, device: torch.device) -> Tensor:
+    """(N, 3, H, W) uint8 RGB of the network's size → (N, C, H, W) on the device, normalised."""
+    return as_inputs(pixels.to(device).float().div_(255), contract)
+
+
+def calibration_inputs(
+    samples: Sequence[Pictured], contract: Preprocessing, pictures: int, *, batch: int, device: torch.device
+) -> Iterator[Tensor]:
+    """Inputs of at most so many of the pictures, not augmented, the same ones each time: to measure statistics on."""
+    order = np.random.default_rng(0).permutation(len(samples))[:pictures]
+    chosen = [samples[number] for number in order.tolist()]
+    numbers = range(len(chosen))
+    for pixels, _ in EvaluationPictures(chosen, contract, labels=numbers, batch=batch, keep_bytes=0):
+        yield ready(pixels, contract, device)

@@ -1,0 +1,328 @@
+"""Does a detector train: the same loss in parts as whole, a start that keeps what it knew, and a run that is whole?"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from networks import checkpoint_of
+from pictures import SHADES, write_pictures, write_scenes
+from PIL import Image
+
+from linnet.architecture import Detector, MobileNetV1, MobileNetV2
+from linnet.architecture.ssdlite import ssdlite
+from linnet.checkpoint import load_checkpoint, save_checkpoint
+from linnet.cli import main
+from linnet.data.box_loading import BoxBatches
+from linnet.data.box_source import find_boxes
+from linnet.data.loading import Placement
+from linnet.evaluation.average_precision import FIGURES
+from linnet.evaluation.detector import MEASURING, measure_detector
+from linnet.images import Preprocessing
+from linnet.nn import Network, build, from_checkpoint
+from linnet.predictor import load
+from linnet.training import folder as files
+from linnet.training.detection import DetectionTask
+from linnet.training.detector_start import FOCAL_BIAS, DetectorStart, find_detector_start
+from linnet.training.devices import open_fabric
+from linnet.training.plan import Outcome, Plan, Voice
+from linnet.training.recipes import RECIPES, DetectFinetune, DetectPaper, Finetune
+from linnet.training.run import run_training
+from linnet.training.start import Wanted
+from linnet.training.statistics import freeze_statistics
+from linnet.training.task import Stopped
+
+SMALL = DetectFinetune(epochs=2, repeats=1, batch=4, learning_rate=0.003, average=0.9, workers=0, batch_norm="trained")
+NOTHING = Wanted("none", None, 64, {"width": 0.1})
+NAMES = tuple(SHADES)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_scenes(tmp_path / "data", test=4)
+
+
+def completed(plan: Plan, voice: Voice | None = None) -> Outcome:
+    outcome = run_training(plan, voice)
+    assert outcome is not None
+    return outcome
+
+
+# Laws
+
+
+@pytest.mark.parametrize("loss", ["mined", "focal"])
+def test_a_step_in_parts_is_the_step_as_a_whole(data: Path, loss: Any) -> None:
+    """The losses are divided by the matched anchors of the whole step, the parts by its pictures."""
+    found = find_boxes(data)
+    detector = ssdlite(variant="modern", width=0.1, resolution=64, classes=2, scoring="sigmoid")
+    contract = Preprocessing(size=(64, 64), resize="squash", crop=1.0)
+    recipe = replace(SMALL, batch=8, loss=loss)
+    network = build(detector, generator=torch.Generator().manual_seed(0)).train()
+    freeze_statistics(network)
+    task = DetectionTask(detector, contract, recipe, NAMES, found.train, found.validation)
+    fabric = open_fabric("cpu", "float32")
+    gradients, sums = [], []
+    for pieces in (1, 2):
+        batches = BoxBatches(found.train, contract, recipe.view, batch=8, placement=Placement(pieces=pieces))
+        parts = next(iter(batches.epoch(0)))
+        assert len(parts) == pieces
+        task.begin_step(parts, fabric)
+        network.zero_grad()
+        whole = torch.zeros(())
+        for part in parts:
+            inputs, targets = task.inputs(part, network, torch.device("cpu"))
+            losses = task.losses(network(inputs), targets)
+            whole = whole + torch.stack(list(losses.values())).sum() / part.total
+        whole.backward()
+        sums.append(float(whole.detach()))
+        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+    assert sums[0] == pytest.approx(sums[1], rel=1e-5)
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
+
+
+# Starts
+
+
+def _start(source: Any, tmp_path: Path, recipe: DetectFinetune = SMALL, **wanted: Any) -> DetectorStart:
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(checkpoint_of(source, classes=wanted.pop("classes", None)), path)
+    return find_detector_start(Wanted(str(path), **wanted), NAMES, recipe)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        MobileNetV2(width=0.35, resolution=64, classes=5),
+        MobileNetV2(width=0.35, resolution=96, classes=5, folded=True),
+        MobileNetV1(width=0.25, resolution=64, classes=None, folded=True),
+    ],
+)
+def test_a_classifier_s_features_are_kept(source: Any, tmp_path: Path) -> None:
+    """Also of a folded one: the batch norm that it gets back changes nothing."""
+    start = _start(source, tmp_path, resolution=64)
+    images = torch.randn(6, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    network = start.ready([images]).eval()
+    detector = network.architecture
+    assert isinstance(detector, Detector)
+    assert (detector.classes, detector.folded, detector.input_size) == (2, False, (64, 64))
+    assert start.contract.resize == "squash"
+    before = from_checkpoint(load_checkpoint(start.file or ""))
+    names = [level.source for level in detector.levels[:3]]
+    with torch.inference_mode():
+        own, other = network.features(images, names), before.features(images, names)
+    for name in names:
+        assert float((own[name] - other[name]).abs().max()) < 1e-3 * float(other[name].abs().max()), name
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_detector_keeps_what_it_knows_of_boxes_and_of_classes_by_their_names(folded: bool, tmp_path: Path) -> None:
+    source = ssdlite(variant="modern", width=0.1, resolution=64, classes=5, folded=folded)
+    start = _start(source, tmp_path)
+    images = torch.randn(6, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    network = start.ready([images]).eval()
+    before = from_checkpoint(load_checkpoint(start.file or ""))
+    with torch.inference_mode():
+        offsets, logits = network(images)
+        expected, _ = before(images)
+    torch.testing.assert_close(offsets, expected, rtol=1e-3, atol=1e-3)
+    assert logits.shape[-1] == 3
+    assert not start.keeps_classifier
+    # Two of its three classes, in another order.
+    other = _start(replace(source, classes=3), tmp_path, classes=("red", "green", "blue"))
+    kept = other.ready([images]).eval()
+    with torch.inference_mode():
+        before = from_checkpoint(load_checkpoint(other.file or ""))
+        torch.testing.assert_close(kept(images)[1], before(images)[1][..., [0, 3, 1]], rtol=1e-3, atol=1e-3)
+    assert other.contract.size == (64, 64)
+
+
+def test_a_classifier_s_backbone_takes_the_recipe_s_resolution(tmp_path: Path) -> None:
+    source = MobileNetV2(width=0.1, resolution=64, classes=2)
+    assert _start(source, tmp_path).contract.size == (256, 256)
+    assert _start(source, tmp_path, resolution=96).contract.size == (96, 96)
+
+
+def test_focal_loss_begins_where_everything_is_improbable(tmp_path: Path) -> None:
+    recipe = replace(SMALL, loss="focal")
+    source = MobileNetV2(width=0.35, resolution=64, classes=5)
+    start = _start(source, tmp_path, recipe, resolution=64, options={"variant": "modern"})
+    # Softmax shares cannot be asked one by one.
+    with pytest.raises(ValueError, match="--loss mined"):
+        DetectionTask(_detector(start), start.contract, recipe, NAMES, [], [])
+    network: Network = start.ready([])
+    with torch.inference_mode():
+        logits = network.eval()(torch.zeros(1, 3, 64, 64))[1]
+    assert float((logits - FOCAL_BIAS).abs().max()) < 2
+
+
+def _detector(start: DetectorStart) -> Detector:
+    assert start.detector is not None
+    return start.detector
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted", "message"),
+    [
+        (MobileNetV2(width=0.35, resolution=64), {"options": {"backbone": "mobilenet_v1"}}, "backbone mobilenet_v2"),
+        (MobileNetV2(width=0.35, resolution=64), {"options": {"width": 0.5}}, "width 0.35, not 0.5"),
+        (MobileNetV2(width=0.35, resolution=64), {"options": {"variant": "tensorflow"}}, "--variant modern"),
+        (MobileNetV2(width=0.35, resolution=64), {"family": "mobilenet_v2"}, "--backbone"),
+        (ssdlite(width=0.1, resolution=64), {"family": "ssd"}, "not an ssd"),
+        (ssdlite(width=0.1, resolution=64), {"options": {"variant": "modern"}}, "its weights fit no other"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(source: Any, wanted: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        _start(source, tmp_path, **wanted)
+
+
+# Runs
+
+
+def test_a_run_is_whole_resumes_to_the_bit_and_scores_as_evaluate_does(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = Plan(data, tmp_path / "whole", SMALL, NOTHING, half=True)
+    said: list[str] = []
+    outcome = completed(plan, Voice(say=said.append))
+    folder = plan.out
+    for name in files.OWN - {files.FAILED_BATCH, files.FETCHED}:
+        assert (folder / name).exists(), name
+    for name in (files.CURVES, files.BATCH, *(f"{files.EVALUATION}/{part}.png" for part in ("curves", "confusion"))):
+        with Image.open(folder / name) as image:
+            assert min(image.size) > 100
+    checkpoint = load_checkpoint(outcome.checkpoint)
+    assert checkpoint.task == "detection"
+    assert checkpoint.classes == NAMES
+    assert checkpoint.score.keys() >= {*FIGURES, "images", "data", "per_class"}
+    assert "AP50" in (folder / files.CARD).read_text()
+    with (folder / files.LOG).open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"train_boxes", "train_classes", "AP", "AP50", "average_AP", "loss"} <= rows[0].keys()
+    # By the command, which reads the file anew.
+    assert main(["evaluate", str(data), "--model", str(outcome.checkpoint), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == outcome.detector.to_json()
+    # Stopped by the first state that is written after a step, and gone on with.
+    stopped = replace(plan, out=tmp_path / "stopped")
+    asked = iter([False, False, True])
+    monkeypatch.setattr("linnet.training.run.stop_signals", lambda: _Asked(asked))
+    with pytest.raises(Stopped):
+        completed(stopped)
+    monkeypatch.undo()
+    completed(replace(stopped, resume=True))
+    for name in (files.BEST, files.LAST):
+        one, two = (load_checkpoint(run / name).tensors for run in (folder, stopped.out))
+        assert all(np.array_equal(one[key], two[key]) for key in one), name
+
+
+class _Asked:
+    """Signals that come when they are told to."""
+
+    def __init__(self, answers: Any) -> None:
+        self.answers = answers
+
+    def __enter__(self) -> Any:
+        return lambda: next(self.answers)
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_the_loop_sees_what_the_file_s_predictor_sees(data: Path, tmp_path: Path) -> None:
+    """Twins: torch on the contract's pixels within the loop; the file, the predictor and its runtime."""
+    source = ssdlite(variant="modern", width=0.1, resolution=64, classes=2)
+    checkpoint = checkpoint_of(source, classes=NAMES)
+    save_checkpoint(checkpoint, tmp_path / "model.safetensors")
+    validation = find_boxes(data).validation
+    assert checkpoint.preprocessing is not None
+    task = DetectionTask(source, checkpoint.preprocessing, SMALL, NAMES, [], validation)
+    fabric = open_fabric("cpu", "float32")
+    found, _ = task._look(from_checkpoint(checkpoint), fabric, len(validation))
+    predict = load(tmp_path / "model.safetensors", suppression=MEASURING)
+    for sample, own in zip(validation, found, strict=True):
+        other = predict(sample.picture)
+        assert len(own) == len(other) > 10
+        assert np.array_equal(own.indices[:10], other.indices[:10])
+        assert np.abs(own.boxes[:10] - other.boxes[:10]).max() < 0.01
+    figures = task.evaluate(from_checkpoint(checkpoint), fabric)
+    expected = measure_detector(predict, validation).precision.figures
+    assert figures["AP50"] == pytest.approx(expected["AP50"], abs=1e-3)
+
+
+def test_the_recipe_follows_from_the_data(data: Path, tmp_path: Path) -> None:
+    from linnet.cli.train import read_plan
+
+    assert type(read_plan([str(data), "--out", str(tmp_path / "run")])[1].recipe) is DetectFinetune
+    assert type(read_plan([f"--out={tmp_path}", str(data), "--epochs", "3"])[1].recipe) is DetectFinetune
+    folders = write_pictures(tmp_path / "classes", train=2, validation=1)
+    # A folder of boxes that is not the data decides nothing.
+    assert type(read_plan([str(folders), "--out", str(data)])[1].recipe) is Finetune
+    assert type(read_plan([str(data), "--out", "x", "--recipe", "detect-paper"])[1].recipe) is DetectPaper
+    resolved, reasons = DetectFinetune().resolve(205, pretrained=True)
+    assert (resolved.repeats, resolved.epochs) == (7, 4)
+    assert any("205 pictures" in reason for reason in reasons)
+    assert RECIPES["detect-paper"]().learning_rate == 0.004
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--mixup", "0.2"], "--mixup (=0.2) is for classes"),
+        (["--cut", "2"], "--cut (=2.0) must be a number from 0 to 1"),
+        (["--repeats", "0"], "--repeats (=0) must be a whole number from 1"),
+        (["--recipe", "finetune"], "has boxes; --recipe finetune is for classes"),
+        (["--batch", "1"], "leave single pictures"),
+        (["--loss", "focal"], "--variant tensorflow, or --loss mined"),
+        (["--architecture", "mobilenet_v2"], "take --architecture ssdlite or ssd"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    flags: list[str], message: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", str(data), "--out", str(tmp_path / "run"), "--start", "none", "--width", "0.1", *flags]
+    try:
+        code = main([*arguments, "--resolution", "64", "--workers", "0"])
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    assert code in (1, 2)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert message in lines[-1]
+
+
+def test_flags_of_boxes_are_refused_for_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = write_pictures(tmp_path / "classes", train=2, validation=1)
+    for flags, message in (
+        (["--variant", "modern"], "--variant is for boxes"),
+        (["--recipe", "detect-finetune"], "--recipe detect-finetune is for boxes"),
+        (["--images", str(folders)], "--images is for pictures with boxes"),
+    ):
+        arguments = ["train", str(folders), "--out", str(tmp_path / "run"), "--start", "none", "--overwrite"]
+        assert main([*arguments, *flags]) == 1
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_eight_pictures_are_learned_by_heart(tmp_path: Path) -> None:
+    """Through the trainer: AP50 above 0.9 on the pictures that were learned."""
+    data = write_scenes(tmp_path / "data", train=8, validation=0)
+    for part in ("val", "test"):
+        text = (data / "annotations" / "instances_train.json").read_text()
+        (data / "annotations" / f"instances_{part}.json").write_text(text)
+    recipe = DetectFinetune(
+        epochs=4, repeats=40, batch=8, learning_rate=3e-3, cut=0.0, colour=0.0, average=0.0, workers=0
+    )
+    plan = Plan(data, tmp_path / "run", recipe, Wanted("none", None, 96, {"width": 0.35}))
+    outcome = completed(plan)
+    assert (outcome.detector.precision.figures["AP50"] or 0) > 0.9
