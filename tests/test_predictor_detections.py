@@ -164,12 +164,12 @@ def test_senseless_thresholds_are_wrong_usage(
     assert err == f"linnet: {flag} (=1.5) must be a number at least 0 and at most 1.\n"
 
 
-def test_what_detectors_are_not_for(
+def test_detectors_are_evaluated_on_boxes_only(
     constant_model: Path, picture_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", str(picture_file.parent), "--model", str(constant_model)]) == 1
     err = capsys.readouterr().err
-    assert "is a detector" in err
+    assert "holds no boxes" in err
     assert err.count("\n") == 1
 
 

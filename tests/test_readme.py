@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -17,6 +18,7 @@ import linnet
 from linnet.architecture import Detector, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import block_memory, cost, layerwise_memory
 from linnet.architecture.ssdlite import ssd, ssdlite
+from linnet.bench import compare
 from linnet.checkpoint import save_checkpoint
 from linnet.cli import COMMANDS as LISTED
 from linnet.cli import main
@@ -38,6 +40,12 @@ def desk(tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     with Image.open(picture_file) as image:
         image.save(tmp_path / "cat.jpg")
     save_checkpoint(checkpoint, tmp_path / "cache" / "imagenet-v2-1.0-224-tf2.safetensors")
+
+    def compare_shortly(*arguments: Any, **options: Any) -> Any:
+        # The command is tried here, and the comparison in test_bench.py: without torch.compile, which takes a minute.
+        return compare(*arguments, **options | {"seconds": 0.05, "runtimes": ("onnxruntime", "numpy")})
+
+    monkeypatch.setattr("linnet.cli.bench.compare", compare_shortly)
     for folder in ("photos", *(f"data/{name}" for name in CLASSES)):
         (tmp_path / folder).mkdir(parents=True)
         for number in range(3):
