@@ -22,7 +22,7 @@ from linnet.checkpoint import write_atomically
 _SMALL: dict[str, Any] = {"resolution": 32, "classes": 10, "early_stride": 2, "dropout": 0.0}
 _SECOND: dict[str, Any] = {**_SMALL, "width": 0.35, "last_layer": "scaled"}
 
-VARIANTS: dict[str, Architecture] = {
+VARIANTS: dict[str, MobileNetV2] = {
     "base": MobileNetV2(**_SECOND),
     "relu6": MobileNetV2(**_SECOND, projection_activation="relu6"),
     "expansion": MobileNetV2(**_SECOND, shortcut="expansion"),
