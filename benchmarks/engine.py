@@ -153,32 +153,42 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def as_markdown(document: dict[str, Any]) -> str:
+    """One row for each network, threads and batch; for each opponent the ratio of the minima and of the medians."""
+    found = [row["runtime"].split()[0] for entry in document["networks"].values() for row in entry["rows"]]
+    others = [name for name in dict.fromkeys(found) if name != "linnet"]
+    peak = document["peak_multiply_adds_per_s"]
     lines = [
         f"{document['machine']}, {document['instruction_set']}, {document['date']} (`{document['command']}`)",
         "",
-        "| network | threads | batch | linnet, ms (min / median) | runtime | its ms | ratio of minima | of medians |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| network | threads | batch | linnet, ms | of the peak | activations, MB | {' | '.join(others)} |",
+        "|---" * (6 + len(others)) + "|",
     ]
-    peak = document["peak_multiply_adds_per_s"]
-    shares = []
-    for network, found in document["networks"].items():
-        for row in found["rows"]:
-            times = f"{row['min_ms']:.2f} / {row['median_ms']:.2f}" if row["min_ms"] else row["problem"]
-            if row["runtime"].startswith("linnet"):
-                first = f"| {network} | {row['threads']} | {row['batch']} | {times} "
-                share = row["batch"] * found["multiply_adds"] / (row["min_ms"] / 1e3) / peak / row["threads"]
-                shares.append(f"{network}, threads {row['threads']}, batch {row['batch']}: {share:.1%}")
-                continue
-            ratios = f"{row['min_ratio']:.2f} | {row['ratio']:.2f}" if row["min_ms"] else " | "
-            lines.append(f"{first}| {row['runtime']} | {times} | {ratios} |")
-            first = "| | | | "
-    lines += ["", f"Share of the measured peak ({2e-9 * peak:.1f} GFLOP/s a thread), by minimum:", ""]
-    lines += [f"- {share}" for share in shares]
-    lines += ["", "| runtime | memory grows by, MB | open and first run, s | file, MB |", "|---|---|---|---|"]
+    for network, entry in document["networks"].items():
+        arenas = {plan["threads"]: plan["arena_bytes"] for plan in entry["plans"]}
+        for threads, batch in dict.fromkeys((row["threads"], row["batch"]) for row in entry["rows"]):
+            rows = {
+                row["runtime"].split()[0]: row
+                for row in entry["rows"]
+                if (row["threads"], row["batch"]) == (threads, batch)
+            }
+            ours = rows["linnet"]
+            share = batch * entry["multiply_adds"] / (ours["min_ms"] / 1e3) / peak / threads
+            cells = [network, threads, batch, f"{ours['min_ms']:.2f} / {ours['median_ms']:.2f}", f"{share:.0%}"]
+            cells.append(f"{arenas[threads] / 1e6:.2f}" if batch == 1 and threads in arenas else "")
+            cells += [_ratios(rows.get(name)) for name in others]
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += ["", f"Minimum / median. The measured peak is {2e-9 * peak:.1f} GFLOP/s a thread.", ""]
+    lines += [f"| {MEASURED} | memory grows by, MB | open and first run, s | file, MB |", "|---|---|---|---|"]
     for name, values in document["processes"].items():
         size = f"{values['file_bytes'] / 1e6:.1f}" if "file_bytes" in values else ""
         lines.append(f"| {name} | {values['memory_bytes'] / 1e6:.1f} | {values['load_s']:.2f} | {size} |")
     return "\n".join(lines) + "\n"
+
+
+def _ratios(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    return row["problem"] or f"{row['min_ratio']:.2f} / {row['ratio']:.2f}"
 
 
 def draw(document: dict[str, Any], path: Path) -> None:
