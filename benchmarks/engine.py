@@ -199,7 +199,8 @@ def draw(document: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    rows = {row["runtime"].split()[0]: row for row in document["networks"][MEASURED]["rows"] if row["threads"] == 1}
+    measured = document["networks"][MEASURED]["rows"]
+    rows = {row["runtime"].split()[0]: row for row in measured if row["threads"] == row["batch"] == 1}
     for name, values in document["processes"].items():
         row = rows.get(name)
         if row is None or row["median_ms"] is None or name == "executorch":
@@ -208,13 +209,13 @@ def draw(document: dict[str, Any], path: Path) -> None:
         axes.scatter(memory, row["min_ms"], s=60, color="C3" if name == "linnet" else "C0", zorder=3)
         axes.annotate(name, (memory, row["min_ms"]), (6, 5), textcoords="offset points")
     axes.set(
-        xscale="log",
-        yscale="log",
         xlabel="resident memory that opening and running adds, MB",
         ylabel="one picture on one thread, ms (fastest run)",
         title=MEASURED,
     )
-    axes.grid(which="both", alpha=0.3)
+    axes.margins(x=0.2, y=0.15)
+    axes.set(xlim=(0, None), ylim=(0, None))
+    axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
 
 
