@@ -80,6 +80,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(desk: tuple[Path, Path], tmp_path: Path) -> None:
     """Frozen statistics: no picture feels its neighbours, so only rounding is left.
 
