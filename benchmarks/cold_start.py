@@ -24,7 +24,7 @@ from PIL import Image
 
 from linnet.architecture import MobileNetV2
 from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from linnet.paper.table4 import random_checkpoint
+from linnet.paper.timing import random_checkpoint
 
 
 def cold_starts(checkpoint: Checkpoint, rounds: int) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ from linnet.bench import compare, exported, setting_for
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.engine.library import engine_instruction_set, measure_peak
 from linnet.opponents import RUNTIMES, MissingRuntime
-from linnet.paper.table4 import random_checkpoint
+from linnet.paper.timing import random_checkpoint
 from linnet.runtimes import NativeRuntime
 
 # Name → network, and the batches it is measured with.

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from linnet.cli.terminal import parse, print_json, progress, show, table
-from linnet.paper import ITEMS
-from linnet.paper.page import Page
+from linnet.paper import ITEMS, make
+from linnet.paper.page import MissingResultsError, Page
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Options:
     """Tables and figures, such as table2 figure1, or all."""
     out: Path | None = None
     """Folder to write Markdown, JSON and plots (PNG and SVG) to."""
+    results: Path = Path("docs/experiments")
+    """Folder with the results of experiments, for what is trained or measured on data."""
     json: bool = False
     """Print one JSON document instead of tables."""
 
@@ -35,24 +40,19 @@ def main(arguments: list[str]) -> int:
     options = parse(Options, "paper", __doc__, arguments)
     if not options.names:
         if options.json:
-            print_json(ITEMS)
+            print_json({name: item.shows for name, item in ITEMS.items()})
         else:
-            show(table((("name", "left"), ("shows", "left")), list(ITEMS.items())))
+            show(table((("name", "left"), ("shows", "left")), [(name, item.shows) for name, item in ITEMS.items()]))
         return 0
     names = list(ITEMS) if "all" in options.names else list(dict.fromkeys(options.names))
     unknown = [name for name in names if name not in ITEMS]
     if unknown:
         print(f"linnet paper: there is no {unknown[0]!r}. There are {', '.join(ITEMS)}, or all.", file=sys.stderr)
         return 2
-    pages: list[Page] = []
-    with progress(len(names), "computing") as advance:
-        for number, name in enumerate(names, start=1):
-            pages.append(import_module(f"linnet.paper.{name.replace('.', '_')}").make())
-            advance(number)
+    pages, missing = _make(names, options.results)
     for page in pages:
         if not options.json:
-            columns = [(heading, "right" if number else "left") for number, heading in enumerate(page.table.headings)]
-            show(page.title, "", page.text, table(columns, page.table.rows), *(f"* {note}" for note in page.notes), "")
+            show(*_lines(page))
         if options.out is not None:
             for path in page.write(options.out):
                 print(f"written: {path}", file=sys.stderr)
@@ -60,4 +60,28 @@ def main(arguments: list[str]) -> int:
         print_json({page.name: dict(page.document) for page in pages})
     if options.out is not None and find_spec("matplotlib") is None:
         print("linnet: the plots need matplotlib: pip install 'linnet[train]'.", file=sys.stderr)
-    return 0
+    for name, reason in missing.items():
+        print(f"linnet paper: {name} could not be made: {reason}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+def _make(names: list[str], results: Path) -> tuple[list[Page], dict[str, str]]:
+    """The pages, and why the others are missing."""
+    pages, missing = [], {}
+    with progress(len(names), "computing") as advance:
+        for number, name in enumerate(names, start=1):
+            try:
+                pages.append(make(name, results))
+            except MissingResultsError as error:
+                missing[name] = str(error)
+            advance(number)
+    return pages, missing
+
+
+def _lines(page: Page) -> list[str | Table]:
+    lines: list[str | Table] = [page.title, "", page.text]
+    for shown in page.tables:
+        columns = [(heading, "right" if number else "left") for number, heading in enumerate(shown.headings)]
+        lines += ["", shown.caption] if shown.caption else [""]
+        lines.append(table(columns, shown.rows))
+    return [*lines, *(f"* {note}" for note in page.notes), ""]

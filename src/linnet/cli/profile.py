@@ -98,7 +98,7 @@ def _plan(architecture: Architecture, checkpoint: Checkpoint | None, printing: P
         return None
     if printing.threads is not None and not 1 <= printing.threads <= MOST_THREADS:
         raise UsageError(f"--threads (={printing.threads}) must be from 1 to {MOST_THREADS}.")
-    from linnet.paper.table4 import random_checkpoint
+    from linnet.paper.timing import random_checkpoint
 
     return describe_plan(
         checkpoint or random_checkpoint(architecture),

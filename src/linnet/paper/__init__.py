@@ -1,17 +1,44 @@
 """The paper, made again from our own code: one module a table or figure, each beside the printed values.
 
-A module has `TITLE` and `make() -> Page`. It uses the public parts of linnet only, and describes no network of its own.
+A module has `TITLE` and `make() -> Page`, or `make(results) -> Page` where it needs what experiments have measured. It
+uses the public parts of linnet only, and describes no network of its own.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from linnet.paper.page import Page
+
+
+class Item(NamedTuple):
+    """What a page shows, and whether it is made from the results of experiments."""
+
+    shows: str
+    from_results: bool = False
+
+
 ITEMS = {
-    "table1": "the bottleneck residual block, from the description",
-    "table2": "the architecture, row by row, with its costs",
-    "table3": "what has to be materialised at each size",
-    "table4": "parameters, multiply-adds and this machine's time",
-    "figure1": "a spiral through random ReLU layers of 2 to 30 dimensions",
-    "figure5": "published accuracy against exact multiply-adds",
-    "section5.1": "activation memory against the number of splits",
+    "table1": Item("the bottleneck residual block, from the description"),
+    "table2": Item("the architecture, row by row, with its costs"),
+    "table3": Item("what has to be materialised at each size"),
+    "table4": Item("parameters, multiply-adds and this machine's time"),
+    "figure1": Item("a spiral through random ReLU layers of 2 to 30 dimensions"),
+    "figure5": Item("published accuracy against exact multiply-adds"),
+    "section5.1": Item("activation memory against the number of splits"),
 }
-"""Name on the command line → what it shows. The module has the name with `_` for the dot."""
+"""Name on the command line → what it is. The module has the name with `_` for the dot."""
+
+
+def make(name: str, results: Path = Path("docs/experiments")) -> Page:
+    """The page of a name of `ITEMS`.
+
+    Raises:
+        linnet.paper.page.MissingResultsError: if it is made from results that are not in the folder, or are broken.
+    """
+    module = import_module(f"linnet.paper.{name.replace('.', '_')}")
+    page: Page = module.make(results) if ITEMS[name].from_results else module.make()
+    return page

@@ -43,7 +43,7 @@ def make() -> Page:
         "A two-dimensional spiral is embedded in n dimensions, cut by ReLU, and brought back. Where fewer than two of "
         "the n coordinates stay positive, a piece of the plane collapses onto a line or a point: in 2 or 3 dimensions "
         "much of the spiral is lost, in 15 or 30 almost nothing. That is why the thin end of a block is linear.",
-        PaperTable(("n", "collapsed, measured", "Theorem 1", "median distance from half the input"), rows),
+        (PaperTable(("n", "collapsed, measured", "Theorem 1", "median distance from half the input"), rows),),
         notes=(
             f"Measured over {DRAWS} random matrices; Theorem 1 gives 1 - N / 2^n with N the sum of the binomials "
             "C(n, k) for k from 0 to n - 2.",

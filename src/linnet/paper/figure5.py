@@ -55,7 +55,7 @@ def make() -> Page:
         TITLE,
         "Published ImageNet accuracies (data), costs from the description (exact). MobileNetV2 lies above MobileNetV1 "
         "at every cost that both have.",
-        PaperTable(("network", "top-1", "multiply-adds plotted", "exact", ""), rows),
+        (PaperTable(("network", "top-1", "multiply-adds plotted", "exact", ""), rows),),
         notes=(
             "The plotted costs of MobileNetV2 include the additions of the average pooling.",
             "MobileNetV1 0.75 is plotted 2.6 % too low and 0.25 at 192 pixels 13 % too high.",

@@ -15,17 +15,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+class MissingResultsError(Exception):
+    """The results that a page is made from are not there or are broken; the message says how to get them."""
+
+
 @dataclass(frozen=True)
 class PaperTable:
-    """Headings and cells; the first column is text, the others are numbers."""
+    """Headings and cells, under a caption if there is one; the first column is text, the others are numbers."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    caption: str = ""
 
     def markdown(self) -> str:
         """The table in Markdown."""
         rule = ["---", *["---:"] * (len(self.headings) - 1)]
-        return "\n".join(f"| {' | '.join(cells)} |" for cells in (self.headings, rule, *self.rows))
+        lines = [f"{self.caption}:", ""] if self.caption else []
+        return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in (self.headings, rule, *self.rows))])
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,8 @@ class Page:
     Attributes:
         name: as on the command line.
         title: one line.
-        text: paragraphs before the table.
-        table: the numbers, ours beside the printed ones.
+        text: paragraphs before the tables.
+        tables: the numbers, ours beside the printed ones.
         notes: footnotes, among them where the paper is wrong.
         document: everything as JSON.
         plot: draws the figure; None where there is none or matplotlib is not installed.
@@ -45,16 +51,16 @@ class Page:
     name: str
     title: str
     text: str
-    table: PaperTable
+    tables: Sequence[PaperTable]
     notes: Sequence[str] = ()
     document: Mapping[str, Any] = field(default_factory=dict)
     plot: Figure | None = None
 
-    def markdown(self, *, pictures: bool) -> str:
-        """The whole page in Markdown, with a link to its plot if `pictures` were written."""
-        parts = [f"# {self.title}", self.text, self.table.markdown()]
-        if pictures and self.plot is not None:
-            parts.append(f"![{self.title}]({self.name}.png)")
+    def markdown(self, *, level: int = 1, folder: str = "") -> str:
+        """The whole page in Markdown under a heading of a level, with a link to its plot: `folder` is "" or "a/"."""
+        parts = [f"{'#' * level} {self.title}", self.text, *(table.markdown() for table in self.tables)]
+        if self.plot is not None:
+            parts.append(f"![{self.title}]({folder}{self.name}.png)")
         if self.notes:
             parts.append("\n".join(f"* {note}" for note in self.notes))
         parts.append(f"Made by `linnet paper {self.name}`.")
@@ -63,7 +69,7 @@ class Page:
     def write(self, folder: Path) -> list[Path]:
         """Writes NAME.md and NAME.json, and NAME.png and NAME.svg of a plot; returns their paths."""
         written = [folder / f"{self.name}.md", folder / f"{self.name}.json"]
-        write_atomically(written[0], self.markdown(pictures=True).encode())
+        write_atomically(written[0], self.markdown().encode())
         write_atomically(written[1], (json.dumps(dict(self.document), indent=1) + "\n").encode())
         if self.plot is not None:
             for suffix in ("png", "svg"):

@@ -43,7 +43,7 @@ def make() -> Page:
         "A block is a sum over its expanded channels, so it may be computed in t slices of which one exists at a time. "
         "MobileNetV2 1.0 at 224, one picture, float32, one thread; time relative to whole layers, minima of "
         f"{ROUNDS} interleaved rounds.",
-        PaperTable(("computed in", "formula, MB", "torch's peak, MB", "time"), rows),
+        (PaperTable(("computed in", "formula, MB", "torch's peak, MB", "time"), rows),),
         notes=(
             "torch needs more than the formula counts: its convolutions have scratch memory of their own.",
             "From t = 4 on the first block dominates, and its input and output cannot be split: the gain saturates. "

@@ -38,7 +38,7 @@ def make() -> Page:
         TITLE,
         "A thin tensor is expanded, filtered channel by channel, and projected back. The last step is linear: a ReLU "
         "in so few dimensions would destroy information (figure 1).",
-        PaperTable(headings, rows),
+        (PaperTable(headings, rows),),
         document={"block": block.name, "rows": [list(row) for row in rows]},
     )
 

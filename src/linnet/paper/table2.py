@@ -55,7 +55,7 @@ def make() -> Page:
         TITLE,
         "Each row is n times the same block; only the first of them has the stride s. The rows derived from the "
         f"description are {'those' if equal else 'not those'} printed.",
-        PaperTable(("input", "operator", "t", "c", "n", "s", "parameters", "multiply-adds"), rows),
+        (PaperTable(("input", "operator", "t", "c", "n", "s", "parameters", "multiply-adds"), rows),),
         notes=(
             "The text speaks of 19 residual bottleneck layers; the table and the code have 17. With the first and "
             "the last convolution they are 19 layers.",

@@ -40,7 +40,7 @@ def make() -> Page:
         TITLE,
         "Channels / kilobytes of the largest single tensor at each size, 16 bits an element. A block of MobileNetV2 is "
         "one operation: its wide inner tensors never exist whole, so only the thin ones count.",
-        PaperTable(headings, rows),
+        (PaperTable(headings, rows),),
         notes=(
             "At 56, 28 and 14 the printed entries of MobileNetV2 are the width of the next row of table 2; the widest "
             "tensors that live there have 24, 32 and 96 channels.",
