@@ -23,10 +23,12 @@ from torch import Tensor, nn
 import linnet
 from linnet.architecture import Architecture
 from linnet.architecture.cost import cost
+from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.data.loading import Batch
 from linnet.images import Preprocessing
-from linnet.nn import build
-from linnet.paper.ablations import VARIANTS, Budget, check_budget, experiments, plan, write_run
+from linnet.nn import Network, build
+from linnet.nn.files import tensors_of
+from linnet.paper.ablations import Budget, check_budget, experiments, plan, write_run
 from linnet.training.classification import PlainTask
 from linnet.training.inputs import as_inputs
 from linnet.training.recipes import ScratchSmall
@@ -113,8 +115,10 @@ def ready(pixels: Tensor) -> Tensor:
     return as_inputs(pixels.float().div_(255), CONTRACT).contiguous(memory_format=torch.channels_last)
 
 
-def run(architecture: Architecture, seed: int, budget: Budget, data: Sequence[Tensor]) -> dict[str, Any]:
-    """One training from nothing; its curve and what it cost."""
+def run(
+    architecture: Architecture, seed: int, budget: Budget, data: Sequence[Tensor]
+) -> tuple[Network, dict[str, Any]]:
+    """One training from nothing: the network, and its curve and what it cost."""
     generator = torch.Generator().manual_seed(seed)
     network = build(architecture, generator=generator)
     draw_kaiming(network, torch.Generator().manual_seed(seed))
@@ -131,7 +135,7 @@ def run(architecture: Architecture, seed: int, budget: Budget, data: Sequence[Te
     task = MemoryTask(data[0], data[2], data[3])
     begun = time.perf_counter()
     epochs = list(linnet.train(network, batches, recipe=recipe, task=task))
-    return {
+    return network, {
         "seed": seed,
         "multiply_adds": cost(architecture).multiply_adds,
         "parameters": cost(architecture).parameters,
@@ -143,24 +147,31 @@ def run(architecture: Architecture, seed: int, budget: Budget, data: Sequence[Te
 
 
 def main() -> None:
-    """All runs that have no result yet."""
+    """All runs that have no result yet: Figure 6 and MobileNetV1 with all seeds, then the sweeps with three."""
+    groups = experiments()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with train.parquet and test.parquet")
     parser.add_argument("--out", type=Path, default=Path("docs/experiments/figure6"))
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=list(groups), default=list(groups), help="groups to run")
+    parser.add_argument("--seeds", type=int, default=5, help="of the variants and of MobileNetV1")
+    parser.add_argument("--sweep-seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=Budget.epochs)
     parser.add_argument("--pictures", type=int, default=Budget.pictures)
+    parser.add_argument("--keep", type=Path, help="folder for the trained networks; runs with a result have none")
     options = parser.parse_args()
     budget = Budget(epochs=options.epochs, pictures=options.pictures)
     data = [*load(options.data / "train.parquet", budget.pictures)]
     data += load(options.data / "test.parquet", budget.test_pictures)
-    networks = experiments()
-    # The four variants first, then MobileNetV1 against the base.
-    for names in (list(VARIANTS), [name for name in networks if name not in VARIANTS]):
+    for group in options.only:
+        seeds = options.seeds if group in ("variants", "first") else options.sweep_seeds
         check_budget(options.out, budget)
-        for name, seed, path in plan(names, options.seeds, options.out):
-            document = {"name": name, **run(networks[name], seed, budget, data)}
-            write_run(path, document)
+        for name, seed, path in plan(list(groups[group]), seeds, options.out):
+            network, document = run(groups[group][name], seed, budget, data)
+            if options.keep is not None:
+                options.keep.mkdir(parents=True, exist_ok=True)
+                checkpoint = Checkpoint(network.architecture, CONTRACT, tensors_of(network))
+                save_checkpoint(checkpoint, options.keep / f"{name}-{seed}.safetensors")
+            write_run(path, {"name": name, **document})
             print(f"{name} seed {seed}: top-1 {document['top1'][-1]:.1%}, {document['seconds']:.0f} s", flush=True)
 
 

@@ -9,7 +9,21 @@ from pathlib import Path
 import pytest
 
 from linnet.architecture.cost import cost
-from linnet.paper.ablations import VARIANTS, Budget, check_budget, experiments, paired, plan, read_run, write_run
+from linnet.paper import figure6, sweeps
+from linnet.paper.ablations import (
+    VARIANTS,
+    Budget,
+    check_budget,
+    experiments,
+    paired,
+    plan,
+    read_run,
+    read_runs,
+    student_quantile,
+    student_tails,
+    write_run,
+)
+from linnet.paper.page import MissingResultsError
 
 
 def test_the_paired_interval_of_known_numbers() -> None:
@@ -17,7 +31,7 @@ def test_the_paired_interval_of_known_numbers() -> None:
     found = paired([1.0, 2.0, 3.0, 4.0, 5.0], [0.0] * 5)
     assert found.mean == 3
     assert found.standard_error == pytest.approx(0.5**0.5)
-    assert (found.low, found.high) == pytest.approx((3 - 2.7764 * 0.5**0.5, 3 + 2.7764 * 0.5**0.5))
+    assert (found.low, found.high) == pytest.approx((3 - 2.7764 * 0.5**0.5, 3 + 2.7764 * 0.5**0.5), abs=5e-5)
     assert found.shown
 
 
@@ -25,9 +39,25 @@ def test_an_interval_that_holds_zero_is_not_shown() -> None:
     assert not paired([0.5, 0.7, 0.6], [0.6, 0.6, 0.6]).shown
 
 
-@pytest.mark.parametrize("counts", [(1, 1), (3, 4), (11, 11)])
-def test_too_few_too_many_or_unequal_seeds_are_refused(counts: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match=f"2 to 10 seeds of both, not {counts[0]} and {counts[1]}"):
+# Two-sided quantiles of Student's t, as printed in tables.
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (30, 2.0423)]
+)
+def test_students_distribution(freedom: int, quantile: float) -> None:
+    assert student_quantile(freedom) == pytest.approx(quantile, abs=6e-5)
+    assert student_tails(quantile, freedom) == pytest.approx(0.05, abs=1e-5)
+    assert student_tails(0, freedom) == 1
+
+
+def test_equal_differences_are_certain() -> None:
+    assert paired([0.75, 1.0], [0.5, 0.75]).p == 0
+    assert paired([0.5, 0.5], [0.5, 0.5]).p == 1
+    assert not paired([0.5, 0.5], [0.5, 0.5]).shown
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (3, 4)])
+def test_too_few_or_unequal_seeds_are_refused(counts: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=f"2 or more seeds of both, not {counts[0]} and {counts[1]}"):
         paired([0.5] * counts[0], [0.5] * counts[1])
 
 
@@ -61,9 +91,27 @@ def test_variants_differ_in_their_switch_alone_and_weigh_the_same() -> None:
 
 
 def test_the_first_mobilenet_is_matched_within_three_percent() -> None:
-    networks = experiments()
-    ratio = cost(networks["mobilenet_v1"]).multiply_adds / cost(networks["base"]).multiply_adds
+    ratio = cost(experiments()["first"]["mobilenet_v1"]).multiply_adds / cost(VARIANTS["base"]).multiply_adds
     assert abs(ratio - 1) < 0.03
+
+
+SWEPT = {"expansions": "expansion", "matched": "expansion", "widths": "width"}
+
+
+def test_the_sweeps_hold_what_they_say_and_nothing_twice() -> None:
+    groups, base = experiments(), cost(VARIANTS["base"]).multiply_adds
+    networks = [network for group in groups.values() for network in group.values()]
+    assert len(set(networks)) == len(networks)
+    found = {sweep: [getattr(network, what) for network in groups[sweep].values()] for sweep, what in SWEPT.items()}
+    assert found == {
+        "expansions": [1, 2, 3, 4, 5, 8, 10],
+        "matched": [1, 2, 3, 4, 5, 8, 10],
+        "widths": [0.5, 0.75, 1.0, 1.4],
+    }
+    prices = [cost(network).multiply_adds for network in groups["expansions"].values()]
+    assert prices == sorted(prices)
+    for network in groups["matched"].values():
+        assert abs(cost(network).multiply_adds / base - 1) < 0.2
 
 
 def test_runs_of_another_budget_are_not_mixed(tmp_path: Path) -> None:
@@ -71,3 +119,56 @@ def test_runs_of_another_budget_are_not_mixed(tmp_path: Path) -> None:
     check_budget(tmp_path, Budget())
     with pytest.raises(ValueError, match=r"base-0\.json' was trained with .*Give it a folder of its own"):
         check_budget(tmp_path, Budget(epochs=9))
+
+
+def write_results(results: Path, finals: dict[str, list[float]]) -> None:
+    """Runs of two epochs that end at these accuracies, seed by seed."""
+    networks = {name: network for group in experiments().values() for name, network in group.items()}
+    for name, values in finals.items():
+        for seed, value in enumerate(values):
+            document = {
+                "top1": [value / 2, value],
+                "budget": asdict(Budget()),
+                "multiply_adds": cost(networks[name]).multiply_adds,
+                "seconds": 60.0,
+            }
+            write_run(results / "figure6" / f"{name}-{seed}.json", document)
+
+
+def test_the_page_claims_what_is_shown_and_nothing_else(tmp_path: Path) -> None:
+    finals = {"base": [0.5, 0.6, 0.7], "relu6": [0.40, 0.49, 0.61], "none": [0.5, 0.62, 0.68], "expansion": [0.4]}
+    write_results(tmp_path, {**finals, "mobilenet_v1": [0.6, 0.71, 0.8]})
+    page = figure6.make(tmp_path)
+    assert "**ReLU6 in the bottleneck**: 10.0 points worse, as in the paper." in page.text
+    assert "**No shortcut**: no difference is shown at this scale." in page.text
+    assert "**Shortcut between expansions**: too few seeds" in page.text
+    assert "**MobileNetV1 at the same multiply-adds**: 10.3 points better, the opposite of the paper." in page.text
+    rows = {row[0]: row for row in page.tables[0].rows}
+    assert rows["ReLU6 in the bottleneck"][1:4] == ("3", "50.0 ± 6.1 %", "−10.0")
+    assert page.plot is not None
+    assert page.document["differences"]["relu6"]["shown"] is True
+
+
+def test_the_sweeps_are_shown_as_far_as_they_are_run(tmp_path: Path) -> None:
+    write_results(tmp_path, {"base": [0.5, 0.6]})
+    with pytest.raises(MissingResultsError, match=r"no results of sweeps in .*Make them by `python"):
+        sweeps.make(tmp_path)
+    write_results(tmp_path, {"t2": [0.4], "t10": [0.6], "width1.0": [0.7]})
+    page = sweeps.make(tmp_path)
+    assert [[row[0] for row in table.rows] for table in page.tables] == [["2", "6", "10"], ["0.35", "1"]]
+    assert page.tables[0].rows[1][3:] == ("2", "55.0 ± 5.0 %")
+    assert "Not yet run: expansion at matched multiply-adds" in page.notes[-1]
+
+
+def test_missing_broken_and_stale_results_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingResultsError, match=r"no results of trainings in '.*figure6'\. Make them by `python"):
+        read_runs(tmp_path / "figure6")
+    write_results(tmp_path, {"base": [0.5, 0.6]})
+    path = tmp_path / "figure6" / "base-1.json"
+    stale = {**json.loads(path.read_text()), "multiply_adds": 1}
+    path.write_text(json.dumps(stale))
+    with pytest.raises(MissingResultsError, match=r"base-1\.json' has another budget than .*base-0\.json', or"):
+        read_runs(tmp_path / "figure6")
+    path.write_text("{")
+    with pytest.raises(MissingResultsError, match=r"base-1\.json' is not a result of a run"):
+        figure6.make(tmp_path)

@@ -28,6 +28,8 @@ ITEMS = {
     "table4": Item("parameters, multiply-adds and this machine's time"),
     "figure1": Item("a spiral through random ReLU layers of 2 to 30 dimensions"),
     "figure5": Item("published accuracy against exact multiply-adds"),
+    "figure6": Item("the linear bottleneck, the shortcut and MobileNetV1 against the base, trained", from_results=True),
+    "sweeps": Item("accuracy against expansion and width, trained", from_results=True),
     "section5.1": Item("activation memory against the number of splits"),
 }
 """Name on the command line → what it is. The module has the name with `_` for the dot."""

@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.checkpoint import write_atomically
+from linnet.paper.page import MissingResultsError
+
+COMMAND = "python benchmarks/ablations.py CIFAR10"
 
 # Width and strides: a few million multiply-adds a picture, so that a run takes minutes on one core.
 _SMALL: dict[str, Any] = {"resolution": 32, "classes": 10, "early_stride": 2, "dropout": 0.0}
@@ -56,9 +59,34 @@ def matched_first(target: int) -> MobileNetV1:
     return min(candidates, key=lambda network: abs(cost(network).multiply_adds - target))
 
 
-def experiments() -> dict[str, Architecture]:
-    """All networks by name, in the order of the runs of one seed."""
-    return {**VARIANTS, "mobilenet_v1": matched_first(cost(VARIANTS["base"]).multiply_adds)}
+def matched_second(expansion: float, target: int) -> MobileNetV2:
+    """The MobileNetV2 of an expansion whose multiply-adds are nearest to `target`, over widths in steps of 0.01.
+
+    Channels are multiples of 8, so the costs of so small networks go in steps: within 20 % for expansions 1 to 10.
+    """
+    candidates = (replace(VARIANTS["base"], expansion=expansion, width=number / 100) for number in range(10, 151))
+    return min(candidates, key=lambda network: abs(cost(network).multiply_adds - target))
+
+
+EXPANSIONS = (1, 2, 3, 4, 5, 6, 8, 10)
+WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.4)
+
+
+def experiments() -> dict[str, dict[str, Architecture]]:
+    """Group → name → network, in the order of the runs; the base is in the first group and stands for its like.
+
+    `variants` and `first` are Figure 6 and the paper's first claim; the other three are sweeps: the expansion at equal
+    width, the expansion at matched multiply-adds, and the width.
+    """
+    base = VARIANTS["base"]
+    target = cost(base).multiply_adds
+    return {
+        "variants": dict(VARIANTS),
+        "first": {"mobilenet_v1": matched_first(target)},
+        "expansions": {f"t{t}": replace(base, expansion=t) for t in EXPANSIONS if t != base.expansion},
+        "matched": {f"t{t}-matched": matched_second(t, target) for t in EXPANSIONS if t != base.expansion},
+        "widths": {f"width{width}": replace(base, width=width) for width in WIDTHS if width != base.width},
+    }
 
 
 def plan(names: Sequence[str], seeds: int, folder: Path) -> Iterator[tuple[str, int, Path]]:
@@ -109,14 +137,42 @@ def check_budget(folder: Path, budget: Budget) -> None:
             )
 
 
+def read_runs(folder: Path) -> dict[str, dict[int, dict[str, Any]]]:
+    """Name → seed → result, of all runs in a folder.
+
+    Raises:
+        MissingResultsError: if there is no result of the base, if one is broken, of another budget than the others, or
+            of a network that has another cost by now; the message names it.
+    """
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    networks = {name: network for group in experiments().values() for name, network in group.items()}
+    try:
+        paths = [path for path in sorted(folder.glob("*.json")) if path.stem.rpartition("-")[0] in networks]
+        budget = read_run(paths[0]).get("budget") if paths else None
+        for path in paths:
+            name, _, seed = path.stem.rpartition("-")
+            run = found.setdefault(name, {})[int(seed)] = read_run(path)
+            if run.get("budget") != budget or run.get("multiply_adds") != cost(networks[name]).multiply_adds:
+                raise ValueError(f"'{path}' has another budget than '{paths[0]}', or its network has changed since.")
+    except (OSError, ValueError) as error:
+        raise MissingResultsError(str(error)) from None
+    if "base" not in found:
+        raise MissingResultsError(
+            f"there are no results of trainings in '{folder}'. Make them by `{COMMAND} --out '{folder}'`, or give "
+            "--results the folder that has them."
+        )
+    return found
+
+
 @dataclass(frozen=True)
 class Paired:
-    """A paired difference over seeds: mean, standard error, and its 95 % t interval, as fractions of 1."""
+    """A paired difference over seeds: mean, standard error and 95 % interval as fractions of 1; p of the t-test."""
 
     mean: float
     standard_error: float
     low: float
     high: float
+    p: float
 
     @property
     def shown(self) -> bool:
@@ -124,21 +180,43 @@ class Paired:
         return self.low > 0 or self.high < 0
 
 
-# Two-sided 95 % quantiles of Student's t for 1 to 9 degrees of freedom.
-_STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
-
-
 def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
-    """`first` - `second`, seed by seed; 2 to 10 seeds.
+    """`first` - `second`, seed by seed; two seeds or more.
 
     Raises:
-        ValueError: if the numbers of seeds differ, or are not from 2 to 10.
+        ValueError: if the numbers of seeds differ, or are below 2.
     """
     count = len(first)
-    if count != len(second) or not 2 <= count <= len(_STUDENT) + 1:
-        raise ValueError(f"A paired difference takes 2 to 10 seeds of both, not {count} and {len(second)}.")
+    if count != len(second) or count < 2:
+        raise ValueError(f"A paired difference takes 2 or more seeds of both, not {count} and {len(second)}.")
     differences = [one - other for one, other in zip(first, second, strict=True)]
     mean = sum(differences) / count
     error = math.sqrt(sum((value - mean) ** 2 for value in differences) / (count - 1) / count)
-    reach = _STUDENT[count - 2] * error
-    return Paired(mean, error, mean - reach, mean + reach)
+    reach = student_quantile(count - 1) * error
+    # Equal differences leave no doubt, unless they are zero.
+    p = student_tails(abs(mean) / error, count - 1) if error else float(mean == 0)
+    return Paired(mean, error, mean - reach, mean + reach, p)
+
+
+def student_tails(statistic: float, freedom: int) -> float:
+    """Probability that Student's t with some degrees of freedom is farther from zero than `statistic` >= 0.
+
+    With t = sqrt(freedom) tan(angle) the density is cos(angle)^(freedom - 1), up to a factor.
+    """
+    start, steps = math.atan(statistic / math.sqrt(freedom)), 2000
+
+    def area(low: float) -> float:
+        width = (math.pi / 2 - low) / steps
+        return width * sum(math.cos(low + (number + 0.5) * width) ** (freedom - 1) for number in range(steps))
+
+    return area(start) / area(0)
+
+
+def student_quantile(freedom: int, tails: float = 0.05) -> float:
+    """The statistic that `student_tails` gives that probability."""
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        beyond = student_tails(math.sqrt(freedom) * math.tan(middle), freedom) > tails
+        low, high = (middle, high) if beyond else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
