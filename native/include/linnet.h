@@ -106,6 +106,7 @@ typedef struct linnet_options {
   int32_t output_count;
   const float* table;       /* [channels][256]: what each value of a picture's bytes stands for */
   const int32_t* schedules; /* one for each layer, read at depthwise ones: overrides `schedule` unless 0; may be null */
+  const int32_t* groups;    /* the same for `group` */
   int32_t apart; /* 1: each thread runs pictures of its own, in an arena of its own; 0: all run each picture */
 } linnet_options;
 

@@ -296,8 +296,10 @@ void Planner::plan_groups(Step& step) {
   const Index blocks = layer(unit.depthwise).in_blocks;
   const Index own = (blocks + session_.threads - 1) / session_.threads;
   const Index pixels = unit.inner.height * unit.inner.width;
-  const Index group = options_.group > 0 ? blocks_of(options_.group)
-                                         : kGroupBytes / (pixels * kBlock * static_cast<Index>(sizeof(float)));
+  const bool own_group = options_.groups != nullptr && options_.groups[unit.depthwise] > 0;
+  const Index wanted = own_group ? options_.groups[unit.depthwise] : options_.group;
+  const Index group =
+      wanted > 0 ? blocks_of(wanted) : kGroupBytes / (pixels * kBlock * static_cast<Index>(sizeof(float)));
   // Panels are not cut: a group is a whole number of them, at least one, and at most what a thread has to do.
   const Index panel = unit.expand >= 0 ? session_.network->kernels->panel_blocks(kMostChannels, 0) : 1;
   const Index most = unit.expand >= 0 ? panel + 1 : 1;

@@ -53,6 +53,9 @@ const char* fault_of(const linnet_network& network, const linnet_options& option
   for (Index i = 0; options.schedules != nullptr && i < layers; ++i) {
     if (bad_choice(options.schedules[i])) return "the schedule of a layer is unknown";
   }
+  for (Index i = 0; options.groups != nullptr && i < layers; ++i) {
+    if (options.groups[i] < 0) return "a group has at least one channel";
+  }
   if (options.apart != 0 && options.apart != 1) return "threads are apart (1) or not (0)";
   if (options.table == nullptr) return "a table of the bytes' values is needed";
   for (Index i = 0; i < network.layers[0].given.in_channels * 256; ++i) {

@@ -443,6 +443,8 @@ def session_of(network: NativeNetwork, **options: Any) -> NativeSession:
         ({"outputs": []}, "at least one output"),
         ({"schedule": "columns"}, "The schedule (='columns') must be auto, layerwise, rows or groups"),
         ({"schedules": {"blocks.99": "rows"}}, "The program gives no tensor 'blocks.99'"),
+        ({"groups": {"blocks.99": 8}}, "The program gives no tensor 'blocks.99'"),
+        ({"groups": {"blocks.1.depthwise": -1}}, "`group of 'blocks.1.depthwise'` (=-1) must be a whole number from 0"),
         ({"outputs": ["logits"]}, "The program gives no tensor 'logits'"),
         ({"group": -1}, "`group` (=-1) must be a whole number from 0"),
         ({"group": 2**32}, "`group` (=4294967296)"),
@@ -453,6 +455,20 @@ def test_options_that_make_no_sense(small: NativeNetwork, options: dict[str, Any
     with pytest.raises(EngineError) as caught:
         session_of(small, **options)
     assert text in str(caught.value)
+
+
+def test_blocks_may_have_groups_of_their_own(small: NativeNetwork) -> None:
+    whole = session_of(small, schedule="groups", group=1000)
+    own = session_of(small, schedule="groups", group=1000, groups={"blocks.3.depthwise": 8})
+    changed = {
+        other.last: (one.group, other.group)
+        for one, other in zip(whole.plan, own.plan, strict=True)
+        if one.group != other.group
+    }
+    assert list(changed) == ["blocks.3.project"]
+    assert changed["blocks.3.project"][0] > changed["blocks.3.project"][1]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    np.testing.assert_allclose(own.run(pixels)[0], whole.run(pixels)[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from PIL import Image
 from linnet.architecture import MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.cli import main
+from linnet.engine.library import load_library
 from linnet.paper import ITEMS, figure1, figure5, make, section5_1, table2, table3
 from linnet.paper.page import PaperTable, difference, new_figure
 
@@ -80,6 +81,20 @@ def test_splits_save_memory_as_the_formula_says() -> None:
     assert peaks[1] > 1.4 * peaks[2] > 1.4 * peaks[3]
     for peak, way in zip(peaks, (None, 1, 2, 4), strict=True):
         assert peak >= 0.9 * section5_1.formula_bytes(MobileNetV2(folded=True), way)
+
+
+@pytest.mark.skipif(load_library() is None, reason="the native library is not built")
+def test_the_engine_splits_as_it_is_told_and_needs_less_the_more_splits() -> None:
+    architecture = MobileNetV2(folded=True)
+    ways: tuple[section5_1.Way, ...] = (None, 1, 2, 6, "rows", "auto")
+    arenas = [arena for arena, _ in section5_1.measure_engine(architecture, ways, rounds=1)]
+    whole, once, halves, sixths, rows, chosen = arenas
+    assert whole >= section5_1.formula_bytes(architecture, None)
+    # A panel of the matrix product is the least group: 40 channels, where a half of the second block's is 48.
+    assert whole > once > halves >= sixths > rows > chosen
+    groups = section5_1.groups_of(architecture, 4)
+    assert groups["blocks.1.depthwise"] == 24
+    assert len(groups) == 17
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ class SessionOptions(ctypes.Structure):
         ("output_count", ctypes.c_int32),
         ("table", POINTER),
         ("schedules", POINTER),
+        ("groups", POINTER),
         ("apart", ctypes.c_int32),
     )
 

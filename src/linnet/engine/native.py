@@ -117,6 +117,7 @@ class NativeSession:
         schedule: of all blocks.
         schedules: name of a block's depthwise layer → its own schedule.
         group: expanded channels of a group; 0 lets the engine decide.
+        groups: name of a block's depthwise layer → expanded channels of its own groups.
         joins_rows: whether neighbours that run by rows become one; None lets the engine decide.
         apart: each thread runs pictures of its own in memory of its own, instead of all running each picture.
 
@@ -137,6 +138,7 @@ class NativeSession:
         schedule: Schedule = "auto",
         schedules: Mapping[str, Schedule] | None = None,
         group: int = 0,
+        groups: Mapping[str, int] | None = None,
         joins_rows: bool | None = None,
         apart: bool = False,
     ) -> None:
@@ -159,6 +161,10 @@ class NativeSession:
         own = np.zeros(len(network.layers), np.int32)
         for name, value in (schedules or {}).items():
             own[_layer(network, name)] = _number(value)
+        channels = np.zeros(len(network.layers), np.int32)
+        for name, count in (groups or {}).items():
+            _check_whole(f"group of {name!r}", count, 0, MOST_CHANNELS)
+            channels[_layer(network, name)] = count
         options = SessionOptions(
             *size,
             threads,
@@ -169,6 +175,7 @@ class NativeSession:
             len(numbers),
             table.ctypes.data,
             own.ctypes.data,
+            channels.ctypes.data,
             int(apart),
         )
         handle = ctypes.c_void_p()

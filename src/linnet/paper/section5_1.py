@@ -1,15 +1,23 @@
-"""Section 5.1: activation memory against the number of splits of a block: formula, torch's allocator, and time."""
+"""Section 5.1: activation memory against the number of splits of a block: formula, torch, the engine, and time."""
 
 from __future__ import annotations
 
 import os
 import time
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linnet.architecture import MobileNetV2
+import numpy as np
+
+from linnet.architecture import InvertedResidual, MobileNetV2
 from linnet.architecture.cost import block_memory, layerwise_memory
-from linnet.paper.page import Page, PaperTable, new_figure
+from linnet.engine.library import engine_instruction_set
+from linnet.engine.native import NativeNetwork, NativeSession
+from linnet.engine.program import lower
+from linnet.paper.page import MissingResultsError, Page, PaperTable, new_figure
+from linnet.paper.sweeps import sweep_points
+from linnet.paper.timing import random_checkpoint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,38 +28,88 @@ SPLITS = (1, 2, 3, 4, 5, 6, 8, 16)
 ROUNDS = 5
 
 
-def make() -> Page:
-    """The plot that the paper did not print; measured columns need torch."""
+Way = int | str | None
+"""A number of splits of every block; None for whole layers; the engine also runs by `rows`, or chooses (`auto`)."""
+
+
+def make(results: Path) -> Page:
+    """The plot that the paper did not print. Torch's columns need torch, the engine's the native library.
+
+    The accuracy against the expansion, with which the number of splits is confused, is there if its results are.
+    """
     # PyTorch's padding: TensorFlow's costs torch a padded copy of each tensor that is strided over.
     architecture = MobileNetV2(padding="symmetric", folded=True)
-    ways: tuple[int | None, ...] = (None, *SPLITS)
-    formulas = [formula_bytes(architecture, way) for way in ways]
-    measured = measure(architecture, ways) if find_spec("torch") else None
-    rows, document = [], []
-    for number, (way, formula) in enumerate(zip(ways, formulas, strict=True)):
-        name = "whole layers" if way is None else f"t = {way}"
-        row: dict[str, Any] = {"splits": way, "formula": formula}
-        cells = ["not measured", "not measured"]
-        if measured is not None:
-            row |= {"measured": measured[number][0], "time_ratio": measured[number][1]}
-            cells = [f"{row['measured'] / 1e6:.2f}", f"{row['time_ratio']:.2f}"]
-        document.append(row)
-        rows.append((name, f"{formula / 1e6:.2f}", *cells))
+    ways: tuple[Way, ...] = (None, *SPLITS)
+    document: list[dict[str, Any]] = [
+        {"way": splits, "formula": formula_bytes(architecture, splits)} for splits in (None, *SPLITS)
+    ]
+    if find_spec("torch"):
+        _add(document, "torch", measure(architecture))
+    if engine_instruction_set() is not None:
+        document += [{"way": "rows"}, {"way": "auto"}]
+        _add(document, "engine", measure_engine(MobileNetV2(folded=True), (*ways, "rows", "auto")))
+    try:
+        expansions = list(sweep_points(results / "figure6", "expansions"))
+    except MissingResultsError:
+        expansions = []
     return Page(
         "section5.1",
         TITLE,
         "A block is a sum over its expanded channels, so it may be computed in t slices of which one exists at a time. "
         "MobileNetV2 1.0 at 224, one picture, float32, one thread; time relative to whole layers, minima of "
-        f"{ROUNDS} interleaved rounds.",
-        (PaperTable(("computed in", "formula, MB", "torch's peak, MB", "time"), rows),),
-        notes=(
+        f"{ROUNDS} interleaved rounds of the same runtime.\n\n"
+        "The paper recommends 't, a small constant, 2 to 5'. It says so of the **splits** of this section and not of "
+        "the **expansion** ratio, which has the same letter: splits change memory and time and no result, the "
+        "expansion changes the network. Both curves are drawn.",
+        [PaperTable(_HEADINGS, [_row(row) for row in document])],
+        notes=[
             "torch needs more than the formula counts: its convolutions have scratch memory of their own.",
             "From t = 4 on the first block dominates, and its input and output cannot be split: the gain saturates. "
-            "That is why the paper recommends 2 to 5 splits. It says so of the splits, not of the expansion ratio.",
-        ),
-        document={"architecture": "mobilenet_v2 1.0 at 224", "rows": document},
-        plot=_plot(document),
+            "That is why the paper recommends 2 to 5 splits.",
+            "The engine's memory is its arena: all tensors and scratch spaces of a run. It expands a panel of its "
+            "matrix product at a time, so that even one slice needs less than the formula, and no slice is thinner "
+            "than a panel; from t = 2 on the stem and the first block dominate, which have no expansion to split.",
+            *_said_of_engine(document),
+            _said_of(expansions),
+        ],
+        document={"architecture": "mobilenet_v2 1.0 at 224", "rows": document, "expansions": expansions},
+        plot=_plot(document, expansions),
     )
+
+
+_HEADINGS = ("computed in", "formula, MB", "torch's peak, MB", "torch's time", "engine's arena, MB", "engine's time")
+
+
+def _add(document: list[dict[str, Any]], runtime: str, measured: list[tuple[int, float]]) -> None:
+    for row, (count, ratio) in zip(document, measured, strict=True):
+        row[runtime], row[f"{runtime}_time"] = count, ratio
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    names = {None: "whole layers", "rows": "by rows", "auto": "as the engine chooses"}
+    cells = [names.get(row["way"], f"t = {row['way']}")]
+    for key in ("formula", "torch", "torch_time", "engine", "engine_time"):
+        scale = 1 if key.endswith("time") else 1e6
+        cells.append(f"{row[key] / scale:.2f}" if key in row else "")
+    return tuple(cells)
+
+
+def _said_of_engine(document: list[dict[str, Any]]) -> list[str]:
+    whole, chosen = document[0], document[-1]
+    if "engine" not in chosen:
+        return ["The engine's columns need the native library, which is not there."]
+    share, ratio = whole["engine"] / chosen["engine"], chosen["engine_time"]
+    return [
+        "By rows, three rows of the expanded tensor exist instead of some of its channels. Where the engine chooses for "
+        "each block, and runs the first blocks as one chain of rows, it needs "
+        f"1/{share:.1f} of the memory of whole layers and {ratio:.2f} of their time."
+    ]
+
+
+def _said_of(expansions: list[dict[str, Any]]) -> str:
+    if len(expansions) < 2:
+        return "The accuracy against the expansion is not drawn: `linnet paper sweeps` has no results of that sweep."
+    return "The accuracies against the expansion are those of `linnet paper sweeps`: CIFAR-10, equal width."
 
 
 def formula_bytes(architecture: MobileNetV2, way: int | None) -> int:
@@ -99,6 +157,38 @@ def measure(
         torch.set_num_threads(threads)
 
 
+def measure_engine(
+    architecture: MobileNetV2, ways: tuple[Way, ...], rounds: int = 2 * ROUNDS
+) -> list[tuple[int, float]]:
+    """The engine's arena in bytes, and its time relative to the first way, for each way, interleaved; one thread."""
+    network = NativeNetwork(lower(architecture, random_checkpoint(architecture).tensors))
+    table = np.linspace(np.full(3, -1), np.full(3, 1), 256, axis=1, dtype=np.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, *architecture.input_size, 3), dtype=np.uint8)
+    sessions = []
+    for way in ways:
+        options: dict[str, Any] = {"schedule": way} if isinstance(way, str) else {"schedule": "layerwise"}
+        if isinstance(way, int):
+            options = {"schedule": "groups", "groups": groups_of(architecture, way)}
+        sessions.append(
+            NativeSession(network, architecture.input_size, np.ascontiguousarray(table), ["classifier"], **options)
+        )
+    times: list[list[float]] = [[] for _ in ways]
+    for _ in range(rounds + 1):
+        for session, taken in zip(sessions, times, strict=True):
+            start = time.perf_counter()
+            session.run(pixels)
+            taken.append(time.perf_counter() - start)
+    # The first round warms up.
+    fastest = [min(taken[1:]) for taken in times]
+    return [(session.arena_bytes, taken / fastest[0]) for session, taken in zip(sessions, fastest, strict=True)]
+
+
+def groups_of(architecture: MobileNetV2, splits: int) -> dict[str, int]:
+    """Depthwise layer of each block → expanded channels of a group, for so many splits."""
+    blocks = [layer for layer in architecture.layers if isinstance(layer, InvertedResidual)]
+    return {block.depthwise.name: -(-block.depthwise.out_channels // splits) for block in blocks}
+
+
 def peak_bytes(work: Any) -> int:
     """Largest sum of what torch's CPU allocator has handed out and not got back while `work()` runs."""
     from torch.profiler import ProfilerActivity, profile
@@ -113,23 +203,36 @@ def peak_bytes(work: Any) -> int:
     return peak
 
 
-def _plot(document: list[dict[str, Any]]) -> Figure | None:
-    timed = "time_ratio" in document[0]
-    figure = new_figure(10 if timed else 6, 4)
+def _plot(document: list[dict[str, Any]], expansions: list[dict[str, Any]]) -> Figure | None:
+    timed = [(runtime, colour) for runtime, colour in _COLOURS if f"{runtime}_time" in document[0]]
+    panels = 1 + bool(timed) + (len(expansions) > 1)
+    figure = new_figure(5 * panels, 4.2)
     if figure is None:
         return None
-    panels = figure.subplots(1, 2 if timed else 1, squeeze=False)[0]
-    splits = [row for row in document if row["splits"]]
-    counts = [row["splits"] for row in splits]
-    for what, colour, label in (("formula", "#1565c0", "formula"), ("measured", "#e07b00", "torch")):
-        if what in document[0]:
-            panels[0].axhline(document[0][what] / 1e6, color=colour, linestyle=":", label=f"{label}, whole layers")
-            panels[0].plot(counts, [row[what] / 1e6 for row in splits], marker="o", color=colour, label=label)
-    # Room for the legend above the highest line.
-    panels[0].set(xlabel="splits t", ylabel="peak activation memory, MB", ylim=(0, 18 if timed else 10))
-    panels[0].legend(loc="upper right", ncols=2, fontsize=8)
+    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    splits = [row for row in document if isinstance(row["way"], int)]
+    counts = [row["way"] for row in splits]
+    for what, colour in (("formula", "#1565c0"), *timed):
+        axes[0].axhline(document[0][what] / 1e6, color=colour, linestyle=":")
+        axes[0].plot(counts, [row[what] / 1e6 for row in splits], marker="o", color=colour, label=what)
+    if "engine" in document[-1]:
+        axes[0].axhline(document[-1]["engine"] / 1e6, color="#2e7d32", linestyle="--", label="engine, as it chooses")
+    axes[0].set(title="memory against splits", xlabel="splits t", ylabel="activation memory, MB", ylim=(0, None))
+    axes[0].legend(title="dotted: whole layers", fontsize=8, title_fontsize=8)
     if timed:
-        panels[1].plot(counts, [row["time_ratio"] for row in splits], marker="o", color="#777777")
-        panels[1].axhline(1, color="#777777", linestyle=":")
-        panels[1].set(xlabel="splits t", ylabel="time, whole layers = 1", ylim=(0, None))
+        for runtime, colour in timed:
+            axes[1].plot(counts, [row[f"{runtime}_time"] for row in splits], marker="o", color=colour, label=runtime)
+        axes[1].axhline(1, color="#777777", linestyle=":")
+        axes[1].set(title="time against splits", xlabel="splits t", ylabel="time, whole layers = 1", ylim=(0, None))
+        axes[1].legend(fontsize=8)
+    if len(expansions) > 1:
+        places, heights = [point["at"] for point in expansions], [100 * point["top1"] for point in expansions]
+        errors = [100 * (point["error"] or 0) for point in expansions]
+        axes[-1].errorbar(places, heights, errors, marker="s", capsize=3, color="#777777")
+        axes[-1].set(title="accuracy against expansion", xlabel="expansion t", ylabel="CIFAR-10 top-1, %")
+    for panel in axes:
+        panel.grid(alpha=0.3)
     return figure
+
+
+_COLOURS = (("torch", "#e07b00"), ("engine", "#2e7d32"))
