@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from PIL import Image
 from linnet.architecture import MobileNetV2
 from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from linnet.paper.timing import random_checkpoint
+from linnet.runtimes import processor_name
 
 
 def cold_starts(checkpoint: Checkpoint, rounds: int) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ def main() -> None:
     for row in starts:
         print(f"| `{row['start']}` | {row['median_s']:.2f} | {row['min_s']:.2f} |")
     if arguments.out is not None:
-        machine = platform.processor() or platform.machine()
+        machine = processor_name()
         result = {"date": date.today().isoformat(), "cpu": machine, "cold_starts": starts}
         arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from linnet.data.sharded import find_shards, write_shards
 from linnet.data.shards import ShardBatches
 from linnet.data.source import find_data
 from linnet.images import Preprocessing
+from linnet.runtimes import processor_name
 
 DISTINCT = 64
 
@@ -172,7 +172,7 @@ def main() -> None:
         print_table(name, tables[name])
     if arguments.out is not None:
         document = {
-            "device": platform.processor() or platform.machine(),
+            "device": processor_name(),
             "workers": arguments.workers,
             "batch": arguments.batch,
             "rounds": arguments.rounds,

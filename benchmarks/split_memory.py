@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from pathlib import Path
 
 from linnet.architecture import MobileNetV2
 from linnet.paper.section5_1 import SPLITS, formula_bytes, measure
+from linnet.runtimes import processor_name
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
         print(f"| {name} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
     if arguments.out is not None:
         settings = {"resolution": arguments.resolution, "padding": arguments.padding, "threads": 1, "batch": 1}
-        document = {"cpu": platform.processor() or platform.machine(), **settings, "rows": rows}
+        document = {"cpu": processor_name(), **settings, "rows": rows}
         arguments.out.write_text(json.dumps(document, indent=1) + "\n")
 
 

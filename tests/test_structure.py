@@ -26,7 +26,7 @@ ALLOWED = {
     "data": {"images"},
     "weights": {"architecture", "checkpoint", "engine", "images"},
     "export": {"architecture", "checkpoint", "engine", "images"},
-    "paper": {"architecture", "checkpoint", "engine", "images", "nn", "predictor"},
+    "paper": {"architecture", "checkpoint", "engine", "images", "nn", "predictor", "runtimes"},
     "catalogue": {"checkpoint", "weights"},
     "runtimes": {"architecture", "checkpoint", "engine", "images", "nn"},
     "predictor": {"architecture", "catalogue", "checkpoint", "detection", "engine", "images", "results", "runtimes"},

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as arrow
 import pytest
+import torch
+from PIL import Image
+from pyarrow import parquet
 
+import linnet
 from linnet.architecture.cost import cost
+from linnet.nn import build
 from linnet.paper import figure6, sweeps
 from linnet.paper.ablations import (
     VARIANTS,
@@ -24,6 +34,7 @@ from linnet.paper.ablations import (
     write_run,
 )
 from linnet.paper.page import MissingResultsError
+from linnet.training.start import draw_kaiming
 
 
 def test_the_paired_interval_of_known_numbers() -> None:
@@ -88,6 +99,17 @@ def test_variants_differ_in_their_switch_alone_and_weigh_the_same() -> None:
         assert network.tensors == base.tensors
         assert cost(network).multiply_adds == cost(base).multiply_adds
     assert len(set(VARIANTS.values())) == len(VARIANTS)
+
+
+def test_variants_of_a_seed_start_from_the_same_weights() -> None:
+    started = {}
+    for name, architecture in VARIANTS.items():
+        network = build(architecture, generator=torch.Generator().manual_seed(3))
+        draw_kaiming(network, torch.Generator().manual_seed(3))
+        started[name] = network.state_dict()
+    for state in started.values():
+        assert state.keys() == started["base"].keys()
+        assert all(torch.equal(values, started["base"][key]) for key, values in state.items())
 
 
 def test_the_first_mobilenet_is_matched_within_three_percent() -> None:
@@ -172,3 +194,35 @@ def test_missing_broken_and_stale_results_are_named(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(MissingResultsError, match=r"base-1\.json' is not a result of a run"):
         figure6.make(tmp_path)
+
+
+def write_parquet(path: Path, count: int) -> None:
+    """Noise of 32 pixels in two classes that differ in brightness."""
+    generator = np.random.default_rng(count)
+    images = []
+    for number in range(count):
+        pixels = generator.integers(100 * (number % 2), 100 * (number % 2) + 100, (32, 32, 3), dtype=np.uint8)
+        content = io.BytesIO()
+        Image.fromarray(pixels).save(content, "PNG")
+        images.append({"bytes": content.getvalue()})
+    table = arrow.table({"img": [image["bytes"] for image in images], "label": [number % 2 for number in range(count)]})
+    parquet.write_table(table, path)
+
+
+@pytest.mark.slow
+def test_the_command_trains_what_is_missing_and_keeps_the_networks(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", 300)
+    write_parquet(tmp_path / "test.parquet", 60)
+    script = Path(__file__).parents[2] / "benchmarks" / "ablations.py"
+    results, kept = tmp_path / "results", tmp_path / "kept"
+    command = [sys.executable, str(script), str(tmp_path), "--out", str(results), "--keep", str(kept)]
+    command += ["--pictures", "256", "--epochs", "1", "--seeds", "1", "--only", "variants", "first"]
+    first = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert first.count("top-1") == 5
+    (results / "none-0.json").unlink()
+    again = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert again.startswith("none seed 0: top-1")
+    assert again.count("top-1") == 1
+    assert sorted(path.stem for path in kept.iterdir()) == sorted(f"{name}-0" for name in (*VARIANTS, "mobilenet_v1"))
+    assert linnet.load(kept / "base-0.safetensors").checkpoint.architecture == VARIANTS["base"]
+    assert set(read_runs(results)) == {*VARIANTS, "mobilenet_v1"}

@@ -44,8 +44,19 @@ def test_theorem_1(dimension: int, share: float) -> None:
 
 @pytest.mark.parametrize("dimension", [2, 3, 5, 15])
 def test_random_matrices_collapse_as_the_theorem_says(dimension: int) -> None:
-    matrices = np.random.default_rng(0).normal(size=(3000, dimension, 2))
-    assert figure1.collapsed_share(matrices) == pytest.approx(figure1.expected_collapse(dimension, 2), abs=0.01)
+    generator = np.random.default_rng(0)
+    matrices = generator.normal(size=(3000, dimension, 2))
+    assert figure1.collapsed_share(matrices, generator) == pytest.approx(
+        figure1.expected_collapse(dimension, 2), abs=0.01
+    )
+
+
+def test_theorem_1_holds_for_every_intrinsic_dimension() -> None:
+    for row in figure1.make().document["by_expansion"]:
+        assert row["collapsed"] == pytest.approx(row["expected"], abs=0.01)
+    # Of one dimension in m: collapsed where all m are cut, 2^-m; of n in n: unless all n are positive.
+    assert figure1.expected_collapse(6, 1) == pytest.approx(2**-6)
+    assert figure1.expected_collapse(8, 8) == pytest.approx(1 - 2**-8)
 
 
 def test_the_spiral_is_the_papers() -> None:
@@ -114,7 +125,14 @@ def test_every_page_is_written_whole(name: str, tmp_path: Path) -> None:
 
 def test_every_item_is_a_module_and_every_module_an_item() -> None:
     folder = Path(figure1.__file__).parent
-    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "ablations", "page", "timing"}
+    modules = {path.stem for path in folder.glob("*.py")} - {
+        "__init__",
+        "ablations",
+        "activations",
+        "book",
+        "page",
+        "timing",
+    }
     assert modules == {name.replace(".", "_") for name in ITEMS}
 
 

@@ -15,6 +15,7 @@ import tyro
 
 from linnet.cli.terminal import parse, print_json, progress, show, table
 from linnet.paper import ITEMS, make
+from linnet.paper.book import write_book
 from linnet.paper.page import MissingResultsError, Page
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Options:
     """Tables and figures, such as table2 figure1, or all."""
     out: Path | None = None
     """Folder to write Markdown, JSON and plots (PNG and SVG) to."""
+    book: Path | None = None
+    """File such as docs/paper.md: writes what is asked for as one readable text, its plots in a folder beside it."""
     results: Path = Path("docs/experiments")
     """Folder with the results of experiments, for what is trained or measured on data."""
     json: bool = False
@@ -56,6 +59,9 @@ def main(arguments: list[str]) -> int:
         if options.out is not None:
             for path in page.write(options.out):
                 print(f"written: {path}", file=sys.stderr)
+    if options.book is not None:
+        for path in write_book({page.name: page for page in pages}, missing, options.book):
+            print(f"written: {path}", file=sys.stderr)
     if options.json:
         print_json({page.name: dict(page.document) for page in pages})
     if options.out is not None and find_spec("matplotlib") is None:

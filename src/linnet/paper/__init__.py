@@ -27,8 +27,10 @@ ITEMS = {
     "table3": Item("what has to be materialised at each size"),
     "table4": Item("parameters, multiply-adds and this machine's time"),
     "figure1": Item("a spiral through random ReLU layers of 2 to 30 dimensions"),
-    "figure5": Item("published accuracy against exact multiply-adds"),
+    "figure5": Item("published accuracy against exact multiply-adds, and points of our own", from_results=True),
     "figure6": Item("the linear bottleneck, the shortcut and MobileNetV1 against the base, trained", from_results=True),
+    "figure7": Item("positive channels after each expansion, before and after training", from_results=True),
+    "manifold": Item("how many dimensions bottlenecks and expansions use", from_results=True),
     "sweeps": Item("accuracy against expansion and width, trained", from_results=True),
     "section5.1": Item("activation memory and time against the number of splits", from_results=True),
 }

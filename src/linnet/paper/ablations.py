@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
@@ -24,6 +26,8 @@ COMMAND = "python benchmarks/ablations.py CIFAR10"
 # Width and strides: a few million multiply-adds a picture, so that a run takes minutes on one core.
 _SMALL: dict[str, Any] = {"resolution": 32, "classes": 10, "early_stride": 2, "dropout": 0.0}
 _SECOND: dict[str, Any] = {**_SMALL, "width": 0.35, "last_layer": "scaled"}
+
+N = TypeVar("N", bound=Architecture)
 
 VARIANTS: dict[str, MobileNetV2] = {
     "base": MobileNetV2(**_SECOND),
@@ -55,8 +59,7 @@ class Budget:
 
 def matched_first(target: int) -> MobileNetV1:
     """The MobileNetV1 whose multiply-adds are nearest to `target`, over widths in steps of 0.01."""
-    candidates = (MobileNetV1(**_SMALL, width=number / 100) for number in range(5, 151))
-    return min(candidates, key=lambda network: abs(cost(network).multiply_adds - target))
+    return _nearest(lambda width: MobileNetV1(**_SMALL, width=width), target)
 
 
 def matched_second(expansion: float, target: int) -> MobileNetV2:
@@ -64,14 +67,29 @@ def matched_second(expansion: float, target: int) -> MobileNetV2:
 
     Channels are multiples of 8, so the costs of so small networks go in steps: within 20 % for expansions 1 to 10.
     """
-    candidates = (replace(VARIANTS["base"], expansion=expansion, width=number / 100) for number in range(10, 151))
-    return min(candidates, key=lambda network: abs(cost(network).multiply_adds - target))
+    return _nearest(lambda width: replace(VARIANTS["base"], expansion=expansion, width=width), target)
+
+
+def _nearest(network_of: Callable[[float], N], target: int) -> N:
+    """Of widths 0.05 to 1.5: the costs never fall with the width, so that the target's place is found by halving."""
+    widths = [number / 100 for number in range(5, 151)]
+
+    def price(width: float) -> int:
+        return cost(network_of(width)).multiply_adds
+
+    place = bisect_left(widths, target, key=price)
+    around = widths[max(place - 1, 0) : place + 1]
+    cheapest = min(abs(price(width) - target) for width in around)
+    # Of equal costs the thinnest.
+    reached = next(price(width) for width in around if abs(price(width) - target) == cheapest)
+    return network_of(widths[bisect_left(widths, reached, key=price)])
 
 
 EXPANSIONS = (1, 2, 3, 4, 5, 6, 8, 10)
 WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.4)
 
 
+@cache
 def experiments() -> dict[str, dict[str, Architecture]]:
     """Group → name → network, in the order of the runs; the base is in the first group and stands for its like.
 

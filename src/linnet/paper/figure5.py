@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
-from linnet.paper.page import Page, PaperTable, difference, new_figure
+from linnet.paper.page import MissingResultsError, Page, PaperTable, difference, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,8 +36,19 @@ FIRST: Published = {
 }
 
 
-def make() -> Page:
-    """Every point of the two families: its published top-1, the plotted and the exact multiply-adds."""
+COMMAND = "python benchmarks/published.py PICTURES --models MODEL..."
+
+
+def make(results: Path) -> Page:
+    """Every point of the two families: its published top-1, the plotted and the exact multiply-adds.
+
+    Points of our own on other pictures are there if they were measured.
+
+    Raises:
+        MissingResultsError: if the file of those points is broken, naming it.
+    """
+    path = results / "imagenet-samples.json"
+    measured = read_measured(path)
     rows, document = [], []
     curves: dict[str, dict[float, list[tuple[float, float]]]] = {"MobileNetV2": {}, "MobileNetV1": {}}
     families: tuple[tuple[str, type[Architecture], Published], ...] = (
@@ -55,17 +68,61 @@ def make() -> Page:
         TITLE,
         "Published ImageNet accuracies (data), costs from the description (exact). MobileNetV2 lies above MobileNetV1 "
         "at every cost that both have.",
-        (PaperTable(("network", "top-1", "multiply-adds plotted", "exact", ""), rows),),
+        [
+            PaperTable(("network", "top-1", "multiply-adds plotted", "exact", ""), rows),
+            *([_table(measured)] if measured else []),
+        ],
         notes=(
             "The plotted costs of MobileNetV2 include the additions of the average pooling.",
             "MobileNetV1 0.75 is plotted 2.6 % too low and 0.25 at 192 pixels 13 % too high.",
+            "Our own points are of another test set: photographs that are almost certainly among ImageNet's training "
+            "pictures. They stand far above the published ones and show the order of the networks, not their accuracy. "
+            f"`{COMMAND}` makes them."
+            if measured
+            else f"Points of our own are not drawn: '{path}' is not there. `{COMMAND}` makes it.",
         ),
-        document={"rows": document},
-        plot=_plot(curves),
+        document={"rows": document, "measured": measured},
+        plot=_plot(curves, measured),
     )
 
 
-def _plot(curves: dict[str, dict[float, list[tuple[float, float]]]]) -> Figure | None:
+def read_measured(path: Path) -> list[dict[str, Any]]:
+    """Our own points: model, family, width, resolution, multiply-adds, pictures and top-1; none if there is no file.
+
+    Raises:
+        MissingResultsError: if the file is broken, naming it.
+    """
+    if not path.exists():
+        return []
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_bytes())
+        for row in rows:
+            if row["family"] not in ("MobileNetV1", "MobileNetV2") or not 0 <= row["top1"] <= 1:
+                raise ValueError(f"{row['model']} is of no family of the figure, or its top-1 is no share of 1")
+            if not (row["pictures"] > 0 and row["multiply_adds"] > 0 and row["width"] > 0 and row["resolution"] > 0):
+                raise ValueError(f"{row['model']} has no pictures or no cost")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MissingResultsError(
+            f"'{path}' holds no measured networks ({type(error).__name__}: {error}). Delete it and make it again by "
+            f"`{COMMAND}`."
+        ) from None
+    return rows
+
+
+def _table(measured: list[dict[str, Any]]) -> PaperTable:
+    rows = [
+        (
+            f"{row['family']} {row['width']:g} at {row['resolution']} (`{row['model']}`)",
+            f"{100 * row['top1']:.1f}",
+            f"{row['multiply_adds']:,}",
+            f"{row['pictures']}",
+        )
+        for row in measured
+    ]
+    return PaperTable(("network", "top-1", "multiply-adds", "pictures"), rows, "Our own, on training photographs")
+
+
+def _plot(curves: dict[str, dict[float, list[tuple[float, float]]]], measured: list[dict[str, Any]]) -> Figure | None:
     figure = new_figure(8, 5.5)
     if figure is None:
         return None
@@ -76,6 +133,11 @@ def _plot(curves: dict[str, dict[float, list[tuple[float, float]]]]) -> Figure |
         for number, (width, points) in enumerate(widths.items()):
             axes.plot(*zip(*points, strict=True), marker=marker, color=colour, label="" if number else family)
             axes.annotate(f" {width:g}", points[-1], color=colour, fontsize=8, va="top")
+    for family, (marker, colour) in styles.items():
+        own = [(row["multiply_adds"] / 1e6, 100 * row["top1"]) for row in measured if row["family"] == family]
+        if own:
+            label = f"{family}, ours, on training photographs"
+            axes.plot(*zip(*own, strict=True), marker, color=colour, markerfacecolor="none", markersize=9, label=label)
     axes.set(xscale="log", xlabel="multiply-adds, millions (exact)", ylabel="ImageNet top-1, % (published)")
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from linnet.checkpoint import write_atomically
+from linnet.runtimes import processor_name
 
 RECIPE, ENVIRONMENT, SPLIT = "recipe.json", "environment.json", "split.json"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
@@ -107,7 +108,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": packages,
@@ -120,16 +121,6 @@ def command() -> str:
     import shlex
 
     return shlex.join(["linnet", *sys.argv[1:]])
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def write_log(path: Path, history: Sequence[Mapping[str, Any]]) -> None:

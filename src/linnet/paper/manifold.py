@@ -1,0 +1,151 @@
+"""The manifold of interest: how many dimensions the bottlenecks and the expansions of trained networks really use."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from linnet.paper.activations import read_activations
+from linnet.paper.page import Page, PaperTable, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLE = "The manifold of interest: how many dimensions a bottleneck uses"
+
+FULL = 0.9
+"""Share of its channels from which on a bottleneck is said to be nearly full."""
+
+ENDS = {"bottleneck": "bottlenecks", "expansion": "expansions"}
+
+
+def make(results: Path) -> Page:
+    """All models that were measured.
+
+    Raises:
+        MissingResultsError: see `read_activations`.
+    """
+    models = read_activations(results / "activations")
+    summaries = {name: summary(model) for name, model in models.items()}
+    rows = [
+        (
+            name,
+            f"{model['width']:g}",
+            _percent(found["bottleneck"]["participation"]),
+            _percent(found["bottleneck"]["components"]),
+            _percent(found["expansion"]["participation"]),
+            _percent(found["expansion"]["components"]),
+            f"{found['spanning_width']:.2f}",
+            found["fullest"],
+        )
+        for (name, model), found in zip(models.items(), summaries.values(), strict=True)
+    ]
+    largest = max(
+        models, key=lambda name: (models[name]["width"], models[name]["resolution"], models[name]["pictures"])
+    )
+    return Page(
+        "manifold",
+        TITLE,
+        "The paper's argument begins with a guess: what a layer says of a picture lies on a manifold of few "
+        "dimensions, so that a thin bottleneck can hold it. How few? At sampled positions of many pictures, the "
+        "covariance of a tensor's channels has eigenvalues; the *participation ratio* (Σλ)²/Σλ² counts how many of "
+        "them really weigh, and the *components* are the fewest that hold 99 % of the variance. Both measure straight "
+        "subspaces: a curved manifold may have fewer dimensions than they say, never more.\n\n"
+        + " ".join(_said_of(name, model, summaries[name]) for name, model in models.items()),
+        [
+            PaperTable(
+                (
+                    "model",
+                    "width",
+                    "bottlenecks, participation",
+                    "components",
+                    "expansions, participation",
+                    "components",
+                    "width that spans",
+                    "fullest block",
+                ),
+                rows,
+                "Shares of the channels, median over the blocks that expand",
+            ),
+            _layers(largest, models[largest]),
+        ],
+        notes=(
+            "The width that just spans: the width of the model times the largest share of its channels that the 99 % "
+            "components of any of its bottlenecks take. It is a reading of this network: one that is trained thinner "
+            "learns another manifold, and the smallest bottlenecks, which have the fewest channels, decide.",
+            *(
+                f"{name}: {model['pictures']} pictures of {model['data']} at {model['resolution'][0]} pixels, at most "
+                f"{model['positions']} positions of each map."
+                for name, model in models.items()
+            ),
+        ),
+        document={"models": models, "summaries": summaries},
+        plot=_plot(models),
+    )
+
+
+def summary(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Medians over the blocks of the shares of channels, at both ends, and the width that spans all bottlenecks."""
+    blocks = model["trained"]
+    found: dict[str, Any] = {
+        end: {
+            key: statistics.median(block[end][key] / block[end]["channels"] for block in blocks)
+            for key in ("participation", "components")
+        }
+        for end in ENDS
+    }
+    shares = {block["block"]: block["bottleneck"]["components"] / block["bottleneck"]["channels"] for block in blocks}
+    fullest = max(shares, key=shares.__getitem__)
+    return found | {"fullest": fullest, "spanning_width": float(model["width"]) * shares[fullest]}
+
+
+def _said_of(name: str, model: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    share, last = found["bottleneck"]["components"], model["trained"][-1]["bottleneck"]
+    state = "they are nearly full" if share >= FULL else "they have room to spare"
+    return (
+        f"**{name}**: the median bottleneck needs {_percent(share)} of its channels for 99 % of the variance: {state}; "
+        f"the last one needs {last['components']} of {last['channels']}. The median expansion needs "
+        f"{_percent(found['expansion']['components'])}."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _layers(name: str, model: Mapping[str, Any]) -> PaperTable:
+    rows = []
+    for block in model["trained"]:
+        cells = [block["block"]]
+        for end in ENDS:
+            found = block[end]
+            cells += [f"{found['channels']}", f"{found['participation']:.1f}", f"{found['components']}"]
+        rows.append(cells)
+    headings = [
+        "block",
+        "bottleneck, channels",
+        "participation",
+        "99 %",
+        "expansion, channels",
+        "participation",
+        "99 %",
+    ]
+    return PaperTable(headings, rows, f"Layer by layer: {name}")
+
+
+def _plot(models: Mapping[str, Mapping[str, Any]]) -> Figure | None:
+    figure = new_figure(11, 4.4)
+    if figure is None:
+        return None
+    axes = figure.subplots(1, 2, sharey=True)
+    for panel, (end, label) in zip(axes, ENDS.items(), strict=True):
+        for number, (name, model) in enumerate(models.items()):
+            shares = [block[end]["components"] / block[end]["channels"] for block in model["trained"]]
+            panel.plot(range(1, len(shares) + 1), shares, marker="o", markersize=3, color=f"C{number}", label=name)
+        panel.set(title=f"{label}", xlabel="block", ylim=(0, 1.05))
+        panel.grid(alpha=0.3)
+    axes[0].set_ylabel("share of channels for 99 % of the variance")
+    axes[1].legend(loc="upper right", fontsize=8)
+    return figure

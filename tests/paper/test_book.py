@@ -1,0 +1,46 @@
+"""Does the readable text hold every page, its pictures, and what is missing?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from linnet.cli import main
+from linnet.paper import ITEMS, make
+from linnet.paper.book import CHAPTERS, write_book
+from linnet.paper.page import Page
+
+
+def test_every_page_has_its_place_and_only_one() -> None:
+    placed = [name for chapter in CHAPTERS for name in chapter.pages]
+    assert sorted(placed) == sorted(ITEMS)
+
+
+def test_the_text_links_pictures_that_are_there(tmp_path: Path) -> None:
+    pages = {name: make(name) for name in ("table1", "figure1")}
+    written = write_book(pages, {"figure6": "there are no results of trainings."}, tmp_path / "paper.md")
+    text = written[0].read_text()
+    assert [path.name for path in written] == ["paper.md", "figure1.png"]
+    assert "(paper/figure1.png)" in text
+    assert (tmp_path / "paper" / "figure1.png").stat().st_size > 5000
+    assert "*figure6 is not here: there are no results of trainings.*" in text
+    assert text.index("### Table 1") < text.index("## Why the bottleneck is linear") < text.index("### Figure 1")
+    assert "table2" not in text
+    assert text.count("Made by `linnet paper ") == 2
+
+
+def test_a_page_without_a_place_is_refused(tmp_path: Path) -> None:
+    page = Page("table9", "Table 9", "", ())
+    with pytest.raises(KeyError, match="No chapter has table9"):
+        write_book({"table9": page}, {}, tmp_path / "paper.md")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_goes_on_where_results_are_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["paper", "figure6", "table2", "--results", str(tmp_path), "--book", str(tmp_path / "book.md")]
+    assert main(arguments) == 1
+    captured = capsys.readouterr()
+    assert "3,504,872" in captured.out
+    assert "linnet paper: figure6 could not be made: there are no results of trainings in" in captured.err
+    assert "*figure6 is not here: there are no results" in (tmp_path / "book.md").read_text()
