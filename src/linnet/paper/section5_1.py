@@ -100,8 +100,8 @@ def _said_of_engine(document: list[dict[str, Any]]) -> list[str]:
         return ["The engine's columns need the native library, which is not there."]
     share, ratio = whole["engine"] / chosen["engine"], chosen["engine_time"]
     return [
-        "By rows, three rows of the expanded tensor exist instead of some of its channels. Where the engine chooses for "
-        "each block, and runs the first blocks as one chain of rows, it needs "
+        "By rows, three rows of the expanded tensor exist instead of some of its channels. Where the engine chooses "
+        "for each block, and runs the first blocks as one chain of rows, it needs "
         f"1/{share:.1f} of the memory of whole layers and {ratio:.2f} of their time."
     ]
 
