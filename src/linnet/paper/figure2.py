@@ -1,0 +1,140 @@
+"""Figure 2: from the regular convolution to the bottleneck with expansion, drawn from four described blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from linnet.architecture import Architecture, InvertedResidual, MobileNetV1, MobileNetV2, convolutions_of
+from linnet.architecture.cost import cost
+from linnet.paper.page import Page, PaperTable, new_figure
+from linnet.paper.slabs import ACTIVATIONS, Chain, chain, draw, legend, operator, shape, width_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLE = "Figure 2: from the regular convolution to the bottleneck with expansion"
+
+# All blocks are those of one stage: maps of 14 x 14 for pictures of 224 pixels.
+STRIDE = 16
+
+
+def make(first: MobileNetV1 | None = None, second: MobileNetV2 | None = None) -> Page:
+    """The four blocks of the middle stage of a MobileNetV1 and a MobileNetV2, by default those of the papers."""
+    first, second = first or MobileNetV1(), second or MobileNetV2()
+    drawn = chains(first, second)
+    full = replace(first, convolution="full")
+    networks: tuple[Architecture, ...] = (full, first, second, second)
+    prices = [{row.name: row for row in cost(network).layers} for network in networks]
+    sums = [sum(price[step.name].multiply_adds for step in of.steps) for price, of in zip(prices, drawn, strict=True)]
+    summary, layers = [], []
+    for of, price, total in zip(drawn, prices, sums, strict=True):
+        parameters = sum(price[step.name].parameters for step in of.steps)
+        widths = " → ".join(str(slab.channels) for slab in of.slabs)
+        summary.append((of.title, widths, f"{parameters:,}", f"{total:,}", f"{sums[0] / total:.1f}"))
+        for step in of.steps:
+            name = f"{of.title[:3]} {operator(step)}, {ACTIVATIONS[step.activation]}"
+            sizes = (shape(step, output=False), shape(step, output=True))
+            layers.append((name, step.name, *sizes, f"{price[step.name].multiply_adds:,}"))
+    return Page(
+        "figure2",
+        TITLE,
+        _TEXT.format(side=" x ".join([str(drawn[0].slabs[0].side)] * 2)),
+        (
+            PaperTable(("block", "channels", "parameters", "multiply-adds", "(a) costs … times as much"), summary),
+            PaperTable(("operator", "layer", "input", "output", "multiply-adds"), layers, "The layers that are drawn"),
+        ),
+        notes=_notes(drawn, sums, (first, second)),
+        document={
+            "blocks": [
+                {"title": of.title, "multiply_adds": total, "tensors": [vars(slab) for slab in of.slabs]}
+                for of, total in zip(drawn, sums, strict=True)
+            ]
+        },
+        plot=_plot(drawn, sums),
+    )
+
+
+def chains(first: MobileNetV1, second: MobileNetV2) -> list[Chain]:
+    """What is drawn: (a) and (b) of the first network, (c) and (d) of the second."""
+    full, separable = replace(first, convolution="full"), replace(first, convolution="separable")
+    blocks = second.blocks
+    number = middle_block(second)
+    block, after = blocks[number], blocks[number + 1]
+    assert isinstance(block, InvertedResidual)
+    assert isinstance(after, InvertedResidual)
+    ahead = () if after.expand is None else (after.expand,)
+    regular, split = (convolutions_of(network.blocks[middle_block(network)]) for network in (full, separable))
+    return [
+        chain(full, regular, "(a) regular convolution"),
+        chain(separable, split, "(b) separable convolution"),
+        chain(
+            second,
+            (block.depthwise, block.project, *ahead),
+            f"(c) separable, {_end(block)} bottleneck",
+            ahead=len(ahead),
+        ),
+        chain(second, block.convolutions, f"(d) {_end(block)} bottleneck with expansion"),
+    ]
+
+
+def middle_block(architecture: Architecture) -> int:
+    """Number of the first block that keeps its shape at stride 16.
+
+    Raises:
+        ValueError: if the network has none.
+    """
+    side = -(-architecture.input_size[0] // STRIDE)
+    for number, block in enumerate(architecture.blocks):
+        first, last = convolutions_of(block)[0], convolutions_of(block)[-1]
+        same = first.input_size == last.output_size and first.in_channels == last.out_channels
+        if same and first.input_size[0] == side:
+            return number
+    raise ValueError(f"This network has no block that keeps its shape at stride {STRIDE}.")
+
+
+_TEXT = (
+    "A tensor is drawn as a slab: its face is the map, its thickness the number of channels. All four blocks stand at "
+    "the same place of their networks, where the map is {side}, and are drawn to one scale. (a) A regular convolution "
+    "looks at a patch of all channels at once, and pays for it. (b) A separable one looks at the patch in each channel "
+    "by itself (3x3 depthwise), then mixes the channels at each point (1x1): nearly the same work for an eighth or a "
+    "ninth of the cost. This is the block of MobileNetV1. (c) If the tensor that is handed on holds little, it can be "
+    "thin: the 1x1 now ends in a bottleneck. Behind it stands no non-linearity (hatched), because ReLU destroys "
+    "information where there are few dimensions (figure 1). The next block then has to widen it again. (d) Draw the "
+    "line between the blocks elsewhere, and the widening comes first: expand, filter, project. This is the block of "
+    "MobileNetV2."
+)
+
+
+def _end(block: InvertedResidual) -> str:
+    """What the block ends in: `linear`, or the ablation's activation."""
+    return ACTIVATIONS[block.project.activation]
+
+
+def _notes(drawn: Sequence[Chain], sums: Sequence[int], networks: tuple[MobileNetV1, MobileNetV2]) -> tuple[str, ...]:
+    first, second = networks
+    wide = drawn[0].slabs[0].channels
+    kernel = drawn[0].steps[0].kernel ** 2
+    return (
+        f"From (a) to (b) the cost falls by k²d / (k² + d) = {kernel} x {wide} / ({kernel} + {wide}) = "
+        f"{sums[0] / sums[1]:.2f}: with 3x3 kernels by a factor between 8 and 9, as the paper says.",
+        f"(c) and (d) {'are' if sums[2] == sums[3] else 'are not'} the same layers in a stack, cut at another place: "
+        f"{sums[2]:,} and {sums[3]:,} multiply-adds.",
+        f"From (b) to (d) the tensor between the blocks shrinks from {drawn[1].slabs[-1].channels} to "
+        f"{drawn[3].slabs[-1].channels} channels. The networks have {len(first.blocks)} and {len(second.blocks)} "
+        "blocks; what that does to the accuracy is in table 4.",
+        "The last 1x1 of (c) is the first of the next block, in grey.",
+    )
+
+
+def _plot(drawn: Sequence[Chain], sums: Sequence[int]) -> Figure | None:
+    figure = new_figure(12, 6.6)
+    if figure is None:
+        return None
+    scale = 2.0 / max(slab.channels for of in drawn for slab in of.slabs)
+    width = max(width_of(of, scale) for of in drawn)
+    for axes, of, total in zip(figure.subplots(2, 2, gridspec_kw={"wspace": 0.06}).flat, drawn, sums, strict=True):
+        draw(axes, of, scale=scale, width=width, subtitle=f"{total / 1e6:.1f} M multiply-adds")
+    figure.legend(handles=legend(ahead=True), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    return figure

@@ -1,0 +1,245 @@
+"""Table 7: DeepLabv3 on MobileNet features: dilated backbones from the description, the head by stated arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
+from linnet.architecture.cost import LayerCost, cost
+from linnet.paper.page import Page, PaperTable, difference
+
+TITLE = "Table 7: segmentation with DeepLabv3"
+
+
+class Entry(NamedTuple):
+    """A row as printed: mean IOU in percent, parameters in millions, multiply-adds in billions."""
+
+    network: str
+    backbone: type[MobileNetV1 | MobileNetV2] | None
+    output_stride: Literal[8, 16]
+    pyramid: bool
+    multi_scale: bool
+    score: float
+    parameters: float
+    multiply_adds: float
+
+
+PRINTED = (
+    Entry("MobileNetV1", MobileNetV1, 16, True, False, 75.29, 11.15, 14.25),
+    Entry("MobileNetV1", MobileNetV1, 8, True, True, 78.56, 11.15, 941.9),
+    Entry("MobileNetV2*", MobileNetV2, 16, True, False, 75.70, 4.52, 5.8),
+    Entry("MobileNetV2*", MobileNetV2, 8, True, True, 78.42, 4.52, 387),
+    Entry("MobileNetV2*", MobileNetV2, 16, False, False, 75.32, 2.11, 2.75),
+    Entry("MobileNetV2*", MobileNetV2, 8, False, True, 77.33, 2.11, 152.6),
+    Entry("ResNet-101", None, 16, True, False, 80.49, 58.16, 81.0),
+    Entry("ResNet-101", None, 8, True, True, 82.70, 58.16, 4870.6),
+)
+ON_DEVICE = PRINTED[4]
+
+# The caption says 512; DeepLab's maps begin and end on a pixel at 513 = 16 x 32 + 1.
+RESOLUTION = 513
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+BRANCH = 256
+OUTPUTS = 21
+"""The kinds of things of PASCAL VOC and the background."""
+RATES = (6, 12, 18)
+"""Dilations of the three 3x3 convolutions at output stride 16; twice as large at 8."""
+
+
+class Part(NamedTuple):
+    """One summand of a count."""
+
+    name: str
+    parameters: int
+    multiply_adds: int
+
+
+def make() -> Page:
+    """Every row that a backbone of linnet can be counted for, at 513 pixels and at the caption's 512."""
+    rows: list[tuple[str, ...]] = []
+    sizes, document = [], []
+    for entry in PRINTED:
+        name, work = _name(entry), f"{entry.multiply_adds} B"
+        printed = (name, f"{entry.score:.2f}", f"{entry.parameters} M")
+        if entry.backbone is None:
+            rows.append((*printed, "not in linnet", "", work, "not in linnet", ""))
+            continue
+        parameters = sum(part.parameters for part in parts(entry, RESOLUTION))
+        counts = [total(entry, 512), total(entry, RESOLUTION), total(entry, RESOLUTION, padded=True)]
+        small, ours, padded = ([f"{n / 1e9:,.3f} B", difference(n / 1e9, entry.multiply_adds)] for n in counts)
+        size = (f"{parameters:,}", difference(parameters / 1e6, entry.parameters))
+        rows.append((*printed, *size, work, f"{counts[1]:,}", ours[1]))
+        sizes.append((name, work, *small, *ours, *padded))
+        document.append(
+            {"network": entry.network, "output_stride": entry.output_stride, "pyramid": entry.pyramid}
+            | {"multi_scale": entry.multi_scale, "parameters": parameters}
+            | dict(zip(("multiply_adds_at_512", "multiply_adds", "multiply_adds_padded"), counts, strict=True))
+        )
+    return Page(
+        "table7",
+        TITLE,
+        _TEXT,
+        (
+            PaperTable(_HEADINGS, rows),
+            PaperTable(("part", "parameters", "at 513", "at 512"), _sums(), f"{_name(ON_DEVICE)}, part by part"),
+            PaperTable(("backbone", "map", "parameters", "multiply-adds"), _backbones(), "The backbones alone, at 513"),
+            PaperTable(_SIZES, sizes, "Which picture size, and which way of counting, the printed numbers fit"),
+        ),
+        notes=_notes(),
+        document={"resolution": RESOLUTION, "rows": document},
+    )
+
+
+def total(entry: Entry, resolution: int, *, padded: bool = False) -> int:
+    """Multiply-adds of a row for one picture: at one size, or at six sizes, each also mirrored."""
+    # An odd side is counted between the middles of its outer pixels: 513 at half the scale is 257.
+    odd = resolution % 2
+    scales = SCALES if entry.multi_scale else (1.0,)
+    sides = [round((resolution - odd) * scale) + odd for scale in scales]
+    once = sum(part.multiply_adds for side in sides for part in parts(entry, side, padded=padded))
+    return once * (1 + entry.multi_scale)
+
+
+def parts(entry: Entry, resolution: int, *, padded: bool = False) -> list[Part]:
+    """The backbone's count from its description, and the head's by arithmetic.
+
+    Args:
+        entry: a row with a backbone.
+        resolution: side of the picture.
+        padded: count dilated convolutions on maps filled up to a multiple of the dilation, as they are laid out for
+            an undilated convolution to do the work.
+
+    Raises:
+        ValueError: if linnet does not have the row's backbone.
+    """
+    if entry.backbone is None:
+        raise ValueError(f"linnet has no {entry.network}.")
+    network = entry.backbone(output_stride=entry.output_stride, resolution=resolution, classes=None)
+    rows = features(network)
+    filled = 0
+    if padded:
+        reads = {row.name for row in rows}
+        for layer in network.convolutions:
+            if layer.depthwise and layer.dilation > 1 and layer.name in reads:
+                side = layer.input_size[0]
+                filled += (_filled(side, layer.dilation) ** 2 - side**2) * layer.out_channels * layer.kernel**2
+    backbone = Part(
+        "backbone, from the description",
+        sum(row.parameters for row in rows),
+        sum(row.multiply_adds for row in rows) + filled,
+    )
+    side, _, channels = rows[-1].output
+    rates = [rate * 16 // entry.output_stride for rate in RATES] if entry.pyramid else []
+    return [backbone, *_head(channels, side, [_filled(side, rate) if padded else side for rate in rates])]
+
+
+def features(network: Architecture) -> tuple[LayerCost, ...]:
+    """The layers up to the map that the head reads: 1024 channels of V1, the 320 before the last layer of V2."""
+    return tuple(row for row in cost(network).layers if row.name not in ("head", "pool"))
+
+
+def _head(channels: int, side: int, pyramid: Sequence[int]) -> list[Part]:
+    """Branches of 256 channels side by side, one more 1x1 over all of them, and a score a class at each point.
+
+    `pyramid` has the side on which each 3x3 convolution is counted. Batch norm (scale and shift) follows every
+    convolution but the last, which has a bias.
+    """
+    area = side * side
+    weights = channels * BRANCH
+    branches = [
+        Part("average of the whole map, 1x1", weights + 2 * BRANCH, weights),
+        Part("1x1", weights + 2 * BRANCH, weights * area),
+        *(Part("3x3, dilated", 9 * weights + 2 * BRANCH, 9 * weights * width**2) for width in pyramid),
+    ]
+    merged, scores = len(branches) * BRANCH * BRANCH, BRANCH * OUTPUTS
+    return [
+        *branches,
+        Part("1x1 over the branches", merged + 2 * BRANCH, merged * area),
+        Part("1x1 to the scores", scores + OUTPUTS, scores * area),
+    ]
+
+
+def _filled(side: int, dilation: int) -> int:
+    return math.ceil(side / dilation) * dilation
+
+
+_HEADINGS = (
+    "network",
+    "mIOU printed",
+    "parameters printed",
+    "counted",
+    "",
+    "multiply-adds printed",
+    "counted at 513",
+    "",
+)
+_SIZES = ("network", "printed", "at 512", "", "at 513", "", "at 513, dilated maps filled up", "")
+
+_TEXT = (
+    "Segmentation says for every pixel what it belongs to. A map at stride 32 is too coarse for that, so the last "
+    "strides are left away and the convolutions behind them dilated: the map stays at stride 16 or 8 of the picture, "
+    "and each point sees as far as before. DeepLabv3 puts a head on that map: its average, a 1x1 and (ASPP) three "
+    "dilated 3x3 convolutions side by side, then a 1x1 over all of them. MobileNetV2* is cut before its last layer, "
+    "where the map has 320 channels instead of 1280.\n\n"
+    "**What linnet has, and what is missing.** The dilated backbones are described, so they are counted exactly: "
+    "`linnet.mobilenet_v2(output_stride=16, resolution=513)`, and `blocks.16` is the map of 320 channels. Missing is "
+    "segmentation itself: the head (ASPP, the image's average), the enlargement of its scores to pixels, testing at "
+    "several scales, and training on pixel labels. The head is therefore counted here by plain arithmetic (weights "
+    "times positions; branches of 256 channels, 21 scores), not from a description, and the mIOU is the paper's. "
+    "ResNet-101 is not part of linnet."
+)
+
+
+def _name(entry: Entry) -> str:
+    words = [entry.network, f"stride {entry.output_stride}"]
+    words += ["ASPP"] * entry.pyramid + ["six scales, mirrored"] * entry.multi_scale
+    return ", ".join(words)
+
+
+def _sums() -> list[tuple[str, str, str, str]]:
+    """The on-device row part by part at both sizes."""
+    large, small = parts(ON_DEVICE, RESOLUTION), parts(ON_DEVICE, 512)
+    rows = [
+        (part.name, f"{part.parameters:,}", f"{part.multiply_adds:,}", f"{other.multiply_adds:,}")
+        for part, other in zip(large, small, strict=True)
+    ]
+    sums = [sum(part.parameters for part in large), total(ON_DEVICE, RESOLUTION), total(ON_DEVICE, 512)]
+    printed = (1e6 * ON_DEVICE.parameters, 1e9 * ON_DEVICE.multiply_adds, 1e9 * ON_DEVICE.multiply_adds)
+    first, second, third = (f"{ours:,} ({difference(ours, there)})" for ours, there in zip(sums, printed, strict=True))
+    work = f"{ON_DEVICE.multiply_adds} B"
+    return [*rows, ("all", first, second, third), ("printed", f"{ON_DEVICE.parameters} M", work, work)]
+
+
+def _backbones() -> list[tuple[str, str, str, str]]:
+    rows = []
+    strides: tuple[Literal[8, 16, 32], ...] = (32, 16, 8)
+    for kind, words in ((MobileNetV1, "MobileNetV1"), (MobileNetV2, "MobileNetV2*")):
+        for stride in strides:
+            layers = features(kind(output_stride=stride, resolution=RESOLUTION, classes=None))
+            shape = " x ".join(map(str, layers[-1].output))
+            parameters, work = sum(row.parameters for row in layers), sum(row.multiply_adds for row in layers)
+            rows.append((f"{words}, stride {stride}", shape, f"{parameters:,}", f"{work:,}"))
+    return rows
+
+
+def _notes() -> tuple[str, ...]:
+    first, second, resnet = PRINTED[0], PRINTED[2], PRINTED[6:]
+    ratios = sorted(other.multiply_adds / own.multiply_adds for other, own in zip(resnet, PRINTED[:2], strict=True))
+    counted = total(first, RESOLUTION) / total(second, RESOLUTION)
+    at_512 = total(ON_DEVICE, 512) / 1e9
+    at_513 = total(ON_DEVICE, RESOLUTION) / 1e9
+    misfit = total(PRINTED[1], RESOLUTION, padded=True) / 1e9
+    return (
+        f"The caption says 512 pixels. The row for devices, printed with {ON_DEVICE.multiply_adds} B, is "
+        f"{at_512:.3f} B at 512 and {at_513:.3f} B at 513: 513 fits, 512 does not. The released network takes 513 too.",
+        "The parameters agree with all rows. The multiply-adds of the rows with ASPP are printed higher than counted. "
+        "Counted on maps that are filled up to a multiple of the dilation (33 to 36 at stride 16), three of the four "
+        f"come out as printed; MobileNetV1 at stride 8 does not ({misfit:.1f} B). So the filling is a guess that fits "
+        "most, not all.",
+        f"The text says 4.9 to 5.7 times fewer multiply-adds than ResNet-101; the table gives {ratios[0]:.2f} and "
+        f"{ratios[1]:.2f}.",
+        "The text says about 2.5 times fewer for MobileNetV2* than for MobileNetV1: printed "
+        f"{first.multiply_adds / second.multiply_adds:.2f}, counted {counted:.2f} (stride 16, ASPP).",
+    )
