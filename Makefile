@@ -47,7 +47,6 @@ test-slow: .venv/dev.stamp
 test-all: test test-slow
 
 bench: .venv/dev.stamp
-	$(BIN)/python benchmarks/split_memory.py
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/engine.py
 

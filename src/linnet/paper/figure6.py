@@ -58,6 +58,8 @@ def make(results: Path) -> Page:
             "All variants but MobileNetV1 have the same weights and multiply-adds. MobileNetV1 and the base differ in "
             "multiply-adds by what its width in steps of 0.01 leaves: "
             f"{_cost('mobilenet_v1')} against {_cost('base')} million.",
+            "The trainings are short and the networks small: nothing has converged. The differences say how far equal "
+            "training takes the variants, and are larger than at the end of a long one.",
             f"Made by `{COMMAND} --out {folder}`; it goes on where it was interrupted.",
         ),
         document={
