@@ -161,10 +161,10 @@ def test_the_page_claims_what_is_shown_and_nothing_else(tmp_path: Path) -> None:
     finals = {"base": [0.5, 0.6, 0.7], "relu6": [0.40, 0.49, 0.61], "none": [0.5, 0.62, 0.68], "expansion": [0.4]}
     write_results(tmp_path, {**finals, "mobilenet_v1": [0.6, 0.71, 0.8]})
     page = figure6.make(tmp_path)
-    assert "**ReLU6 in the bottleneck**: 10.0 points worse, as in the paper." in page.text
-    assert "**No shortcut**: no difference is shown at this scale." in page.text
-    assert "**Shortcut between expansions**: too few seeds" in page.text
-    assert "**MobileNetV1 at the same multiply-adds**: 10.3 points better, the opposite of the paper." in page.text
+    assert "**ReLU6 in the bottleneck**: 10.0 points worse, as in the paper." in page.finding
+    assert "**No shortcut**: no difference is shown at this scale." in page.finding
+    assert "**Shortcut between expansions**: too few seeds" in page.finding
+    assert "**MobileNetV1 at the same multiply-adds**: 10.3 points better, the opposite of the paper." in page.finding
     rows = {row[0]: row for row in page.tables[0].rows}
     assert rows["ReLU6 in the bottleneck"][1:4] == ("3", "50.0 ± 6.1 %", "−10.0")
     assert page.plot is not None

@@ -87,7 +87,7 @@ def _make(names: list[str], results: Path) -> tuple[list[Page], dict[str, str]]:
 
 
 def _lines(page: Page) -> list[str | Table]:
-    lines: list[str | Table] = [page.title, "", page.text]
+    lines: list[str | Table] = [page.title, "", "\n\n".join(page.paragraphs)]
     for shown in page.tables:
         columns = [(heading, "right" if number else "left") for number, heading in enumerate(shown.headings)]
         lines += ["", shown.caption] if shown.caption else [""]

@@ -111,6 +111,10 @@ def _parts(pages: Mapping[str, Page], missing: Mapping[str, str], folder: str) -
         "this page is made by `linnet paper all --book docs/paper.md`. Times are of the machine that made it: "
         f"{processor_name()}, one thread."
     )
+    found = [(page.title, page.finding) for name, page in pages.items() if page.finding]
+    if found:
+        yield "## In short"
+        yield "\n".join(f"* {title}. {finding}" for title, finding in found)
     for chapter in CHAPTERS:
         yield f"## {chapter.heading}"
         yield chapter.text

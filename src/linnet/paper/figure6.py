@@ -47,8 +47,9 @@ def make(results: Path) -> Page:
     return Page(
         "figure6",
         TITLE,
-        f"{_conditions(runs['base'])}\n\n{verdict(comparisons)}",
+        _conditions(runs["base"]),
         (PaperTable(("variant", "seeds", "top-1", "against the base", "95 % interval", "p", "paper, ImageNet"), rows),),
+        finding=verdict(comparisons),
         notes=(
             "Top-1 is that of the last weights, mean ± standard error over the seeds. All variants of a seed see the "
             "same pictures in the same order with the same shifts. The difference is paired: seed by seed, in points, "

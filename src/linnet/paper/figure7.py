@@ -54,9 +54,9 @@ def make(results: Path) -> Page:
         "After an expansion ReLU6 zeroes a part of the channels, about half where weights are random. What a "
         "bottleneck passed on can be got back as long as at least as many channels stay positive as it had (Lemma 2): "
         "that is 1/t of them, the dashed line. Counted at every position of every picture; the paper's own numbers "
-        "stand beside those of a network of its size.\n\n"
-        + " ".join(_said_of(name, model) for name, model in models.items()),
+        "stand beside those of a network of its size.",
         [_table(name, model) for name, model in models.items()],
+        finding=" ".join(_said_of(name, model) for name, model in models.items()),
         notes=(
             "At step 0 the weights are random (Kaiming's) and batch norm is that of the pictures; the paper's start is "
             "another (normal, 0.09), and its pictures are ImageNet's.",

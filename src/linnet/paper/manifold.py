@@ -52,8 +52,7 @@ def make(results: Path) -> Page:
         "dimensions, so that a thin bottleneck can hold it. How few? At sampled positions of many pictures, the "
         "covariance of a tensor's channels has eigenvalues; the *participation ratio* (Σλ)²/Σλ² counts how many of "
         "them really weigh, and the *components* are the fewest that hold 99 % of the variance. Both measure straight "
-        "subspaces: a curved manifold may have fewer dimensions than they say, never more.\n\n"
-        + " ".join(_said_of(name, model, summaries[name]) for name, model in models.items()),
+        "subspaces: a curved manifold may have fewer dimensions than they say, never more.",
         [
             PaperTable(
                 (
@@ -71,6 +70,7 @@ def make(results: Path) -> Page:
             ),
             _layers(largest, models[largest]),
         ],
+        finding=" ".join(_said_of(name, model, summaries[name]) for name, model in models.items()),
         notes=(
             "The width that just spans: the width of the model times the largest share of its channels that the 99 % "
             "components of any of its bottlenecks take. It is a reading of this network: one that is trained thinner "

@@ -42,6 +42,7 @@ class Page:
         name: as on the command line.
         title: one line.
         text: paragraphs before the tables.
+        finding: what comes out, in a sentence or two; last of the paragraphs, and in the summary of all pages.
         tables: the numbers, ours beside the printed ones.
         notes: footnotes, among them where the paper is wrong.
         document: everything as JSON.
@@ -52,13 +53,19 @@ class Page:
     title: str
     text: str
     tables: Sequence[PaperTable]
+    finding: str = ""
     notes: Sequence[str] = ()
     document: Mapping[str, Any] = field(default_factory=dict)
     plot: Figure | None = None
 
+    @property
+    def paragraphs(self) -> tuple[str, ...]:
+        """The text, and what comes out."""
+        return (self.text, self.finding) if self.finding else (self.text,)
+
     def markdown(self, *, level: int = 1, folder: str = "") -> str:
         """The whole page in Markdown under a heading of a level, with a link to its plot: `folder` is "" or "a/"."""
-        parts = [f"{'#' * level} {self.title}", self.text, *(table.markdown() for table in self.tables)]
+        parts = [f"{'#' * level} {self.title}", *self.paragraphs, *(table.markdown() for table in self.tables)]
         if self.plot is not None:
             parts.append(f"![{self.title}]({folder}{self.name}.png)")
         if self.notes:

@@ -62,6 +62,7 @@ def make(results: Path) -> Page:
         "the **expansion** ratio, which has the same letter: splits change memory and time and no result, the "
         "expansion changes the network. Both curves are drawn.",
         [PaperTable(_HEADINGS, [_row(row) for row in document])],
+        finding=_said_of_engine(document),
         notes=[
             "torch needs more than the formula counts: its convolutions have scratch memory of their own.",
             "From t = 4 on the first block dominates, and its input and output cannot be split: the gain saturates. "
@@ -69,7 +70,8 @@ def make(results: Path) -> Page:
             "The engine's memory is its arena: all tensors and scratch spaces of a run. It expands a panel of its "
             "matrix product at a time, so that even one slice needs less than the formula, and no slice is thinner "
             "than a panel; from t = 2 on the stem and the first block dominate, which have no expansion to split.",
-            *_said_of_engine(document),
+            "By rows, three rows of the expanded tensor exist instead of some of its channels; the engine chooses for "
+            "each block, and runs the first blocks as one chain of rows.",
             _said_of(expansions),
         ],
         document={"architecture": "mobilenet_v2 1.0 at 224", "rows": document, "expansions": expansions},
@@ -94,16 +96,16 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(cells)
 
 
-def _said_of_engine(document: list[dict[str, Any]]) -> list[str]:
+def _said_of_engine(document: list[dict[str, Any]]) -> str:
     whole, chosen = document[0], document[-1]
     if "engine" not in chosen:
-        return ["The engine's columns need the native library, which is not there."]
-    share, ratio = whole["engine"] / chosen["engine"], chosen["engine_time"]
-    return [
-        "By rows, three rows of the expanded tensor exist instead of some of its channels. Where the engine chooses "
-        "for each block, and runs the first blocks as one chain of rows, it needs "
-        f"1/{share:.1f} of the memory of whole layers and {ratio:.2f} of their time."
-    ]
+        return "The engine's columns need the native library, which is not there."
+    halves = next(row for row in document if row["way"] == 2)
+    return (
+        f"In two splits the engine needs {halves['engine'] / 1e6:.1f} MB instead of {whole['engine'] / 1e6:.1f} and "
+        f"{halves['engine_time']:.2f} of the time of whole layers; as it chooses itself "
+        f"{chosen['engine'] / 1e6:.1f} MB and {chosen['engine_time']:.2f} of the time."
+    )
 
 
 def _said_of(expansions: list[dict[str, Any]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,7 @@ def make(results: Path) -> Page:
         "curves, that small networks like smaller ones and large networks larger ones. And the width multiplier "
         "trades accuracy for cost.",
         tables,
+        finding=" ".join(_said_of(sweep, found) for sweep, found in points.items()),
         notes=tuple(notes),
         document={"sweeps": points},
         plot=_plot(points),
@@ -89,6 +90,15 @@ def sweep_points(folder: Path, sweep: str) -> Iterator[dict[str, Any]]:
                 "top1": mean,
                 "error": error if len(found) > 1 else None,
             }
+
+
+def _said_of(sweep: str, found: Sequence[Mapping[str, Any]]) -> str:
+    best = max(found, key=lambda point: float(point["top1"]))
+    label, axis = SWEEPS[sweep]
+    return (
+        f"{label}: from {100 * found[0]['top1']:.1f} % at {axis} {found[0]['at']:g} to "
+        f"{100 * found[-1]['top1']:.1f} % at {found[-1]['at']:g}, the highest {100 * best['top1']:.1f} % at {best['at']:g}."
+    )
 
 
 def _place(network: Any, sweep: str) -> float:

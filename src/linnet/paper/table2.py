@@ -53,9 +53,9 @@ def make() -> Page:
     return Page(
         "table2",
         TITLE,
-        "Each row is n times the same block; only the first of them has the stride s. The rows derived from the "
-        f"description are {'those' if equal else 'not those'} printed.",
+        "Each row is n times the same block; only the first of them has the stride s.",
         (PaperTable(("input", "operator", "t", "c", "n", "s", "parameters", "multiply-adds"), rows),),
+        finding=f"The rows derived from the description are {'those' if equal else 'not those'} printed.",
         notes=(
             "The text speaks of 19 residual bottleneck layers; the table and the code have 17. With the first and "
             "the last convolution they are 19 layers.",
