@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
             print(f"written: {path}", file=sys.stderr)
     if options.json:
         print_json({page.name: dict(page.document) for page in pages})
-    if options.out is not None and find_spec("matplotlib") is None:
+    if (options.out or options.book) and find_spec("matplotlib") is None:
         print("linnet: the plots need matplotlib: pip install 'linnet[train]'.", file=sys.stderr)
     for name, reason in missing.items():
         print(f"linnet paper: {name} could not be made: {reason}", file=sys.stderr)
