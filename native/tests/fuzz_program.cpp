@@ -138,10 +138,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   options.outputs = header.outputs;
   options.output_count = header.outputs[1] == header.outputs[0] ? 1 : 2;
   options.table = table.data();
+  // What of the number of weights is not needed decides whether layers have a schedule and groups of their own.
+  const std::uint32_t own = header.weight_count / kMostWeights;
+  std::vector<std::int32_t> schedules(layers.size()), groups(layers.size());
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    schedules[i] = static_cast<std::int32_t>((own >> i % 11) % 4);
+    groups[i] = static_cast<std::int32_t>(own * (i + 1) % 131) - (own % 16 == 15 ? 1 : 0);
+  }
+  if (own % 2 == 1) options.schedules = schedules.data();
+  if (own % 4 >= 2) options.groups = groups.data();
   Outputs ours, expected;
   if (run(network, layers, options, &ours)) {
     options.threads = 1;
     options.schedule = LINNET_LAYERWISE;
+    options.schedules = nullptr;
     options.apart = 0;
     if (!run(network, layers, options, &expected)) fail("layer by layer is refused");
     compare(ours, expected);

@@ -69,11 +69,25 @@ def write_cases(path: Path, architectures: Sequence[Architecture], tolerance: fl
                 file.write(struct.pack("<q", expected[name].size) + expected[name].tobytes())
 
 
-def seed_of(program: Program, size: tuple[int, int], outputs: Sequence[str], *, threads: int, schedule: int) -> bytes:
-    """The input of the fuzzed loader that stands for a program; see native/tests/fuzz_program.cpp."""
+def seed_of(
+    program: Program, size: tuple[int, int], outputs: Sequence[str], *, threads: int, schedule: int, own: int = 0
+) -> bytes:
+    """The input of the fuzzed loader that stands for a program; see native/tests/fuzz_program.cpp.
+
+    `own` from 0 to 32,767 decides whether layers have schedules (odd) and groups (2 or 3 of 4) of their own.
+    """
     numbers = [program.numbers[name] for name in outputs]
     header = struct.pack(
-        "<2H4BI2iI", *size, threads, schedule, 0, 0, program.weights.size - 1, numbers[0], numbers[-1], 2**32 - 1
+        "<2H4BI2iI",
+        *size,
+        threads,
+        schedule,
+        0,
+        0,
+        program.weights.size - 1 + own * 2**17,
+        numbers[0],
+        numbers[-1],
+        2**32 - 1,
     )
     return header + b"".join(bytes(layer) for layer in program.layers)
 
@@ -94,5 +108,6 @@ def write_seeds(folder: Path) -> None:
         program = lower(architecture, random_tensors(architecture), names)
         for schedule in range(4):
             size = (9 + 4 * number, 14 - number)
-            seed = seed_of(program, size, (names[0], names[-1]), threads=1 + (number + schedule) % 3, schedule=schedule)
+            threads, own = 1 + (number + schedule) % 3, 37 * number + schedule
+            seed = seed_of(program, size, (names[0], names[-1]), threads=threads, schedule=schedule, own=own)
             (folder / f"{number}-{schedule}").write_bytes(seed)
