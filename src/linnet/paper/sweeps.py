@@ -36,11 +36,8 @@ def make(results: Path) -> Page:
         raise MissingResultsError(f"there are no results of sweeps in '{folder}'. Make them by `{COMMAND}`.")
     tables = [
         PaperTable(
-            (SWEEPS[sweep][1], "width", "multiply-adds", "seeds", "top-1"),
-            [
-                (f"{point['at']:g}", f"{point['width']:g}", f"{point['multiply_adds'] / 1e6:.2f} M", *_cells(point))
-                for point in found
-            ],
+            (SWEEPS[sweep][1], *["width"] * (sweep != "widths"), "multiply-adds", "seeds", "top-1"),
+            [(f"{point['at']:g}", *[f"{point['width']:g}"] * (sweep != "widths"), *_cells(point)) for point in found],
             SWEEPS[sweep][0],
         )
         for sweep, found in points.items()
@@ -106,9 +103,9 @@ def _place(network: Any, sweep: str) -> float:
     return float(network.width if sweep == "widths" else network.expansion)
 
 
-def _cells(point: Mapping[str, Any]) -> tuple[str, str]:
+def _cells(point: Mapping[str, Any]) -> tuple[str, str, str]:
     error = "" if point["error"] is None else f" ± {100 * point['error']:.1f}"
-    return str(point["seeds"]), f"{100 * point['top1']:.1f}{error} %"
+    return f"{point['multiply_adds'] / 1e6:.2f} M", str(point["seeds"]), f"{100 * point['top1']:.1f}{error} %"
 
 
 def _plot(points: Mapping[str, list[dict[str, Any]]]) -> Figure | None:
@@ -128,6 +125,8 @@ def _plot(points: Mapping[str, list[dict[str, Any]]]) -> Figure | None:
                 panel.annotate(f"  {point['at']:g}", (place, height), va="top", fontsize=8)
     left.set(xlabel="expansion t", ylabel="CIFAR-10 top-1, %")
     right.set(xlabel="multiply-adds, millions", ylabel="CIFAR-10 top-1, %", xscale="log")
+    right.xaxis.set_major_formatter("{x:g}")
+    right.xaxis.set_minor_formatter("{x:g}")
     for panel in (left, right):
         panel.grid(alpha=0.3)
         if panel.get_legend_handles_labels()[0]:
