@@ -70,7 +70,7 @@ def make(results: Path) -> Page:
             ),
             _layers(largest, models[largest]),
         ],
-        finding=" ".join(_said_of(name, model, summaries[name]) for name, model in models.items()),
+        finding=_finding(models, summaries),
         notes=(
             "The width that just spans: the width of the model times the largest share of its channels that the 99 % "
             "components of any of its bottlenecks take. It is a reading of this network: one that is trained thinner "
@@ -101,13 +101,20 @@ def summary(model: Mapping[str, Any]) -> dict[str, Any]:
     return found | {"fullest": fullest, "spanning_width": float(model["width"]) * shares[fullest]}
 
 
-def _said_of(name: str, model: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    share, last = found["bottleneck"]["components"], model["trained"][-1]["bottleneck"]
-    state = "they are nearly full" if share >= FULL else "they have room to spare"
+def _finding(models: Mapping[str, Mapping[str, Any]], summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    shares = {name: found["bottleneck"]["components"] for name, found in summaries.items()}
+    listed = ", ".join(
+        f"{name} {_percent(share)}" for name, share in sorted(shares.items(), key=lambda entry: -entry[1])
+    )
+    inner = [found["expansion"]["components"] for found in summaries.values()]
+    full = [name for name, share in shares.items() if share >= FULL]
+    last = {name: model["trained"][-1]["bottleneck"] for name, model in models.items()}
+    emptiest = min(last, key=lambda name: float(last[name]["components"] / last[name]["channels"]))
     return (
-        f"**{name}**: the median bottleneck needs {_percent(share)} of its channels for 99 % of the variance: {state}; "
-        f"the last one needs {last['components']} of {last['channels']}. The median expansion needs "
-        f"{_percent(found['expansion']['components'])}."
+        f"For 99 % of the variance the median bottleneck needs, of its channels: {listed}. "
+        + (f"So the bottlenecks of {' and '.join(full)} are nearly full. " if full else "")
+        + f"The median expansion needs {_percent(min(inner))} to {_percent(max(inner))}. The emptiest last bottleneck "
+        f"is that of {emptiest}: {last[emptiest]['components']} of {last[emptiest]['channels']}."
     )
 
 
@@ -136,7 +143,7 @@ def _layers(name: str, model: Mapping[str, Any]) -> PaperTable:
 
 
 def _plot(models: Mapping[str, Mapping[str, Any]]) -> Figure | None:
-    figure = new_figure(11, 4.4)
+    figure = new_figure(13, 4.4)
     if figure is None:
         return None
     axes = figure.subplots(1, 2, sharey=True)
@@ -147,5 +154,5 @@ def _plot(models: Mapping[str, Mapping[str, Any]]) -> Figure | None:
         panel.set(title=f"{label}", xlabel="block", ylim=(0, 1.05))
         panel.grid(alpha=0.3)
     axes[0].set_ylabel("share of channels for 99 % of the variance")
-    axes[1].legend(loc="upper right", fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
     return figure
