@@ -78,10 +78,10 @@ def below_threshold(blocks: Sequence[Mapping[str, Any]]) -> list[str]:
 def _said_of(name: str, model: Mapping[str, Any]) -> str:
     shares = [block["positive"]["mean"] / block["expansion"]["channels"] for block in model["trained"]]
     below = below_threshold(model["trained"])
-    where = f"{len(below)} fall below it somewhere ({', '.join(below)})" if below else "none falls below it anywhere"
+    where = f"in {len(below)} of {len(shares)} ({', '.join(below)})" if below else f"in none of {len(shares)}"
     return (
         f"**{name}**: after training {100 * min(shares):.0f} to {100 * max(shares):.0f} % of an expansion's channels "
-        f"are positive on average, and of {len(shares)} expansions {where}."
+        f"are positive on average; somewhere there are fewer than 1/t {where}."
     )
 
 
