@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -41,6 +42,8 @@ SMOOTHING = 0.1
 
 def load(path: Path, count: int) -> tuple[Tensor, Tensor]:
     """(count, 3, 32, 32) uint8 and (count,) classes: the first of a fixed permutation, decoded once."""
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file '{path}'; CIFAR10 is a folder with train.parquet and test.parquet.")
     table = parquet.read_table(path)
     order = np.random.default_rng(0).permutation(table.num_rows)[:count]
     picture, label = table.column_names[:2]
@@ -160,11 +163,11 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for the trained networks; runs with a result have none")
     options = parser.parse_args()
     budget = Budget(epochs=options.epochs, pictures=options.pictures)
+    check_budget(options.out, budget)
     data = [*load(options.data / "train.parquet", budget.pictures)]
     data += load(options.data / "test.parquet", budget.test_pictures)
     for group in options.only:
         seeds = options.seeds if group in ("variants", "first") else options.sweep_seeds
-        check_budget(options.out, budget)
         for name, seed, path in plan(list(groups[group]), seeds, options.out):
             network, document = run(groups[group][name], seed, budget, data)
             if options.keep is not None:
@@ -176,4 +179,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        sys.exit(f"ablations.py: {error}")

@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,10 @@ def main() -> int:
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--initial", action="store_true", help="also with random weights")
     options = parser.parse_args()
+    if options.pictures < 1:
+        parser.error("--pictures must be at least 1.")
+    if options.initial and find_spec("torch") is None:
+        parser.error("--initial needs torch: pip install 'linnet[train]'.")
     if options.out.exists():
         print(f"'{options.out}' is there already. Delete it to measure again.")
         return 0
@@ -105,4 +110,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (OSError, ValueError) as error:
+        sys.exit(f"activations.py: {error}")

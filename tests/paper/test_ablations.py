@@ -150,7 +150,7 @@ def write_results(results: Path, finals: dict[str, list[float]]) -> None:
         for seed, value in enumerate(values):
             document = {
                 "top1": [value / 2, value],
-                "budget": asdict(Budget()),
+                "budget": asdict(Budget(epochs=2)),
                 "multiply_adds": cost(networks[name]).multiply_adds,
                 "seconds": 60.0,
             }
@@ -161,7 +161,7 @@ def test_the_page_claims_what_is_shown_and_nothing_else(tmp_path: Path) -> None:
     finals = {"base": [0.5, 0.6, 0.7], "relu6": [0.40, 0.49, 0.61], "none": [0.5, 0.62, 0.68], "expansion": [0.4]}
     write_results(tmp_path, {**finals, "mobilenet_v1": [0.6, 0.71, 0.8]})
     page = figure6.make(tmp_path)
-    assert "**ReLU6 in the bottleneck**: 10.0 points worse, as in the paper." in page.finding
+    assert "**ReLU6 in the bottleneck**: 10.0 points worse, as in the paper (−0.6 there)." in page.finding
     assert "**No shortcut**: no difference is shown at this scale." in page.finding
     assert "**Shortcut between expansions**: too few seeds" in page.finding
     assert "**MobileNetV1 at the same multiply-adds**: 10.3 points better, the opposite of the paper." in page.finding
@@ -194,6 +194,49 @@ def test_missing_broken_and_stale_results_are_named(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(MissingResultsError, match=r"base-1\.json' is not a result of a run"):
         figure6.make(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"top1": [0.5]}, "it has 1 epochs of 2"),
+        ({"seconds": None}, "TypeError"),
+        ({"budget": {"epochs": 2}, "top1": [0.5, 0.6]}, "another budget"),
+        ({"name": "relu6", "seed": 1}, r"is a copy of relu6-1\.json"),
+        ({"name": "base", "seed": 0}, r"is a copy of base-0\.json"),
+    ],
+)
+def test_results_that_are_cut_short_or_another_run_are_named(
+    tmp_path: Path, change: dict[str, object], reason: str
+) -> None:
+    write_results(tmp_path, {"base": [0.5, 0.6]})
+    path = tmp_path / "figure6" / "base-1.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(MissingResultsError, match=rf"base-1\.json' .*{reason}"):
+        figure6.make(tmp_path)
+
+
+def test_results_without_a_budget_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "figure6" / "base-0.json"
+    document = {"top1": [0.5], "multiply_adds": cost(VARIANTS["base"]).multiply_adds}
+    write_run(path, document)
+    with pytest.raises(MissingResultsError, match=r"base-0\.json' is not a whole result of a run \(KeyError: 'budget'"):
+        figure6.make(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["base-0 (1)", "base-01", "base-x", "base-"])
+def test_a_file_of_another_name_is_named(tmp_path: Path, name: str) -> None:
+    write_results(tmp_path, {"base": [0.5, 0.6]})
+    (tmp_path / "figure6" / "base-0.json").rename(tmp_path / "figure6" / f"{name}.json")
+    with pytest.raises(MissingResultsError, match=r"json' is not named as a result is, NAME-SEED\.json\. Rename or"):
+        figure6.make(tmp_path)
+
+
+def test_a_sweep_says_where_it_has_one_seed_only(tmp_path: Path) -> None:
+    write_results(tmp_path, {"base": [0.5, 0.6], "t2": [0.4, 0.5], "width1.0": [0.7]})
+    said = sweeps.make(tmp_path).finding
+    assert "the highest is 55.0 % at 6." in said
+    assert "the highest is 70.0 % at 1 (points of one seed among them)." in said
 
 
 def write_parquet(path: Path, count: int) -> None:

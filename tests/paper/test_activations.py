@@ -119,6 +119,23 @@ def test_the_pages_show_what_was_measured(tmp_path: Path, measured: list[dict[st
     assert page.document["summaries"]["thin"]["bottleneck"]["components"] == pytest.approx(np.median(shares))
 
 
+def test_a_name_is_no_formula(tmp_path: Path, measured: list[dict[str, Any]]) -> None:
+    write_result(tmp_path, "a$^$b|c", measured, initial=measured)
+    for page in (figure7.make(tmp_path), manifold.make(tmp_path)):
+        assert len(page.write(tmp_path / "pages")) == 4
+    assert "a$^$b\\|c | 0.35 |" in (tmp_path / "pages" / "manifold.md").read_text()
+
+
+def test_the_page_says_whether_there_were_samples_enough(tmp_path: Path, measured: list[dict[str, Any]]) -> None:
+    # Maps of one position: 4 vectors of 4 pictures, for 336 channels.
+    write_result(tmp_path, "few", measured)
+    assert "0.0 vectors a channel at the fewest, of which" in manifold.make(tmp_path).notes[-1]
+    enough = json.loads(json.dumps(measured[:1]))
+    enough[0]["expansion"]["samples"] = 20 * enough[0]["expansion"]["channels"]
+    write_result(tmp_path, "few", enough)
+    assert "vectors a channel or more" in manifold.make(tmp_path).notes[-1]
+
+
 def test_below_the_threshold_is_what_has_fewer_than_the_bottleneck(measured: list[dict[str, Any]]) -> None:
     changed = [
         {**block, "positive": {**block["positive"], "least": block["inputs"] - (block["block"] == "blocks.5")}}
@@ -143,6 +160,36 @@ def test_missing_and_broken_activations_are_named(tmp_path: Path, measured: list
             manifold.make(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda block: block["positive"].pop("least"),
+        lambda block: block["positive"].update(most=block["expansion"]["channels"] + 1),
+        lambda block: block["bottleneck"].update(participation=-1),
+        lambda block: block["bottleneck"].update(participation=float("nan")),
+        lambda block: block["expansion"].update(samples=0),
+        lambda block: block.update(inputs=0),
+        lambda block: block.update(block="stem"),
+    ],
+)
+def test_a_changed_result_is_named(tmp_path: Path, measured: list[dict[str, Any]], change: Any) -> None:
+    blocks = json.loads(json.dumps(measured))
+    write_result(tmp_path, "changed", blocks, initial=blocks)
+    assert figure7.make(tmp_path).tables
+    change(blocks[0])
+    write_result(tmp_path, "changed", blocks, initial=blocks)
+    for page in (figure7, manifold):
+        with pytest.raises(MissingResultsError, match=r"changed\.json' holds no measured activations"):
+            page.make(tmp_path)
+
+
+def test_blocks_that_were_not_measured_twice_are_named(tmp_path: Path, measured: list[dict[str, Any]]) -> None:
+    for trained, initial in ((measured[:2], measured[:1]), ([], [])):
+        write_result(tmp_path, "uneven", trained, initial=initial)
+        with pytest.raises(MissingResultsError, match=r"uneven\.json' .*it has no blocks, or others"):
+            figure7.make(tmp_path)
+
+
 def test_figure_5_shows_points_of_our_own_where_they_are(tmp_path: Path) -> None:
     page = figure5.make(tmp_path)
     assert len(page.tables) == 1
@@ -153,7 +200,11 @@ def test_figure_5_shows_points_of_our_own_where_they_are(tmp_path: Path) -> None
     page = figure5.make(tmp_path)
     assert page.tables[1].rows == [("MobileNetV2 1 at 224 (`a`)", "89.4", "300,774,272", "500")]
     assert "another test set" in page.notes[-1]
-    for content in ("[{}]", "[1]", json.dumps([{**row, "pictures": 5, "top1": 89.4}])):
+    stale = json.dumps([{**row, "pictures": 5, "top1": 0.9, "multiply_adds": 290_000_000}])
+    nameless = json.dumps(
+        [{**{key: value for key, value in row.items() if key != "model"}, "pictures": 5, "top1": 0.9}]
+    )
+    for content in ("[{}]", "[1]", "[]", "{}", stale, nameless, json.dumps([{**row, "pictures": 5, "top1": 89.4}])):
         path.write_text(content)
         with pytest.raises(MissingResultsError, match=r"imagenet-samples\.json' holds no measured networks"):
             figure5.make(tmp_path)

@@ -30,6 +30,14 @@ def test_the_text_links_pictures_that_are_there(tmp_path: Path) -> None:
     assert text.count("Made by `linnet paper ") == 2
 
 
+@pytest.mark.parametrize(("name", "folder"), [("paper", "paper-pictures"), ("my paper.md", "my%20paper")])
+def test_odd_names_of_the_text_have_their_pictures(tmp_path: Path, name: str, folder: str) -> None:
+    written = write_book({"figure2": make("figure2")}, {}, tmp_path / name)
+    assert f"({folder}/figure2.png)" in (tmp_path / name).read_text()
+    assert written[1] == tmp_path / folder.replace("%20", " ") / "figure2.png"
+    assert written[1].exists()
+
+
 def test_a_page_without_a_place_is_refused(tmp_path: Path) -> None:
     page = Page("table9", "Table 9", "", ())
     with pytest.raises(KeyError, match="No chapter has table9"):

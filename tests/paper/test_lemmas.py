@@ -62,6 +62,20 @@ def test_lemma_2_too_few_positive_rows_leave_other_points(seed: int, columns: in
     np.testing.assert_allclose(relu(matrix @ other), relu(before), atol=1e-9 * (1 + np.abs(before).max()))
 
 
+@given(seeds, st.integers(2, 6), st.integers(1, 4))
+def test_lemma_2_many_positive_rows_are_not_enough_if_they_depend_on_each_other(
+    seed: int, columns: int, copies: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    few_rows = generator.normal(size=(columns - 1, columns))
+    # Every row is a positive multiple of one of too few, and all are positive.
+    matrix = np.concatenate([(2 + copy) * few_rows for copy in range(copies + 1)])
+    point = np.linalg.lstsq(few_rows, generator.uniform(0.5, 2, columns - 1), rcond=None)[0]
+    assert np.count_nonzero(matrix @ point > 0) >= columns
+    hidden = np.linalg.svd(few_rows)[2][-1]
+    np.testing.assert_allclose(relu(matrix @ (point + hidden)), relu(matrix @ point), atol=1e-8)
+
+
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 4))
 def test_what_figure_1_counts_as_collapsed_is_what_lemma_2_loses(seed: int, rows: int, columns: int) -> None:
     matrix = np.random.default_rng(seed).normal(size=(rows, columns))

@@ -35,6 +35,9 @@ def test_table_3_agrees_where_the_paper_is_right() -> None:
     # Where it is not: the width of the next row, and a slip at 7 x 7.
     assert [rows[side]["mobilenet_v2"][0] for side in (56, 28, 14)] == [24, 32, 96]
     assert rows[7]["mobilenet_v1"] == [1024, 100.352]
+    cells = {row[0]: row for row in table3.make().tables[0].rows}
+    assert cells["7 x 7"][1:7] == ("1024 / 199", "1024 / 100.4", "-49.6 %", "320 / 32", "320 / 31.4", "-2.0 %")
+    assert cells["max"][1:] == ("1600", "1605.6", "+0.4 %", "400", "401.4", "+0.4 %", "600")
 
 
 @pytest.mark.parametrize(("dimension", "share"), [(2, 0.75), (3, 0.5), (5, 0.1875), (15, 4.88e-4), (30, 2.89e-8)])
@@ -52,11 +55,17 @@ def test_random_matrices_collapse_as_the_theorem_says(dimension: int) -> None:
 
 
 def test_theorem_1_holds_for_every_intrinsic_dimension() -> None:
-    for row in figure1.make().document["by_expansion"]:
+    page = figure1.make()
+    for row in page.document["by_expansion"]:
+        # No cell stands at an expansion that it has not.
+        assert row["outer"] == row["expansion"] * row["inner"]
         assert row["collapsed"] == pytest.approx(row["expected"], abs=0.01)
     # Of one dimension in m: collapsed where all m are cut, 2^-m; of n in n: unless all n are positive.
     assert figure1.expected_collapse(6, 1) == pytest.approx(2**-6)
     assert figure1.expected_collapse(8, 8) == pytest.approx(1 - 2**-8)
+    assert page.tables[1].rows[1][:2] == ("1.5", "-")
+    # Paper's bound: 2.0e-12 of 16 in 96 is not below 2^-48.
+    assert "loses 2.0e-12 by Theorem 1, more than 3.6e-15" in page.notes[-1]
 
 
 def test_the_spiral_is_the_papers() -> None:
@@ -145,6 +154,16 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["paper", "table9"]) == 2
     captured = capsys.readouterr()
     assert "there is no 'table9'. There are table1" in captured.err
+    assert main(["paper", "all", "table9"]) == 2
+    assert "there is no 'table9'" in capsys.readouterr().err
+    assert main(["paper", "table1", "--book", str(tmp_path)]) == 2
+    assert "is a folder; name a file" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["paper", "table1", "--out", str(tmp_path / "file" / "below")]) == 1
+    captured = capsys.readouterr()
+    assert "cannot be made" in captured.err
+    # Nothing was computed before.
+    assert not captured.out
     assert main(["paper", "table2", "table3", "--json"]) == 0
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert set(document) == {"table2", "table3"}
@@ -156,4 +175,18 @@ def test_differences_and_tables() -> None:
     assert difference(300.774, 300) == "+0.3 %"
     assert difference(71.999, 72) == "="
     assert PaperTable(("a", "b"), [("x", "1")]).markdown() == "| a | b |\n| --- | ---: |\n| x | 1 |"
+    assert PaperTable(("a",), [("x|y",)]).markdown().endswith("| x\\|y |")
     assert new_figure(1, 1) is not None
+
+
+def test_section_5_1_says_what_is_missing_and_names_what_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(section5_1, "find_spec", lambda _: None)
+    monkeypatch.setattr(section5_1, "engine_instruction_set", lambda: None)
+    page = section5_1.make(tmp_path)
+    assert "there are no results of trainings" in page.notes[-1]
+    assert "Both curves are drawn" not in page.text
+    (tmp_path / "figure6").mkdir()
+    (tmp_path / "figure6" / "t2-0.json").write_text("{")
+    assert "t2-0.json' is not a result of a run" in section5_1.make(tmp_path).notes[-1]

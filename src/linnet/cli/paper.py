@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from linnet.cli.terminal import parse, print_json, progress, show, table
+from linnet.cli.terminal import UsageError, parse, prepare_folder, print_json, progress, show, table
 from linnet.paper import ITEMS, make
 from linnet.paper.book import write_book
 from linnet.paper.page import MissingResultsError, Page
@@ -48,11 +48,17 @@ def main(arguments: list[str]) -> int:
         else:
             show(table((("name", "left"), ("shows", "left")), [(name, item.shows) for name, item in ITEMS.items()]))
         return 0
-    names = list(ITEMS) if "all" in options.names else list(dict.fromkeys(options.names))
-    unknown = [name for name in names if name not in ITEMS]
+    unknown = [name for name in options.names if name not in (*ITEMS, "all")]
     if unknown:
         print(f"linnet paper: there is no {unknown[0]!r}. There are {', '.join(ITEMS)}, or all.", file=sys.stderr)
         return 2
+    names = list(ITEMS) if "all" in options.names else list(dict.fromkeys(options.names))
+    # Before the work begins, not after minutes.
+    prepare_folder("--out", options.out)
+    if options.book is not None:
+        prepare_folder("--book", options.book.parent)
+        if options.book.is_dir():
+            raise UsageError(f"--book '{options.book}' is a folder; name a file, such as paper.md.")
     pages, missing = _make(names, options.results)
     for page in pages:
         if not options.json:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -155,12 +155,27 @@ def check_budget(folder: Path, budget: Budget) -> None:
             )
 
 
+def _check_run(path: Path, run: Mapping[str, Any], name: str, seed: int) -> None:
+    """Refuses a run that is another's by its own words, or of which a page could not be made."""
+    if (run.get("name", name), run.get("seed", seed)) != (name, seed):
+        raise ValueError(f"'{path}' is a copy of {run['name']}-{run.get('seed', seed)}.json. Rename or delete it.")
+    try:
+        epochs = Budget(**run["budget"]).epochs
+        if len(run["top1"]) != epochs or not 0 <= run["seconds"] < math.inf:
+            raise ValueError(f"it has {len(run['top1'])} epochs of {epochs}, or no time")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"'{path}' is not a whole result of a run ({type(error).__name__}: {error}). Delete it and run the "
+            "experiment again: only that run is repeated."
+        ) from None
+
+
 def read_runs(folder: Path) -> dict[str, dict[int, dict[str, Any]]]:
     """Name → seed → result, of all runs in a folder.
 
     Raises:
         MissingResultsError: if there is no result of the base, if one is broken, of another budget than the others, or
-            of a network that has another cost by now; the message names it.
+            of a network that has another cost by now, or is named as another run; the message names it.
     """
     found: dict[str, dict[int, dict[str, Any]]] = {}
     networks = {name: network for group in experiments().values() for name, network in group.items()}
@@ -169,9 +184,12 @@ def read_runs(folder: Path) -> dict[str, dict[int, dict[str, Any]]]:
         budget = read_run(paths[0]).get("budget") if paths else None
         for path in paths:
             name, _, seed = path.stem.rpartition("-")
+            if not seed.isdecimal() or str(int(seed)) != seed:
+                raise ValueError(f"'{path}' is not named as a result is, NAME-SEED.json. Rename or delete it.")
             run = found.setdefault(name, {})[int(seed)] = read_run(path)
             if run.get("budget") != budget or run.get("multiply_adds") != cost(networks[name]).multiply_adds:
                 raise ValueError(f"'{path}' has another budget than '{paths[0]}', or its network has changed since.")
+            _check_run(path, run, name, int(seed))
     except (OSError, ValueError) as error:
         raise MissingResultsError(str(error)) from None
     if "base" not in found:

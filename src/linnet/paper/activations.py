@@ -6,7 +6,7 @@ Measured by `benchmarks/activations.py`, one small JSON file a model; the pages 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,7 +158,7 @@ def read_activations(folder: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            document = json.loads(path.read_bytes())
+            document = json.loads(path.read_bytes(), parse_constant=_refuse)
             _check(document)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise MissingResultsError(
@@ -174,12 +174,35 @@ def read_activations(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no measured number")
+
+
+def block_numbers(blocks: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Numbers of measured blocks in their network: 5 of `blocks.5`."""
+    return [int(block["block"].rpartition(".")[2]) for block in blocks]
+
+
 def _check(document: Mapping[str, Any]) -> None:
-    float(document["width"])
-    for part in ("trained", "initial"):
-        for block in document.get(part, []) if part == "initial" else document[part]:
-            for end in ("expansion", "bottleneck"):
-                if not 0 <= block[end]["components"] <= block[end]["channels"]:
-                    raise ValueError(f"{block['block']} needs more components than it has channels")
-            if not 0 <= block["positive"]["mean"] <= block["expansion"]["channels"]:
-                raise ValueError(f"{block['block']} has more positive channels than channels")
+    """Raises what `read_activations` turns into a sentence, if a page could not be made of a result."""
+    trained = document["trained"]
+    initial = document.get("initial", trained)
+    if not trained or block_numbers(trained) != block_numbers(initial):
+        raise ValueError("it has no blocks, or others with random weights than trained")
+    if not (document["width"] > 0 and document["resolution"][0] > 0 and document["pictures"] > 0):
+        raise ValueError("it has no width, no resolution or no pictures")
+    if not (isinstance(document["data"], str) and document["positions"] > 0):
+        raise ValueError("it does not say of which data, or has no positions")
+    for block in (*trained, *initial):
+        for end in ("expansion", "bottleneck"):
+            found = block[end]
+            # A participation ratio may end a rounding above the channels.
+            if not max(found["components"], found["participation"] - 1e-6) <= found["channels"]:
+                raise ValueError(f"{block['block']} needs more components than it has channels")
+            if min(found["components"], found["participation"], found["channels"] - 1, found["samples"] - 1) < 0:
+                raise ValueError(f"{block['block']} has no channels, no samples or less than no components")
+        positive = block["positive"]
+        if not 0 <= positive["least"] <= positive["mean"] <= positive["most"] <= block["expansion"]["channels"]:
+            raise ValueError(f"{block['block']} has more positive channels than channels, or a mean beyond them")
+        if not (positive["deviation"] >= 0 and block["inputs"] > 0):
+            raise ValueError(f"{block['block']} has no deviation or no inputs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from linnet.checkpoint import write_atomically
 from linnet.paper.page import Page
@@ -87,19 +88,20 @@ def write_book(pages: Mapping[str, Page], missing: Mapping[str, str], path: Path
     Args:
         pages: by name; those of no chapter are refused.
         missing: names of the others, and why they could not be made: it is said in their place.
-        path: of the text, such as docs/paper.md.
+        path: of the text, such as docs/paper.md. The pictures of a name without suffix are in NAME-pictures.
     """
     known = {name for chapter in CHAPTERS for name in chapter.pages}
     if unplaced := (set(pages) | set(missing)) - known:
         raise KeyError(f"No chapter has {', '.join(sorted(unplaced))}.")
-    folder = path.with_suffix("")
+    # A name without a suffix is the text's; the folder needs another.
+    folder = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}-pictures")
     pictures = [folder / f"{page.name}.png" for page in pages.values() if page.plot is not None]
     if pictures:
         folder.mkdir(parents=True, exist_ok=True)
     for page, picture in zip((page for page in pages.values() if page.plot is not None), pictures, strict=True):
         assert page.plot is not None
         page.plot.savefig(picture, dpi=90)
-    write_atomically(path, ("\n\n".join(_parts(pages, missing, f"{folder.name}/")) + "\n").encode())
+    write_atomically(path, ("\n\n".join(_parts(pages, missing, f"{quote(folder.name)}/")) + "\n").encode())
     return [path, *pictures]
 
 
@@ -108,8 +110,9 @@ def _parts(pages: Mapping[str, Page], missing: Mapping[str, str], folder: str) -
     yield (
         "Every table and figure of MobileNetV2, made again by linnet's own code beside the printed values: to the "
         "digit where it is arithmetic, with error bars where it is training. Each ends with the command that makes it; "
-        "this page is made by `linnet paper all --book docs/paper.md`. Times are of the machine that made it: "
-        f"{processor_name()}, one thread."
+        "this page is made by `linnet paper all --book docs/paper.md`. Times of tables 4 and 6 and "
+        f"of section 5.1 are of the machine that made it: {processor_name()}, one thread; trainings ran where their "
+        "results were made."
     )
     found = [(page.title, page.finding) for name, page in pages.items() if page.finding]
     if found:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linnet.paper.activations import read_activations
-from linnet.paper.page import Page, PaperTable, new_figure
+from linnet.paper.activations import block_numbers, read_activations
+from linnet.paper.page import Page, PaperTable, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,6 +17,9 @@ TITLE = "The manifold of interest: how many dimensions a bottleneck uses"
 
 FULL = 0.9
 """Share of its channels from which on a bottleneck is said to be nearly full."""
+
+ENOUGH = 10
+"""Vectors a channel from which on their number limits the rank by less than 4 % (see docs/experiments.md)."""
 
 ENDS = {"bottleneck": "bottlenecks", "expansion": "expansions"}
 
@@ -51,8 +54,9 @@ def make(results: Path) -> Page:
         "The paper's argument begins with a guess: what a layer says of a picture lies on a manifold of few "
         "dimensions, so that a thin bottleneck can hold it. How few? At sampled positions of many pictures, the "
         "covariance of a tensor's channels has eigenvalues; the *participation ratio* (Σλ)²/Σλ² counts how many of "
-        "them really weigh, and the *components* are the fewest that hold 99 % of the variance. Both measure straight "
-        "subspaces: a curved manifold may have fewer dimensions than they say, never more.",
+        "them really weigh, and the *components* are the fewest that hold 99 % of the variance. Both describe "
+        "the straight space around the points: a curved manifold in it may have fewer dimensions, and directions in "
+        "which little varies are not counted, whether they matter or not.",
         [
             PaperTable(
                 (
@@ -74,10 +78,10 @@ def make(results: Path) -> Page:
         notes=(
             "The width that just spans: the width of the model times the largest share of its channels that the 99 % "
             "components of any of its bottlenecks take. It is a reading of this network: one that is trained thinner "
-            "learns another manifold, and the smallest bottlenecks, which have the fewest channels, decide.",
+            "learns another manifold, and a single bottleneck decides: the fullest block.",
             *(
                 f"{name}: {model['pictures']} pictures of {model['data']} at {model['resolution'][0]} pixels, at most "
-                f"{model['positions']} positions of each map."
+                f"{model['positions']} positions of each map: {_vectors(model)}."
                 for name, model in models.items()
             ),
         ),
@@ -118,6 +122,14 @@ def _finding(models: Mapping[str, Mapping[str, Any]], summaries: Mapping[str, Ma
     )
 
 
+def _vectors(model: Mapping[str, Any]) -> str:
+    """Samples a channel where they are fewest, and whether that is enough."""
+    fewest = min(block[end]["samples"] / block[end]["channels"] for block in model["trained"] for end in ENDS)
+    if fewest < ENOUGH:
+        return f"{fewest:.1f} vectors a channel at the fewest, of which some components too few come out"
+    return f"{fewest:.0f} vectors a channel or more, so that their number hardly limits the ranks"
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
@@ -150,7 +162,9 @@ def _plot(models: Mapping[str, Mapping[str, Any]]) -> Figure | None:
     for panel, (end, label) in zip(axes, ENDS.items(), strict=True):
         for number, (name, model) in enumerate(models.items()):
             shares = [block[end]["components"] / block[end]["channels"] for block in model["trained"]]
-            panel.plot(range(1, len(shares) + 1), shares, marker="o", markersize=3, color=f"C{number}", label=name)
+            panel.plot(
+                block_numbers(model["trained"]), shares, marker="o", markersize=3, color=f"C{number}", label=plain(name)
+            )
         panel.set(title=f"{label}", xlabel="block", ylim=(0, 1.05))
         panel.grid(alpha=0.3)
     axes[0].set_ylabel("share of channels for 99 % of the variance")

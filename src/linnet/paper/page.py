@@ -31,7 +31,8 @@ class PaperTable:
         """The table in Markdown."""
         rule = ["---", *["---:"] * (len(self.headings) - 1)]
         lines = [f"{self.caption}:", ""] if self.caption else []
-        return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in (self.headings, rule, *self.rows))])
+        rows = ([cell.replace("|", "\\|") for cell in cells] for cells in (self.headings, rule, *self.rows))
+        return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,11 @@ def new_figure(width: float, height: float) -> Figure | None:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def plain(name: str) -> str:
+    """A name from outside as matplotlib shows it literally: `$` begins no formula."""
+    return name.replace("$", r"\$")
 
 
 def difference(ours: float, printed: float) -> str:

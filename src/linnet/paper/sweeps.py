@@ -95,7 +95,8 @@ def _said_of(sweep: str, found: Sequence[Mapping[str, Any]]) -> str:
     return (
         f"{label}: from {100 * found[0]['top1']:.1f} % at {axis} {found[0]['at']:g} to "
         f"{100 * found[-1]['top1']:.1f} % at {found[-1]['at']:g}; the highest is {100 * best['top1']:.1f} % at "
-        f"{best['at']:g}."
+        f"{best['at']:g}"
+        + (" (points of one seed among them)." if any(point["seeds"] == 1 for point in found) else ".")
     )
 
 
