@@ -133,6 +133,25 @@ def test_a_stopped_run_goes_on_to_the_bit(desk: Desk, tmp_path: Path, stop_after
     assert rest[-1].losses == pytest.approx(expected[-1].losses, abs=1e-12)
 
 
+def test_an_epoch_is_saved_once_the_caller_has_what_came_of_it(desk: Desk) -> None:
+    recipe = replace(RECIPE, epochs=2)
+    saved: list[int] = []
+    epochs = train(
+        desk.network(recipe),
+        desk.batches(recipe),
+        recipe=recipe,
+        task=desk.task(recipe),
+        save=lambda state, parts: saved.append(state.epoch),
+    )
+    # Killed while it writes the first epoch's checkpoint, a run must go on before that epoch.
+    next(epochs)
+    assert saved == []
+    next(epochs)
+    assert saved == [1]
+    assert next(epochs, None) is None
+    assert saved == [1, 2]
+
+
 def test_the_best_weights_come_with_their_epoch(desk: Desk) -> None:
     recipe = replace(RECIPE, epochs=4)
     _, epochs = desk.run(recipe)

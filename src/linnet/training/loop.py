@@ -79,6 +79,8 @@ def train(
     run.state = restore(run.parts) if restore is not None else state or TrainingState(epochs=recipe.epochs or 1)
     while not run.done:
         yield run.train_epoch()
+        # Not before the caller has written what it makes of the epoch: what is killed in between repeats it.
+        run.save_state()
 
 
 class _Run:
@@ -144,10 +146,12 @@ class _Run:
         evaluating = time.perf_counter()
         figures, weights = self._evaluate()
         sums["evaluating"] = time.perf_counter() - evaluating
-        epoch = self._finish(figures, weights, losses, sums, rate, training, time.perf_counter() - begun)
+        return self._finish(figures, weights, losses, sums, rate, training, time.perf_counter() - begun)
+
+    def save_state(self) -> None:
+        """Hands the state to whoever keeps it."""
         self.save(self.state, self.parts)
         self.last_save = time.perf_counter()
-        return epoch
 
     def _set_mode(self) -> None:
         self.network.train()
@@ -223,8 +227,7 @@ class _Run:
             self._check(pending)
             self._join_statistics()
             self._flush(self.state.sums)
-            self.save(self.state, self.parts)
-            self.last_save = time.perf_counter()
+            self.save_state()
         if stopping:
             raise Stopped
 
