@@ -29,10 +29,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from linnet.data.crops import CropOptions
-from linnet.data.loading import Batch, PictureBatches
+from linnet.data.batches.crops import CropOptions
+from linnet.data.batches.loading import Batch, PictureBatches
 from linnet.data.sharded import find_shards, write_shards
-from linnet.data.shards import ShardBatches
+from linnet.data.batches.streaming import ShardBatches
 from linnet.data.source import find_data
 from linnet.images import Preprocessing
 from linnet.runtimes import processor_name

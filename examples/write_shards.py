@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from linnet.cli.terminal import live_progress
-from linnet.data.check import check_data
+from linnet.data.checks.classes import check_data
 from linnet.data.sharded import INDEX, scan_folder, write_index, write_shards
 from linnet.data.source import DataSet, find_data
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
-from linnet.data.augmentation import CHANGES, OPERATIONS, Augmentation, augment, mix
+from linnet.data.batches.augmentation import CHANGES, OPERATIONS, Augmentation, augment, mix
 
 EVERYTHING: dict[str, Any] = {"colour": 0.4, "erasing": 0.5}
 

@@ -17,10 +17,10 @@ from pictures import standard_anchors, write_coco
 from PIL import Image
 
 from linnet.cli import main
-from linnet.data.box_check import check_boxes
+from linnet.data.checks.boxes import check_boxes
 from linnet.data.box_source import find_boxes
-from linnet.data.coverage import best_overlaps, measure_coverage
-from linnet.data.findings import BoxFindings, Problem
+from linnet.data.checks.coverage import best_overlaps, measure_coverage
+from linnet.data.checks.findings import BoxFindings, Problem
 
 
 def check(path: Path, **options: Any) -> BoxFindings:

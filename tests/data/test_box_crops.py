@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from linnet.data.box_crops import (
+from linnet.data.batches.box_crops import (
     NUMBERS,
     OVERLAPS,
     TRIES,

@@ -13,20 +13,20 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from linnet.data.augmentation import Augmentation, augment, flipped
-from linnet.data.box_crops import BoxCropOptions
-from linnet.data.box_loading import BoxBatch, BoxBatches, augment_boxes
-from linnet.data.boxed import BoxSample
-from linnet.data.loading import EvaluationPictures, Placement
+from linnet.data.batches.augmentation import Augmentation, augment, flipped
+from linnet.data.batches.box_crops import BoxCropOptions
+from linnet.data.batches.box_loading import BoxBatch, BoxBatches, augment_boxes
+from linnet.data.dataset import Sample
+from linnet.data.batches.loading import EvaluationPictures, Placement
 from linnet.images import Preprocessing, prepare
 
 CONTRACT = Preprocessing(size=(64, 64), resize="squash", mean=(0, 0, 0))
 VIEWS = BoxCropOptions(zoom_out=0.3, canvas=2)
 
 
-def sample(file: Path, boxes: Any, *, ignored: Any = None, size: tuple[int, int] = (90, 70)) -> BoxSample:
+def sample(file: Path, boxes: Any, *, ignored: Any = None, size: tuple[int, int] = (90, 70)) -> Sample:
     told: NDArray[np.float32] = np.array(boxes, np.float32).reshape(-1, 4)
-    return BoxSample(
+    return Sample(
         file,
         told,
         np.arange(len(told)) % 3,
@@ -37,7 +37,7 @@ def sample(file: Path, boxes: Any, *, ignored: Any = None, size: tuple[int, int]
 
 
 @pytest.fixture
-def samples(tmp_path: Path) -> list[BoxSample]:
+def samples(tmp_path: Path) -> list[Sample]:
     """Eleven pictures with up to three objects, each in the colour of its class; the last has none."""
     generator = np.random.default_rng(0)
     made = []
@@ -52,7 +52,7 @@ def samples(tmp_path: Path) -> list[BoxSample]:
     return made
 
 
-def batches(samples: list[BoxSample], placement: Placement | None = None, workers: int = 0) -> BoxBatches:
+def batches(samples: list[Sample], placement: Placement | None = None, workers: int = 0) -> BoxBatches:
     return BoxBatches(samples, CONTRACT, VIEWS, batch=4, seed=5, placement=placement, workers=workers)
 
 
@@ -61,7 +61,7 @@ def same(first: BoxBatch, second: BoxBatch) -> bool:
     return first.counts == second.counts and all(torch.equal(one, two) for one, two in pairs)
 
 
-def test_a_batch_is_bytes_boxes_and_classes(samples: list[BoxSample]) -> None:
+def test_a_batch_is_bytes_boxes_and_classes(samples: list[Sample]) -> None:
     source = batches(samples)
     steps = [step for (step,) in source.epoch(0)]
     assert [len(step.seeds) for step in steps] == [4, 4, 3]
@@ -78,7 +78,7 @@ def test_a_batch_is_bytes_boxes_and_classes(samples: list[BoxSample]) -> None:
             assert (len(boxes) == 0) == (seed[2] == 10)
 
 
-def test_shares_workers_and_stops_change_nothing(samples: list[BoxSample]) -> None:
+def test_shares_workers_and_stops_change_nothing(samples: list[Sample]) -> None:
     whole = list(batches(samples).epoch(2))
     for one, two in zip(whole[1:], batches(samples, workers=1).epoch(2, start=1), strict=True):
         assert same(one[0], two[0])
@@ -90,7 +90,7 @@ def test_shares_workers_and_stops_change_nothing(samples: list[BoxSample]) -> No
         assert [seed for part in parts for seed in part.seeds] == step.seeds
 
 
-def test_boxes_keep_their_objects_through_the_whole_augmentation(samples: list[BoxSample]) -> None:
+def test_boxes_keep_their_objects_through_the_whole_augmentation(samples: list[Sample]) -> None:
     options = Augmentation(flip=0.5, colour=0.3)
     checked, mirrored = 0, 0
     for epoch in range(6):
@@ -113,7 +113,7 @@ def test_boxes_keep_their_objects_through_the_whole_augmentation(samples: list[B
     assert 10 < mirrored < 56
 
 
-def test_flips_are_those_of_the_pictures(samples: list[BoxSample]) -> None:
+def test_flips_are_those_of_the_pictures(samples: list[Sample]) -> None:
     pixels = torch.zeros(50, 3, 4, 4, dtype=torch.uint8)
     pixels[..., 0] = 255
     seeds = [(3, 1, number) for number in range(50)]
@@ -149,14 +149,14 @@ def test_pictures_without_objects_alone_make_a_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options", [Augmentation(policy="randaugment"), Augmentation(mixup=0.2), Augmentation(cutmix=1)]
 )
-def test_what_boxes_cannot_follow_is_refused(options: Augmentation, samples: list[BoxSample]) -> None:
+def test_what_boxes_cannot_follow_is_refused(options: Augmentation, samples: list[Sample]) -> None:
     (step,) = next(batches(samples).epoch(0))
     with pytest.raises(ValueError, match="Boxes cannot follow"):
         augment_boxes(step, options)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_broken_pictures_are_named(workers: int, samples: list[BoxSample], tmp_path: Path) -> None:
+def test_broken_pictures_are_named(workers: int, samples: list[Sample], tmp_path: Path) -> None:
     (tmp_path / "7.png").write_text("no picture")
     with pytest.raises(ValueError, match=r"7\.png") as caught:
         list(batches(samples, workers=workers).epoch(0))
@@ -165,7 +165,7 @@ def test_broken_pictures_are_named(workers: int, samples: list[BoxSample], tmp_p
     assert not multiprocessing.active_children()
 
 
-def test_evaluation_gives_each_picture_its_number(samples: list[BoxSample]) -> None:
+def test_evaluation_gives_each_picture_its_number(samples: list[Sample]) -> None:
     for rank in range(2):
         pictures = EvaluationPictures(
             samples, CONTRACT, labels=range(len(samples)), batch=3, placement=Placement(rank, 2)

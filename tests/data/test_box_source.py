@@ -19,9 +19,9 @@ from pictures import write_coco
 from PIL import Image
 
 from linnet.data.box_source import find_boxes, has_boxes, labelled_boxes, part_in
-from linnet.data.boxed import BoxDataSet, BoxSample, clean_boxes
-from linnet.data.coco import HEAD, read_json
-from linnet.data.voc import read_xml
+from linnet.data.boxed import DataSet, Sample, clean_boxes
+from linnet.data.formats.coco import HEAD, read_json
+from linnet.data.formats.voc import read_xml
 
 SIZE = (64, 48)
 
@@ -55,7 +55,7 @@ def write_yolo(
     return folder
 
 
-def listed(samples: tuple[BoxSample, ...]) -> dict[str, list[tuple[int, ...]]]:
+def listed(samples: tuple[Sample, ...]) -> dict[str, list[tuple[int, ...]]]:
     return {
         sample.file.stem: [
             (index, *box) for index, box in zip(sample.indices.tolist(), sample.boxes.tolist(), strict=True)
@@ -64,11 +64,11 @@ def listed(samples: tuple[BoxSample, ...]) -> dict[str, list[tuple[int, ...]]]:
     }
 
 
-def kinds(data: BoxDataSet) -> list[str]:
+def kinds(data: DataSet) -> list[str]:
     return [flaw.kind for flaw in data.flaws]
 
 
-def find(path: Path, **options: Any) -> BoxDataSet:
+def find(path: Path, **options: Any) -> DataSet:
     """Silently: what is left out is looked at in the flaws."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".* are left out")

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from linnet.data.check import check_data
-from linnet.data.duplicates import find_duplicates
-from linnet.data.findings import Findings, Problem
-from linnet.data.inspection import inspect
-from linnet.data.labelled import Sample
+from linnet.data.checks.classes import check_data
+from linnet.data.checks.duplicates import find_duplicates
+from linnet.data.checks.findings import Findings, Problem
+from linnet.data.checks.inspection import inspect
+from linnet.data.dataset import Sample
 from linnet.data.source import DataSet, find_data
 from linnet.images import decode
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from linnet.data.crops import TRIES, CropOptions, random_box, random_crop
+from linnet.data.batches.crops import TRIES, CropOptions, random_box, random_crop
 from linnet.images import LARGEST_PICTURE, Preprocessing, decode, prepare
 
 Pixels = NDArray[np.uint8]

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from pictures import write_pictures
 from PIL import Image
 
-from linnet.data.crops import CropOptions
-from linnet.data.labelled import Sample
-from linnet.data.loading import Batch, EvaluationPictures, PictureBatches, Placement, split_in_pairs
+from linnet.data.batches.crops import CropOptions
+from linnet.data.dataset import Sample
+from linnet.data.batches.loading import Batch, EvaluationPictures, PictureBatches, Placement, split_in_pairs
 from linnet.data.source import find_data
 from linnet.images import Preprocessing, prepare
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from linnet.data.labelled import Sample, find_samples
-from linnet.data.parquet import LABELS, read_table
+from linnet.data.columns import LABELS, read_table
 from linnet.images import decode
 
 BINARY, STRUCT = arrow.binary(), arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])

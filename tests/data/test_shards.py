@@ -25,11 +25,11 @@ from PIL import Image
 
 from linnet.architecture import MobileNetV2
 from linnet.data import tars
-from linnet.data.crops import CropOptions
+from linnet.data.batches.crops import CropOptions
 from linnet.data.labelled import Sample, find_samples
-from linnet.data.loading import Batch, EvaluationPictures, PictureBatches, Placement
+from linnet.data.batches.loading import Batch, EvaluationPictures, PictureBatches, Placement
 from linnet.data.sharded import find_shards, keep_evaluated, part_of, scan_folder, write_index, write_shards
-from linnet.data.shards import ShardBatches, open_batches
+from linnet.data.batches.streaming import ShardBatches, open_batches
 from linnet.data.source import DataSet, find_data
 from linnet.data.tars import read_span, scan_shard
 from linnet.evaluation.accuracy import measure_accuracy

@@ -14,7 +14,7 @@ from networks import checkpoint_of
 from pictures import write_pictures
 
 from linnet.architecture import MobileNetV2
-from linnet.data.loading import Batch, EvaluationPictures
+from linnet.data.batches.loading import Batch, EvaluationPictures
 from linnet.data.source import find_data
 from linnet.images import Preprocessing, normalise
 from linnet.nn import Network, load_tensors

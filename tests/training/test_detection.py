@@ -19,9 +19,9 @@ from linnet.architecture import Detector, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
-from linnet.data.box_loading import BoxBatches
+from linnet.data.batches.box_loading import BoxBatches
 from linnet.data.box_source import find_boxes
-from linnet.data.loading import Placement
+from linnet.data.batches.loading import Placement
 from linnet.evaluation.average_precision import FIGURES
 from linnet.evaluation.detector import MEASURING, measure_detector
 from linnet.images import Preprocessing

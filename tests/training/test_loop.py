@@ -14,7 +14,7 @@ from torch import Tensor
 
 import linnet
 from linnet.architecture import MobileNetV2
-from linnet.data.loading import EvaluationPictures, PictureBatches, Placement
+from linnet.data.batches.loading import EvaluationPictures, PictureBatches, Placement
 from linnet.data.source import find_data
 from linnet.images import Preprocessing
 from linnet.nn import Network, build

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import write_pictures
 
-from linnet.data.labelled import Sample
+from linnet.data.dataset import Sample
 from linnet.data.source import DataSet, find_data
 from linnet.training.split import read_split, split_document
 

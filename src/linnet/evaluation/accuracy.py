@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.data.labelled import Sample
+from linnet.data.dataset import Sample
 from linnet.predictor import Predictor
 from linnet.results import Classification
 

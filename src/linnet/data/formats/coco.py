@@ -12,8 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from linnet.data.boxed import Annotated, Annotation, Flaw, Reading
-from linnet.data.inspection import upright_size
+from linnet.data.dataset import Flaw
+from linnet.data.formats.format import Format
+from linnet.data.headers import upright_size
+from linnet.data.leftovers import omit_unlisted
+from linnet.data.parts import PARTS, Part, part_in
+from linnet.data.places import Place
+from linnet.data.reading import Annotated, Annotation, Reading, find_one_off
+from linnet.data.sources import File
+
+PATTERNS = ("annotations/*.json", "instances_*.json", "_annotations.coco.json", "*/_annotations.coco.json")
+"""Where the files are, in the order of preference."""
+
+OTHER_TASKS = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
+"""How COCO's annotation files of other tasks begin."""
 
 HEAD = 1 << 16
 """Bytes of a file that are looked at before the whole is read."""
@@ -33,7 +45,35 @@ BEGINNING = re.compile(r'\s*\{\s*("|\})')
 Table = dict[str, Any]
 
 
-def read_coco(path: Path, part: str, images: Path | None = None) -> Reading:
+def recognise(place: Place) -> str | None:
+    """A json file, or a folder with one where COCO, Roboflow or CVAT have it, or of any name that begins as COCO's."""
+    if place.file is not None:
+        return "it is a json file" if place.suffix == ".json" else None
+    if not isinstance(place.path, Path):
+        return None
+    found = next((file for pattern in PATTERNS for file in sorted(place.path.glob(pattern))), None)
+    found = found or next(iter(_json_files(place.path)), None)
+    return None if found is None else f"it has {found.relative_to(place.path)}"
+
+
+def read(place: Place) -> Reading:
+    """The parts that the json files of a place tell; see `read_coco`."""
+    assert isinstance(place.path, Path)
+    files: list[tuple[Path, Part]] = [(place.path, "train")] if place.file is not None else _coco_files(place.path)
+    readings = [read_coco(file, part, place.images) for file, part in files]
+    first = next((one for one in readings if one.annotated and one.annotated[0].part == "train"), readings[0])
+    reading = Reading(
+        annotated=[picture for one in readings for picture in one.annotated],
+        # The classes are training's, and what only other parts have comes to light as unknown.
+        names=first.names,
+        flaws=[flaw for one in readings for flaw in one.flaws],
+    )
+    reading.flaws += find_one_off(reading.annotated, place.path)
+    omit_unlisted(place, reading, [file for file, _ in files])
+    return reading
+
+
+def read_coco(path: Path, part: Part, images: Path | None = None) -> Reading:
     """The pictures and objects that a COCO json lists.
 
     Pictures are looked for in `images`, or else beside the file, in `images/` beside it, in `../images`, and where
@@ -60,7 +100,7 @@ def read_coco(path: Path, part: str, images: Path | None = None) -> Reading:
     boxless = 0
     for number, entry in enumerate(tables["annotations"]):
         picture = pictures.get(_hashable(entry.get("image_id")))
-        place = str(path) if picture is None else str(picture.file)
+        place = str(path) if picture is None else picture.source.name
         text = f"annotation {entry.get('id', f'no. {number}')}"
         if picture is None:
             reading.flaws.append(Flaw("orphan", place, f"{text} is of the picture {entry.get('image_id')!r}"))
@@ -78,7 +118,7 @@ def read_coco(path: Path, part: str, images: Path | None = None) -> Reading:
         raise ValueError(
             f"'{path}' has run-length segmentations only: give each annotation its `bbox` (x, y, width, height)."
         )
-    reading.pictures = list(pictures.values())
+    reading.annotated = list(pictures.values())
     return reading
 
 
@@ -177,7 +217,7 @@ def _categories(table: Sequence[Table], path: Path, flaws: list[Flaw]) -> dict[A
     }
 
 
-def _pictures(table: Sequence[Table], path: Path, part: str, images: Path | None) -> dict[Any, Annotated]:
+def _pictures(table: Sequence[Table], path: Path, part: Part, images: Path | None) -> dict[Any, Annotated]:
     beside = path.parent
     # COCO's own: annotations/instances_train2017.json beside train2017/.
     own = beside.parent / path.stem.rsplit("_", 1)[-1]
@@ -201,7 +241,9 @@ def _pictures(table: Sequence[Table], path: Path, part: str, images: Path | None
         )
     # Of a missing picture, where it would be.
     return {
-        number: Annotated(files[number] or home / Path(name).name, part, size or _own_size(files[number]), [])
+        number: Annotated(
+            File(str(files[number] or home / Path(name).name)), part, size or _own_size(files[number]), []
+        )
         for number, (name, size) in told.items()
     }
 
@@ -249,3 +291,46 @@ def _number(value: Any) -> float | None:
 def _short(entry: Table) -> str:
     text = json.dumps(entry, ensure_ascii=False)
     return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _json_files(path: Path) -> list[Path]:
+    """Files of any name that begin as a COCO json."""
+    return [file for file in sorted(path.glob("*.json")) if file.is_file() and looks_like_coco(file)]
+
+
+def _coco_files(path: Path) -> list[tuple[Path, Part]]:
+    files = sorted({*path.glob("instances_*.json"), *path.glob("annotations/*.json")})
+    files = [file for file in files if not file.name.startswith(OTHER_TASKS)]
+    instances = [file for file in files if file.name.startswith("instances_")]
+    roboflow = sorted({*path.glob("_annotations.coco.json"), *path.glob("*/_annotations.coco.json")})
+    files = instances or files or roboflow or _json_files(path)
+    named = [(file, part_in(file.parent.name if file in roboflow else file.stem)) for file in files]
+    if len(named) == 1:
+        return [(files[0], "train")]
+    seen: dict[Part, Path] = {}
+    for file, part in named:
+        if part is None:
+            raise ValueError(
+                f"The name of '{file}' tells no part (train, val, test) beside {len(files) - 1} others: name one file."
+            )
+        if part in seen:
+            raise ValueError(f"'{seen[part]}' and '{file}' are both for {part}: name one file.")
+        seen[part] = file
+    return [(seen[part], part) for part in PARTS if part in seen]
+
+
+FORMAT = Format(
+    "coco",
+    "COCO",
+    "detection",
+    recognise,
+    read,
+    (
+        (
+            "COCO's own",
+            "annotations/instances_train2017.json\nannotations/instances_val2017.json\ntrain2017/1.jpg\nval2017/2.jpg",
+        ),
+        ("Roboflow's", "train/_annotations.coco.json\ntrain/1.jpg\nvalid/_annotations.coco.json\nvalid/2.jpg"),
+    ),
+    images=True,
+)

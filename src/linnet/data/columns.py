@@ -1,4 +1,4 @@
-"""Labelled pictures in Parquet files: the bytes of a picture and its class in each row."""
+"""The columns of Parquet files: the bytes of a picture and its class in each row."""
 
 from __future__ import annotations
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from linnet.data.crops import cut_out
+from linnet.data.batches.crops import cut_out
 from linnet.images import Preprocessing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from linnet.data.crops import Box
+    from linnet.data.batches.crops import Box
     from linnet.images import Picture
 
 OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)

@@ -1,8 +1,6 @@
-"""One shard: a tar file of pictures in WebDataset's layout, on a disk or behind http.
+"""Where the bytes of a picture come from: a file, a row of Parquet, a span of a shard; on a disk or behind http.
 
-In this layout the files of one picture share a name and differ in their endings: `00017.jpg` is the picture and
-`00017.cls` its class. Where each picture lies in the file is known from an index or a scan, so a shard is read from any
-place, forwards, and only what is wanted.
+A source is small and can be pickled: worker processes get a million of them.
 """
 
 from __future__ import annotations
@@ -10,16 +8,14 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import tarfile
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-from linnet.images import SUFFIXES
-
-SUFFIX = ".tar"
+from linnet.data.columns import read_table
 
 AHEAD = 1 << 18
 """Bytes that are read at once from a file: few enough that hundreds of shards can be read side by side."""
@@ -33,14 +29,136 @@ WAITS = (1.0, 4.0, 16.0)
 TIMEOUT_SECONDS = 60
 
 
-def is_remote(path: Path) -> bool:
-    """Whether a path stands for an address; `Path` leaves one slash of `http://`."""
-    return str(path).startswith(("http:/", "https:/"))
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """A place behind http.
+
+    Attributes:
+        url: the whole of it.
+    """
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __truediv__(self, name: str) -> Address:
+        """What lies below it."""
+        return Address(f"{self.url.rstrip('/')}/{name}")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(urlsplit(self.url).path).name
+
+    @property
+    def parent(self) -> Address:
+        """What it lies in."""
+        return Address(self.url.rstrip("/").rpartition("/")[0])
 
 
-def address(path: Path) -> str:
-    """What to call a file: the path, or the address that was made a path."""
-    return re.sub(r"^(https?):/+", r"\1://", path.as_posix()) if is_remote(path) else str(path)
+Location = Path | Address
+"""Where something lies: on a disk or behind http."""
+
+
+def locate(place: str | Path | Address) -> Location:
+    """A path or an address, whatever it was given as: of `http://`, a `Path` has kept one slash only."""
+    if isinstance(place, Address):
+        return place
+    text = place.as_posix() if isinstance(place, Path) else place
+    if re.match(r"https?:/", text):
+        return Address(re.sub(r"^(https?):/+", r"\1://", text))
+    return Path(place)
+
+
+class Source(Protocol):
+    """What a picture's bytes are read from."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        ...
+
+    @property
+    def picture(self) -> Path | bytes:
+        """What `linnet.images.decode` takes."""
+        ...
+
+    @property
+    def file(self) -> Location:
+        """The file that holds the bytes, among others perhaps."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A picture's own file.
+
+    Attributes:
+        name: its path. As text: a million paths would take a gigabyte.
+    """
+
+    name: str
+
+    @property
+    def picture(self) -> Path:
+        """Its path."""
+        return Path(self.name)
+
+    @property
+    def file(self) -> Path:
+        """Its path."""
+        return Path(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetRow:
+    """A row of a Parquet file.
+
+    Attributes:
+        file: the Parquet file.
+        row: its number, from 0.
+    """
+
+    file: Path
+    row: int
+
+    @property
+    def name(self) -> str:
+        """File and row."""
+        return f"{self.file}, row {self.row}"
+
+    @property
+    def picture(self) -> bytes:
+        """The encoded picture."""
+        return read_table(self.file).picture(self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a shard.
+
+    Attributes:
+        file: the shard.
+        number: of the picture in it, from 0.
+        offset: at which byte the picture begins.
+        size: how many bytes it has.
+    """
+
+    file: Location
+    number: int
+    offset: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """Shard and number."""
+        return f"{self.file}, picture {self.number}"
+
+    @property
+    def picture(self) -> bytes:
+        """The encoded picture, read anew each time."""
+        return read_span(self.file, self.offset, self.size)
 
 
 class Reader(Protocol):
@@ -60,24 +178,24 @@ class Reader(Protocol):
         ...
 
 
-def open_shard(path: Path) -> Reader:
+def open_shard(place: Location) -> Reader:
     """A reader for many pictures, one after the other."""
-    return _RemoteFile(address(path)) if is_remote(path) else _LocalFile(path)
+    return _RemoteFile(place.url) if isinstance(place, Address) else _LocalFile(place)
 
 
-def read_span(path: Path, offset: int, size: int) -> bytes:
+def read_span(place: Location, offset: int, size: int) -> bytes:
     """One picture from anywhere in a shard; see `Reader.read`."""
-    reader = _RemoteFile(address(path)) if is_remote(path) else _LocalFile(path, ahead=0)
+    reader = _RemoteFile(place.url) if isinstance(place, Address) else _LocalFile(place, ahead=0)
     with closing(reader):
         return reader.read(offset, size)
 
 
-def fetch_shard(path: Path, target: Path, size: int) -> None:
+def fetch_shard(address: Address, target: Path, size: int) -> None:
     """Copies the first `size` bytes of a shard behind http into a file, which appears only when it is whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with closing(_RemoteFile(address(path))) as reader, temporary.open("xb") as file:
+        with closing(_RemoteFile(address.url)) as reader, temporary.open("xb") as file:
             for offset in range(0, size, SKIPPED):
                 file.write(reader.read(offset, min(SKIPPED, size - offset)))
         os.replace(temporary, target)
@@ -178,60 +296,4 @@ class _RemoteFile:
 def _too_short(name: str, end: int, wanted: int) -> ValueError:
     return ValueError(
         f"{name} ends at byte {end:,}, before byte {wanted:,}: the shard is damaged or newer than its index."
-    )
-
-
-@dataclass(frozen=True)
-class Members:
-    """What a shard holds, one entry a picture.
-
-    Attributes:
-        keys: their names without endings.
-        labels: what their `.cls` files say.
-        offsets: where their bytes begin in the shard.
-        sizes: bytes of each.
-    """
-
-    keys: tuple[str, ...]
-    labels: tuple[str, ...]
-    offsets: tuple[int, ...]
-    sizes: tuple[int, ...]
-
-
-def scan_shard(path: Path) -> Members:
-    """Finds the pictures of a shard on a disk; of the pictures themselves nothing is read.
-
-    Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is no tar file, or has a picture without a class.
-    """
-    places: dict[str, tuple[int, int]] = {}
-    labels: dict[str, str] = {}
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                folder, name = os.path.split(member.name)
-                stem, _, ending = name.partition(".")
-                key, ending = os.path.join(folder, stem), f".{ending.lower()}"
-                if not member.isreg() or not stem:
-                    continue
-                if ending == ".cls":
-                    content = tar.extractfile(member)
-                    labels[key] = content.read(1000).decode().strip() if content else ""
-                elif ending in SUFFIXES:
-                    places.setdefault(key, (member.offset_data, member.size))
-    except (tarfile.TarError, UnicodeDecodeError) as error:
-        raise ValueError(f"'{path}' cannot be read as a tar file ({error}).") from None
-    nameless = next((key for key in places if not labels.get(key)), None)
-    if nameless is not None:
-        raise ValueError(
-            f"'{path}': the picture {nameless} has no class, no {os.path.basename(nameless)}.cls beside it."
-        )
-    if places and max(offset + size for offset, size in places.values()) > path.stat().st_size:
-        raise ValueError(f"'{path}' is cut off: it is shorter than the tar file that it was.")
-    return Members(
-        tuple(places),
-        tuple(labels[key] for key in places),
-        tuple(offset for offset, _ in places.values()),
-        tuple(size for _, size in places.values()),
     )

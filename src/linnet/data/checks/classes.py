@@ -8,11 +8,10 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from linnet.data.findings import Findings, Problem
-from linnet.data.inspection import Inspection, inspect
-from linnet.data.labelled import Sample
-from linnet.data.picture_check import PARTS, PictureCheck, by_severity, counted, drawn, spread
-from linnet.data.source import DataSet
+from linnet.data.checks.findings import Findings, Problem
+from linnet.data.checks.inspection import Inspection, inspect
+from linnet.data.checks.pictures import PictureCheck, by_severity, counted, drawn, spread
+from linnet.data.dataset import DataSet, Sample
 
 UNEVEN = 10
 """Times that the largest class is the smallest."""
@@ -38,7 +37,7 @@ def check_data(
         threads: how many decode at once; `inspect` decides if this is not given.
         progress: called with the number of pictures done.
     """
-    placed = [(sample, part) for part in PARTS for sample in getattr(data, part)]
+    placed = [(sample, part) for part, samples in data.parts.items() for sample in samples]
     placed = [placed[number] for number in drawn(len(placed), limit)]
     found = inspect([sample for sample, _ in placed], threads=threads, progress=progress)
     check = _ClassCheck(data, found, [part for _, part in placed])
@@ -59,13 +58,8 @@ class _ClassCheck(PictureCheck):
     samples: Sequence[Sample]
 
     def __init__(self, data: DataSet, found: Inspection, parts: Sequence[str]) -> None:
-        super().__init__(found, parts, path=data.path, others=data.others, splits=not data.validation)
-        self.data = data
-        self.counts = {
-            part: tuple(np.bincount([sample.index for sample in samples], minlength=len(data.classes)).tolist())
-            for part in PARTS
-            if (samples := getattr(data, part))
-        }
+        super().__init__(data, found, parts)
+        self.counts: dict[str, tuple[int, ...]] = {part: data.count(samples) for part, samples in data.parts.items()}
 
     def label(self, number: int) -> int:
         """The class."""
@@ -82,7 +76,7 @@ class _ClassCheck(PictureCheck):
     def unlearnt(self) -> list[Problem]:
         """Classes that only validation or test have."""
         untrained = {index for index, count in enumerate(self.data.counts) if not count}
-        names: dict[str, list[str]] = {name: list(files) for name, files in self.data.strangers.items()}
+        names: dict[str, list[str]] = {name: list(files) for name, files in self.data.unknown_names.items()}
         for part in ("validation", "test"):
             for sample in getattr(self.data, part):
                 if sample.index in untrained:

@@ -1,4 +1,4 @@
-"""Pictures with boxes from disk to batches, by the machinery of `linnet.data.loading`, and their augmentation."""
+"""Pictures with boxes from disk to batches, by the machinery of `loading`, and their augmentation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from linnet.data.augmentation import Augmentation, augment, flipped
-from linnet.data.box_crops import BoxCropOptions, flip_boxes, random_view
-from linnet.data.boxed import BoxSample
-from linnet.data.loading import Batch, Seed, StepOptions, Steps, stack_pixels
+from linnet.data.batches.augmentation import Augmentation, augment, flipped
+from linnet.data.batches.box_crops import BoxCropOptions, flip_boxes, random_view
+from linnet.data.batches.loading import Batch, Seed, StepOptions, Steps, stack_pixels
+from linnet.data.dataset import Sample
 from linnet.images import Preprocessing
 
 
@@ -44,7 +44,7 @@ class BoxBatch(Batch):
         )
 
 
-class BoxBatches(Steps[BoxSample, BoxBatch]):
+class BoxBatches(Steps[Sample, BoxBatch]):
     """Pictures with boxes, step by step; every random number belongs to the picture, as with `PictureBatches`.
 
     Crowds and difficult objects are left out: they are neither learnt nor counted.
@@ -61,7 +61,7 @@ class BoxBatches(Steps[BoxSample, BoxBatch]):
 
     def __init__(
         self,
-        samples: Sequence[BoxSample],
+        samples: Sequence[Sample],
         contract: Preprocessing,
         crop: BoxCropOptions,
         **options: Unpack[StepOptions],
@@ -75,7 +75,7 @@ class _View:
     options: BoxCropOptions
 
     def __call__(
-        self, sample: BoxSample, generator: np.random.Generator
+        self, sample: Sample, generator: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
         counted = ~sample.ignored
         boxes, indices = sample.boxes[counted], sample.indices[counted]

@@ -4,53 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-if TYPE_CHECKING:
-    from linnet.data.coverage import ClassCoverage
+from linnet.data.checks.coverage import ClassCoverage
+from linnet.data.dataset import Kind
 
 Severity = Literal["error", "warning", "note"]
 """Training leaves pictures or boxes out; the result may be poor or mislead; good to know."""
-
-Kind = Literal[
-    "broken",
-    "unknown_class",
-    "few",
-    "imbalance",
-    "missing_class",
-    "leak",
-    "contradiction",
-    "copies",
-    "tiny",
-    "huge",
-    "narrow",
-    "turned",
-    "grey",
-    "transparent",
-    "deep",
-    "animated",
-    "empty_folder",
-    "no_picture",
-    "malformed",
-    "unknown_category",
-    "orphan",
-    "degenerate",
-    "beyond",
-    "inverted",
-    "outside",
-    "one_off",
-    "size",
-    "box_copies",
-    "tiny_box",
-    "huge_box",
-    "crowd",
-    "empty",
-    "unlisted",
-    "category_ids",
-    "category_names",
-    "coverage",
-]
-"""From `malformed` on: of boxes, which are annotations of objects."""
 
 
 @dataclass(frozen=True)

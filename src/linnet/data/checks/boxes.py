@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from linnet.data.boxed import BoxDataSet, BoxSample, count_objects, describe_box
-from linnet.data.coverage import ENOUGH, ClassCoverage, measure_coverage
-from linnet.data.findings import BoxFindings, Kind, Problem, Severity
-from linnet.data.inspection import Inspection, inspect
-from linnet.data.picture_check import PARTS, PictureCheck, by_severity, counted, drawn, spread
+from linnet.data.checks.coverage import ENOUGH, ClassCoverage, measure_coverage
+from linnet.data.checks.findings import BoxFindings, Problem, Severity
+from linnet.data.checks.inspection import Inspection, inspect
+from linnet.data.checks.pictures import PictureCheck, by_severity, counted, drawn, spread
+from linnet.data.dataset import DataSet, Kind, Sample
+from linnet.data.reading import describe_box
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,7 +72,7 @@ FLAWS: dict[Kind, _Told] = {
 
 
 def check_boxes(
-    data: BoxDataSet,
+    data: DataSet,
     *,
     anchors: NDArray[Any] | None = None,
     resolution: int | None = None,
@@ -90,7 +91,7 @@ def check_boxes(
         threads: how many decode at once; `inspect` decides if this is not given.
         progress: called with the number of pictures done.
     """
-    placed = [(sample, part) for part in PARTS for sample in getattr(data, part)]
+    placed = [(sample, part) for part, samples in data.parts.items() for sample in samples]
     placed = [placed[number] for number in drawn(len(placed), limit)]
     found = inspect([sample for sample, _ in placed], threads=threads, progress=progress)
     check = _BoxCheck(data, found, [part for _, part in placed], resolution or RESOLUTION)
@@ -113,7 +114,7 @@ def check_boxes(
         spread(sides[:, 1]),
         by_severity(problems),
         data.format,
-        {part: len(getattr(data, part)) for part in PARTS if getattr(data, part)},
+        {part: len(samples) for part, samples in data.parts.items()},
         coverage,
     )
 
@@ -122,15 +123,13 @@ class _BoxCheck(PictureCheck):
     """Questions about boxes."""
 
     told = ("boxes", "boxes")
-    samples: Sequence[BoxSample]
+    samples: Sequence[Sample]
 
-    def __init__(self, data: BoxDataSet, found: Inspection, parts: Sequence[str], resolution: int) -> None:
-        super().__init__(found, parts, path=data.path, others=(), splits=not data.validation)
-        self.data, self.resolution = data, resolution
-        self.everything = [sample for part in PARTS for sample in getattr(data, part)]
-        self.counts = {
-            part: count_objects(samples, len(data.classes)) for part in PARTS if (samples := getattr(data, part))
-        }
+    def __init__(self, data: DataSet, found: Inspection, parts: Sequence[str], resolution: int) -> None:
+        super().__init__(data, found, parts)
+        self.resolution = resolution
+        self.everything = [sample for part, samples in data.parts.items() for sample in samples]
+        self.counts: dict[str, tuple[int, ...]] = {part: data.count(samples) for part, samples in data.parts.items()}
 
     def label(self, number: int) -> Hashable:
         """The boxes in thousandths of the picture, as a copy of another size has them too."""
@@ -189,10 +188,10 @@ class _BoxCheck(PictureCheck):
                 f"{most / least:.0f} times fewer."
             )
             problems.append(Problem("imbalance", "note", sentence))
-        lines = [f"{name} ({counted(len(files), 'picture')})" for name, files in self.data.strangers.items()]
+        lines = [f"{name} ({counted(len(files), 'picture')})" for name, files in self.data.unknown_names.items()]
         if lines:
             sentence = f"{counted(len(lines), 'class')} of validation or test cannot be learnt: training has none."
-            groups = tuple(map(tuple, self.data.strangers.values()))
+            groups = tuple(map(tuple, self.data.unknown_names.values()))
             problems.append(Problem("unknown_class", "error", sentence, groups, tuple(lines)))
         return problems
 
@@ -232,7 +231,7 @@ class _BoxCheck(PictureCheck):
         empty = [(sample.name, "") for sample in self.everything if not len(sample.boxes)]
         sentence = f"{counted(len(empty), 'picture')} without objects: they teach what is none."
         problems = self.problem("empty", "note", sentence, empty)
-        absent = [(str(file), "") for file in self.data.unlisted]
+        absent = [(file, "") for file in self.data.unlisted]
         if self.data.format == "YOLO":
             sentence = f"{counted(len(absent), 'picture')} without a label file, taken as pictures without objects."
         else:
@@ -279,13 +278,13 @@ class _BoxCheck(PictureCheck):
         return [Problem("coverage", "warning", sentence, lines=lines)]
 
 
-def _shares(sample: BoxSample) -> NDArray[np.float64]:
+def _shares(sample: Sample) -> NDArray[np.float64]:
     """Boxes (N, 4) as fractions of the picture; of one that cannot be read, of the least that has room for them."""
     width, height = sample.size or sample.boxes[:, 2:].max(axis=0, initial=1).tolist()
     return sample.boxes / np.array((width, height, width, height), np.float64)
 
 
-def _copies(sample: BoxSample) -> NDArray[np.bool_]:
+def _copies(sample: Sample) -> NDArray[np.bool_]:
     """Which boxes overlap an earlier one of the same class so far that they are one object."""
     first, second = sample.boxes[:, None], sample.boxes[None]
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])

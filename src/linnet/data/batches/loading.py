@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from linnet.data.crops import CropOptions, random_crop
-from linnet.data.inspection import Pictured
-from linnet.data.labelled import Sample
+from linnet.data.batches.crops import CropOptions, random_crop
+from linnet.data.checks.inspection import Pictured
+from linnet.data.dataset import Sample
 from linnet.images import Preprocessing, prepare
 
 Seed = tuple[int, int, int]

@@ -6,8 +6,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from linnet.data.boxed import Annotated, Annotation, Flaw, Reading
-from linnet.data.inspection import upright_size
+from linnet.data.dataset import Flaw
+from linnet.data.formats.format import Format
+from linnet.data.headers import upright_size
+from linnet.data.leftovers import omit_unlisted
+from linnet.data.parts import Part, part_in
+from linnet.data.places import Place
+from linnet.data.reading import Annotated, Annotation, Reading, find_one_off
+from linnet.data.sources import File
 from linnet.images import is_picture
 
 LARGEST = 10_000_000
@@ -17,6 +23,9 @@ LARGEST_NUMBER = 1e6
 """Of a coordinate, which is a share."""
 
 MOST_CLASSES = 100_000
+
+PATTERNS = ("labels/*.txt", "labels/*/*.txt", "*/labels/*.txt")
+"""Where the label files are."""
 
 NAME_FILES = (
     "*.yaml",
@@ -30,7 +39,28 @@ NAME_FILES = (
 """Where the names of the classes are looked for."""
 
 
-def read_yolo(folders: Sequence[tuple[Path, Path, str]], base: Path) -> Reading:
+def recognise(place: Place) -> str | None:
+    """A folder with text files in `labels`; a class may be called so, thus there must be `images` too."""
+    if not isinstance(place.path, Path) or place.file is not None:
+        return None
+    found = next((file for pattern in PATTERNS for file in sorted(place.path.glob(pattern))), None)
+    if found is None or not (any(place.path.glob("images")) or any(place.path.glob("*/images"))):
+        return None
+    return f"it has {found.relative_to(place.path)} and images"
+
+
+def read(place: Place) -> Reading:
+    """The parts that the folders of a place tell; see `read_yolo`."""
+    assert isinstance(place.path, Path)
+    if place.images is not None:
+        raise ValueError(f"'{place}' is YOLO's: its pictures are looked for in `images` beside `labels` only.")
+    reading = read_yolo(_yolo_folders(place.path), place.path)
+    reading.flaws += find_one_off(reading.annotated, place.path)
+    omit_unlisted(place, reading, [])
+    return reading
+
+
+def read_yolo(folders: Sequence[tuple[Path, Path, Part]], base: Path) -> Reading:
     """The pictures of folders, each with the objects of the label file of the same name.
 
     A picture without a label file has no objects. Of a polygon (a class and three points or more) the box around it is
@@ -53,16 +83,16 @@ def read_yolo(folders: Sequence[tuple[Path, Path, str]], base: Path) -> Reading:
         for picture in pictures:
             file = lines.pop(picture.stem, None)
             if file is None:
-                reading.unlabelled.append(picture)
+                reading.unlisted.append(str(picture))
             size = upright_size(picture)
             objects = [] if file is None else _objects(file, picture, size, count, reading.flaws)
             highest = max([highest, *(int(thing.label) for thing in objects)])
-            reading.pictures.append(Annotated(picture, part, size, objects))
+            reading.annotated.append(Annotated(File(str(picture)), part, size, objects))
         for file in lines.values():
             reading.flaws.append(Flaw("orphan", str(file), f"there is no picture of this name in '{images}'"))
     names = reading.names or tuple(str(number) for number in range(highest + 1))
     reading.names = names
-    for picture_ in reading.pictures:
+    for picture_ in reading.annotated:
         picture_.objects[:] = [thing._replace(label=names[int(thing.label)]) for thing in picture_.objects]
     return reading
 
@@ -177,3 +207,35 @@ def _plain(text: str) -> str:
 def _unquoted(text: str) -> str:
     text = text.strip()
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+def _yolo_folders(path: Path) -> list[tuple[Path, Path, Part]]:
+    """Folders of pictures and of labels: images/train and labels/train, or train/images and train/labels."""
+    found: list[tuple[Path, Path, Part]] = []
+    for folder in sorted(folder for folder in (path / "images").glob("*") if folder.is_dir()):
+        if (part := part_in(folder.name)) and (labels := path / "labels" / folder.name).is_dir():
+            found.append((folder, labels, part))
+    for folder in sorted(path.glob("*/images")):
+        if (part := part_in(folder.parent.name)) and (labels := folder.parent / "labels").is_dir():
+            found.append((folder, labels, part))
+    if not found and (path / "images").is_dir():
+        found.append((path / "images", path / "labels", "train"))
+    if not found:
+        raise ValueError(f"'{path}' has labels, but no pictures for training: images/train or train/images.")
+    return found
+
+
+FORMAT = Format(
+    "yolo",
+    "YOLO",
+    "detection",
+    recognise,
+    read,
+    (
+        (
+            "Parts below images and labels",
+            "data.yaml\nimages/train/1.jpg\nlabels/train/1.txt\nimages/val/2.jpg\nlabels/val/2.txt",
+        ),
+        ("Images and labels below the parts", "data.yaml\ntrain/images/1.jpg\ntrain/labels/1.txt"),
+    ),
+)

@@ -8,13 +8,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
-from linnet.images import SUFFIXES, decode
+from linnet.data.headers import formats, orientation
+from linnet.images import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,19 +123,6 @@ def inspect(
     return found
 
 
-def upright_size(file: Path) -> tuple[int, int] | None:
-    """(width, height) of a picture as its header tells, turned upright; None where that cannot be read."""
-    from PIL import Image
-
-    try:
-        with Image.open(file, formats=_formats()) as opened:
-            width, height = opened.size
-            return (height, width) if _orientation(opened) in range(5, 9) else (width, height)
-    except Exception:
-        # Whether it can be read at all is for `decode` to say.
-        return None
-
-
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -177,38 +164,18 @@ def _decode(content: bytes) -> tuple[Image.Image, tuple[int, int], tuple[bool, .
     """An upright RGB image, perhaps shrunk; the picture's own upright size; its traits."""
     from PIL import Image
 
-    opened = Image.open(io.BytesIO(content), formats=_formats())
+    opened = Image.open(io.BytesIO(content), formats=formats())
     (width, height), mode = opened.size, opened.mode
     deep = mode in ("I", "F") or mode.startswith("I;16")
     clear = mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in opened.info
     # A phone keeps a preview or a depth map behind the photograph (MPO): that moves nothing.
     animated = opened.format != "MPO" and bool(getattr(opened, "is_animated", False))
     # Pillow turns TIFF files itself when it loads them, and then no longer says so.
-    turned = opened.format == "TIFF" and _orientation(opened) > 1
+    turned = opened.format == "TIFF" and orientation(opened) > 1
     times = next((times for times in (8, 4, 2) if min(width, height) // times >= ENOUGH), 1)
     # Only JPEG can do this. Its decoder still reads the whole stream, and so finds the same damage.
     opened.draft(None, (width // times, height // times))
     image = decode(opened)
-    orientation = _orientation(opened)
-    traits = (turned or orientation > 1, deep or mode in ("1", "L", "LA", "La"), clear, deep, animated)
-    return image, ((height, width) if orientation in range(5, 9) else (width, height)), traits
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none that can be read."""
-    from PIL.ExifTags import Base
-
-    try:
-        found = image.getexif().get(Base.Orientation, 1)
-    except Exception:
-        return 1
-    return found if found in range(1, 9) else 1
-
-
-@cache
-def _formats() -> list[str]:
-    """Pillow's names of the formats that linnet reads."""
-    from PIL import Image
-
-    known = Image.registered_extensions()
-    return sorted({known[suffix] for suffix in SUFFIXES if suffix in known})
+    turn = orientation(opened)
+    traits = (turned or turn > 1, deep or mode in ("1", "L", "LA", "La"), clear, deep, animated)
+    return image, ((height, width) if turn in range(5, 9) else (width, height)), traits

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from linnet.data.crops import CropOptions, random_crop
-from linnet.data.labelled import Sample
-from linnet.data.loading import (
+from linnet.data.batches.crops import CropOptions, random_crop
+from linnet.data.batches.loading import (
     CROP,
     ORDER,
     Batch,
@@ -33,7 +32,8 @@ from linnet.data.loading import (
     _leave_signals_to_the_loop,
     split_in_pairs,
 )
-from linnet.data.tars import address, is_remote, open_shard
+from linnet.data.dataset import Sample
+from linnet.data.sources import Address, Span, open_shard
 from linnet.images import Preprocessing
 
 LANES = 256
@@ -66,8 +66,8 @@ def open_batches(
         ValueError: if the pictures are behind http and every class shall come equally often, or a step would leave a
             process without pictures.
     """
-    streamed = bool(samples) and samples[0].span is not None
-    if streamed and order == "balanced" and any(is_remote(sample.file) for sample in samples):
+    streamed = bool(samples) and isinstance(samples[0].source, Span)
+    if streamed and order == "balanced" and any(isinstance(sample.file, Address) for sample in samples):
         raise ValueError(
             "--order balanced takes pictures from anywhere; shards behind http are read from front to back. "
             "--class-weights balanced does without."
@@ -131,7 +131,7 @@ class ShardBatches:
     share of `WINDOW` encoded pictures and of 0.25 MB for each of the stretches.
 
     Args:
-        samples: pictures in shards (`Sample.span`).
+        samples: pictures in shards (`linnet.data.sources.Span`).
         contract: size and interpolation.
         crop: how the random crop is drawn.
         batch: pictures a step at most, over all processes.
@@ -163,7 +163,8 @@ class ShardBatches:
             kept = max(round(fraction * len(samples)), 1)
             chosen = np.random.default_rng((seed, ORDER)).permutation(len(samples))[:kept]
             self.samples = [samples[number] for number in sorted(chosen.tolist())]
-        if not self.samples or any(sample.span is None for sample in self.samples):
+        spans = [sample.source for sample in self.samples if isinstance(sample.source, Span)]
+        if not spans or len(spans) < len(self.samples):
             raise ValueError("Only pictures in shards can be streamed, and at least one is needed.")
         self.placement = placement or Placement()
         self.contract, self.crop, self.seed, self.pin = contract, crop, seed, pin
@@ -174,11 +175,11 @@ class ShardBatches:
         self._check_shares()
         self.workers = min(workers, len(range(self.placement.rank, self.lanes, self.placement.world)))
         self.labels = np.array([sample.index for sample in self.samples], np.int64)
-        self.files = list(dict.fromkeys(sample.file for sample in self.samples))
+        self.files = list(dict.fromkeys(span.file for span in spans))
         numbers = {file: number for number, file in enumerate(self.files)}
-        self.shards = np.array([numbers[sample.file] for sample in self.samples], np.int64)
-        self.spans = np.array([sample.span for sample in self.samples], np.int64)
-        self.rows = np.array([sample.row or 0 for sample in self.samples], np.int64)
+        self.shards = np.array([numbers[span.file] for span in spans], np.int64)
+        self.spans = np.array([(span.offset, span.size) for span in spans], np.int64)
+        self.rows = np.array([span.number for span in spans], np.int64)
 
     def __len__(self) -> int:
         """Pictures an epoch."""
@@ -344,7 +345,7 @@ class _Stream(IterableDataset[Any]):
         try:
             return random_crop(content, self.contract, self.crop, generator)
         except ValueError as error:
-            name = f"{address(self.files[self.shards[number]])}, picture {self.rows[number]}"
+            name = f"{self.files[self.shards[number]]}, picture {self.rows[number]}"
             raise ValueError(f"{name} {str(error).removeprefix('The picture ')}") from None
 
     def _read(self, stretch: int) -> Iterator[bytes]:

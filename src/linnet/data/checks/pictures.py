@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from linnet.data.duplicates import find_duplicates
-from linnet.data.findings import Kind, Problem, Severity
-from linnet.data.inspection import TRAITS, Inspection, Trait
+from linnet.data.checks.duplicates import find_duplicates
+from linnet.data.checks.findings import Problem, Severity
+from linnet.data.checks.inspection import TRAITS, Inspection, Trait
+from linnet.data.dataset import DataSet, Kind, Omission
 from linnet.images import SUFFIXES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-PARTS = ("train", "validation", "test")
 
 TINY = 32
 """Pixels of the shorter side below which a picture is tiny, where the network's resolution is not known."""
@@ -34,22 +32,16 @@ class PictureCheck:
     """The questions, one method each; every answer is a list of problems.
 
     Args:
+        data: the data set.
         found: what was found of the pictures.
         parts: the part of each.
-        path: of the data set.
-        others: files and folders among the pictures that are none.
-        splits: whether training is going to split a validation part off.
     """
 
     told = ("class", "classes")
     """What a picture is labelled with, one and many."""
 
-    def __init__(
-        self, found: Inspection, parts: Sequence[str], *, path: Path, others: Sequence[Path], splits: bool
-    ) -> None:
-        self.found, self.parts, self.samples = found, parts, found.samples
-        self.other_files, self.splits = others, splits
-        self.base = f"{path if path.is_dir() else path.parent}{os.sep}"
+    def __init__(self, data: DataSet, found: Inspection, parts: Sequence[str]) -> None:
+        self.data, self.found, self.parts, self.samples = data, found, parts, found.samples
 
     def label(self, number: int) -> Hashable:
         """What a picture is labelled with, to tell copies that contradict each other."""
@@ -61,11 +53,11 @@ class PictureCheck:
 
     def pictures(self, resolution: int | None) -> list[Problem]:
         """All that can be wrong with the pictures themselves, but for those that are broken."""
-        return [*self.duplicates(), *self.sizes(resolution), *self.traits(), *self.others()]
+        return [*self.duplicates(), *self.sizes(resolution), *self.traits(), *self.others(), *self.understood()]
 
     def short(self, name: str) -> str:
         """A picture's name as seen from the data set's folder."""
-        return name.removeprefix(self.base)
+        return self.data.short(name)
 
     def listed(self, kind: Kind, severity: Severity, sentence: str, numbers: Iterable[int], side: bool) -> Problem:
         """A problem of single pictures, with their sizes if that is what it is about."""
@@ -78,12 +70,6 @@ class PictureCheck:
 
     def broken(self) -> list[Problem]:
         reasons = {self.samples[number].name: text for number, text in sorted(self.found.errors.items())}
-        # A link whose picture is gone is no file, and so was not found as a picture.
-        reasons |= {
-            str(file): "is a link to a file that is not there."
-            for file in self.other_files
-            if file.is_symlink() and not file.exists() and file.suffix.lower() in SUFFIXES
-        }
         if not reasons:
             return []
         sentence = f"{counted(len(reasons), 'picture')} cannot be read; training leaves such pictures out."
@@ -111,7 +97,7 @@ class PictureCheck:
                 contradictions.append(group)
             if len(parts) == len(labels) == 1:
                 # Training splits a validation part off where there is none.
-                (split_copies if parts == {"train"} and self.splits else copies).append(group)
+                (split_copies if parts == {"train"} and not self.data.validation else copies).append(group)
         return [
             self.grouped(kind, severity, f"{counted_is(len(groups), 'picture')} {text}", groups)
             for (kind, severity, text), groups in cases.items()
@@ -169,36 +155,52 @@ class PictureCheck:
         return problems
 
     def others(self) -> list[Problem]:
-        """Files and folders among the classes that give no picture."""
+        """Files and folders that were not read, each kind by itself."""
+        kinds: dict[Kind, list[Omission]] = {}
+        for one in self.data.omissions:
+            kinds.setdefault(one.kind, []).append(one)
         problems = []
-        folders = [file for file in self.other_files if file.is_dir()]
-        if folders:
+        if folders := kinds.get("empty_folder", []):
             sentence = f"{counted_has(len(folders), 'folder')} no picture that linnet reads ({', '.join(SUFFIXES)})."
-            lines = tuple(self.short(str(folder)) for folder in folders)
-            problems.append(
-                Problem("empty_folder", "warning", sentence, tuple((str(file),) for file in folders), lines)
-            )
-        files = [file for file in self.other_files if file.is_file() and not _is_litter(file.name)]
-        if files:
-            endings = Counter(file.suffix.lower() or "no ending" for file in files)
+            problems.append(self.omitted("empty_folder", "warning", sentence, folders))
+        for reason in dict.fromkeys(one.reason for one in kinds.get("not_read", [])):
+            found = [one for one in kinds["not_read"] if one.reason == reason]
+            files = sum(one.files for one in found)
+            sentence = f"{counted_is(files, 'file')} not read: {'it ' + reason if files == 1 else _many(reason)}."
+            problems.append(self.omitted("not_read", "warning", sentence, found))
+        if hidden := kinds.get("hidden", []):
+            files = sum(one.files for one in hidden)
+            sentence = f"{counted_is(files, 'file')} not read: in folders that are hidden or left behind by a program."
+            problems.append(self.omitted("hidden", "note", sentence, hidden))
+        if files_ := kinds.get("no_picture", []):
+            endings = Counter(os.path.splitext(one.name)[1].lower() or "no ending" for one in files_)
             listing = ", ".join(f"{ending}: {count:,}" for ending, count in endings.most_common(5))
             sentence = (
-                f"{counted(len(files), 'file')} among the pictures left out, being no pictures by name ({listing})."
+                f"{counted(len(files_), 'file')} among the pictures left out, being no pictures by name ({listing})."
             )
             if {".heic", ".heif"} & endings.keys():
                 sentence += " HEIC must be converted first, to JPEG for example."
-            lines = tuple(self.short(str(file)) for file in files)
-            problems.append(Problem("no_picture", "note", sentence, tuple((str(file),) for file in files), lines))
+            problems.append(self.omitted("no_picture", "note", sentence, files_))
         return problems
 
+    def understood(self) -> list[Problem]:
+        """How the data were understood, where that was not plain."""
+        return [Problem("reading", "note", sentence) for sentence in self.data.notes]
 
-def _is_litter(name: str) -> bool:
-    """What file managers leave behind."""
-    return (
-        name.lower() in ("thumbs.db", "desktop.ini")
-        or (name.startswith(".") and not name.lower().endswith(SUFFIXES))
-        or name.startswith("._")
-    )
+    def omitted(self, kind: Kind, severity: Severity, sentence: str, omissions: Sequence[Omission]) -> Problem:
+        """A problem of files and folders that were not read; of a folder with how many files it has."""
+        lines = tuple(
+            self.short(one.name) + f" ({counted(one.files, 'file')})" * (one.files != 1 and kind != "empty_folder")
+            for one in omissions
+        )
+        return Problem(kind, severity, sentence, tuple((one.name,) for one in omissions), lines)
+
+
+def _many(reason: str) -> str:
+    """A reason that stands behind one name, behind several."""
+    verbs = {"lies": "they lie", "is": "they are", "has": "they have"}
+    first, _, rest = reason.partition(" ")
+    return f"{verbs.get(first, first)} {rest}"
 
 
 def counted(number: int, noun: str) -> str:
