@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from samples import of_file
 
-from linnet.data.box_source import find_boxes
+from linnet.data import Boxes, find
 from linnet.data.dataset import Sample
 from linnet.evaluation.average_precision import FIGURES, AveragePrecision, measure_precision
 from linnet.evaluation.box_mistakes import BoxMistakes, find_mistakes, overlaps
@@ -42,7 +43,7 @@ def sample(*entries: tuple[float, ...], file: str = "a.png", ignored: tuple[int,
     boxes = table[:, 1:]
     marks = np.isin(np.arange(len(table)), ignored)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return Sample(Path(file), boxes, table[:, 0].astype(np.int64), marks, areas, (200, 100))
+    return of_file(file, Boxes(boxes, table[:, 0].astype(np.int64), marks, areas, (200, 100)))
 
 
 def perfect(samples: Any) -> list[Found]:
@@ -87,7 +88,7 @@ def test_coco_s_rule_on_a_case_that_can_be_counted_by_hand() -> None:
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_ground_truth_of_bccd_is_perfect_and_a_pixel_is_noticed(part: str, sample_data: Callable[[str], Path]) -> None:
-    data = find_boxes(sample_data("bccd-coco"))
+    data = find(sample_data("bccd-coco"))
     samples = getattr(data, part)
     exact = measure_precision(samples, perfect(samples), data.classes)
     assert [exact.figures[name] for name in ("AP", "AP50", "AP75", "AR100")] == [1, 1, 1, 1]

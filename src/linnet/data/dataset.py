@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from linnet.data.parts import PARTS, Part
-from linnet.data.sources import Address, File, Location, ParquetRow, Source, Span
+from linnet.data.sources import Address, Location, ParquetRow, Source, Span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,6 +144,14 @@ class Sample:
     def file(self) -> Location:
         """The file that holds the picture, among others perhaps."""
         return self.source.file
+
+    @property
+    def path(self) -> Path:
+        """The same on this disk; a ValueError if it is behind http."""
+        file = self.source.file
+        if isinstance(file, Address):
+            raise ValueError(f"{self.name} is behind http.")
+        return file
 
     @property
     def index(self) -> int:
@@ -526,8 +534,3 @@ def _indices_of(samples: Iterable[Sample], task: Task) -> set[int]:
     if task == "classification":
         return {sample.index for sample in samples}
     return {index for sample in samples for index in sample.indices.tolist()}
-
-
-def file_sample(file: str | Path, target: int | Boxes) -> Sample:
-    """A sample with a file of its own."""
-    return Sample(File(str(file)), target)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from samples import measured, of_file
 
-from linnet.data.labelled import Sample, find_samples
+from linnet.data import Sample
 
 NAMES = ("ant", "bee", "great white shark", "dog")
 
@@ -27,7 +28,7 @@ def make(folder: Path, *files: str) -> Path:
 
 
 def listed(samples: Iterable[Sample], folder: Path) -> list[tuple[str, int]]:
-    return [(sample.file.relative_to(folder).as_posix(), sample.index) for sample in samples]
+    return [(sample.path.relative_to(folder).as_posix(), sample.index) for sample in samples]
 
 
 # Class folders
@@ -35,7 +36,7 @@ def listed(samples: Iterable[Sample], folder: Path) -> list[tuple[str, int]]:
 
 def test_folders_are_matched_by_name_not_by_order(tmp_path: Path) -> None:
     make(tmp_path, "dog/b.jpg", "dog/a.png", "ant/x.webp", "great white shark/y.gif", "bee/z.tif")
-    assert listed(find_samples(tmp_path, classes=4, names=NAMES), tmp_path) == [
+    assert listed(measured(tmp_path, classes=4, names=NAMES), tmp_path) == [
         ("ant/x.webp", 0),
         ("bee/z.tif", 1),
         ("dog/a.png", 3),
@@ -47,47 +48,47 @@ def test_folders_are_matched_by_name_not_by_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["great white shark", "Great_White_Shark", "GREAT WHITE SHARK", "great_white shark"])
 def test_case_and_underscores_do_not_matter(folder: str, tmp_path: Path) -> None:
     make(tmp_path, f"{folder}/a.png")
-    assert [sample.index for sample in find_samples(tmp_path, classes=4, names=NAMES)] == [2]
+    assert [sample.index for sample in measured(tmp_path, classes=4, names=NAMES)] == [2]
 
 
 def test_underscores_in_the_models_own_names_do_not_matter_either(tmp_path: Path) -> None:
     make(tmp_path, "Great White Shark/a.png")
-    assert find_samples(tmp_path, classes=1, names=("great_white_shark",))[0].index == 0
+    assert measured(tmp_path, classes=1, names=("great_white_shark",))[0].index == 0
 
 
 def test_some_of_the_classes_are_enough(tmp_path: Path) -> None:
     make(tmp_path, "dog/a.png", "bee/a.png")
-    assert listed(find_samples(tmp_path, classes=4, names=NAMES), tmp_path) == [("bee/a.png", 1), ("dog/a.png", 3)]
+    assert listed(measured(tmp_path, classes=4, names=NAMES), tmp_path) == [("bee/a.png", 1), ("dog/a.png", 3)]
 
 
 def test_of_two_classes_with_one_name_the_first_takes_the_folder(tmp_path: Path) -> None:
     make(tmp_path, "crane/a.png")
-    assert find_samples(tmp_path, classes=3, names=("ant", "crane", "crane"))[0].index == 1
+    assert measured(tmp_path, classes=3, names=("ant", "crane", "crane"))[0].index == 1
 
 
 def test_pictures_of_all_levels_count_and_other_files_do_not(tmp_path: Path) -> None:
     make(tmp_path, "ant/deep/er/a.PNG", "ant/b.jpeg", "ant/notes.txt", "ant/.hidden", "readme.md", "loose.png")
     (tmp_path / "ant" / "folder.png").mkdir()
-    found = find_samples(tmp_path, classes=4, names=NAMES)
+    found = measured(tmp_path, classes=4, names=NAMES)
     assert listed(found, tmp_path) == [("ant/b.jpeg", 0), ("ant/deep/er/a.PNG", 0)]
 
 
 def test_hidden_folders_are_no_classes(tmp_path: Path) -> None:
     make(tmp_path, ".git/a.png", ".thumbnails/b.png", "ant/a.png")
-    assert listed(find_samples(tmp_path, classes=4, names=NAMES), tmp_path) == [("ant/a.png", 0)]
+    assert listed(measured(tmp_path, classes=4, names=NAMES), tmp_path) == [("ant/a.png", 0)]
 
 
 def test_an_empty_class_folder_is_only_empty(tmp_path: Path) -> None:
     make(tmp_path, "ant/a.png")
     (tmp_path / "bee").mkdir()
-    assert listed(find_samples(tmp_path, classes=4, names=NAMES), tmp_path) == [("ant/a.png", 0)]
+    assert listed(measured(tmp_path, classes=4, names=NAMES), tmp_path) == [("ant/a.png", 0)]
 
 
 def test_known_names_are_matched_without_a_word(tmp_path: Path) -> None:
     make(tmp_path, *(f"{name}/a.png" for name in NAMES))
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        find_samples(str(tmp_path), classes=4, names=NAMES)
+        measured(str(tmp_path), classes=4, names=NAMES)
     assert not heard
 
 
@@ -100,7 +101,7 @@ def test_as_many_other_folders_are_taken_in_order_with_a_warning(
 ) -> None:
     make(tmp_path, "n02/a.png", "n01/a.png", "n10/a.png", "n03/a.png")
     with pytest.warns(UserWarning, match=rf"{re.escape(str(tmp_path))}.* {reason}; .*sorted order"):
-        found = find_samples(tmp_path, classes=4, names=names)
+        found = measured(tmp_path, classes=4, names=names)
     assert listed(found, tmp_path) == [("n01/a.png", 0), ("n02/a.png", 1), ("n03/a.png", 2), ("n10/a.png", 3)]
 
 
@@ -111,7 +112,7 @@ def test_fewer_or_more_other_folders_are_refused(
 ) -> None:
     make(tmp_path, *(f"{folder}/a.png" for folder in folders))
     with pytest.raises(ValueError, match=rf"has {len(folders)} folders for 4 classes.*: n01, n02, n03") as caught:
-        find_samples(tmp_path, classes=4, names=names)
+        measured(tmp_path, classes=4, names=names)
     assert str(tmp_path) in str(caught.value)
     assert "Name one of its parts" not in str(caught.value)
 
@@ -120,20 +121,20 @@ def test_one_stranger_among_known_names_is_refused_even_if_the_number_fits(tmp_p
     # Taken in order, three right folders would become wrong ones because of one misspelt name.
     make(tmp_path, "ant/a.png", "bee/a.png", "dog/a.png", "great whale/a.png")
     with pytest.raises(ValueError, match=r"no class of the model: great whale\."):
-        find_samples(tmp_path, classes=4, names=NAMES)
+        measured(tmp_path, classes=4, names=NAMES)
 
 
 def test_of_many_strangers_some_are_named_and_the_rest_counted(tmp_path: Path) -> None:
     make(tmp_path, *(f"n{number:02}/a.png" for number in range(12)))
     with pytest.raises(ValueError, match=r"n00, n01, n02, n03, n04 and 7 more\."):
-        find_samples(tmp_path, classes=4, names=NAMES)
+        measured(tmp_path, classes=4, names=NAMES)
 
 
 @pytest.mark.parametrize("part", ["train", "Validation", "val", "test"])
 def test_a_folder_of_parts_is_hinted_at(part: str, tmp_path: Path) -> None:
     make(tmp_path, f"{part}/ant/a.png", f"{part}/bee/a.png", "notes/a.txt")
     with pytest.raises(ValueError, match=r"Name one of its parts, such as '") as caught:
-        find_samples(tmp_path, classes=4, names=NAMES)
+        measured(tmp_path, classes=4, names=NAMES)
     # What is suggested must be there.
     suggested = re.search(r"such as '(.*)'", str(caught.value))
     assert suggested is not None
@@ -147,8 +148,8 @@ def test_any_order_of_the_models_names_gives_each_folder_its_own(
 ) -> None:
     names = tuple(data.draw(st.permutations(NAMES)))
     root = make(tmp_path / "-".join(folders), *(f"{folder}/a.png" for folder in folders))
-    for sample in find_samples(root, classes=4, names=names):
-        assert names[sample.index] == sample.file.parent.name
+    for sample in measured(root, classes=4, names=names):
+        assert names[sample.index] == sample.path.parent.name
 
 
 # labels.csv
@@ -164,23 +165,23 @@ def label(folder: Path, text: str | bytes) -> Path:
 def test_rows_of_a_csv_are_samples_in_their_order(named: str, tmp_path: Path) -> None:
     # The files need not be there: a missing one is its own failure when it is read.
     path = label(tmp_path, "file,class_index\nb.png,3\nsub/a.jpg,0\nmissing.png,1\nb.png,2\n")
-    found = find_samples(path if named == "file" else tmp_path, classes=4, names=None)
+    found = measured(path if named == "file" else tmp_path, classes=4, names=None)
     assert listed(found, tmp_path) == [("b.png", 3), ("sub/a.jpg", 0), ("missing.png", 1), ("b.png", 2)]
 
 
 def test_a_csv_may_have_any_name_if_it_is_named(tmp_path: Path) -> None:
     path = label(tmp_path, "file,class_index\na.png,1\n").rename(tmp_path / "Validation.CSV")
-    assert listed(find_samples(path, classes=2, names=None), tmp_path) == [("a.png", 1)]
+    assert listed(measured(path, classes=2, names=None), tmp_path) == [("a.png", 1)]
 
 
 def test_a_csv_goes_before_class_folders(tmp_path: Path) -> None:
     label(make(tmp_path, "ant/a.png", "bee/b.png"), "file,class_index\nant/a.png,3\n")
-    assert listed(find_samples(tmp_path, classes=4, names=NAMES), tmp_path) == [("ant/a.png", 3)]
+    assert listed(measured(tmp_path, classes=4, names=NAMES), tmp_path) == [("ant/a.png", 3)]
 
 
 def test_an_absolute_file_stays_where_it_is(tmp_path: Path) -> None:
     label(tmp_path, f"file,class_index\n{tmp_path / 'else' / 'a.png'},1\n")
-    assert find_samples(tmp_path, classes=4, names=None)[0].file == tmp_path / "else" / "a.png"
+    assert measured(tmp_path, classes=4, names=None)[0].file == tmp_path / "else" / "a.png"
 
 
 @pytest.mark.parametrize(
@@ -200,12 +201,12 @@ def test_an_absolute_file_stays_where_it_is(tmp_path: Path) -> None:
 )
 def test_usual_ways_to_write_a_csv_are_read(text: str, tmp_path: Path) -> None:
     label(tmp_path, text)
-    assert listed(find_samples(tmp_path, classes=4, names=None), tmp_path) == [("a.png", 1)]
+    assert listed(measured(tmp_path, classes=4, names=None), tmp_path) == [("a.png", 1)]
 
 
 def test_names_with_commas_quotes_and_letters_of_the_world_are_read(tmp_path: Path) -> None:
     label(tmp_path, 'file,class_index\n"a, b.png",0\n"the ""best"".png",1\nжук 甲虫.png,2\n" padded .png",3\n')
-    found = listed(find_samples(tmp_path, classes=4, names=None), tmp_path)
+    found = listed(measured(tmp_path, classes=4, names=None), tmp_path)
     assert found == [("a, b.png", 0), ('the "best".png', 1), ("жук 甲虫.png", 2), (" padded .png", 3)]
 
 
@@ -226,8 +227,8 @@ def test_whatever_pythons_csv_writes_is_read_back(tmp_path: Path, rows: list[tup
     writer.writerow(["file", "class_index"])
     writer.writerows(rows)
     label(tmp_path, text.getvalue())
-    expected = [Sample(tmp_path / name, index) for name, index in rows]
-    assert find_samples(tmp_path, classes=10, names=None) == expected
+    expected = [of_file(tmp_path / name, index) for name, index in rows]
+    assert measured(tmp_path, classes=10, names=None) == expected
 
 
 @pytest.mark.parametrize(
@@ -250,14 +251,14 @@ def test_a_class_that_the_model_has_not_is_refused_with_its_line(index: str, sho
     path = label(tmp_path, f"file,class_index\na.png,1\nb.png,{index}\n")
     expected = f"'{path}', line 3: class_index is {shown}"
     with pytest.raises(ValueError, match=rf"^{re.escape(expected)}.*; the model has classes 0 to 3\.$"):
-        find_samples(tmp_path, classes=4, names=None)
+        measured(tmp_path, classes=4, names=None)
 
 
 @pytest.mark.parametrize("text", ["file,class_index\na.png,1\n,2\n", "class_index,file\n1,a.png\n2\n"])
 def test_a_row_without_a_file_is_refused_with_its_line(text: str, tmp_path: Path) -> None:
     path = label(tmp_path, text)
     with pytest.raises(ValueError, match=rf"^'{re.escape(str(path))}', line 3: .*file"):
-        find_samples(tmp_path, classes=4, names=None)
+        measured(tmp_path, classes=4, names=None)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ def test_a_row_without_a_file_is_refused_with_its_line(text: str, tmp_path: Path
 def test_other_tables_are_refused(text: str | bytes, message: str, tmp_path: Path) -> None:
     path = label(tmp_path, text)
     with pytest.raises(ValueError, match=rf"^'{re.escape(str(path))}'.*{re.escape(message)}"):
-        find_samples(tmp_path, classes=4, names=None)
+        measured(tmp_path, classes=4, names=None)
 
 
 # What is no data set
@@ -285,20 +286,20 @@ def test_other_tables_are_refused(text: str | bytes, message: str, tmp_path: Pat
 
 def test_a_missing_path_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "none"))):
-        find_samples(tmp_path / "none", classes=4, names=NAMES)
+        measured(tmp_path / "none", classes=4, names=NAMES)
 
 
 def test_an_empty_folder_and_a_folder_of_loose_pictures_are_refused(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match=r"neither class folders nor a labels\.csv"):
-            find_samples(tmp_path, classes=4, names=NAMES)
+            measured(tmp_path, classes=4, names=NAMES)
         make(tmp_path, "a.png", "b.png")
 
 
 def test_class_folders_without_a_picture_are_refused(tmp_path: Path) -> None:
     make(tmp_path, "ant/notes.txt", "bee/movie.mp4")
     with pytest.raises(ValueError, match=r"hold no pictures \(\.jpg"):
-        find_samples(tmp_path, classes=4, names=NAMES)
+        measured(tmp_path, classes=4, names=NAMES)
 
 
 @pytest.mark.parametrize(
@@ -308,4 +309,4 @@ def test_class_folders_without_a_picture_are_refused(tmp_path: Path) -> None:
 def test_other_files_are_refused_for_what_they_are(name: str, message: str, tmp_path: Path) -> None:
     make(tmp_path, name)
     with pytest.raises(ValueError, match=rf"^{re.escape(repr(str(tmp_path / name)))} {message}"):
-        find_samples(tmp_path / name, classes=4, names=NAMES)
+        measured(tmp_path / name, classes=4, names=NAMES)

@@ -17,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import write_pictures
 from PIL import Image
+from samples import of_file
 
+from linnet.data import find
 from linnet.data.batches.crops import CropOptions
-from linnet.data.dataset import Sample
 from linnet.data.batches.loading import Batch, EvaluationPictures, PictureBatches, Placement, split_in_pairs
-from linnet.data.source import find_data
+from linnet.data.dataset import Sample
+from linnet.data.sources import ParquetRow
 from linnet.images import Preprocessing, prepare
 
 CONTRACT = Preprocessing(size=(24, 24), crop=1.0)
@@ -29,7 +31,7 @@ CONTRACT = Preprocessing(size=(24, 24), crop=1.0)
 
 @pytest.fixture
 def samples(tmp_path: Path) -> tuple[Sample, ...]:
-    return find_data(write_pictures(tmp_path / "data", train=7, validation=0)).train
+    return find(write_pictures(tmp_path / "data", train=7, validation=0)).train
 
 
 def batches(samples: tuple[Sample, ...], placement: Placement | None = None, workers: int = 0) -> PictureBatches:
@@ -45,7 +47,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     """The same small picture many times: quick to decode, and every crop of it is another."""
     path = tmp_path_factory.mktemp("tiny") / "a.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (12, 12, 3), np.uint8)).save(path)
-    return [Sample(path, number % 3) for number in range(80)]
+    return [of_file(path, number % 3) for number in range(80)]
 
 
 @given(st.integers(0, 500), st.integers(1, 40))
@@ -113,7 +115,7 @@ def test_a_fraction_is_the_same_in_every_epoch(samples: tuple[Sample, ...]) -> N
 
 
 def test_a_balanced_order_draws_every_class_equally_often(tmp_path: Path) -> None:
-    samples = [Sample(tmp_path / "a.png", 0)] * 990 + [Sample(tmp_path / "b.png", 1)] * 10
+    samples = [of_file(tmp_path / "a.png", 0)] * 990 + [of_file(tmp_path / "b.png", 1)] * 10
     source = PictureBatches(samples, CONTRACT, CropOptions(), batch=1000, order="balanced")
     share = np.mean([samples[number].index for number in source._order(0)])
     assert share == pytest.approx(0.5, abs=0.06)
@@ -221,7 +223,7 @@ def test_any_tail_is_the_end_of_the_epoch(tiny: list[Sample], start: int) -> Non
 def test_workers_see_what_one_process_sees(tmp_path: Path, samples: tuple[Sample, ...], workers: int) -> None:
     table = arrow.table({"image": [sample.file.read_bytes() for sample in samples], "label": [0, 1, 2] * 7})
     parquet.write_table(table, tmp_path / "a.parquet")
-    for source in (samples, find_data(tmp_path / "a.parquet").train):
+    for source in (samples, find(tmp_path / "a.parquet").train):
         whole = list(batches(source, Placement(1, 2, 1)).epoch(0))
         shared = list(batches(source, Placement(1, 2, 1), workers=workers).epoch(0))
         assert len(whole) == len(shared) == 3
@@ -234,7 +236,7 @@ def test_workers_see_what_one_process_sees(tmp_path: Path, samples: tuple[Sample
 @given(st.integers(1, 80), st.floats(0.001, 1), st.integers(0, 1 << 40))
 @settings(max_examples=20)
 def test_any_fraction_is_as_large_as_it_says(tiny: list[Sample], count: int, fraction: float, seed: int) -> None:
-    named = [Sample(sample.file, number, None) for number, sample in enumerate(tiny[:count])]
+    named = [of_file(sample.path, number) for number, sample in enumerate(tiny[:count])]
     source = PictureBatches(named, Preprocessing(size=(4, 4)), CropOptions(), batch=16, seed=seed, fraction=fraction)
     assert len(source) == max(round(fraction * count), 1)
     kept = [sorted(int(i) for (step,) in source.epoch(epoch) for i in step.indices) for epoch in range(2)]
@@ -260,7 +262,7 @@ def test_a_balanced_order_is_shared_like_any_other(tiny: list[Sample]) -> None:
 
 
 def test_real_pictures_are_the_same_from_workers(sample_data: Callable[[str], Path]) -> None:
-    samples = find_data(sample_data("clothing")).train[::100]
+    samples = find(sample_data("clothing")).train[::100]
     whole, shared = (list(batches(samples, workers=workers).epoch(0)) for workers in (0, 2))
     for (one,), (two,) in zip(whole, shared, strict=True):
         assert torch.equal(one.pixels, two.pixels)
@@ -281,7 +283,7 @@ def test_a_missing_picture_and_an_empty_row_are_their_own_sentences(
     images = [sample.file.read_bytes() for sample in samples[4:]]
     path = tmp_path / "a.parquet"
     parquet.write_table(arrow.table({"image": [*images, None], "label": [0, 1, 2] * 6}), path)
-    for pictures in (find_data(path).train, [*find_data(path).train[:5], Sample(path, 0, 99)]):
+    for pictures in (find(path).train, [*find(path).train[:5], Sample(ParquetRow(path, 99), 0)]):
         with pytest.raises(ValueError, match=rf"^'{path}', row \d+: there is no picture\.$"):
             list(batches(tuple(pictures), workers=workers).epoch(0))
 
@@ -329,7 +331,7 @@ def test_evaluation_sees_each_picture_once_as_the_contract_prepares_it(samples: 
 def test_all_processes_together_evaluate_each_picture_once(
     tiny: list[Sample], count: int, batch: int, world: int
 ) -> None:
-    named = [Sample(sample.file, number) for number, sample in enumerate(tiny[:count])]
+    named = [of_file(sample.path, number) for number, sample in enumerate(tiny[:count])]
     seen: list[int] = []
     for rank in range(world):
         pictures = EvaluationPictures(named, Preprocessing(size=(4, 4)), batch=batch, placement=Placement(rank, world))
@@ -385,7 +387,7 @@ def test_a_broken_picture_is_its_own_sentence_in_evaluation(samples: tuple[Sampl
 
 
 def test_real_pictures_are_evaluated_as_they_are_prepared(sample_data: Callable[[str], Path]) -> None:
-    samples = find_data(sample_data("clothing")).test[::30]
+    samples = find(sample_data("clothing")).test[::30]
     contract = Preprocessing()
     found = [pixels for batch, _ in EvaluationPictures(samples, contract, batch=5, workers=1) for pixels in batch]
     for sample, pixels in zip(samples, found, strict=True):

@@ -15,9 +15,11 @@ import pyarrow.parquet as parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from samples import measured
 
-from linnet.data.labelled import Sample, find_samples
+from linnet.data import Sample
 from linnet.data.columns import LABELS, read_table
+from linnet.data.sources import ParquetRow
 from linnet.images import decode
 
 BINARY, STRUCT = arrow.binary(), arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
@@ -138,7 +140,7 @@ def test_a_missing_picture_names_file_and_row(kind: Any, nothing: bytes | None, 
     with pytest.raises(ValueError, match=rf"^'{re.escape(str(path))}', row 1: there is no picture\.$"):
         table.picture(1)
     with pytest.raises(ValueError, match="row 1: there is no picture"):
-        _ = Sample(path, 1, 1).picture
+        _ = Sample(ParquetRow(path, 1), 1).picture
 
 
 @pytest.mark.parametrize("row", [-1, 2, 1 << 70])
@@ -153,7 +155,7 @@ def test_a_table_without_rows_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [], arrow.array([], arrow.int64()))
     assert read_table(path).labels == ()
     with pytest.raises(ValueError, match="holds no pictures"):
-        find_samples(path, classes=2, names=None)
+        measured(path, classes=2, names=None)
 
 
 @pytest.mark.parametrize("labels", [[0, None], [0.0, 1.0], [True, False], [[0], [1]], [b"ant", b"bee"]])
@@ -223,7 +225,7 @@ def test_a_table_is_read_once_until_the_file_changes(tmp_path: Path, monkeypatch
 
 def test_a_sample_goes_to_a_worker_without_its_table(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [b"x" * 100_000, b"y"], [0, 1])
-    sample = find_samples(path, classes=2, names=None)[0]
+    sample = measured(path, classes=2, names=None)[0]
     sent = pickle.dumps(sample)
     assert len(sent) < 1000
     assert pickle.loads(sent).picture == b"x" * 100_000
@@ -233,7 +235,7 @@ def test_a_sample_goes_to_a_worker_without_its_table(tmp_path: Path) -> None:
 
 
 def indices(path: Path, names: tuple[str, ...] | None, classes: int = 3) -> list[int]:
-    return [sample.index for sample in find_samples(path, classes=classes, names=names)]
+    return [sample.index for sample in measured(path, classes=classes, names=names)]
 
 
 def test_rows_are_matched_by_name_not_by_number(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from pictures import standard_anchors, write_coco
 from PIL import Image
 
 from linnet.cli import main
+from linnet.data import find
 from linnet.data.checks.boxes import check_boxes
-from linnet.data.box_source import find_boxes
 from linnet.data.checks.coverage import best_overlaps, measure_coverage
 from linnet.data.checks.findings import BoxFindings, Problem
 
@@ -26,7 +26,7 @@ from linnet.data.checks.findings import BoxFindings, Problem
 def check(path: Path, **options: Any) -> BoxFindings:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".* are left out")
-        return check_boxes(find_boxes(path), **options)
+        return check_boxes(find(path), **options)
 
 
 def problems(findings: BoxFindings) -> dict[str, Problem]:
@@ -76,7 +76,7 @@ def test_bccd_has_the_defects_that_its_readme_names(sample_data: Callable[[str],
 
 
 def test_standard_anchors_miss_the_platelets_of_bccd(sample_data: Callable[[str], Path]) -> None:
-    data = find_boxes(sample_data("bccd-coco"))
+    data = find(sample_data("bccd-coco"))
     samples = (*data.train, *data.validation, *data.test)
     boxes = np.concatenate([sample.boxes / np.array([640, 480, 640, 480]) for sample in samples])
     indices = np.concatenate([sample.indices for sample in samples])

@@ -12,11 +12,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from samples import of_file
 
+from linnet.data import Boxes, Sample
 from linnet.data.batches.augmentation import Augmentation, augment, flipped
 from linnet.data.batches.box_crops import BoxCropOptions
 from linnet.data.batches.box_loading import BoxBatch, BoxBatches, augment_boxes
-from linnet.data.dataset import Sample
 from linnet.data.batches.loading import EvaluationPictures, Placement
 from linnet.images import Preprocessing, prepare
 
@@ -26,14 +27,14 @@ VIEWS = BoxCropOptions(zoom_out=0.3, canvas=2)
 
 def sample(file: Path, boxes: Any, *, ignored: Any = None, size: tuple[int, int] = (90, 70)) -> Sample:
     told: NDArray[np.float32] = np.array(boxes, np.float32).reshape(-1, 4)
-    return Sample(
-        file,
+    objects = Boxes(
         told,
         np.arange(len(told)) % 3,
         np.zeros(len(told), np.bool_) if ignored is None else np.array(ignored),
         (told[:, 2:] - told[:, :2]).prod(axis=1),
         size,
     )
+    return of_file(file, objects)
 
 
 @pytest.fixture

@@ -17,11 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import write_coco
 from PIL import Image
+from samples import measured
 
-from linnet.data.box_source import find_boxes, has_boxes, labelled_boxes, part_in
-from linnet.data.boxed import DataSet, Sample, clean_boxes
+from linnet.data import DataSet, Sample, find, recognise_task
 from linnet.data.formats.coco import HEAD, read_json
 from linnet.data.formats.voc import read_xml
+from linnet.data.parts import part_in
+from linnet.data.reading import clean_boxes
 
 SIZE = (64, 48)
 
@@ -57,7 +59,7 @@ def write_yolo(
 
 def listed(samples: tuple[Sample, ...]) -> dict[str, list[tuple[int, ...]]]:
     return {
-        sample.file.stem: [
+        sample.path.stem: [
             (index, *box) for index, box in zip(sample.indices.tolist(), sample.boxes.tolist(), strict=True)
         ]
         for sample in samples
@@ -66,13 +68,6 @@ def listed(samples: tuple[Sample, ...]) -> dict[str, list[tuple[int, ...]]]:
 
 def kinds(data: DataSet) -> list[str]:
     return [flaw.kind for flaw in data.flaws]
-
-
-def find(path: Path, **options: Any) -> DataSet:
-    """Silently: what is left out is looked at in the flaws."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".* are left out")
-        return find_boxes(path, **options)
 
 
 # Facts
@@ -159,7 +154,7 @@ def test_yolo_boxes_are_shares_of_the_upright_picture(tmp_path: Path) -> None:
         "c": [],
         "d": [(0, 0, 0, 48, 64)],
     }
-    assert [file.stem for file in data.unlisted] == ["c"]
+    assert [Path(file).stem for file in data.unlisted] == ["c"]
     assert data.flaws == ()
     with pytest.raises(ValueError, match="beside `labels` only"):
         find(tmp_path, images=tmp_path)
@@ -242,7 +237,7 @@ def test_parts_of_coco(tmp_path: Path) -> None:
         write_coco(tmp_path, {f"{part}.png": one["a.png"]}, name=f"annotations/instances_{part}2017.json")
     (tmp_path / "annotations" / "captions_train2017.json").write_text("{}")
     data = find(tmp_path)
-    assert [[sample.file.stem for sample in part] for part in (data.train, data.validation, data.test)] == [
+    assert [[sample.path.stem for sample in part] for part in (data.train, data.validation, data.test)] == [
         ["train"],
         ["val"],
         ["test"],
@@ -267,12 +262,12 @@ def test_parts_of_voc_and_yolo(tmp_path: Path) -> None:
     for name, stems in (("train", "a"), ("val", "b\n"), ("trainval", "a\nb"), ("test", "c 1"), ("ant_train", "c -1")):
         (voc / "ImageSets" / "Main" / f"{name}.txt").write_text(stems)
     data = find(voc)
-    assert [sample.file.stem for sample in (*data.train, *data.validation, *data.test)] == ["a", "b", "c"]
+    assert [sample.path.stem for sample in (*data.train, *data.validation, *data.test)] == ["a", "b", "c"]
     assert (len(data.train), len(data.validation)) == (1, 1)
     for part in ("train", "val", "test"):
         write_yolo(tmp_path / "yolo", {part: "0 0.5 0.5 1 1"}, part=part)
     data = find(tmp_path / "yolo")
-    assert [sample.file.stem for sample in (*data.train, *data.validation, *data.test)] == ["train", "val", "test"]
+    assert [sample.path.stem for sample in (*data.train, *data.validation, *data.test)] == ["train", "val", "test"]
     shutil.copytree(tmp_path / "yolo" / "images" / "train", tmp_path / "other" / "train" / "images")
     shutil.copytree(tmp_path / "yolo" / "labels" / "train", tmp_path / "other" / "train" / "labels")
     assert len(find(tmp_path / "other").train) == 1
@@ -282,10 +277,10 @@ def test_of_several_formats_coco_is_taken_and_said(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": [(1, 1, 5, 5, "voc", 0)]})
     write_yolo(tmp_path, {"a": "0 0.5 0.5 1 1"})
     with pytest.warns(UserWarning, match="has boxes as VOC and as YOLO; VOC is taken"):
-        assert find_boxes(tmp_path).format == "VOC"
+        assert find(tmp_path).format == "VOC"
     write_coco(tmp_path, {"a.png": [(1, (1, 2, 3, 4))]}, name="anything.json")
     with pytest.warns(UserWarning, match="has boxes as COCO and as VOC and as YOLO; COCO is taken"):
-        assert find_boxes(tmp_path).format == "COCO"
+        assert find(tmp_path).format == "COCO"
 
 
 @pytest.mark.parametrize("place", ["beside", "images", "../images", "elsewhere"])
@@ -300,7 +295,7 @@ def test_pictures_of_coco_are_looked_for(place: str, tmp_path: Path) -> None:
     if place == "elsewhere":
         with pytest.raises(ValueError, match=r"Not one picture of .* --images FOLDER tells"):
             find(path)
-        assert find(path, images=tmp_path / place).train[0].file.is_file()
+        assert find(path, images=tmp_path / place).train[0].path.is_file()
         with pytest.raises(FileNotFoundError, match="no folder"):
             find(path, images=tmp_path / "none")
     else:
@@ -312,13 +307,13 @@ def test_class_folders_have_no_boxes(tmp_path: Path) -> None:
     Image.new("RGB", SIZE).save(tmp_path / "ant" / "a.png")
     (tmp_path / "notes.json").write_text('{"author": "me"}')
     (tmp_path / "notes.xml").write_text("<a/>")
-    assert not has_boxes(tmp_path)
+    assert recognise_task(tmp_path) == "classification"
     with pytest.raises(ValueError, match="holds no boxes"):
         find(tmp_path)
     write_coco(tmp_path, {"a.png": [(1, (1, 2, 3, 4))]}, name="any.json")
-    assert has_boxes(tmp_path)
+    assert recognise_task(tmp_path) == "detection"
     (tmp_path / "labels.csv").write_text("file,label\nant/a.png,ant\n")
-    assert not has_boxes(tmp_path)
+    assert recognise_task(tmp_path) == "classification"
 
 
 def test_validation_is_split_off_by_the_rarest_class(tmp_path: Path) -> None:
@@ -343,8 +338,8 @@ def test_classes_of_an_evaluation_are_the_model_s(names: Any, indices: list[int]
         write_coco(tmp_path, {f"{part}.png": boxes}, name=f"instances_{part}.json")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        (sample,) = labelled_boxes(tmp_path, classes=len(names or "ab"), names=names)
-    assert sample.file.stem == "val"
+        (sample,) = measured(tmp_path, classes=len(names or "ab"), names=names)
+    assert sample.path.stem == "val"
     assert sample.indices.tolist() == indices
     assert [str(one.message).split("; ")[-1] for one in caught] == (
         [] if names and "ant" in names else ["they are taken in order as its classes."]
@@ -355,7 +350,7 @@ def test_classes_of_an_evaluation_are_the_model_s(names: Any, indices: list[int]
 def test_an_evaluation_of_other_classes_is_refused(classes: int, names: Any, tmp_path: Path) -> None:
     path = write_coco(tmp_path, {"a.png": [(1, (1, 2, 3, 4)), (2, (5, 6, 7, 8))]})
     with pytest.raises(ValueError, match=f"objects of classes that are none of the model's {classes}: ant"):
-        labelled_boxes(path, classes=classes, names=names)
+        measured(path, classes=classes, names=names)
 
 
 # What is wrong is told, and nothing else is lost
@@ -409,7 +404,7 @@ def test_every_flaw_of_coco_is_named(tmp_path: Path) -> None:
     ]
     path.write_text(json.dumps(document))
     with pytest.warns(UserWarning, match=r"10 annotations are left out .* `linnet check` names them"):
-        data = find_boxes(path)
+        data = find(path)
     assert listed(data.train)["a"] == [
         (0, 1, 2, 4, 6),
         (1, 60, 40, 64, 48),
@@ -444,10 +439,10 @@ def test_classes_that_training_lacks(tmp_path: Path) -> None:
         classes={1: "bee", 2: "owl"},
     )
     with pytest.warns(UserWarning, match="1 boxes of 'owl' are left out"):
-        data = find_boxes(tmp_path)
+        data = find(tmp_path)
     # By name and not by id.
     assert listed(data.validation) == {"b": [(1, 1, 2, 4, 6)]}
-    assert data.strangers == {"owl": (str(tmp_path / "images" / "b.png"),)}
+    assert data.unknown_names == {"owl": (str(tmp_path / "images" / "b.png"),)}
 
 
 def test_flaws_of_voc_and_yolo(tmp_path: Path) -> None:
@@ -525,7 +520,7 @@ def test_a_gigabyte_of_garbage_is_refused_unread(kind: str, tmp_path: Path) -> N
     try:
         for data in (path, tmp_path):
             with pytest.raises(ValueError, match=r"instances_train\.json' cannot be read as a COCO json"):
-                find_boxes(data)
+                find(data)
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
@@ -613,8 +608,8 @@ def test_files_that_are_missing_or_unlisted(tmp_path: Path) -> None:
     path.write_text(json.dumps(document))
     (tmp_path / "images" / "gone.png").unlink()
     data = find(tmp_path)
-    assert [file.name for file in data.unlisted] == ["free.png"]
-    assert [sample.file.is_file() for sample in data.train] == [True, False]
+    assert [Path(file).name for file in data.unlisted] == ["free.png"]
+    assert [sample.path.is_file() for sample in data.train] == [True, False]
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         find(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="a COCO json or a folder was expected"):

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from samples import of_file
 
+from linnet.data import DataSet, find
 from linnet.data.checks.classes import check_data
 from linnet.data.checks.duplicates import find_duplicates
 from linnet.data.checks.findings import Findings, Problem
 from linnet.data.checks.inspection import inspect
-from linnet.data.dataset import Sample
-from linnet.data.source import DataSet, find_data
 from linnet.images import decode
 
 CLASSES = ("ant", "bee", "cat")
@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def check(folder: Path, **options: Any) -> Findings:
-    return check_data(find_data(folder), **options)
+    return check_data(find(folder), **options)
 
 
 def only(findings: Findings) -> Problem:
@@ -86,7 +86,7 @@ def test_clothing_has_one_contradiction_and_no_leak(sample_data: Callable[[str],
 def test_known_copies_in_cifar10(sample_data: Callable[[str], Path]) -> None:
     """Three of its test pictures are training pictures, told apart by hardly a pixel; eyes have confirmed them."""
     pytest.importorskip("pyarrow")
-    data = find_data(sample_data("cifar10"))
+    data = find(sample_data("cifar10"))
     train, test = (35542, 40700, 45266), (6882, 5900, 3136)
     part = replace(
         data,
@@ -159,7 +159,7 @@ def test_it_agrees_with_decode_on_what_is_broken(kind: str, tmp_path: Path) -> N
         else:
             del content[place : place + 30]
         (tmp_path / f"{number}").write_bytes(content)
-        samples.append(Sample(tmp_path / f"{number}", 0))
+        samples.append(of_file(tmp_path / f"{number}", 0))
     found = inspect(samples, threads=2)
     for number, sample in enumerate(samples):
         size, sentence = answer(sample.file)
@@ -263,9 +263,9 @@ def test_classes_that_training_lacks(folder: Path) -> None:
     (folder / "validation" / "Cats").mkdir()
     (folder / "validation" / "cat" / "00.png").rename(folder / "validation" / "Cats" / "00.png")
     with pytest.warns(UserWarning, match="1 pictures of the class 'Cats' are left out"):
-        data = find_data(folder)
+        data = find(folder)
     stranger = str(folder / "validation" / "Cats" / "00.png")
-    assert data.strangers == {"Cats": (stranger,)}
+    assert data.unknown_names == {"Cats": (stranger,)}
     problem = only(check_data(data))
     assert (problem.kind, problem.severity, problem.files) == ("unknown_class", "error", (stranger,))
     assert "Cats (1 picture" in problem.lines[0]
@@ -343,7 +343,7 @@ def test_upright_sizes_of_shrunk_and_turned_photographs(tmp_path: Path) -> None:
         turn = Image.Exif()
         turn[0x0112] = orientation
         draw(7, (703, 521)).save(tmp_path / f"{orientation}.jpg", exif=turn)
-        samples.append(Sample(tmp_path / f"{orientation}.jpg", 0))
+        samples.append(of_file(tmp_path / f"{orientation}.jpg", 0))
         images.append(decode(samples[-1].file))
     found = inspect(samples)
     assert found.sizes.tolist() == [list(image.size) for image in images]
@@ -400,7 +400,7 @@ def test_neither_threads_nor_the_order_of_the_files_matter(folder: Path) -> None
     broken_files(folder / "train" / "bee")
     for number in range(3):
         shutil.copy(folder / "train" / "ant" / f"0{number}.png", folder / "validation" / "cat" / f"copy{number}.png")
-    data = find_data(folder)
+    data = find(folder)
     expected = check_data(data, threads=1)
     assert check_data(data, threads=4).to_json() == expected.to_json()
     backwards = check_data(replace(data, train=data.train[::-1], validation=data.validation[::-1]))
@@ -433,7 +433,7 @@ def test_nothing_at_all(tmp_path: Path) -> None:
         if name == "bee":
             draw(1).save(tmp_path / name / "a.png")
         with pytest.raises(ValueError, match=text):
-            find_data(tmp_path)
+            find(tmp_path)
 
 
 def test_everything_broken(folder: Path) -> None:
@@ -462,10 +462,10 @@ def test_boxes_are_told_from_classes(file: str, kind: str, tmp_path: Path) -> No
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).touch()
     with pytest.raises(ValueError, match=f"one.*boxes \\({kind}\\)|json' belongs to pictures with boxes \\({kind}\\)"):
-        find_data(tmp_path)
+        find(tmp_path)
     if file.endswith(".json"):
         with pytest.raises(ValueError, match="boxes"):
-            find_data(tmp_path / file)
+            find(tmp_path / file)
 
 
 def test_copies_are_found_among_many(rng: np.random.Generator) -> None:
