@@ -64,7 +64,7 @@ def test_clothing_is_what_its_authors_counted(sample_data: Callable[[str], Path]
     assert found.classes == tuple((folder / "classes.txt").read_text().split())
     assert found.with_validation(0.1, 0) is found
     assert not found.unknown_names
-    assert not found.others
+    assert {one.kind for one in found.omissions} == {"litter"}
 
 
 def test_cifar10_is_what_its_authors_counted(sample_data: Callable[[str], Path]) -> None:
@@ -150,10 +150,10 @@ def test_evaluation_matches_parquet_by_name(tmp_path: Path) -> None:
     path = write_table(tmp_path / "a.parquet", ["bee", "ant"], content)
     samples = measured(path, classes=3, names=("cat", "bee", "ant"))
     assert [sample.index for sample in samples] == [1, 2]
-    with pytest.raises(ValueError, match="are not the model's"):
+    with pytest.raises(ValueError, match="none of the model's 3: ant, bee"):
         measured(path, classes=3, names=("cat", "dog", "eel"))
     numbers = write_table(tmp_path / "b.parquet", [0, 3], content)
-    with pytest.raises(ValueError, match="row 1: the class is 3; the model has classes 0 to 2"):
+    with pytest.raises(ValueError, match="row 1 is of the class 3; the model has classes 0 to 2"):
         measured(numbers, classes=3, names=None)
 
 
@@ -173,8 +173,8 @@ def test_other_tables_are_refused(tmp_path: Path) -> None:
 def test_a_class_that_training_lacks_is_left_out_with_a_warning(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "data", train=2, validation=2)
     (data / "validation" / "red").rename(data / "validation" / "rust")
-    with pytest.warns(UserWarning, match="'rust'"):
-        found = find(data)
+    found = find(data)
+    assert any("'rust'" in sentence for sentence in found.remarks())
     assert len(found.validation) == 4
     assert "rust" in found.unknown_names
 
@@ -274,8 +274,10 @@ def test_a_class_may_be_named_as_a_part_if_there_is_no_training(tmp_path: Path) 
 
 def test_parts_without_training_are_no_classes(tmp_path: Path) -> None:
     make(tmp_path, *(f"{part}/{name}/a.png" for part in ("test", "val") for name in ("ant", "bee")))
-    with pytest.raises(ValueError, match=r"has the parts test, val, but no train\."):
-        find(tmp_path)
+    found = find(tmp_path)
+    assert (found.classes, len(found.validation), len(found.test)) == (("ant", "bee"), 2, 2)
+    with pytest.raises(ValueError, match=r"has no training part: it has validation, test\."):
+        found.for_training()
 
 
 def test_pictures_of_all_levels_count_and_the_rest_is_told(tmp_path: Path) -> None:
@@ -283,8 +285,14 @@ def test_pictures_of_all_levels_count_and_the_rest_is_told(tmp_path: Path) -> No
     make(tmp_path, "cat/movie.mp4")
     found = find(tmp_path)
     assert listed(found) == [("ant/deep/er/a.PNG", "ant"), ("bee/a.webp", "bee")]
-    others = [file.relative_to(tmp_path).as_posix() for file in found.others]
-    assert others == ["ant/.b.png", "ant/notes.txt", "cat/movie.mp4", "cat"]
+    assert [(one.kind, found.short(one.name)) for one in found.omissions] == [
+        ("hidden", ".git"),
+        ("no_picture", "ant/.b.png"),
+        ("no_picture", "ant/notes.txt"),
+        ("empty_folder", "cat"),
+        ("no_picture", "cat/movie.mp4"),
+        ("not_read", "loose.png"),
+    ]
 
 
 def test_classes_are_in_the_order_of_their_numbers_or_names(tmp_path: Path) -> None:
@@ -490,27 +498,29 @@ def test_a_missing_path_is_said_to_be_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([], "holds no labelled pictures for training"),
-        (["a.png", "b.png"], "holds no labelled pictures for training"),
-        (["ant/notes.txt", "bee/movie.mp4"], "holds no labelled pictures for training"),
-        (["train/ant/notes.txt", "val/ant/a.png", "val/bee/a.png"], "holds no labelled pictures for training"),
-        (["train/a.png", "val/ant/b.png"], "holds no labelled pictures for training"),
-        (["ant/a.png", "ant/b.png"], "has one class only ('ant')"),
-        (["ant/a.png", "bee/notes.txt"], "has one class only ('ant')"),
-        (["train/ant/a.png", "test/ant/b.png", "test/bee/b.png"], "has one class only ('ant')"),
-        (["annotations/instances.json", "train/ant/a.png"], "belongs to pictures with boxes (COCO)"),
-        (["Annotations/1.xml", "JPEGImages/1.jpg"], "belongs to pictures with boxes (VOC)"),
-        (["images/train/1.jpg", "labels/train/1.txt"], "belongs to pictures with boxes (YOLO)"),
+        ([], "holds no labelled pictures: "),
+        (["a.png", "b.png"], "holds no labelled pictures: .*it has 2 .png"),
+        (["ant/notes.txt", "bee/movie.mp4"], "holds no labelled pictures: .*it has 1 .txt, 1 .mp4"),
+        (["train/ant/notes.txt", "val/ant/a.png", "val/bee/a.png"], "has no training part: it has validation"),
+        (["train/a.png", "val/ant/b.png"], "has no training part: it has validation"),
+        (["train/a.png", "val/b.png"], "holds no labelled pictures"),
+        (["ant/a.png", "ant/b.png"], r"has one class only \('ant'\)"),
+        (["ant/a.png", "bee/notes.txt"], r"has one class only \('ant'\)"),
+        (["train/ant/a.png", "test/ant/b.png", "test/bee/b.png"], r"has one class only \('ant'\)"),
+        (["annotations/instances.json", "train/ant/a.png"], r"cannot be read as a COCO json \(it is empty\)"),
+        (["Annotations/1.xml", "JPEGImages/1.jpg"], "has no training part"),
+        (["images/train/1.jpg", "labels/train/1.txt"], "has no box for training"),
     ],
 )
 def test_a_folder_that_is_no_data_set_is_one_sentence(files: list[str], message: str, tmp_path: Path) -> None:
     make(tmp_path, *files)
-    with pytest.raises(ValueError, match=rf"^'{re.escape(str(tmp_path))}.*{re.escape(message)}"):
-        find(tmp_path)
+    with pytest.raises(ValueError, match=rf"^'{re.escape(str(tmp_path))}.*{message}"):
+        find(tmp_path).for_training()
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("boxes.json", "(COCO)"), ("a.png", "is no data set"), ("data.zip", "is no data set")]
+    ("name", "message"),
+    [("boxes.json", "cannot be read as a COCO json"), ("a.png", "is no data set"), ("data.zip", "is no data set")],
 )
 def test_a_file_that_is_no_data_set_is_one_sentence(name: str, message: str, tmp_path: Path) -> None:
     make(tmp_path, name)
@@ -519,7 +529,7 @@ def test_a_file_that_is_no_data_set_is_one_sentence(name: str, message: str, tmp
 
 
 def test_a_header_alone_is_no_data_set(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no labelled pictures for training"):
+    with pytest.raises(ValueError, match="lists no pictures"):
         find(label(tmp_path, "file,label"))
 
 
@@ -530,8 +540,8 @@ def test_a_class_may_be_called_labels(tmp_path: Path) -> None:
 
 def test_strangers_are_told_with_their_pictures(tmp_path: Path) -> None:
     make(tmp_path, "train/ant/a.png", "train/bee/a.png", "val/cat/1.png", "test/cat/2.png", "val/ant/a.png")
-    with pytest.warns(UserWarning, match="2 pictures of the class 'cat' are left out: training has no picture of it"):
-        found = find(tmp_path)
+    found = find(tmp_path)
+    assert "2 pictures of the class 'cat' are left out: training has no picture of it." in found.remarks()
     assert found.classes == ("ant", "bee")
     assert found.unknown_names == {"cat": (str(tmp_path / "test/cat/2.png"), str(tmp_path / "val/cat/1.png"))}
     assert listed(found, "validation") == [("val/ant/a.png", "ant")]

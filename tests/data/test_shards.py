@@ -32,7 +32,7 @@ from linnet.data.batches.streaming import ShardBatches, open_batches
 from linnet.data.formats.shards import scan_folder, scan_shard, write_index
 from linnet.data.parts import part_in
 from linnet.data.sharding import keep_evaluated, write_shards
-from linnet.data.sources import Span, read_span
+from linnet.data.sources import Address, Span, read_span
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.images import Preprocessing
 from linnet.predictor import Predictor
@@ -105,7 +105,7 @@ def test_partners_change_from_epoch_to_epoch() -> None:
 
 
 def test_a_picture_waits_no_longer_than_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("linnet.data.shards.WINDOW", 128)
+    monkeypatch.setattr("linnet.data.batches.streaming.WINDOW", 128)
     samples = [Sample(Span(Path("a"), n, n, 1), 0) for n in range(1000)]
     plan = batches(samples, batch=16)._plan(0)
     for first, last in plan.bounds.tolist():
@@ -235,7 +235,7 @@ def test_the_right_batches_are_chosen(pictures: DataSet, shards: Path) -> None:
     assert isinstance(open_batches(train, CONTRACT, CROP, **options), ShardBatches)
     assert isinstance(open_batches(train, CONTRACT, CROP, order="balanced", **options), PictureBatches)
     assert isinstance(open_batches(pictures.train, CONTRACT, CROP, **options), PictureBatches)
-    remote = [replace(sample, file=Path("http://example.org/a.tar")) for sample in train]
+    remote = [replace(sample, source=Span(Address("http://example.org/a.tar"), 0, 0, 1)) for sample in train]
     with pytest.raises(ValueError, match="--class-weights balanced does without"):
         open_batches(remote, CONTRACT, CROP, order="balanced", **options)
 
@@ -329,7 +329,7 @@ def test_what_is_wrong_with_shards_is_said(shards: Path, tmp_path: Path) -> None
         find(tmp_path)
     write_tar(tmp_path / "train-0.tar", a_jpg=b"x", a_cls=b"0")
     with pytest.raises(ValueError, match="one class only"):
-        find(tmp_path)
+        find(tmp_path).for_training()
     (tmp_path / "classes.txt").write_text("ant\nbee\n")
     assert find(tmp_path).classes == ("ant", "bee")
     write_tar(tmp_path / "train-0.tar", a_jpg=b"x", a_cls=b"2")
@@ -552,12 +552,12 @@ def test_a_model_is_evaluated_on_shards(shards: Path, pictures: DataSet, tmp_pat
     assert len(samples) == 12
     one, other = (measure_accuracy(predictor, found) for found in (samples, folders))
     assert (one.confusion == other.confusion).all()
-    assert measured(shards / "test-000000.tar", classes=3, names=None)[0].span is not None
-    with pytest.warns(UserWarning, match="are not the model's; their numbers are taken"):
+    assert measured(shards / "test-000000.tar", classes=3, names=None)[0].source.picture
+    with pytest.warns(UserWarning, match="are not the model's class names; they are taken in order"):
         assert [sample.index for sample in measured(shards, classes=3, names=("a", "b", "c"))] == [
             sample.index for sample in find(shards).test
         ]
-    with pytest.raises(ValueError, match="has 3 classes, which are not the 2 of the model: blue, green, red"):
+    with pytest.raises(ValueError, match="none of the model's 2: blue, green, red"):
         measured(shards, classes=2, names=None)
 
 

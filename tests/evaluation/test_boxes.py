@@ -259,7 +259,7 @@ def test_a_report_is_whole(tmp_path: Path, rng: np.random.Generator) -> None:
         Image.fromarray(rng.integers(0, 255, (100, 200, 3), np.uint8)).save(file)
         low = rng.integers(0, 60, (3, 2))
         entries = [(place, *corner, *(corner + 30)) for place, corner in enumerate(low.tolist() @ np.eye(2))]
-        samples.append(replace(sample(*entries), file=file))
+        samples.append(of_file(file, sample(*entries).target))
         boxes = np.concatenate([samples[-1].boxes[:2] + rng.normal(0, 5, (2, 4)), [[0, 0, 9, 9]]])
         detections.append(Found(boxes, rng.random(3), rng.integers(0, 3, 3)))
     document = report(tmp_path / "out", samples, detections)
@@ -278,7 +278,7 @@ def test_a_report_is_whole(tmp_path: Path, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (3000, 2), (2, 3000), (700, 500)])
 def test_pictures_of_any_shape_are_drawn(size: tuple[int, int], tmp_path: Path) -> None:
     Image.new("RGB", size, (90, 120, 90)).save(tmp_path / "a.png")
-    whole = replace(sample((0, 0, 0, *size)), file=tmp_path / "a.png", size=size)
+    whole = of_file(tmp_path / "a.png", replace(sample((0, 0, 0, *size)).objects, size=size))
     wild = found((1, 0.9, -500, -500, 5000, 5000), (2, 0.8, 5, 5, 5, 5), (1, 0.7, size[0] - 1, 0, *size))
     document = report(tmp_path / "out", [whole], [wild])
     assert len(document["mistakes"]) >= 3
@@ -291,5 +291,5 @@ def test_names_of_any_kind_and_very_many_classes_are_drawn(tmp_path: Path) -> No
     samples = [sample((number, 10, 10, 60, 60)) for number in range(90)]
     detections = [found((min(number + number % 2, 89), 0.9, 10, 10, 60, 60)) for number in range(90)]
     Image.new("RGB", (200, 100)).save(tmp_path / "a.png")
-    samples = [replace(one, file=tmp_path / "a.png") for one in samples]
+    samples = [of_file(tmp_path / "a.png", one.target) for one in samples]
     report(tmp_path / "out", samples, detections, names)

@@ -107,7 +107,7 @@ def test_rows_are_named_by_their_numbers(folder: Path, tmp_path: Path) -> None:
     parquet.write_table(table, tmp_path / "a.parquet")
     begun = find(tmp_path / "a.parquet").with_validation(0.3, 1)
     document = split_document(begun)
-    assert document["validation"] == [f"a.parquet:{sample.row}" for sample in begun.validation]
+    assert document["validation"] == [f"a.parquet:{int(sample.name.split()[-1])}" for sample in begun.validation]
     assert read_split(write(begun, tmp_path / "split.json"), find(tmp_path / "a.parquet")) == begun
 
 

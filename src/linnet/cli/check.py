@@ -18,13 +18,13 @@ from typing import Literal, TypedDict, get_args
 import tyro
 
 from linnet.architecture.ssdlite import ssdlite
-from linnet.cli.terminal import bars, check_least, parse, print_json, progress, show, table
+from linnet.cli.terminal import UsageError, bars, check_least, parse, print_json, progress, show, table
 from linnet.data import find
 from linnet.data.checks.boxes import check_boxes
 from linnet.data.checks.classes import check_data
 from linnet.data.checks.findings import BoxFindings, Findings, Severity
 from linnet.data.checks.pictures import counted
-from linnet.data.find import FormatName
+from linnet.data.recognition import FormatName, UnusedImagesError
 from linnet.data.sources import locate
 from linnet.detection import anchors
 
@@ -78,7 +78,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _check(options: Options) -> Findings:
-    data = find(options.data, format=options.format, images=options.images).for_training()
+    try:
+        data = find(options.data, format=options.format, images=options.images).for_training()
+    except UnusedImagesError as error:
+        raise UsageError(str(error)) from None
     total = sum(map(len, data.parts.values()))
     with progress(min(total, options.limit or total), "checking") as advance:
         common: Common = {

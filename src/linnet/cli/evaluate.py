@@ -18,8 +18,8 @@ import tyro
 from linnet.catalogue import DEFAULT_MODEL
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, progress, show, table
 from linnet.data import DataSet, find
-from linnet.data.find import FormatName
 from linnet.data.parts import Part
+from linnet.data.recognition import FormatName
 from linnet.evaluation.accuracy import Accuracy, measure_accuracy
 from linnet.evaluation.average_precision import FIGURES
 from linnet.evaluation.box_report import write_box_report

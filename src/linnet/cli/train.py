@@ -21,7 +21,7 @@ import tyro
 
 from linnet.cli.terminal import UsageError, live_progress, parse, print_json, show
 from linnet.data import recognise_task
-from linnet.data.find import FormatName
+from linnet.data.recognition import FormatName
 
 if TYPE_CHECKING:
     from linnet.training.plan import Outcome, Plan, Voice

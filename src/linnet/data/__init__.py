@@ -6,6 +6,6 @@ Nothing here imports torch; what makes batches does, in `linnet.data.batches`.
 from __future__ import annotations
 
 from linnet.data.dataset import Boxes, DataSet, Flaw, Omission, Sample
-from linnet.data.find import find, recognise_task
+from linnet.data.recognition import find, recognise_task
 
 __all__ = ["Boxes", "DataSet", "Flaw", "Omission", "Sample", "find", "recognise_task"]

@@ -491,8 +491,8 @@ class _Matching:
             wrong = next((one for one in part if not 0 <= numbers[one.index] < self.count), None)
             if wrong is not None:
                 raise ValueError(
-                    f"'{self.data.path}': '{wrong.name}' is of the class {numbers[wrong.index]}; the model has classes "
-                    f"0 to {self.count - 1}."
+                    f"'{self.data.path}': {self.data.short(wrong.name)} is of the class {numbers[wrong.index]}; the "
+                    f"model has classes 0 to {self.count - 1}."
                 )
         if any(name != str(number) for name, number in zip(self.data.classes, numbers, strict=True)):
             self._warn("their numbers are taken")
@@ -505,8 +505,12 @@ class _Matching:
     def _refusal(self, absent: Sequence[str]) -> ValueError:
         listed = ", ".join(absent[:5]) + f" and {len(absent) - 5} more" * (len(absent) > 5)
         what = "pictures" if self.data.task == "classification" else "objects"
+        wrong = {self.data.classes.index(name) for name in absent if name in self.data.classes}
+        samples = [sample for part in self.data.parts.values() for sample in part]
+        first = next((sample for sample in samples if _indices_of([sample], self.data.task) & wrong), None)
+        example = f" ({self.data.short(first.name)} is the first)" if first is not None else ""
         return ValueError(
-            f"'{self.data.path}' has {what} of classes that are none of the model's {self.count}: {listed}."
+            f"'{self.data.path}' has {what} of classes that are none of the model's {self.count}: {listed}{example}."
         )
 
     def _moved(self, indices: Sequence[int]) -> DataSet:

@@ -10,6 +10,9 @@ from linnet.data.dataset import Omission
 from linnet.data.places import Folder, Place, is_hidden, is_litter, is_picture_name
 from linnet.data.reading import Reading
 
+CLASS_FILE = "classes.txt"
+"""Names of the classes, one a line, in the order of their indices."""
+
 LABELS = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".txt", ".parquet", ".xlsx", ".xls", ".yaml", ".yml", ".names")
 """Endings of files that may tell classes or boxes: that they are not read is worth a word."""
 
@@ -81,3 +84,15 @@ def omit_unlisted(place: Place, reading: Reading, read: Collection[Path]) -> Non
         for name, hidden in level.folders.items():
             if is_hidden(name):
                 omit_folder(hidden, reading, HIDDEN)
+
+
+def class_names(folder: Folder) -> tuple[str, ...] | None:
+    """The lines of classes.txt, if there is one and they differ."""
+    file = folder.file(CLASS_FILE)
+    if file is None:
+        return None
+    try:
+        names = tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+    except UnicodeDecodeError:
+        return None
+    return names if len(set(names)) == len(names) else None

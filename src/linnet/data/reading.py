@@ -131,7 +131,10 @@ def make_data(reading: Reading, path: Location, format_name: str, task: Task) ->
 def _ordered(labels: Iterable[str], numbers: Mapping[str, int], *, numeric: bool) -> tuple[str, ...]:
     """10 comes after 2, where all classes are numbers or have them."""
     labels = list(labels)
-    keys = {label: numbers.get(label, int(label) if label.isdecimal() else None) for label in labels}
+    # Python refuses to read thousands of digits.
+    keys = {
+        label: numbers.get(label, int(label) if label.isdecimal() and len(label) < 19 else None) for label in labels
+    }
     if numeric and None not in keys.values():
         return tuple(sorted(labels, key=lambda label: (keys[label] or 0, label)))
     return tuple(sorted(labels))

@@ -222,6 +222,7 @@ def test_the_command_shows_and_tells(clean: Path, capsys: pytest.CaptureFixture[
     assert shown.err.count("\n") == 1
     assert "--images FOLDER tells" in shown.err
     (tmp_path / "folders" / "ant").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "folders" / "ant" / "a.png")
     assert main(["check", str(tmp_path / "folders"), "--images", str(tmp_path / "moved")]) == 2
     assert "--images is for pictures with boxes" in capsys.readouterr().err
 

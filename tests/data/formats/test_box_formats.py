@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tracemalloc
 import warnings
@@ -273,14 +274,21 @@ def test_parts_of_voc_and_yolo(tmp_path: Path) -> None:
     assert len(find(tmp_path / "other").train) == 1
 
 
-def test_of_several_formats_coco_is_taken_and_said(tmp_path: Path) -> None:
+def test_of_several_formats_the_first_is_taken_and_said(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": [(1, 1, 5, 5, "voc", 0)]})
     write_yolo(tmp_path, {"a": "0 0.5 0.5 1 1"})
-    with pytest.warns(UserWarning, match="has boxes as VOC and as YOLO; VOC is taken"):
-        assert find(tmp_path).format == "VOC"
+    data = find(tmp_path)
+    assert data.format == "VOC"
+    assert "is read as VOC, because it has Annotations/a.xml; it could also be YOLO (it has " in data.notes[0]
     write_coco(tmp_path, {"a.png": [(1, (1, 2, 3, 4))]}, name="anything.json")
-    with pytest.warns(UserWarning, match="has boxes as COCO and as VOC and as YOLO; COCO is taken"):
-        assert find(tmp_path).format == "COCO"
+    data = find(tmp_path)
+    assert data.format == "COCO"
+    assert "could also be VOC (it has Annotations/a.xml), or YOLO" in data.notes[0]
+    for name in ("voc", "yolo", "YOLO", "coco"):
+        chosen = find(tmp_path, format=name)
+        assert (chosen.format, chosen.notes) == (name.upper(), ())
+    with pytest.raises(ValueError, match=r"no format 'vco'; there are shards, table, "):
+        find(tmp_path, format="vco")
 
 
 @pytest.mark.parametrize("place", ["beside", "images", "../images", "elsewhere"])
@@ -307,9 +315,7 @@ def test_class_folders_have_no_boxes(tmp_path: Path) -> None:
     Image.new("RGB", SIZE).save(tmp_path / "ant" / "a.png")
     (tmp_path / "notes.json").write_text('{"author": "me"}')
     (tmp_path / "notes.xml").write_text("<a/>")
-    assert recognise_task(tmp_path) == "classification"
-    with pytest.raises(ValueError, match="holds no boxes"):
-        find(tmp_path)
+    assert recognise_task(tmp_path) == find(tmp_path).task == "classification"
     write_coco(tmp_path, {"a.png": [(1, (1, 2, 3, 4))]}, name="any.json")
     assert recognise_task(tmp_path) == "detection"
     (tmp_path / "labels.csv").write_text("file,label\nant/a.png,ant\n")
@@ -403,8 +409,8 @@ def test_every_flaw_of_coco_is_named(tmp_path: Path) -> None:
         {"image_id": 1, "category_id": 2, "id": 100 + number} | entry for number, entry in enumerate(entries)
     ]
     path.write_text(json.dumps(document))
-    with pytest.warns(UserWarning, match=r"10 annotations are left out .* `linnet check` names them"):
-        data = find(path)
+    data = find(path)
+    assert any(re.match(r"10 annotations are left out .* `linnet check` names them", one) for one in data.remarks())
     assert listed(data.train)["a"] == [
         (0, 1, 2, 4, 6),
         (1, 60, 40, 64, 48),
@@ -438,8 +444,8 @@ def test_classes_that_training_lacks(tmp_path: Path) -> None:
         name="instances_val.json",
         classes={1: "bee", 2: "owl"},
     )
-    with pytest.warns(UserWarning, match="1 boxes of 'owl' are left out"):
-        data = find(tmp_path)
+    data = find(tmp_path)
+    assert "1 boxes of 'owl' are left out: training has no such class." in data.remarks()
     # By name and not by id.
     assert listed(data.validation) == {"b": [(1, 1, 2, 4, 6)]}
     assert data.unknown_names == {"owl": (str(tmp_path / "images" / "b.png"),)}
@@ -592,7 +598,7 @@ def test_a_head_that_ends_anywhere_is_no_garbage(cut: int, tmp_path: Path) -> No
 def test_a_coco_json_that_makes_no_sense_is_refused(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
     path = write_coco(tmp_path, {"a.png": [(1, (1, 2, 3, 4))]}, **changes)
     with pytest.raises(ValueError, match=reason):
-        find(path)
+        find(path).for_training()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (12_000, 8_000)])
@@ -612,7 +618,7 @@ def test_files_that_are_missing_or_unlisted(tmp_path: Path) -> None:
     assert [sample.path.is_file() for sample in data.train] == [True, False]
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         find(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="a COCO json or a folder was expected"):
+    with pytest.raises(ValueError, match="is no data set: .*COCO"):
         find(tmp_path / "images" / "a.png")
 
 

@@ -259,17 +259,17 @@ def test_two_classes_that_share_a_name_keep_their_numbers(tmp_path: Path) -> Non
 
 def test_as_many_other_names_are_taken_in_order_with_a_warning(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [b"x"] * 2, [2, 0], metadata=class_names("n01", "n02", "n03"))
-    with pytest.warns(UserWarning, match="are not the model's; their numbers are taken"):
+    with pytest.warns(UserWarning, match="are not the model's class names; the"):
         assert indices(path, ("cat", "ant", "bee")) == [2, 0]
 
 
 @pytest.mark.parametrize(
     ("labels", "metadata", "message"),
     [
-        (["ant", "dog"], None, "has the classes ant, dog, which are not the model's"),
-        ([0, 1], class_names("ant", "dog"), "has the classes ant, dog, which are not the model's"),
-        ([0, 3], None, "row 1: the class is 3; the model has classes 0 to 2"),
-        ([0, -1], None, "row 1: the class is -1; the model has classes 0 to 2"),
+        (["ant", "dog"], None, "has pictures of classes that are none of the model's 3: dog"),
+        ([0, 1], class_names("ant", "dog"), "has pictures of classes that are none of the model's 3: dog"),
+        ([0, 3], None, "row 1 is of the class 3; the model has classes 0 to 2"),
+        ([0, -1], None, "row 1 is of the class -1; the model has classes 0 to 2"),
         ([0, 2], class_names("ant", "bee"), "row 1: the class is 2; the file names 2"),
     ],
 )
@@ -277,13 +277,12 @@ def test_strangers_are_refused(
     labels: list[Any], metadata: dict[bytes, bytes] | None, message: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.parquet", [b"x", b"y"], labels, metadata=metadata)
-    with pytest.raises(ValueError, match=rf"^'{re.escape(str(path))}',? {re.escape(message)}"):
+    with pytest.raises(ValueError, match=rf"^'{re.escape(str(path))}'.*{re.escape(message)}"):
         indices(path, ("cat", "ant", "bee"))
 
 
-def test_of_several_tables_one_must_be_named(tmp_path: Path) -> None:
-    first = write(tmp_path / "test.parquet", [b"x"], [0])
+def test_of_several_tables_the_test_part_is_measured(tmp_path: Path) -> None:
+    write(tmp_path / "test.parquet", [b"x"], [0])
     assert indices(tmp_path, None) == [0]
-    write(tmp_path / "train.parquet", [b"x"], [0])
-    with pytest.raises(ValueError, match=rf"holds 2 Parquet files\. Name one, such as '{re.escape(str(first))}'"):
-        indices(tmp_path, None)
+    write(tmp_path / "train.parquet", [b"x", b"y"], [0, 1])
+    assert indices(tmp_path, None) == [0]

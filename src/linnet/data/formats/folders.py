@@ -7,14 +7,11 @@ from pathlib import Path
 
 from linnet.data.formats.format import Format
 from linnet.data.formats.table import LABEL_FILE, read_rows
-from linnet.data.leftovers import omit_files, omit_folder
+from linnet.data.leftovers import CLASS_FILE, class_names, omit_files, omit_folder
 from linnet.data.parts import USUAL, Part, part_of, parts_among
 from linnet.data.places import Folder, Place, is_hidden, is_picture_name
 from linnet.data.reading import Labelled, Reading
 from linnet.data.sources import File
-
-CLASS_FILE = "classes.txt"
-"""Names of the classes, one a line, in the order of their indices."""
 
 ANNOTATIONS = (".xml", ".txt", ".json", ".csv")
 """Endings of files that may tell what is on the picture of the same name."""
@@ -81,7 +78,8 @@ def find_parts(folder: Folder) -> dict[str, Folder]:
 
 
 def _with_pictures(folder: Folder) -> list[Folder]:
-    return [one for name, one in folder.folders.items() if not is_hidden(name) and one.has_pictures()]
+    """The folders in it that hold pictures, or a table of them."""
+    return [one for name, one in folder.folders.items() if not is_hidden(name) and (_table(one) or one.has_pictures())]
 
 
 def _table(folder: Folder) -> bool:
@@ -166,18 +164,6 @@ def _omit_beside(folder: Folder, base: Folder, reading: Reading) -> None:
             _omit_beside(inside, base, reading)
         else:
             omit_folder(inside, reading, f"lies beside '{base.name}'")
-
-
-def class_names(folder: Folder) -> tuple[str, ...] | None:
-    """The lines of classes.txt, if there is one and they differ."""
-    file = folder.file(CLASS_FILE)
-    if file is None:
-        return None
-    try:
-        names = tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip())
-    except UnicodeDecodeError:
-        return None
-    return names if len(set(names)) == len(names) else None
 
 
 FORMAT = Format(

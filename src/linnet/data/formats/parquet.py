@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from linnet.data.columns import SUFFIX, read_table
-from linnet.data.formats.folders import class_names
 from linnet.data.formats.format import Format
-from linnet.data.leftovers import omit_files, omit_folder
+from linnet.data.leftovers import CLASS_FILE, class_names, omit_files, omit_folder
 from linnet.data.parts import DESCRIBED, Part, part_of
 from linnet.data.places import Place
 from linnet.data.reading import Labelled, Reading
@@ -36,7 +35,7 @@ def read(place: Place) -> Reading:
         raise ValueError(f"'{place}' holds no pictures.")
     if place.folder is not None:
         reading.names = reading.names or class_names(place.folder)
-        known = {file.name for file, _ in files} | {"classes.txt"}
+        known = {file.name for file, _ in files} | {CLASS_FILE}
         omit_files(place.folder, reading, "lies beside the Parquet files", known=known)
         for folder in place.folder.folders.values():
             omit_folder(folder, reading, "lies beside the Parquet files")

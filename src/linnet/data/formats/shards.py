@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.data.formats.folders import CLASS_FILE
 from linnet.data.formats.format import Format
-from linnet.data.leftovers import omit_files, omit_folder
+from linnet.data.leftovers import CLASS_FILE, omit_files, omit_folder
 from linnet.data.parts import PARTS, Part, part_in
 from linnet.data.places import Place
 from linnet.data.reading import Labelled, Reading

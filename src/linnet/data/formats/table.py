@@ -7,7 +7,7 @@ from pathlib import Path
 
 from linnet.data.dataset import Omission
 from linnet.data.formats.format import Format
-from linnet.data.leftovers import omission_of
+from linnet.data.leftovers import CLASS_FILE, class_names, omission_of
 from linnet.data.parts import DESCRIBED, Part, part_of
 from linnet.data.places import Folder, Place, is_picture_name
 from linnet.data.reading import Labelled, Reading
@@ -39,6 +39,7 @@ def read(place: Place) -> Reading:
     read_rows(path, "train", reading)
     if not reading.labelled:
         raise ValueError(f"'{path}' lists no pictures.")
+    reading.names = class_names(place.base)
     if place.folder is not None:
         reading.omissions += _unread(place.folder, path, reading)
     return reading
@@ -74,22 +75,19 @@ def read_rows(path: Path, default: Part, reading: Reading) -> None:
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"'{path}' cannot be read as CSV ({error}).") from None
     names = {key: next(iter(values)) for key, values in shown.items() if len(values) == 1}
-    if label == "class_index":
-        _check_numbers(rows, path)
+    numbered = label == "class_index" and all(_is_number(key) for _, _, key in rows)
     # Two classes may share a name (ImageNet has two cranes): then the numbers tell them apart.
     if not names or len(set(names.values())) < len(shown) or not all(names.values()):
         names = {key: key for _, _, key in rows}
-    if label == "class_index":
+    if numbered:
+        names = {key: str(int(key)) if name == key else name for key, name in names.items()}
         reading.numbers |= {name: int(key) for key, name in names.items()}
     reading.labelled += [Labelled(File(name), part, names[key]) for name, part, key in rows]
 
 
-def _check_numbers(rows: list[tuple[str, Part, str]], path: Path) -> None:
-    for name, _, number in rows:
-        # No number of that many digits is a class, and Python refuses to read thousands.
-        if not (number.isascii() and number.isdecimal() and len(number) < 10):
-            shown = number if len(number) <= 40 else f"{number[:40]}…"
-            raise ValueError(f"'{path}': class_index of '{name}' is {shown!r}; a number from 0 was expected.")
+def _is_number(text: str) -> bool:
+    """Whether this can be a class's number: none has that many digits, and Python refuses to read thousands."""
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def _unread(folder: Folder, path: Path, reading: Reading) -> list[Omission]:
@@ -98,7 +96,7 @@ def _unread(folder: Folder, path: Path, reading: Reading) -> list[Omission]:
     for level in folder.walk():
         for name in level.files:
             full = level.join(name)
-            if full not in listed and full != str(path):
+            if full not in listed and full != str(path) and name != CLASS_FILE:
                 if is_picture_name(name):
                     found.append(Omission("not_read", full, f"is not listed in {path.name}"))
                 else:

@@ -18,6 +18,10 @@ FormatName = Literal["shards", "table", "parquet", "coco", "voc", "yolo", "folde
 """What `--format` may be: the names of `FORMATS`."""
 
 
+class UnusedImagesError(ValueError):
+    """A folder of pictures was given for data that have none elsewhere: a command was used wrongly."""
+
+
 def find(path: str | Path | Address, *, format: str | None = None, images: str | Path | None = None) -> DataSet:
     """The data set at a path or an address: labelled pictures, or pictures with boxes.
 
@@ -80,9 +84,11 @@ def format_named(name: str) -> Format:
 
 
 def _made(place: Place, chosen: Format, reading: Reading) -> DataSet:
-    task: Task = "detection" if reading.annotated else "classification"
+    task: Task = chosen.task_of(place)
+    if reading.labelled or reading.annotated:
+        task = "detection" if reading.annotated else "classification"
     if place.images is not None and task == "classification":
-        raise ValueError(f"--images is for pictures with boxes; '{place}' has classes of whole pictures.")
+        raise UnusedImagesError(f"--images is for pictures with boxes; '{place}' has classes of whole pictures.")
     data = make_data(reading, place.path, chosen.title, task)
     return replace(data, omissions=tuple(sorted(data.omissions, key=lambda one: one.name)))
 
@@ -126,4 +132,4 @@ def _unrecognised(place: Place) -> str:
         Path(name).suffix.lower() or "without ending" for folder in place.folder.walk() for name in folder.files
     )
     seen = ", ".join(f"{count:,} {ending}" for ending, count in endings.most_common(5)) or "nothing"
-    return f"'{place}' is no data set that linnet knows ({known}); it has {seen}."
+    return f"'{place}' holds no labelled pictures: {known} were expected; it has {seen}."
