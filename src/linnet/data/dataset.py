@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
@@ -445,8 +446,8 @@ def count_objects(samples: Iterable[Sample], classes: int) -> tuple[int, ...]:
 
 
 def plain(name: str) -> str:
-    """A class's name as it is compared: without case, and with spaces for underscores."""
-    return name.strip().lower().replace("_", " ")
+    """A class's name as it is compared: without case, with spaces for underscores, accents composed."""
+    return normalize("NFC", name).strip().lower().replace("_", " ")
 
 
 class _Matching:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
@@ -94,6 +95,14 @@ def make_data(reading: Reading, path: Location, format_name: str, task: Task) ->
     complete = reading.names is not None and (detects or seen <= set(reading.names))
     classes = (reading.names if complete else None) or _ordered(seen, reading.numbers, numeric=not detects)
     known = {name: index for index, name in enumerate(classes)}
+    # Folders that come from different systems may spell one letter in two ways.
+    composed = {normalize("NFC", name): index for name, index in known.items()}
+    labels = {picture.label for picture in reading.labelled if isinstance(picture.label, str)}
+    for one in reading.annotated:
+        labels.update(thing.label for thing in one.objects)
+    for label in labels:
+        if label not in known and (index := composed.get(normalize("NFC", label))) is not None:
+            known[label] = index
     flaws, unknown = list(reading.flaws), list[Unknown]()
     parts: dict[Part, list[Sample]] = {part: [] for part in PARTS}
     if detects:
@@ -103,11 +112,11 @@ def make_data(reading: Reading, path: Location, format_name: str, task: Task) ->
             unknown += [Unknown(thing.label, one.part, sample) for thing in one.objects if thing.label not in known]
     else:
         for source, part, label in reading.labelled:
-            index = label if isinstance(label, int) else known.get(label)
-            if index is None:
+            place = label if isinstance(label, int) else known.get(label)
+            if place is None:
                 unknown.append(Unknown(str(label), part, Sample(source, -1)))
             else:
-                parts[part].append(Sample(source, index))
+                parts[part].append(Sample(source, place))
     told = [reading.numbers.get(name) for name in classes] if reading.numbers else []
     numbers = tuple(number for number in told if number is not None)
     return DataSet(

@@ -31,7 +31,8 @@ def recognise(place: Place) -> str | None:
     parts = find_parts(base)
     for folder in parts.values() if parts else (base,):
         inside = _with_pictures(find_base(folder))
-        if inside:
+        # A folder that is alone and called `images` is no class.
+        if len(inside) > 1 or (inside and inside[0].name.lower() not in GENERIC):
             return f"it has pictures in folders such as '{inside[0].path}'"
     return None
 
