@@ -38,7 +38,7 @@ def make(folder: Path, *files: str) -> Path:
 
 def listed(data: DataSet, part: str = "train") -> list[tuple[str, str]]:
     """File and class of each picture of a part."""
-    base = data.path if data.path.is_dir() else data.path.parent
+    base = Path(str(data.base))
     return [(sample.path.relative_to(base).as_posix(), data.classes[sample.index]) for sample in getattr(data, part)]
 
 

@@ -548,7 +548,7 @@ def test_a_model_is_evaluated_on_shards(shards: Path, pictures: DataSet, tmp_pat
     network = MobileNetV2(width=0.1, resolution=32, classes=3)
     predictor = Predictor(checkpoint_of(network, classes=("red", "green", "blue")), threads=1)
     samples = measured(shards, classes=3, names=("red", "green", "blue"))
-    folders = measured(pictures.path / "test", classes=3, names=("red", "green", "blue"))
+    folders = measured(Path(str(pictures.path)) / "test", classes=3, names=("red", "green", "blue"))
     assert len(samples) == 12
     one, other = (measure_accuracy(predictor, found) for found in (samples, folders))
     assert (one.confusion == other.confusion).all()

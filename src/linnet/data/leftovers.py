@@ -96,3 +96,27 @@ def class_names(folder: Folder) -> tuple[str, ...] | None:
     except UnicodeDecodeError:
         return None
     return names if len(set(names)) == len(names) else None
+
+
+def omit_rest(folder: Folder, reading: Reading, known: Collection[str], reason: str) -> None:
+    """Everything in a folder, at every level, that is neither among the pictures of a reading nor known.
+
+    Args:
+        folder: what was read.
+        reading: what was found; it gets the omissions.
+        known: paths of files that were read and are no pictures.
+        reason: why a picture or a label file was not.
+    """
+    read = {one.source.name for one in reading.labelled} | {one.source.name for one in reading.annotated} | set(known)
+    for level in folder.walk():
+        for name in level.files:
+            path = level.join(name)
+            if path in read:
+                continue
+            if is_picture_name(name):
+                reading.omissions.append(Omission("not_read", path, reason))
+            else:
+                reading.omissions.append(omission_of(level, name, reason, inside=False))
+        for name, hidden in level.folders.items():
+            if is_hidden(name):
+                omit_folder(hidden, reading, HIDDEN)

@@ -59,7 +59,7 @@ def parts_among(names: Iterable[str]) -> dict[str, Part]:
     for name in names:
         words = _words(name)
         told = [word for word in words if word in PART_NAMES]
-        if name not in found and len(told) == 1 and len(words) > 1:
+        if name not in found and len(told) == 1:
             rest = tuple(word for word in words if word not in PART_NAMES)
             groups.setdefault(rest, {})[name] = PART_NAMES[told[0]]
     for group in groups.values():

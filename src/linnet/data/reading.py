@@ -100,9 +100,9 @@ def make_data(reading: Reading, path: Location, format_name: str, task: Task) ->
     labels = {picture.label for picture in reading.labelled if isinstance(picture.label, str)}
     for one in reading.annotated:
         labels.update(thing.label for thing in one.objects)
-    for label in labels:
-        if label not in known and (index := composed.get(normalize("NFC", label))) is not None:
-            known[label] = index
+    for spelt in labels:
+        if spelt not in known and (index := composed.get(normalize("NFC", spelt))) is not None:
+            known[spelt] = index
     flaws, unknown = list(reading.flaws), list[Unknown]()
     parts: dict[Part, list[Sample]] = {part: [] for part in PARTS}
     if detects:

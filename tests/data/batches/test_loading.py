@@ -221,7 +221,7 @@ def test_any_tail_is_the_end_of_the_epoch(tiny: list[Sample], start: int) -> Non
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_see_what_one_process_sees(tmp_path: Path, samples: tuple[Sample, ...], workers: int) -> None:
-    table = arrow.table({"image": [sample.file.read_bytes() for sample in samples], "label": [0, 1, 2] * 7})
+    table = arrow.table({"image": [sample.path.read_bytes() for sample in samples], "label": [0, 1, 2] * 7})
     parquet.write_table(table, tmp_path / "a.parquet")
     for source in (samples, find(tmp_path / "a.parquet").train):
         whole = list(batches(source, Placement(1, 2, 1)).epoch(0))
@@ -275,12 +275,12 @@ def test_real_pictures_are_the_same_from_workers(sample_data: Callable[[str], Pa
 def test_a_missing_picture_and_an_empty_row_are_their_own_sentences(
     samples: tuple[Sample, ...], workers: int, tmp_path: Path
 ) -> None:
-    samples[3].file.unlink()
+    samples[3].path.unlink()
     with pytest.raises(FileNotFoundError, match=re.escape(str(samples[3].file))):
         list(batches(samples, workers=workers).epoch(0))
     with pytest.raises(FileNotFoundError, match=re.escape(str(samples[3].file))):
         list(EvaluationPictures(samples, CONTRACT, workers=workers))
-    images = [sample.file.read_bytes() for sample in samples[4:]]
+    images = [sample.path.read_bytes() for sample in samples[4:]]
     path = tmp_path / "a.parquet"
     parquet.write_table(arrow.table({"image": [*images, None], "label": [0, 1, 2] * 6}), path)
     for pictures in (find(path).train, [*find(path).train[:5], Sample(ParquetRow(path, 99), 0)]):
@@ -296,7 +296,7 @@ def test_no_pictures_at_all_are_refused() -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_picture_is_its_own_sentence(samples: tuple[Sample, ...], workers: int) -> None:
-    samples[4].file.write_bytes(b"\x89PNG broken")
+    samples[4].path.write_bytes(b"\x89PNG broken")
     with pytest.raises(ValueError, match=r"is not a picture|damaged") as caught:
         list(batches(samples, workers=workers).epoch(0))
     assert str(samples[4].file) in str(caught.value)
@@ -351,7 +351,7 @@ def test_what_is_kept_is_not_read_again(samples: tuple[Sample, ...], workers: in
     assert len(next(iter(pictures))[1]) == 4
     first, second = list(pictures), list(again)
     for sample in samples:
-        sample.file.unlink()
+        sample.path.unlink()
     for (pixels, indices), (kept, classes), (other, _) in zip(first, pictures, second, strict=True):
         assert torch.equal(pixels, kept)
         assert torch.equal(indices, classes)
@@ -365,7 +365,7 @@ def test_what_is_kept_is_not_read_again(samples: tuple[Sample, ...], workers: in
 def test_as_many_bytes_as_may_be_kept_are_kept(samples: tuple[Sample, ...]) -> None:
     pictures = EvaluationPictures(samples, CONTRACT, keep_bytes=len(samples) * 24 * 24 * 3)
     ((pixels, _),) = pictures
-    samples[0].file.unlink()
+    samples[0].path.unlink()
     ((kept, _),) = pictures
     assert torch.equal(pixels, kept)
 
@@ -381,7 +381,7 @@ def test_what_workers_decoded_is_kept_without_open_files(tiny: list[Sample]) -> 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_picture_is_its_own_sentence_in_evaluation(samples: tuple[Sample, ...], workers: int) -> None:
-    samples[4].file.write_bytes(b"\x89PNG broken")
+    samples[4].path.write_bytes(b"\x89PNG broken")
     with pytest.raises(ValueError, match=rf"^'{samples[4].file}' is .*\.$"):
         list(EvaluationPictures(samples, CONTRACT, workers=workers))
 
@@ -391,4 +391,4 @@ def test_real_pictures_are_evaluated_as_they_are_prepared(sample_data: Callable[
     contract = Preprocessing()
     found = [pixels for batch, _ in EvaluationPictures(samples, contract, batch=5, workers=1) for pixels in batch]
     for sample, pixels in zip(samples, found, strict=True):
-        assert np.array_equal(pixels.permute(1, 2, 0).numpy(), prepare(sample.file, contract))
+        assert np.array_equal(pixels.permute(1, 2, 0).numpy(), prepare(sample.path, contract))

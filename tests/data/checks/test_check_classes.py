@@ -162,7 +162,7 @@ def test_it_agrees_with_decode_on_what_is_broken(kind: str, tmp_path: Path) -> N
         samples.append(of_file(tmp_path / f"{number}", 0))
     found = inspect(samples, threads=2)
     for number, sample in enumerate(samples):
-        size, sentence = answer(sample.file)
+        size, sentence = answer(sample.path)
         assert tuple(found.sizes[number]) == size
         assert sentence == (f"'{sample.file}' {found.errors[number]}" if number in found.errors else "")
     assert len(found.errors) == 80 - found.readable.sum()
@@ -344,7 +344,7 @@ def test_upright_sizes_of_shrunk_and_turned_photographs(tmp_path: Path) -> None:
         turn[0x0112] = orientation
         draw(7, (703, 521)).save(tmp_path / f"{orientation}.jpg", exif=turn)
         samples.append(of_file(tmp_path / f"{orientation}.jpg", 0))
-        images.append(decode(samples[-1].file))
+        images.append(decode(samples[-1].path))
     found = inspect(samples)
     assert found.sizes.tolist() == [list(image.size) for image in images]
     for image, thumbnail in zip(images, found.thumbnails, strict=True):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from linnet.data.dataset import Omission
 from linnet.data.formats.format import Format
-from linnet.data.leftovers import CLASS_FILE, class_names, omission_of
+from linnet.data.leftovers import CLASS_FILE, class_names, omit_rest
 from linnet.data.parts import DESCRIBED, Part, part_of
-from linnet.data.places import Folder, Place, is_picture_name
+from linnet.data.places import Place
 from linnet.data.reading import Labelled, Reading
 from linnet.data.sources import File
 
@@ -41,7 +40,7 @@ def read(place: Place) -> Reading:
         raise ValueError(f"'{path}' lists no pictures.")
     reading.names = class_names(place.base)
     if place.folder is not None:
-        reading.omissions += _unread(place.folder, path, reading)
+        omit_rest(place.folder, reading, {str(path), place.folder.join(CLASS_FILE)}, f"is not listed in {path.name}")
     return reading
 
 
@@ -88,20 +87,6 @@ def read_rows(path: Path, default: Part, reading: Reading) -> None:
 def _is_number(text: str) -> bool:
     """Whether this can be a class's number: none has that many digits, and Python refuses to read thousands."""
     return text.isascii() and text.isdecimal() and len(text) < 10
-
-
-def _unread(folder: Folder, path: Path, reading: Reading) -> list[Omission]:
-    listed = {one.source.name for one in reading.labelled}
-    found: list[Omission] = []
-    for level in folder.walk():
-        for name in level.files:
-            full = level.join(name)
-            if full not in listed and full != str(path) and name != CLASS_FILE:
-                if is_picture_name(name):
-                    found.append(Omission("not_read", full, f"is not listed in {path.name}"))
-                else:
-                    found.append(omission_of(level, name, f"lies beside {path.name}", inside=False))
-    return found
 
 
 FORMAT = Format(
