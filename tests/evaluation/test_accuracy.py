@@ -230,7 +230,7 @@ def test_pictures_that_fail_are_listed_and_the_others_count(
 ) -> None:
     text, cut, folder = tmp_path / "text.png", tmp_path / "cut.png", tmp_path / "folder.png"
     text.write_text("no picture")
-    cut.write_bytes(samples[0].file.read_bytes()[:200])
+    cut.write_bytes(samples[0].path.read_bytes()[:200])
     folder.mkdir()
     broken = [tmp_path / "missing.png", text, cut, folder]
     mixed = list(samples)
@@ -255,7 +255,7 @@ def test_a_picture_with_odd_exif_does_not_end_the_evaluation(
     entries = struct.pack(">HHHIHHHHIf", 2, 0x0112, 3, 1, 6, 0, 0x0131, 11, 1, 0.5)
     exif = b"Exif\0\0MM\0*" + struct.pack(">I", 8) + entries + bytes(4)
     odd = tmp_path / "odd.jpg"
-    with Image.open(samples[0].file) as image:
+    with Image.open(samples[0].path) as image:
         image.save(odd)
     content = odd.read_bytes()
     odd.write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:])

@@ -93,7 +93,7 @@ def test_features_are_those_of_the_network_and_are_kept(tmp_path: Path, monkeypa
     assert not compute_features(network_of(seed=1), samples, CONTRACT, device=CPU)[1]
     assert not compute_features(network, samples, Preprocessing(size=(32, 32), crop=1.0), device=CPU)[1]
     assert not compute_features(network, samples[:8], CONTRACT, device=CPU)[1]
-    Image.new("RGB", (50, 50), "white").save(samples[0].file)
+    Image.new("RGB", (50, 50), "white").save(samples[0].path)
     changed, cached = compute_features(network, samples, CONTRACT, device=CPU)
     assert not cached
     assert not torch.equal(changed[0], features[0])

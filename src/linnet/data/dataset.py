@@ -516,9 +516,12 @@ class _Matching:
 
     def _moved(self, indices: Sequence[int]) -> DataSet:
         table = np.array(indices, np.int64)
+        stays = list(indices) == list(range(len(indices)))
 
-        def moved(samples: Iterable[Sample]) -> tuple[Sample, ...]:
-            return tuple(replace(sample, target=_move(sample.target, table)) for sample in samples)
+        def moved(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+            if stays:
+                return samples
+            return tuple(Sample(sample.source, _move(sample.target, table)) for sample in samples)
 
         parts: dict[str, tuple[Sample, ...]] = {part: moved(samples) for part, samples in self.data.parts.items()}
         unknown = self.data.unknown

@@ -9,6 +9,7 @@ from typing import Literal
 
 from linnet.data.dataset import DataSet, Task
 from linnet.data.formats import FORMATS
+from linnet.data.formats.folders import annotation_beside
 from linnet.data.formats.format import Format
 from linnet.data.places import Place
 from linnet.data.reading import Reading, make_data
@@ -132,4 +133,9 @@ def _unrecognised(place: Place) -> str:
         Path(name).suffix.lower() or "without ending" for folder in place.folder.walk() for name in folder.files
     )
     seen = ", ".join(f"{count:,} {ending}" for ending, count in endings.most_common(5)) or "nothing"
+    if (annotation := annotation_beside(place.folder)) is not None:
+        return (
+            f"'{annotation}' seems to tell what is on the picture beside it, but '{place}' is laid out in no way that "
+            f"linnet reads ({known}); it has {seen}."
+        )
     return f"'{place}' holds no labelled pictures: {known} were expected; it has {seen}."

@@ -104,6 +104,9 @@ def read(place: Place) -> Reading:
     parts = find_parts(base)
     if not parts:
         _read_classes(base, "train", reading)
+        for name in (name for name in base.folders if part_of(name) is not None):
+            if any(one.label == name for one in reading.labelled):
+                reading.notes.append(f"The folder '{name}' is taken as a class: the folders beside it are classes too.")
     else:
         _read_parts(base, parts, reading)
     if not reading.labelled:
@@ -111,6 +114,11 @@ def read(place: Place) -> Reading:
         raise ValueError(
             f"'{place}' holds no labelled pictures{shown}: class folders with pictures in them were expected."
         )
+    labels = sorted({str(one.label) for one in reading.labelled})
+    if all(label.isdecimal() and len(label) < 19 for label in labels) and labels != sorted(labels, key=int):
+        first = next(one for one, other in zip(sorted(labels, key=int), labels, strict=True) if one != other)
+        after = labels[sorted(labels, key=int).index(first)]
+        reading.notes.append(f"The classes are numbers and stand in their order: {first} before {after}.")
     return reading
 
 
