@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
@@ -127,11 +129,27 @@ def test_evaluate_measures_what_was_drawn(
     shown = capsys.readouterr()
     document = json.loads(shown.out)
     part = part or "test"
-    assert document["images"] == COUNTS[part] * len(CLASSES)
+    assert (document["images"], document["part"]) == (COUNTS[part] * len(CLASSES), part)
     assert f"the {part} part" in shown.err
     key = "objects" if task == "detection" else "images"
     counts = {entry["label"]: entry[key] for entry in document["per_class"] if entry[key]}
     assert counts == dict(zip(CLASSES, counts_of(part, task), strict=True))
+
+
+def test_neither_check_nor_evaluate_needs_torch(models: dict[str, Path], tmp_path: Path) -> None:
+    calls = []
+    for name, task in (("folders", "classification"), ("coco", "detection")):
+        (tmp_path / name).mkdir()
+        LAYOUTS[name](tmp_path / name, DRAWN)
+        calls += [["check", str(tmp_path / name)], ["evaluate", str(tmp_path / name), "--model", str(models[task])]]
+    script = f"""
+import sys
+sys.modules["torch"] = None  # as if it were not installed
+from linnet.cli import main
+assert [main(arguments) for arguments in {calls!r}] == [0, 0, 0, 0]
+assert not {{"kornia", "pyarrow", "matplotlib"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
 
 
 # A run takes seconds: one of each task stands for the others in `make test`.

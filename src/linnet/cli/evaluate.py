@@ -65,14 +65,14 @@ def main(arguments: list[str]) -> int:
     if predictor.architecture.classes is None:
         raise ValueError(f"'{options.model}' has no classifier: there is nothing to evaluate.")
     start = time.perf_counter()
-    data = _find(predictor, options)
+    part, data = _find(predictor, options)
     prepare_folder("--report", options.report)
     measured = _measure(predictor, data, options)
     seconds = time.perf_counter() - start
     for file, message in measured.failed:
         print(f"linnet: {message}" if file in message else f"linnet: '{file}': {message}", file=sys.stderr)
     if options.json:
-        print_json(measured.to_json())
+        print_json(measured.to_json() | {"part": part})
     elif isinstance(measured, Accuracy):
         _show_classes(measured, seconds)
     else:
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
     return int(bool(measured.failed))
 
 
-def _find(predictor: Predictor, options: Options) -> DataSet:
+def _find(predictor: Predictor, options: Options) -> tuple[Part, DataSet]:
     """The part to measure, with the model's classes; says which part it is and what was left out of the data."""
     task = predictor.architecture.task
     if options.images is not None and task == "classification":
@@ -99,10 +99,10 @@ def _find(predictor: Predictor, options: Options) -> DataSet:
             "classifier."
         )
     part = data.part_to_measure(options.part)
-    data.warn()
     if len(data.parts) > 1 or part != "train":
         print(f"linnet: the {part} part of '{data.path}' is measured.", file=sys.stderr)
-    return data.only(part).for_classes(predictor.classes, predictor.architecture.classes or 0)
+    # Of the classes, the model's count: what only training lacks is measured.
+    return part, data.only(part).for_classes(predictor.classes, predictor.architecture.classes or 0).warn()
 
 
 def _measure(predictor: Predictor, data: DataSet, options: Options) -> Accuracy | DetectorFigures:
