@@ -65,14 +65,14 @@ def main(arguments: list[str]) -> int:
     if predictor.architecture.classes is None:
         raise ValueError(f"'{options.model}' has no classifier: there is nothing to evaluate.")
     start = time.perf_counter()
-    part, data = _find(predictor, options)
+    data = _find(predictor, options)
     prepare_folder("--report", options.report)
     measured = _measure(predictor, data, options)
     seconds = time.perf_counter() - start
     for file, message in measured.failed:
         print(f"linnet: {message}" if file in message else f"linnet: '{file}': {message}", file=sys.stderr)
     if options.json:
-        print_json(measured.to_json() | {"part": part})
+        print_json(measured.to_json())
     elif isinstance(measured, Accuracy):
         _show_classes(measured, seconds)
     else:
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
     return int(bool(measured.failed))
 
 
-def _find(predictor: Predictor, options: Options) -> tuple[Part, DataSet]:
+def _find(predictor: Predictor, options: Options) -> DataSet:
     """The part to measure, with the model's classes; says which part it is and what was left out of the data."""
     task = predictor.architecture.task
     if options.images is not None and task == "classification":
@@ -102,7 +102,7 @@ def _find(predictor: Predictor, options: Options) -> tuple[Part, DataSet]:
     if len(data.parts) > 1 or part != "train":
         print(f"linnet: the {part} part of '{data.path}' is measured.", file=sys.stderr)
     # Of the classes, the model's count: what only training lacks is measured.
-    return part, data.only(part).for_classes(predictor.classes, predictor.architecture.classes or 0).warn()
+    return data.only(part).for_classes(predictor.classes, predictor.architecture.classes or 0).warn()
 
 
 def _measure(predictor: Predictor, data: DataSet, options: Options) -> Accuracy | DetectorFigures:
