@@ -13,9 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from layouts import LAYOUTS, draw_all
+from PIL import Image
 
+from linnet.cli import main
 from linnet.data import DataSet, Omission, find
 from linnet.data.formats import FORMATS
+from linnet.data.headers import upright_size
 from linnet.data.parts import PART_NAMES, part_of, parts_among
 from linnet.data.places import list_folder
 from linnet.images import SUFFIXES
@@ -129,8 +132,6 @@ def test_nothing_of_any_format_is_lost(name: str, tmp_path: Path) -> None:
 def test_what_is_left_out_is_named_by_check_train_and_evaluate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from linnet.cli import main
-
     LAYOUTS["folders"](tmp_path, draw_all())
     for folder in ("loose", "train/ant/.ipynb_checkpoints"):
         draw_all()[3].save(tmp_path / folder)
@@ -191,3 +192,28 @@ def test_a_part_is_known_in_any_case(name: str, case: object) -> None:
 )
 def test_folders_that_lie_together_tell_their_parts(names: tuple[str, ...], expected: dict[str, str]) -> None:
     assert parts_among(names) == expected
+
+
+# Pictures that are not read
+
+
+def test_predict_names_the_pictures_that_it_does_not_read(
+    small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    draw_all()[0].save(folder)
+    make(folder, {"a.heic", "deep/b.pgm", "notes.txt"})
+    assert main(["predict", str(folder), "--model", str(small_model)]) == 0
+    shown = capsys.readouterr().err
+    assert "a.heic" in shown
+    assert "b.pgm" in shown
+    assert "notes.txt" not in shown
+
+
+def test_a_jfif_file_is_a_jpeg(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (40, 30)).save(tmp_path / name / "a.jfif", "JPEG")
+    data = find(tmp_path)
+    assert len(data.train) == 2
+    assert upright_size(data.train[0].path) == (40, 30)

@@ -123,6 +123,18 @@ def is_picture_name(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
+OTHER_PICTURES = (
+    *(".heic", ".heif", ".jxl", ".jp2", ".j2k", ".jpe", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".svg", ".psd"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw", ".exr", ".hdr", ".dcm"),
+)
+"""Endings of pictures that are not read, in lower case."""
+
+
+def unread_pictures(path: Path) -> list[str]:
+    """Files in a folder, at every level, that are pictures by their names, but of no format that is read."""
+    return [folder.join(name) for folder in list_folder(path).walk() for name in folder.ending(*OTHER_PICTURES)]
+
+
 class Place:
     """What `find` was given: a file, a folder, or an address.
 
