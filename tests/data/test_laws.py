@@ -91,6 +91,21 @@ def test_nothing_in_a_folder_is_lost(tmp_path_factory: pytest.TempPathFactory, f
 
 
 @given(trees)
+def test_pictures_come_in_the_order_of_their_paths(tmp_path_factory: pytest.TempPathFactory, files: set[str]) -> None:
+    """As in version 0.1.0: a seeded split is one of places in this order."""
+    root = tmp_path_factory.mktemp("tree")
+    make(root, files)
+    expected = [
+        str(file)
+        for file in sorted(root.rglob("*"))
+        if file.suffix.lower() in SUFFIXES
+        and not file.name.startswith(".")
+        and not {".git", "__MACOSX"} & set(file.relative_to(root).parts)
+    ]
+    assert list(list_folder(root).all_pictures()) == expected
+
+
+@given(trees)
 def test_no_hidden_folder_is_learnt_and_classes_are_folders(
     tmp_path_factory: pytest.TempPathFactory, files: set[str]
 ) -> None:

@@ -67,6 +67,21 @@ class Folder:
             if hidden or not is_hidden(name):
                 yield from folder.walk(hidden=hidden)
 
+    def all_pictures(self) -> Iterator[str]:
+        """Paths of the pictures at every level, but for hidden folders, in the order of `sorted(Path.rglob(…))`.
+
+        Splits depend on it: the same seed shall keep the same pictures for ever.
+        """
+        if not self.folders:
+            yield from map(self.join, self.pictures())
+            return
+        for name in sorted((*self.files, *self.folders)):
+            if name in self.folders:
+                if not is_hidden(name):
+                    yield from self.folders[name].all_pictures()
+            elif is_picture_name(name):
+                yield self.join(name)
+
     def count(self) -> int:
         """Files at every level, hidden ones too."""
         return sum(len(folder.files) for folder in self.walk(hidden=True))

@@ -9,7 +9,7 @@ from linnet.data.formats.format import Format
 from linnet.data.formats.table import LABEL_FILE, read_rows
 from linnet.data.leftovers import CLASS_FILE, class_names, omit_files, omit_folder
 from linnet.data.parts import USUAL, Part, part_of, parts_among
-from linnet.data.places import Folder, Place, is_hidden, is_picture_name
+from linnet.data.places import Folder, Place, is_hidden
 from linnet.data.reading import Labelled, Reading
 from linnet.data.sources import File
 
@@ -148,17 +148,14 @@ def _read_classes(folder: Folder, part: Part, reading: Reading) -> None:
         if is_hidden(name):
             omit_folder(inside, reading, "")
             continue
-        found = False
+        pictures = [Labelled(File(file), part, name) for file in inside.all_pictures()]
+        reading.labelled += pictures
         for level in inside.walk():
-            for file in level.files:
-                if is_picture_name(file):
-                    found = True
-                    reading.labelled.append(Labelled(File(level.join(file)), part, name))
             omit_files(level, reading, "is no picture by its name", pictures=False)
             for other, hidden in level.folders.items():
                 if is_hidden(other):
                     omit_folder(hidden, reading, "")
-        if not found:
+        if not pictures:
             omit_folder(inside, reading, "has no picture", files=0)
     omit_files(folder, reading, "lies beside the class folders", known=(CLASS_FILE,))
 
