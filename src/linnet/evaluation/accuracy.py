@@ -35,7 +35,7 @@ class Mistake:
     @property
     def file(self) -> Path:
         """The picture, or the Parquet file that holds it."""
-        return self.sample.file
+        return self.sample.path
 
     @property
     def truth(self) -> int:
