@@ -119,7 +119,7 @@ def measure(data: Path, arguments: argparse.Namespace, folder: Path) -> list[dic
                 steps.close()  # type: ignore[attr-defined]
         finally:
             server.terminate()
-    sizes = [sample.path.stat().st_size for sample in files if sample.row is None]
+    sizes = [sample.path.stat().st_size for sample in files if isinstance(sample.source, File)]
     first = seconds["files"]
     return [
         {

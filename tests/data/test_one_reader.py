@@ -79,7 +79,7 @@ def test_the_door_reads_what_was_drawn(data: Path) -> None:
                 assert np.allclose(sample.boxes, [box[:4] for box in one.boxes], atol=1e-3)
                 assert [CLASSES[index] for index in sample.indices] == [box[4] for box in one.boxes]
                 assert sample.size == SIZE
-    assert not (found.unknown or found.flaws or found.unlisted or found.remarks())
+    assert (found.unknown, found.flaws, found.unlisted, found.remarks()) == ((), (), (), [])
     named = find(data, format=data.name)
     assert [sample.source for sample in named.train] == [sample.source for sample in found.train]
 

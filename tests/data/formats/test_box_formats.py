@@ -618,7 +618,7 @@ def test_files_that_are_missing_or_unlisted(tmp_path: Path) -> None:
     assert [sample.path.is_file() for sample in data.train] == [True, False]
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         find(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="is no data set: .*COCO"):
+    with pytest.raises(ValueError, match=r"is no data set: .*COCO"):
         find(tmp_path / "images" / "a.png")
 
 
