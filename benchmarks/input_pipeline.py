@@ -34,6 +34,7 @@ from linnet.data.batches.crops import CropOptions
 from linnet.data.batches.loading import Batch, PictureBatches
 from linnet.data.batches.streaming import ShardBatches
 from linnet.data.sharding import write_shards
+from linnet.data.sources import File
 from linnet.images import Preprocessing
 from linnet.runtimes import processor_name
 
