@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from linnet.architecture import InvertedResidual, MobileNetV2
+from linnet.architecture import MobileNetV2
 from linnet.architecture.cost import block_memory, cost
 from linnet.paper.figure2 import middle_block
 from linnet.paper.page import Page, PaperTable, new_figure
@@ -77,15 +77,13 @@ def chains(architecture: MobileNetV2) -> list[Chain]:
     number = middle_block(architecture)
     block, after = wide.blocks[number], wide.blocks[number + 1]
     thin = architecture.blocks[number]
-    assert isinstance(block, InvertedResidual)
-    assert isinstance(after, InvertedResidual)
-    assert isinstance(thin, InvertedResidual)
-    if after.expand is None:
+    expand = after.convolution("expand")
+    if expand is None:
         raise ValueError("Without an expansion (t = 1) there are no wide tensors to join.")
-    stretch = (block.depthwise, block.project, after.expand)
+    stretch = (*block.convolutions[-2:], expand)
     return [
-        chain(wide, stretch, "(a) residual: wide, narrow, wide", joined=after.adds_expansion),
-        chain(architecture, thin.convolutions, "(b) inverted residual: narrow, wide, narrow", joined=thin.adds_input),
+        chain(wide, stretch, "(a) residual: wide, narrow, wide", joined=bool(after.adds)),
+        chain(architecture, thin.convolutions, "(b) inverted residual: narrow, wide, narrow", joined=thin.joins_input),
     ]
 
 
