@@ -13,7 +13,7 @@ from networks import architectures, random_tensors
 from numpy.typing import NDArray
 
 from linnet.architecture import Architecture, Convolution, MobileNetV1, MobileNetV2
-from linnet.architecture.layers import pad_amounts
+from linnet.architecture.operations import pad_amounts
 from linnet.engine.fold import fold
 from linnet.engine.reference import NumpyNetwork, _lay_out
 

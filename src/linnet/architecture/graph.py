@@ -131,9 +131,9 @@ class Graph:
 
     @cached_property
     def tensor_names(self) -> tuple[str, ...]:
-        """Names of every tensor between input and outputs: each operation's, and each block's behind its own."""
+        """Names of every tensor of the blocks (of all operations where there are none), each block's behind its own."""
         names: list[str] = []
-        for block in self.groups:
+        for block in self.blocks or self.groups:
             names += [operation.name for operation in block.operations]
             if block.name not in self.by_name:
                 names.append(block.name)

@@ -100,6 +100,16 @@ class Chain:
         """Whether what entered is added to the result."""
         return len(self.operations) > len(self.convolutions) > 0
 
+    def cut_behind(self, names: Collection[str]) -> list[Chain]:
+        """The chain in parts, so that these tensors exist."""
+        parts: list[list[Operation]] = [[]]
+        for operation in self.operations:
+            # A sum needs what entered the whole chain.
+            if parts[-1] and (parts[-1][-1].name in names or (len(parts) > 1 and len(operation.reads) > 1)):
+                parts.append([])
+            parts[-1].append(operation)
+        return [Chain(tuple(part), self.block) for part in parts]
+
 
 def chains_of(graph: Graph) -> tuple[Chain, ...]:
     """All operations in order, those together of which nothing else reads the inner results."""
@@ -215,13 +225,13 @@ class GraphNetwork(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
         values = {INPUT: x}
         for chain in self._chains:
-            if chain.convolutions and not found.intersection(inner.name for inner in chain.operations[:-1]):
-                x = values[chain.operations[0].reads[0]]
-                values[chain.operations[-1].name] = (run_chain or self.run_chain)(chain, x)
-            else:
-                for operation in chain.operations:
-                    read = [values[name] for name in operation.reads]
-                    values[operation.name] = self._run_operation(operation, chain, read)
+            for part in chain.cut_behind(found):
+                first, last = part.operations[0], part.operations[-1]
+                read = [values[name] for name in first.reads]
+                if part.convolutions:
+                    values[last.name] = (run_chain or self.run_chain)(part, *read)
+                else:
+                    values[last.name] = self._run_operation(first, read)
             self._forget(values, chain, wanted)
             if not output and wanted <= values.keys():
                 break
@@ -236,9 +246,7 @@ class GraphNetwork(nn.Module):
             if self._last_reader[name] in done and name not in wanted:
                 values.pop(name, None)
 
-    def _run_operation(self, operation: Operation, chain: Chain, read: Sequence[Tensor]) -> Tensor:
-        if isinstance(operation, Convolve):
-            return self.run_chain(Chain((operation,), chain.block), read[0])
+    def _run_operation(self, operation: Operation, read: Sequence[Tensor]) -> Tensor:
         if isinstance(operation, Linear):
             share, module = operation.dropout, self.module_of(operation.name)
             last = operation.name == self._dropped
