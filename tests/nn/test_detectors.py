@@ -21,7 +21,7 @@ from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.checkpoint import load_checkpoint
 from linnet.engine.fold import fold
 from linnet.engine.reference import NumpyNetwork
-from linnet.nn.modules import DETECTOR_DEVIATION, INITIAL_DEVIATION, Network
+from linnet.nn.modules import DETECTOR_DEVIATION, INITIAL_DEVIATION, GraphNetwork, Network
 
 SMALL = ssdlite(width=0.35, resolution=64, classes=5)
 DETECTORS = (
