@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from linnet.architecture import Architecture, Detector, MobileNetV1, MobileNetV2
+from linnet.architecture import Architecture, Detector, Graph, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
@@ -17,7 +17,7 @@ from linnet.images import Preprocessing
 Tensors = dict[str, NDArray[np.float32]]
 
 
-def random_tensors(architecture: Architecture, seed: int = 0) -> Tensors:
+def random_tensors(architecture: Architecture | Graph, seed: int = 0) -> Tensors:
     """Weights scaled by their fan-in, with batch-norm statistics that are not the neutral ones."""
     generator = np.random.default_rng(seed)
     tensors: Tensors = {}

@@ -79,7 +79,7 @@ int Planner::only_reader(Index number, int except) const {
   for (Index other = number + 1; other < layers_.size(); ++other) {
     const PackedLayer& read = layer(other);
     if (read.added == number && other != except) return -1;
-    for (Index i = 2; i < read.given.input_count; ++i) {
+    for (Index i = 1; read.added < 0 && i < read.given.input_count; ++i) {
       if (input_of(other, i) == number) return -1;
     }
     if (read.input != number) continue;

@@ -51,7 +51,7 @@ def test_a_convolution_is_what_its_definition_says(
 ) -> None:
     generator = np.random.default_rng(seed)
     build = GraphBuilder((height, width, 5), padding=padding)
-    window = {"kernel": kernel, "stride": stride, "dilation": dilation, "depthwise": depthwise}
+    window: dict[str, Any] = {"kernel": kernel, "stride": stride, "dilation": dilation, "depthwise": depthwise}
     graph = build.graph(build.convolve("layer", INPUT, 5 if depthwise else 4, **window))
     (layer,) = graph.convolutions
     weight = generator.normal(size=layer.tensors["layer.weight"]).astype(np.float32)

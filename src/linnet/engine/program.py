@@ -90,10 +90,11 @@ def lower(
     """
     graph, arrays = fold(network, tensors)
     tail = _tail(graph)
-    kept = {name for operation in tail for name in operation.reads} | set(graph.outputs)
+    kept = {*graph.outputs, *(graph.aliases[name] for name in names)}
+    kept |= {name for operation in tail for name in operation.reads}
     last = {operation.name for operation in tail}
     native = [operation for operation in _in_order(graph) if operation.name not in last]
-    lowering = _Lowering(graph, arrays, kept | {graph.aliases[name] for name in names})
+    lowering = _Lowering(graph, arrays, kept)
     for operation in native:
         if not has_kernel(operation):
             raise ValueError(
@@ -201,7 +202,7 @@ class _Lowering:
 
 
 def _convolve(lowering: _Lowering, operation: Convolve) -> None:
-    added = lowering.added_to(operation)
+    added = None if operation.depthwise else lowering.added_to(operation)
     lowering.record(
         operation,
         DEPTHWISE if operation.depthwise else CONVOLUTION,

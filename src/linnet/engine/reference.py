@@ -44,10 +44,19 @@ class NumpyNetwork:
     Args:
         network: an architecture, or any list of operations.
         tensors: of its checkpoint.
+        dtype: of the arithmetic. float64 is what the rounding of float32 is measured against; the folded weights are
+            those of float32 all the same.
     """
 
-    def __init__(self, network: Architecture | Graph, tensors: Mapping[str, NDArray[np.floating[Any]]]) -> None:
+    def __init__(
+        self,
+        network: Architecture | Graph,
+        tensors: Mapping[str, NDArray[np.floating[Any]]],
+        *,
+        dtype: type[np.floating[Any]] = np.float32,
+    ) -> None:
         self.graph, folded = fold(network, tensors)
+        folded = {name: values.astype(dtype, copy=False) for name, values in folded.items()}
         self._weights = {
             operation.name: LAYOUTS[type(operation)](operation, folded[f"{operation.label}.weight"])
             for operation in self.graph.operations
@@ -114,9 +123,9 @@ def _convolve(operation: Convolve, inputs: Sequence[Array], weights: Weights, fr
         outputs = _windows(operation, given) @ weight
     outputs += bias
     if operation.activation != "linear":
-        np.maximum(outputs, np.float32(0), out=outputs)
+        np.maximum(outputs, 0, out=outputs)
     if operation.activation == "relu6":
-        np.minimum(outputs, np.float32(6), out=outputs)
+        np.minimum(outputs, 6, out=outputs)
     return outputs
 
 
@@ -126,7 +135,7 @@ def _add(operation: Add, inputs: Sequence[Array], weights: Weights, free: bool) 
 
 
 def _pool(operation: Pool, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:
-    return inputs[0].mean(axis=(1, 2), dtype=np.float32)  # (N, H, W, C) → (N, C)
+    return inputs[0].mean(axis=(1, 2), dtype=inputs[0].dtype)  # (N, H, W, C) → (N, C)
 
 
 def _linear(operation: Linear, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:
@@ -185,7 +194,7 @@ def _taps(convolution: Convolve, inputs: Array) -> tuple[list[Array], tuple[int,
 def _depthwise(convolution: Convolve, inputs: Array, weight: Array) -> Array:
     views, size = _taps(convolution, inputs)
     taps = weight.reshape(-1, weight.shape[-1])
-    outputs = np.empty((len(inputs), *size, weight.shape[-1]), np.float32)
+    outputs = np.empty((len(inputs), *size, weight.shape[-1]), inputs.dtype)
     product = np.empty_like(outputs[:1])
     # Picture by picture, so that the running sum stays in the cache.
     for number in range(len(inputs)):

@@ -29,10 +29,11 @@ from linnet.architecture import (
     Reshape,
     options_of,
 )
+from linnet.architecture.operations import Shape
 from linnet.checkpoint import Checkpoint, write_atomically
 from linnet.engine.fold import fold
 from linnet.engine.reference import NumpyNetwork
-from linnet.images import Preprocessing, normalise
+from linnet.images import GREY_WEIGHTS, Preprocessing, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -120,7 +121,7 @@ class GraphWriter:
             read = [values[name] for name in operation.reads]
             values[operation.name] = WRITERS[type(operation)](self, operation, read)
         exits = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *self.graph.shape_of(name)])
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *_channels_first(self.graph.shape_of(name))])
             for name in self.graph.outputs
         ]
         document = helper.make_graph(self._nodes, "linnet", [entry], exits, list(self._constants.values()))
@@ -150,7 +151,7 @@ class GraphWriter:
         value = self.node("Cast", [INPUT], "pixels:float", to=TensorProto.FLOAT)
         if contract.colours == "grey":
             # Pillow's integers: no sum reaches 2^24, so float32 holds each exactly, in any order.
-            weights = self.constant("grey", [[19595], [38470], [7471]])
+            weights = self.constant("grey", [[weight] for weight in GREY_WEIGHTS])
             value = self.node("MatMul", [value, weights], "pixels:weighted")
             value = self.node("Add", [value, self.constant("grey:half", 1 << 15)], "pixels:half")
             value = self.node("Div", [value, self.constant("grey:whole", 1 << 16)], "pixels:shifted")
@@ -163,6 +164,11 @@ class GraphWriter:
             constant = self.constant(f"pixels:{name}", numbers)
             value = self.node(operator, [value, constant], f"pixels:{operator.lower()}:{name}")
         return self.node("Transpose", [value], "pixels:normalised", perm=[0, 3, 1, 2])
+
+
+def _channels_first(shape: Shape) -> Shape:
+    """(height, width, channels) as ONNX has it; rows and vectors as they are."""
+    return (shape[2], *shape[:2]) if len(shape) == 3 else shape
 
 
 def _convolve(writer: GraphWriter, operation: Convolve, inputs: list[str]) -> str:

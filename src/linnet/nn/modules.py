@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -269,7 +269,7 @@ class GraphNetwork(nn.Module):
             y = run(x)
         return x + y if chain.adds_input else y
 
-    def train(self, mode: bool = True) -> GraphNetwork:
+    def train(self, mode: bool = True) -> Self:
         """As `nn.Module.train`, but batch norm of frozen layers stays in evaluation."""
         super().train(mode)
         for name in self._frozen:

@@ -24,7 +24,7 @@ def make() -> Page:
     """The heads alone, with the extra levels that they stand on, and what they are made of."""
     rows, parts, ways, document = [], [], [], []
     for kind, printed_parameters, printed_multiply_adds in PRINTED:
-        detector = _described(kind, CLASSES)
+        detector = described(kind, CLASSES)
         heads = head_costs(detector)
         parameters, multiply_adds = _sums(heads)
         rows.append(
@@ -57,7 +57,7 @@ def make() -> Page:
     )
 
 
-def _described(kind: type[Detector], classes: int = CLASSES) -> Detector:
+def described(kind: type[Detector], classes: int = CLASSES) -> Detector:
     """A detector as Table 5 counts it: heads of 3x3 convolutions on the released backbone."""
     return kind(backbone=released_backbone(resolution=RESOLUTION), classes=classes, head_kernel=3)
 
@@ -92,7 +92,7 @@ def _ways(kind: type[Detector], printed: float) -> list[tuple[str, str, str, str
     """The printed multiply-adds beside other ways of counting: without background, and as single operations."""
     rows = []
     for classes in (CLASSES, CLASSES - 1):
-        counted = _sums(head_costs(_described(kind, classes)))[1] / 1e9
+        counted = _sums(head_costs(described(kind, classes)))[1] / 1e9
         for operations, what in ((1, "multiply-adds"), (2, "operations, two a multiply-add")):
             name = f"{kind.__name__}, {1 + classes} outputs, {what}"
             ours = operations * counted
@@ -101,11 +101,11 @@ def _ways(kind: type[Detector], printed: float) -> list[tuple[str, str, str, str
 
 
 def _notes() -> tuple[str, ...]:
-    heads = _sums(head_costs(_described(SSDLite)))[1]
-    whole = cost(_described(SSDLite)).multiply_adds
-    regular = _sums(head_costs(_described(SSD)))[1]
+    heads = _sums(head_costs(described(SSDLite)))[1]
+    whole = cost(described(SSDLite)).multiply_adds
+    regular = _sums(head_costs(described(SSD)))[1]
     backbone = whole - heads
-    bare = _sums(head_costs(_described(SSD, CLASSES - 1)))[0]
+    bare = _sums(head_costs(described(SSD, CLASSES - 1)))[0]
     return (
         f"The printed 0.35 B of SSDLite are operations: 2 x {heads / 1e9:.4f} = {2 * heads / 1e9:.4f}. In the row of "
         "SSD one multiply-add is one. Table 6 settles it: the whole detector is printed with 0.8 B, and ours is "
