@@ -489,10 +489,12 @@ def altered(name: str, **changes: Any) -> tuple[Operation, ...]:
 def without(*names: str) -> tuple[Operation, ...]:
     """The same without some, what read them reading on from the last one that is left."""
     left: list[Operation] = []
+    stands_for: dict[str, str] = {}
     for operation in FOLDED.operations:
-        if operation.name not in names:
-            reads = tuple(left[-1].name if name in names else name for name in operation.reads)
-            left.append(replace(operation, reads=reads))
+        if operation.name in names:
+            stands_for[operation.name] = left[-1].name
+        else:
+            left.append(replace(operation, reads=tuple(stands_for.get(name, name) for name in operation.reads)))
     return tuple(left)
 
 

@@ -174,7 +174,7 @@ class Backbone(Architecture):
     def _check_resolution(self) -> None:
         sides = self.resolution if isinstance(self.resolution, tuple | list) else (self.resolution, self.resolution)
         if len(sides) != 2:
-            raise ValueError(f"`resolution` (={self.resolution!r}) must be one side in pixels or (height, width).")
+            raise OptionError("resolution", self.resolution, "must be one side in pixels or (height, width)")
         for side in sides:
             # Below the output stride the last maps would see nothing but padding.
             least = min(self.output_stride, TOTAL_STRIDE * self.early_stride // EARLY_STRIDE)
@@ -249,6 +249,23 @@ class Striding:
         return 1, dilation
 
 
+class OptionError(ValueError):
+    """An option that makes no sense.
+
+    Attributes:
+        name: of the option, as Python has it.
+        value: what was given.
+        allowed: what was expected, to be put behind both: `must be a number above 0`.
+    """
+
+    def __init__(self, name: str, value: Any, allowed: str) -> None:
+        super().__init__(name, value, allowed)
+        self.name, self.value, self.allowed = name, value, allowed
+
+    def __str__(self) -> str:
+        return f"`{self.name}` (={self.value!r}) {self.allowed}."
+
+
 def check_fields(options: Any) -> None:
     """Makes numpy's numbers Python's, and refuses a field typed as a `Literal` that holds none of its values."""
     hints = get_type_hints(type(options))
@@ -263,7 +280,7 @@ def check_fields(options: Any) -> None:
             allowed = (False, True)
         if allowed and not any(value == choice and type(value) is type(choice) for choice in allowed):
             choices = " or ".join(map(repr, allowed))
-            raise ValueError(f"`{field.name}` (={value!r}) must be {choices}.")
+            raise OptionError(field.name, value, f"must be {choices}")
 
 
 def check_number(
@@ -286,10 +303,10 @@ def check_number(
         and (most is None or value <= most)
         and (below is None or value < below)
     ):
-        raise ValueError(f"`{name}` (={value!r}) must be a number {wanted}.")
+        raise OptionError(name, value, f"must be a number {wanted}")
 
 
 def check_whole(name: str, value: Any, *, least: int, most: int) -> None:
     """Raises a ValueError unless `value` is a whole number from `least` to `most`."""
     if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) <= most:
-        raise ValueError(f"`{name}` (={value!r}) must be a whole number from {least} to {most}.")
+        raise OptionError(name, value, f"must be a whole number from {least} to {most}")

@@ -21,6 +21,7 @@ from linnet.architecture.network import (
     LARGEST_COUNT,
     Architecture,
     Backbone,
+    OptionError,
     check_fields,
     check_number,
     check_whole,
@@ -57,12 +58,12 @@ def released_backbone(name: str = "mobilenet_v2", **options: Any) -> Backbone:
     """
     kind = BACKBONES.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise ValueError(f"`backbone` (={name!r}) must be {' or '.join(map(repr, BACKBONES))}.")
+        raise OptionError("backbone", name, f"must be {' or '.join(map(repr, BACKBONES))}")
     own = {entry.name for entry in fields(kind)}
     others = {entry.name: entry.default for each in BACKBONES.values() for entry in fields(each)}
     for option, value in options.items():
         if option not in own and option in others and value not in (others[option], RELEASED.get(option)):
-            raise ValueError(f"`{option}` (={value!r}) is no option of {name}.")
+            raise OptionError(option, value, f"is no option of {name}")
     known = {option: value for option, value in (RELEASED | options).items() if option in own or option not in others}
     return kind(**known | {"classes": None, "dropout": 0.0})
 
@@ -105,28 +106,26 @@ class Detector(Architecture):
         """Refuses nonsense."""
         check_fields(self)
         if not isinstance(self.backbone, Backbone):
-            raise ValueError(
-                f"`backbone` (={self.backbone!r}) must be a network such as linnet.mobilenet_v2(width=0.5)."
-            )
+            raise OptionError("backbone", self.backbone, "must be a network such as linnet.mobilenet_v2(width=0.5)")
         object.__setattr__(self, "backbone", replace(self.backbone, classes=None, dropout=0.0))
         check_number("dropout", self.dropout, least=0, below=1)
         check_whole("classes", self.classes, least=1, most=LARGEST_COUNT)
         if self.separable and self.head_kernel != 3:
-            raise ValueError(f"`head_kernel` (={self.head_kernel!r}) must be 3: SSDLite's heads filter each channel.")
+            raise OptionError("head_kernel", self.head_kernel, "must be 3: SSDLite's heads filter each channel")
         self._check_numbers("extra_channels", lambda name, value: check_whole(name, value, least=1, most=LARGEST_COUNT))
         for several in ("scales", "aspect_ratios"):
             self._check_numbers(several, lambda name, value: check_number(name, value, least=0.001, most=1000))
         levels = 2 + self.fine_level + len(self.extra_channels)
         if len(self.scales) != levels:
-            raise ValueError(f"`scales` (={self.scales!r}) must be {levels} numbers, one for each level.")
+            raise OptionError("scales", self.scales, f"must be {levels} numbers, one for each level")
         if not self.aspect_ratios or len(self.aspect_ratios) > 100:
-            raise ValueError(f"`aspect_ratios` (={self.aspect_ratios!r}) must be from 1 to 100 numbers.")
+            raise OptionError("aspect_ratios", self.aspect_ratios, "must be from 1 to 100 numbers")
 
     def _check_numbers(self, name: str, check: Callable[[str, Any], None]) -> None:
         """Checks a sequence of numbers; lists, as JSON has them, become tuples, and numpy's numbers Python's."""
         values = getattr(self, name)
         if not isinstance(values, tuple | list):
-            raise ValueError(f"`{name}` (={values!r}) must be a sequence of numbers.")
+            raise OptionError(name, values, "must be a sequence of numbers")
         for value in values:
             check(name, value)
         kind = int if name == "extra_channels" else float
@@ -313,7 +312,7 @@ def detector_options(
         ValueError: on an unknown variant or backbone, and on an option that the backbone does not have.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"`variant` (={variant!r}) must be {' or '.join(map(repr, VARIANTS))}.")
+        raise OptionError("variant", variant, f"must be {' or '.join(map(repr, VARIANTS))}")
     own = {entry.name for entry in fields(Detector)}
     given = {name: value for name, value in options.items() if name not in own}
     changes = VARIANTS[variant]

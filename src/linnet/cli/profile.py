@@ -16,12 +16,13 @@ import tyro
 
 from linnet.architecture import FAMILIES, Architecture, Block, Detector, family_of, options_of
 from linnet.architecture.cost import INVERTED, Cost, block_memory, cost, layerwise_memory, materialised
+from linnet.architecture.network import OptionError
 from linnet.architecture.ssdlite import VARIANTS, Variant
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
 from linnet.cli.networks import DETECTORS, network_flags, network_of
 from linnet.cli.plan import ScheduleName, describe_plan, show_plan
-from linnet.cli.terminal import UsageError, millions, parse, print_json, show, size, table
+from linnet.cli.terminal import UsageError, as_flag, millions, parse, print_json, show, size, table
 from linnet.runtimes import MOST_THREADS
 
 VARIANT_HELP = "What gives the defaults below: TensorFlow's released network, or what suits small data and objects."
@@ -128,7 +129,10 @@ def _describe(family: str, arguments: list[str]) -> tuple[Architecture, Printing
     described = make_dataclass("DescribedOptions", options, frozen=True, kw_only=True)
     result: Any = parse(described, f"profile --architecture {family}", __doc__, arguments)
     values = {name: getattr(result, name) for name, *_ in flags}
-    return network_of(family, values, variant=variant), result.printing
+    try:
+        return network_of(family, values, variant=variant), result.printing
+    except OptionError as error:
+        raise as_flag(error) from None
 
 
 def _sections(architecture: Architecture, price: Cost) -> dict[str, tuple[int, int]]:

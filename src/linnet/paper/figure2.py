@@ -27,16 +27,16 @@ def make(first: MobileNetV1 | None = None, second: MobileNetV2 | None = None) ->
     full = replace(first, convolution="full")
     networks: tuple[Architecture, ...] = (full, first, second, second)
     prices = [{row.name: row for row in cost(network).layers} for network in networks]
-    sums = [sum(price[step.name].multiply_adds for step in of.steps) for price, of in zip(prices, drawn, strict=True)]
+    sums = [sum(price[step.label].multiply_adds for step in of.steps) for price, of in zip(prices, drawn, strict=True)]
     summary, layers = [], []
     for of, price, total in zip(drawn, prices, sums, strict=True):
-        parameters = sum(price[step.name].parameters for step in of.steps)
+        parameters = sum(price[step.label].parameters for step in of.steps)
         widths = " → ".join(str(slab.channels) for slab in of.slabs)
         summary.append((of.title, widths, f"{parameters:,}", f"{total:,}", f"{sums[0] / total:.1f}"))
         for step in of.steps:
             name = f"{of.title[:3]} {operator(step)}, {ACTIVATIONS[step.activation]}"
             sizes = (shape(step, output=False), shape(step, output=True))
-            layers.append((name, step.name, *sizes, f"{price[step.name].multiply_adds:,}"))
+            layers.append((name, step.label, *sizes, f"{price[step.label].multiply_adds:,}"))
     return Page(
         "figure2",
         TITLE,

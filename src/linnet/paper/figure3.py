@@ -29,21 +29,21 @@ def make(architecture: MobileNetV2 | None = None) -> Page:
     layers = [
         (
             f"{of.title[:3]} {operator(step)}, {ACTIVATIONS[step.activation]}",
-            step.name,
+            step.label,
             shape(step, output=False),
             shape(step, output=True),
-            f"{price[step.name].multiply_adds:,}",
+            f"{price[step.label].multiply_adds:,}",
         )
         for of in drawn
         for step in of.steps
     ]
     summary, document = [], []
     for of, network in zip(drawn, networks, strict=True):
-        total = sum(price[step.name].multiply_adds for step in of.steps)
+        total = sum(price[step.label].multiply_adds for step in of.steps)
         kept = of.slabs[0].channels * of.slabs[0].side ** 2 * BYTES if of.joined else 0
         alive = {step.operation: step.bytes for step in block_memory(network, bytes_per_element=BYTES).steps}
         # The block whose sum it is: that of the last tensor drawn.
-        needed = alive[of.steps[-1].name.rpartition(".")[0]]
+        needed = alive[of.steps[-1].label.rpartition(".")[0]]
         widths = " → ".join(str(slab.channels) for slab in of.slabs)
         summary.append((of.title, widths, f"{total:,}", f"{kept / 1000:,.1f}", f"{needed / 1000:,.1f}"))
         document.append(

@@ -38,12 +38,12 @@ def make(first: MobileNetV1 | None = None, second: MobileNetV2 | None = None) ->
     for of, network in zip(drawn, (first, second, second), strict=True):
         price = {row.name: row for row in cost(network).layers}
         for step in of.steps:
-            row = price[step.name]
+            row = price[step.label]
             sizes = (shape(step, output=False), shape(step, output=True))
             kind = f"{of.title}: {operator(step)}, {ACTIVATIONS[step.activation]}"
-            rows.append((kind, step.name, str(step.stride), *sizes, f"{row.parameters:,}", f"{row.multiply_adds:,}"))
+            rows.append((kind, step.label, str(step.stride), *sizes, f"{row.parameters:,}", f"{row.multiply_adds:,}"))
         parameters, total = (
-            sum(getattr(price[step.name], what) for step in of.steps) for what in ("parameters", "multiply_adds")
+            sum(getattr(price[step.label], what) for step in of.steps) for what in ("parameters", "multiply_adds")
         )
         rows.append((f"{of.title}: all", "", "", "", "", f"{parameters:,}", f"{total:,}"))
         document.append(
