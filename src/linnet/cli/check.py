@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import tyro
 
@@ -95,7 +95,7 @@ def _check(options: Options) -> Findings:
         }
         if not isinstance(data, BoxDataSet):
             return check_data(data, **common)
-        given = {} if options.resolution is None else {"resolution": options.resolution}
+        given: dict[str, Any] = {} if options.resolution is None else {"resolution": options.resolution}
         detector = ssdlite(variant=options.variant, classes=max(len(data.classes), 1), **given)
         common["resolution"] = min(detector.input_size)
         return check_boxes(data, anchors=anchors(detector), **common)
