@@ -56,7 +56,7 @@ def initial(checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> Checkpoint:
     from linnet.training.statistics import recalculate
 
     assert checkpoint.preprocessing is not None
-    architecture = replace(checkpoint.architecture, folded=False)
+    architecture = checkpoint.architecture.with_options(folded=False)
     network = build(architecture, generator=torch.Generator().manual_seed(0))
     draw_kaiming(network, torch.Generator().manual_seed(0))
     inputs = torch.from_numpy(pixels[:512]).permute(0, 3, 1, 2).float().div(255)

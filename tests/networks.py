@@ -9,14 +9,15 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from linnet.architecture import SSD, Architecture, Detector, MobileNetV1, MobileNetV2, SSDLite
+from linnet.architecture import Architecture, Detector, Graph, MobileNetV1, MobileNetV2
+from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 
 Tensors = dict[str, NDArray[np.float32]]
 
 
-def random_tensors(architecture: Architecture, seed: int = 0) -> Tensors:
+def random_tensors(architecture: Architecture | Graph, seed: int = 0) -> Tensors:
     """Weights scaled by their fan-in, with batch-norm statistics that are not the neutral ones."""
     generator = np.random.default_rng(seed)
     tensors: Tensors = {}
@@ -73,7 +74,9 @@ def detectors(draw: st.DrawFn, *, largest_width: float = 1.5, largest_side: int 
         options |= SECOND | {"backbone": st.just("mobilenet_v2")}
     else:
         options |= {"backbone": st.just("mobilenet_v1"), "convolution": st.sampled_from(["separable", "full"])}
-    return draw(st.builds(draw(st.sampled_from([SSD, SSDLite])), **options))
+    if regular := draw(st.booleans()):
+        options["head_kernel"] = st.sampled_from([1, 3])
+    return draw(st.builds(ssd if regular else ssdlite, **options))
 
 
 SECOND: dict[str, Any] = {

@@ -18,15 +18,7 @@ import numpy as np
 import tflite
 from numpy.typing import NDArray
 
-from linnet.architecture import (
-    Architecture,
-    Classifier,
-    Convolution,
-    InvertedResidual,
-    Layer,
-    Pooling,
-    convolutions_of,
-)
+from linnet.architecture import INPUT, Add, Architecture, Convolve, Graph, Linear, Operation, Pool
 from linnet.engine.fold import fold
 from linnet.engine.reference import NumpyNetwork
 
@@ -135,7 +127,7 @@ def write_tflite(
     style = style or Style()
     network = network_writer(architecture, tensors, style)
     write_content(path, network.content(), style)
-    return network.numbers
+    return {alias: network.numbers[name] for alias, name in architecture.graph.aliases.items()}
 
 
 def network_writer(architecture: Architecture, tensors: Tensors, style: Style | None = None) -> NetworkWriter:
@@ -143,7 +135,7 @@ def network_writer(architecture: Architecture, tensors: Tensors, style: Style | 
     style = style or Style()
     folded, values = fold(architecture, tensors)
     ranges = activation_ranges(folded, values, style) if style.integer else {}
-    return NetworkWriter(folded.layers, values, (*folded.input_size, folded.input_channels), style, ranges)
+    return NetworkWriter(folded.operations, values, folded.input_shape, style, ranges)
 
 
 def write_content(path: Path, content: bytes, style: Style) -> None:
@@ -154,12 +146,12 @@ def write_content(path: Path, content: bytes, style: Style) -> None:
             archive.writestr(style.label_file, "".join(f"{label}\n" for label in style.labels))
 
 
-def activation_ranges(architecture: Architecture, tensors: Tensors, style: Style) -> dict[str, tuple[float, float]]:
+def activation_ranges(graph: Graph, tensors: Tensors, style: Style) -> dict[str, tuple[float, float]]:
     """Least and greatest value of every intermediate tensor over a few pictures of noise."""
     generator = np.random.default_rng(0)
-    pixels = generator.integers(0, 256, (3, *architecture.input_size, architecture.input_channels))
+    pixels = generator.integers(0, 256, (3, *graph.input_shape))
     inputs = ((pixels - style.input_zero) * style.input_scale).astype(np.float32)
-    _, found = NumpyNetwork(architecture, tensors).run(inputs, architecture.tensor_names)
+    _, found = NumpyNetwork(graph, tensors).run(inputs, graph.tensor_names)
     return {name: (float(values.min()), float(values.max())) for name, values in found.items()}
 
 
@@ -319,13 +311,13 @@ class GraphWriter:
 
 
 class NetworkWriter:
-    """A chain of folded layers, whatever they are, as a graph.
+    """A chain of folded operations, whatever they are, as a graph.
 
     The methods that add an operator take the number of the tensor that it reads and return that of its result.
 
     Args:
-        layers: in the order in which they run.
-        tensors: weights and biases of the layers.
+        operations: in the order in which they run.
+        tensors: their weights and biases.
         input_shape: height, width, channels.
         style: how the graph is written.
         ranges: least and greatest value of each activation, for integer networks.
@@ -333,7 +325,7 @@ class NetworkWriter:
 
     def __init__(
         self,
-        layers: Sequence[Layer],
+        operations: Sequence[Operation],
         tensors: Tensors,
         input_shape: tuple[int, int, int],
         style: Style | None = None,
@@ -345,32 +337,27 @@ class NetworkWriter:
         self._tensors = tensors
         self._ranges = ranges or {}
         self._dtype = np.dtype(self._style.weights if self._style.integer else "float32")
-        self._write(layers, input_shape)
+        self._write(operations, input_shape)
 
     def content(self) -> bytes:
         """The whole file."""
         description = self._style.description
         return self.graph.content(b"" if description is None else metadata_content(description))
 
-    def _write(self, layers: Sequence[Layer], input_shape: tuple[int, int, int]) -> None:
+    def _write(self, operations: Sequence[Operation], input_shape: tuple[int, int, int]) -> None:
         entered = self._input(input_shape)
-        current = expansion = self._enter(entered)
-        for layer in layers:
-            before = current
-            if isinstance(layer, Pooling):
-                current = self._pool(layer, current)
-            elif isinstance(layer, Classifier):
-                current = self._classify(layer, current)
-            for convolution in convolutions_of(layer):
-                current = self._convolve(convolution, current)
-                if isinstance(layer, InvertedResidual) and convolution is layer.expand:
-                    if layer.adds_expansion:
-                        current = self._add(f"{convolution.name}.sum", current, expansion, convolution.name)
-                        self.numbers[convolution.name] = current
-                    expansion = current
-            if isinstance(layer, InvertedResidual) and layer.adds_input:
-                current = self._add(f"{layer.name}.sum", current, before, layer.name)
-            self.numbers.setdefault(layer.name, current)
+        values = {INPUT: self._enter(entered)}
+        current = values[INPUT]
+        writers: dict[type[Operation], Any] = {
+            Convolve: self._convolve,
+            Add: self._add,
+            Pool: self._pool,
+            Linear: self._classify,
+        }
+        for operation in operations:
+            current = writers[type(operation)](operation, *(values[name] for name in operation.reads))
+            values[operation.name] = current
+            self.numbers.setdefault(operation.name, current)
         if self._style.softmax:
             current = self._softmax(current)
         self.graph.inputs = [entered]
@@ -450,8 +437,8 @@ class NetworkWriter:
         output = self.graph.tensor(name, values.shape)
         return self.graph.operator("DEQUANTIZE", [stored], output, "DequantizeOptions")
 
-    def _convolve(self, convolution: Convolution, current: int) -> int:
-        name = convolution.name
+    def _convolve(self, convolution: Convolve, current: int) -> int:
+        name, label = convolution.name, convolution.label
         current, padding = self._pad(convolution, current)
         fused = "linear" if self._style.separate_activations else convolution.activation
         fields = {
@@ -462,23 +449,22 @@ class NetworkWriter:
             "DilationWFactor": convolution.dilation,
             "FusedActivationFunction": getattr(tflite.ActivationFunctionType, ACTIVATIONS[fused]),
         }
-        weight = self._tensors[f"{name}.weight"]
+        weight = self._tensors[f"{label}.weight"]
         if convolution.depthwise:
             operator, axis, weight = "DEPTHWISE_CONV_2D", 3, weight.transpose(1, 2, 3, 0)
             kind, fields = "DepthwiseConv2DOptions", fields | {"DepthMultiplier": 1}
         else:
             operator, axis, weight = "CONV_2D", 0, weight.transpose(0, 2, 3, 1)
             kind = "Conv2DOptions"
-        inputs = [current, *self._weights(name, np.ascontiguousarray(weight), axis, current)]
+        inputs = [current, *self._weights(label, np.ascontiguousarray(weight), axis, current)]
         shape = (1, *convolution.output_size, convolution.out_channels)
         current = self.graph.operator(operator, inputs, self._computed(name, shape, name), kind, **fields)
         if fused != convolution.activation:
             output = self._computed(f"{name}.activated", shape, name)
             current = self.graph.operator(ACTIVATIONS[convolution.activation], [current], output)
-        self.numbers[name] = current
         return current
 
-    def _pad(self, convolution: Convolution, current: int) -> tuple[int, int]:
+    def _pad(self, convolution: Convolve, current: int) -> tuple[int, int]:
         """The padded tensor, if the style pads by an operator; and the padding rule left to the convolution."""
         explicit = self._style.explicit_pads
         wanted = explicit == "always" or (explicit == "strided" and convolution.stride > 1)
@@ -494,12 +480,12 @@ class NetworkWriter:
         output = self._like(f"{convolution.name}.padded", shape, current)
         return self.graph.operator("PAD", inputs, output, "PadOptions"), tflite.Padding.VALID
 
-    def _add(self, name: str, current: int, other: int, ranged: str) -> int:
-        output = self._computed(name, self.graph.tensors[current].shape, ranged)
+    def _add(self, operation: Add, current: int, other: int) -> int:
+        output = self._computed(f"{operation.name}.sum", self.graph.tensors[current].shape, operation.name)
         none = tflite.ActivationFunctionType.NONE
         return self.graph.operator("ADD", [current, other], output, "AddOptions", FusedActivationFunction=none)
 
-    def _pool(self, layer: Pooling, current: int) -> int:
+    def _pool(self, layer: Pool, current: int) -> int:
         _, height, width, channels = self.graph.tensors[current].shape
         if self._style.pool == "average":
             fields = {"Padding": tflite.Padding.VALID, "StrideH": 1, "StrideW": 1}
@@ -512,21 +498,22 @@ class NetworkWriter:
         axes = self.graph.constant("pool.axes", np.array([1, 2], np.int32))
         return self.graph.operator("MEAN", [current, axes], output, "ReducerOptions", KeepDims=keep)
 
-    def _classify(self, layer: Classifier, current: int) -> int:
+    def _classify(self, layer: Linear, current: int) -> int:
         weight = self._tensors[f"{layer.name}.weight"]
         none = tflite.ActivationFunctionType.NONE
         if self._style.classifier == "fully_connected":
             if len(self.graph.tensors[current].shape) == 4:
                 current = self._flatten(current, layer.in_channels)
             inputs = [current, *self._weights(layer.name, weight, 0, current)]
-            output = self._computed(layer.name, (1, layer.classes), layer.name)
+            output = self._computed(layer.name, (1, layer.out_channels), layer.name)
             kind = "FullyConnectedOptions"
             return self.graph.operator("FULLY_CONNECTED", inputs, output, kind, FusedActivationFunction=none)
         inputs = [current, *self._weights(layer.name, weight[:, None, None, :], 0, current)]
-        output = self._computed(layer.name, (1, 1, 1, layer.classes), layer.name)
+        output = self._computed(layer.name, (1, 1, 1, layer.out_channels), layer.name)
         fields = {"Padding": tflite.Padding.SAME, "StrideH": 1, "StrideW": 1, "FusedActivationFunction": none}
+        # What gives the logits is the convolution, whatever their shape becomes.
         self.numbers[layer.name] = self.graph.operator("CONV_2D", inputs, output, "Conv2DOptions", **fields)
-        return self._flatten(output, layer.classes)
+        return self._flatten(output, layer.out_channels)
 
     def _flatten(self, current: int, channels: int) -> int:
         inputs = [current, self.graph.constant(f"shape of {current}", np.array([1, channels], np.int32))]

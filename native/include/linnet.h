@@ -50,19 +50,27 @@ typedef struct linnet_error {
 #define LINNET_DEPTHWISE 1   /* 3x3; weights [channels][3][3] */
 #define LINNET_POOLING 2     /* the average over all pixels; no weights */
 #define LINNET_LINEAR 3      /* after a pooling or a linear layer; weights [out][in] */
+#define LINNET_ADD 4         /* two outputs of one shape, with or without pixels; no weights */
+#define LINNET_CONCATENATE 5 /* from 2 to 64 outputs of one size behind each other along their channels; no weights */
 
 /* Rules of padding: zeros after the activation of the layer before, so that one output comes of each `stride` pixels.
  */
 #define LINNET_SAME 0      /* as few zeros as are needed, the odd one at the end */
 #define LINNET_SYMMETRIC 1 /* dilation * (kernel - 1) / 2 at every side */
 
-/** output = clamp(weights * input + bias, lowest, highest) + output of `added`. */
+/**
+ * A layer reads `inputs[first_input]` and so on of the program's inputs: numbers of earlier layers, or -1 for the
+ * picture, which only convolutions read. Any number of later layers may read one output, and any output may be asked
+ * for.
+ *
+ * output = clamp(weights * input + bias, lowest, highest); a convolution with a second input adds that to it. An
+ * addition is clamp(first + second, lowest, highest).
+ */
 typedef struct linnet_layer {
   int32_t kind;
-  int32_t input; /* number of an earlier layer; -1: the picture */
-  int32_t added; /* number of an earlier layer with an output of the same shape; -1: none */
-  int32_t in_channels, out_channels;
-  int32_t kernel, stride, dilation; /* stride 1 or 2; what reads the picture has dilation 1 */
+  int32_t first_input, input_count;  /* 1; of a convolution 1 or 2; of an addition 2; of a concatenation 2 to 64 */
+  int32_t in_channels, out_channels; /* in: of the first input */
+  int32_t kernel, stride, dilation;  /* stride 1 or 2; what reads the picture has dilation 1 */
   int32_t padding;
   float lowest, highest; /* -infinity and infinity: no activation */
   int64_t weights, bias; /* where they begin, in floats */
@@ -83,8 +91,8 @@ const char* linnet_engine_instruction_set(void);
 double linnet_measure_peak(double seconds);
 
 /** Checks a program and packs its weights, which are copied. All weights must be finite. */
-int linnet_network_open(const linnet_layer* layers, int64_t layer_count, const float* weights, int64_t weight_count,
-                        linnet_network** network, linnet_error* error);
+int linnet_network_open(const linnet_layer* layers, int64_t layer_count, const int32_t* inputs, int64_t input_count,
+                        const float* weights, int64_t weight_count, linnet_network** network, linnet_error* error);
 
 /** Null is nothing. Sessions that are still open keep what they need. */
 void linnet_network_close(linnet_network* network);

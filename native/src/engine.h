@@ -17,6 +17,7 @@ namespace linnet {
 constexpr Index kMostLayers = 4096;
 constexpr Index kMostChannels = 1 << 24;
 constexpr Index kMostSide = 1 << 16;
+constexpr Index kMostJoined = 64;              // outputs that one layer reads
 constexpr Index kMostFloats = Index{1} << 38;  // of any one thing
 
 // Zeros of its own, aligned to cache lines; `allocate` says whether there was memory.
@@ -61,10 +62,11 @@ struct PackedLayer {
   const float* weights;
   const float* bias;  // [out_blocks * kBlock]
   Index in_blocks, out_blocks;
-  Index inputs;  // rows of a panel
+  Index inputs;      // rows of a panel
+  int input, added;  // the layer that it reads, -1: the picture; and what is added to that, or to its output, -1: none
   // Whether it is one product over the pixels of another layer.
   bool pointwise() const {
-    return given.kind == LINNET_CONVOLUTION && given.kernel == 1 && given.stride == 1 && given.input >= 0;
+    return given.kind == LINNET_CONVOLUTION && given.kernel == 1 && given.stride == 1 && input >= 0;
   }
 };
 
@@ -79,6 +81,7 @@ struct linnet_network {
   std::atomic<linnet::Index> users{1};
   const linnet::EngineKernels* kernels = nullptr;
   linnet::Array<linnet::PackedLayer> layers;
+  linnet::Array<std::int32_t> inputs;  // of all layers
   linnet::Array<float> weights;
 };
 
@@ -104,7 +107,7 @@ struct Unit {
 
 constexpr int kMostUnits = 32;  // of a chain
 
-enum class StepKind { kChain, kGroups, kPointwise, kDepthwise, kHead, kPool, kLinear, kOutput };
+enum class StepKind { kChain, kGroups, kPointwise, kDepthwise, kHead, kPool, kLinear, kAdd, kConcatenate, kOutput };
 
 // What runs between two barriers.
 struct Step {
@@ -128,8 +131,7 @@ struct Step {
 // A layer's output as a session sees it.
 struct Tensor {
   Size size = {0, 0};
-  bool vector = false;  // of a pooling or linear layer
-  bool whole = false;   // stands in the arena
+  bool whole = false;  // stands in the arena
   Map map;
   int first_step = -1, last_step = -1;
 };

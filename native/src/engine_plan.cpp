@@ -35,9 +35,10 @@ class Planner {
   const PackedLayer& layer(Index number) const { return layers_[number]; }
   Tensor& tensor(Index number) { return session_.tensors[number]; }
   Size input_size(Index number) {
-    const int input = layer(number).given.input;
+    const int input = layer(number).input;
     return input < 0 ? session_.picture : tensor(input).size;
   }
+  int input_of(Index number, Index i) const { return session_.network->inputs[layer(number).given.first_input + i]; }
   bool wanted(Index number) const {
     for (Index i = 0; i < session_.output_count; ++i) {
       if (session_.outputs[i] == number) return true;
@@ -76,9 +77,12 @@ int Planner::only_reader(Index number, int except) const {
   if (wanted(number)) return -1;
   int reader = -1;
   for (Index other = number + 1; other < layers_.size(); ++other) {
-    const linnet_layer& given = layer(other).given;
-    if (given.added == number && other != except) return -1;
-    if (given.input != number) continue;
+    const PackedLayer& read = layer(other);
+    if (read.added == number && other != except) return -1;
+    for (Index i = 1; read.added < 0 && i < read.given.input_count; ++i) {
+      if (input_of(other, i) == number) return -1;
+    }
+    if (read.input != number) continue;
     if (reader >= 0) return -1;
     reader = static_cast<int>(other);
   }
@@ -89,10 +93,12 @@ int Planner::find_sizes() {
   for (Index number = 0; number < layers_.size(); ++number) {
     const linnet_layer& given = layer(number).given;
     Tensor& own = tensor(number);
-    own.vector = given.kind == LINNET_POOLING || given.kind == LINNET_LINEAR;
     const Size input = input_size(number);
-    own.size =
-        own.vector ? Size{1, 1} : Size{pad_axis(input.height, given).output, pad_axis(input.width, given).output};
+    const bool vector = given.kind == LINNET_POOLING || given.kind == LINNET_LINEAR;
+    const bool convolves = given.kind == LINNET_CONVOLUTION || given.kind == LINNET_DEPTHWISE;
+    own.size = vector      ? Size{1, 1}
+               : convolves ? Size{pad_axis(input.height, given).output, pad_axis(input.width, given).output}
+                           : input;
     own.map.blocks = layer(number).out_blocks;
     own.map.slots = own.size.height;
     own.map.width = own.size.width;
@@ -101,14 +107,14 @@ int Planner::find_sizes() {
       return fail(error_, LINNET_OUT_OF_MEMORY, "The output of layer %lld is larger than any memory.",
                   static_cast<long long>(number));
     }
-    if (given.added >= 0) {
-      const Size added = tensor(given.added).size;
-      if (added.height != own.size.height || added.width != own.size.width) {
-        return fail(error_, LINNET_BAD_ARGUMENT,
-                    "Layer %lld gives %lld x %lld pixels and adds an output of %lld x %lld.",
+    // What a convolution adds has its output's size; what else is read beside the first input has that one's.
+    for (Index i = 1; i < given.input_count; ++i) {
+      const Size other = tensor(input_of(number, i)).size;
+      if (other.height != own.size.height || other.width != own.size.width) {
+        return fail(error_, LINNET_BAD_ARGUMENT, "Layer %lld gives %lld x %lld pixels and %s an output of %lld x %lld.",
                     static_cast<long long>(number), static_cast<long long>(own.size.height),
-                    static_cast<long long>(own.size.width), static_cast<long long>(added.height),
-                    static_cast<long long>(added.width));
+                    static_cast<long long>(own.size.width), given.kind == LINNET_CONCATENATE ? "joins" : "adds",
+                    static_cast<long long>(other.height), static_cast<long long>(other.width));
       }
     }
   }
@@ -121,8 +127,7 @@ bool Planner::finish_unit(Unit* unit) {
   if (project < 0 || !layer(project).pointwise()) return false;
   // Layers run in the order of the program: nothing between them may be passed over.
   if (project != unit->depthwise + 1) return false;
-  const linnet_layer& given = layer(project).given;
-  if (given.added >= unit->first()) return false;
+  if (layer(project).added >= unit->first()) return false;
   unit->project = project;
   return true;
 }
@@ -141,7 +146,7 @@ bool Planner::starts_unit(Index number, Unit* unit, int* schedule) {
   *unit = Unit();
   *schedule = LINNET_AUTO;
   unit->input = input_size(number);
-  if (layer(number).pointwise() && given.input >= 0 && given.added < 0) {
+  if (layer(number).pointwise() && layer(number).input >= 0 && layer(number).added < 0) {
     const int next = only_reader(number);
     if (next != number + 1 || layer(next).given.kind != LINNET_DEPTHWISE) return false;
     unit->expand = static_cast<int>(number);
@@ -171,8 +176,8 @@ bool Planner::starts_unit(Index number, Unit* unit, int* schedule) {
 bool Planner::extends(const Step& step, const Unit& unit) const {
   if (step.unit_count == kMostUnits || options_.joins_rows == 0) return false;
   const int last = step.last_layer();
-  if (unit.depthwise < 0 || layer(unit.first()).given.input != last) return false;
-  const int added = layer(unit.project).given.added;
+  if (unit.depthwise < 0 || layer(unit.first()).input != last) return false;
+  const int added = layer(unit.project).added;
   if (added >= 0 && added != last) return false;
   if (only_reader(last, unit.project) != unit.first()) return false;
   const Map& between = session_.tensors[last].map;
@@ -182,7 +187,7 @@ bool Planner::extends(const Step& step, const Unit& unit) const {
 
 // A pointwise layer, a pooling and perhaps a linear layer that run as one; gives the last of them.
 Index Planner::head_of(Index number, Step* step) {
-  if (!layer(number).pointwise() || layer(number).given.added >= 0 || layer(number).given.input < 0) return -1;
+  if (!layer(number).pointwise() || layer(number).added >= 0 || layer(number).input < 0) return -1;
   const int pool = only_reader(number);
   if (pool != number + 1 || layer(pool).given.kind != LINNET_POOLING) return -1;
   step->pool = pool;
@@ -236,10 +241,12 @@ void Planner::find_steps() {
       number = last;
     } else {
       const linnet_layer& given = layer(number).given;
-      const StepKind kind = given.kind == LINNET_POOLING     ? StepKind::kPool
-                            : given.kind == LINNET_LINEAR    ? StepKind::kLinear
-                            : given.kind == LINNET_DEPTHWISE ? StepKind::kDepthwise
-                                                             : StepKind::kPointwise;
+      const StepKind kind = given.kind == LINNET_POOLING       ? StepKind::kPool
+                            : given.kind == LINNET_LINEAR      ? StepKind::kLinear
+                            : given.kind == LINNET_ADD         ? StepKind::kAdd
+                            : given.kind == LINNET_CONCATENATE ? StepKind::kConcatenate
+                            : given.kind == LINNET_DEPTHWISE   ? StepKind::kDepthwise
+                                                               : StepKind::kPointwise;
       Step& step = add_step(kind);
       step.layer = static_cast<int>(number);
       if (kind == StepKind::kDepthwise) keep_filter(step);
@@ -272,7 +279,7 @@ void Planner::plan_chain(Step& step) {
       const Index blocks = layer(unit.depthwise).in_blocks;
       if (unit.expand >= 0) take(step, unit.expanded, blocks, smaller(reach, unit.input.height), unit.input.width);
       take(step, unit.filtered, blocks, 1, unit.inner.width);
-    } else if (project.input < 0) {
+    } else if (layer(unit.project).input < 0) {
       // Rows of the picture as floats, with the zeros around them.
       unit.window.offset = step.scratch_floats;
       unit.window.width = (unit.output.width - 1) * project.stride + project.kernel;
@@ -341,10 +348,10 @@ void Planner::find_lives() {
       continue;
     }
     const int first = step.first_layer(), last = step.last_layer();
-    read_by(layer(first).given.input, now);
     for (int number = first; number <= last; ++number) {
-      const int added = layer(number).given.added;
-      if (added >= 0 && added < first) read_by(added, now);
+      for (Index i = 0; i < layer(number).given.input_count; ++i) {
+        if (input_of(number, i) < first) read_by(input_of(number, i), now);
+      }
     }
     Tensor& own = tensor(last);
     own.whole = true;

@@ -35,6 +35,7 @@ struct Worker {
   int threads() const { return session.threads; }
   const PackedLayer& layer(int number) const { return session.network->layers[number]; }
   const Tensor& tensor(int number) const { return session.tensors[number]; }
+  int input_of(const PackedLayer& layer, Index i) const { return session.network->inputs[layer.given.first_input + i]; }
   float* arena(Index offset) const { return session.arena.data() + offset; }
   float* scratch(const Step& step) const { return arena(step.scratch_offset + thread * step.scratch_floats); }
 };
@@ -111,7 +112,7 @@ class Chain {
       first = larger(first * spans.stride - unit.pad_top, 0);
       states_[i].entered = first;
       states_[i].output = i == last ? whole_rows(worker_, unit.project) : Rows{scratch_ + unit.made.offset, unit.made};
-      const int input = worker_.layer(unit.first()).given.input;
+      const int input = worker_.layer(unit.first()).input;
       if (i == 0 && input >= 0) input_ = whole_rows(worker_, input);
     }
     while (states_[last].next < rows.last) make(last);
@@ -141,7 +142,7 @@ class Chain {
       while (states_[i - 1].next <= lowest_row) make(i - 1);
     }
     if (unit.depthwise < 0) {
-      worker_.layer(unit.project).given.input < 0 ? convolve_picture(unit, state, r) : convolve(unit, state, r);
+      worker_.layer(unit.project).input < 0 ? convolve_picture(unit, state, r) : convolve(unit, state, r);
     } else {
       filter_row(i, unit, state, r, lowest_row);
       const PackedLayer& project = worker_.layer(unit.project);
@@ -188,14 +189,14 @@ class Chain {
     const Rows& output = state.output;
     product.c_step = output.block_step();
     Rows added;
-    if (layer.given.added >= 0) {
-      added = added_rows(layer.given.added);
+    if (layer.added >= 0) {
+      added = added_rows(layer.added);
       product.added_step = added.block_step();
     }
     for (Index first = 0, blocks; first < layer.out_blocks; first += blocks) {
       blocks = take_panel(worker_, layer, first, &product);
       product.c = output.row(first, r);
-      if (layer.given.added >= 0) product.added = added.row(first, r);
+      if (layer.added >= 0) product.added = added.row(first, r);
       worker_.kernels.product(product);
     }
   }
@@ -364,7 +365,7 @@ class Groups {
 
   Rows filtered() const { return {scratch_ + unit_.filtered.offset, unit_.filtered}; }
 
-  Rows whole_rows_of_input() const { return whole_rows(worker_, worker_.layer(unit_.first()).given.input); }
+  Rows whole_rows_of_input() const { return whole_rows(worker_, worker_.layer(unit_.first()).input); }
 
   // Adds a group's part to the sums; what comes after the sums is done with the last one.
   void project(Index first, Index group, bool begins, bool ends) {
@@ -378,8 +379,8 @@ class Groups {
       product.highest = __builtin_inff();
     }
     Rows added;
-    if (ends && layer.given.added >= 0) {
-      added = whole_rows(worker_, layer.given.added);
+    if (ends && layer.added >= 0) {
+      added = whole_rows(worker_, layer.added);
       product.added_step = added.block_step();
     }
     for (Index panel = 0, blocks; panel < layer.out_blocks; panel += blocks) {
@@ -402,7 +403,7 @@ class Groups {
     const Range blocks = share_of(layer.out_blocks, worker_.thread, worker_.threads());
     const float* all = worker_.arena(step_.scratch_offset) + unit_.made.offset;
     Rows added;
-    if (layer.given.added >= 0) added = whole_rows(worker_, layer.given.added);
+    if (layer.added >= 0) added = whole_rows(worker_, layer.added);
     for (Index block = blocks.first; block < blocks.last; ++block) {
       worker_.kernels.join_block(unit_.output.height * unit_.output.width, worker_.threads(),
                                  all + block * sums_.block_step(), step_.scratch_floats, layer.bias + block * kBlock,
@@ -423,7 +424,7 @@ class Groups {
 // thread then reads its own weights.
 void run_pointwise(const Worker& worker, const Step& step) {
   const PackedLayer& layer = worker.layer(step.layer);
-  const Rows input = whole_rows(worker, layer.given.input), output = whole_rows(worker, step.layer);
+  const Rows input = whole_rows(worker, layer.input), output = whole_rows(worker, step.layer);
   const Index all = output.map.slots * output.map.width;
   const bool cuts_pixels = all >= 64 * worker.threads();
   const Range pixels = cuts_pixels ? share_of(all, worker.thread, worker.threads()) : Range{0, all};
@@ -432,8 +433,8 @@ void run_pointwise(const Worker& worker, const Step& step) {
   Product product = product_of(layer, pixels.count(), input.data + shift, input.block_step());
   product.c_step = output.block_step();
   Rows added;
-  if (layer.given.added >= 0) {
-    added = whole_rows(worker, layer.given.added);
+  if (layer.added >= 0) {
+    added = whole_rows(worker, layer.added);
     product.added_step = added.block_step();
   }
   const Range blocks =
@@ -451,7 +452,7 @@ void run_pointwise(const Worker& worker, const Step& step) {
 // A depthwise layer of its own.
 void run_depthwise(const Worker& worker, const Step& step) {
   const PackedLayer& layer = worker.layer(step.layer);
-  const Rows input = whole_rows(worker, layer.given.input), output = whole_rows(worker, step.layer);
+  const Rows input = whole_rows(worker, layer.input), output = whole_rows(worker, step.layer);
   const Unit& unit = step.units[0];
   const Range rows = share_of(layer.out_blocks * unit.inner.height, worker.thread, worker.threads());
   DepthwiseRow job = depthwise_of(layer, unit);
@@ -469,7 +470,7 @@ void run_depthwise(const Worker& worker, const Step& step) {
 // averages exist whole. Each thread takes its own panels and has its own sums of the linear layer.
 void run_head(const Worker& worker, const Step& step) {
   const PackedLayer& layer = worker.layer(step.layer);
-  const Rows input = whole_rows(worker, layer.given.input);
+  const Rows input = whole_rows(worker, layer.input);
   const Index pixels = input.map.slots * input.map.width;
   float* panel = worker.scratch(step);
   float* averages = panel + kMostPanelBlocks * pixels * kBlock;
@@ -512,7 +513,7 @@ void run_head(const Worker& worker, const Step& step) {
 
 void run_pool(const Worker& worker, const Step& step) {
   const PackedLayer& layer = worker.layer(step.layer);
-  const Rows input = whole_rows(worker, layer.given.input), output = whole_rows(worker, step.layer);
+  const Rows input = whole_rows(worker, layer.input), output = whole_rows(worker, step.layer);
   const Index pixels = input.map.slots * input.map.width;
   const Range blocks = share_of(layer.out_blocks, worker.thread, worker.threads());
   for (Index block = blocks.first; block < blocks.last; ++block) {
@@ -523,7 +524,7 @@ void run_pool(const Worker& worker, const Step& step) {
 void run_linear(const Worker& worker, const Step& step) {
   if (worker.thread > 0) return;
   const PackedLayer& layer = worker.layer(step.layer);
-  const float* input = whole_rows(worker, layer.given.input).data;
+  const float* input = whole_rows(worker, layer.input).data;
   float* output = whole_rows(worker, step.layer).data;
   const Index columns = layer.out_blocks * kBlock;
   std::memset(output, 0, static_cast<std::size_t>(columns) * sizeof(float));
@@ -532,6 +533,51 @@ void run_linear(const Worker& worker, const Step& step) {
     float* values = output + block * kBlock;
     worker.kernels.join_block(1, 1, values, 0, layer.bias + block * kBlock, layer.given.lowest, layer.given.highest,
                               nullptr, values);
+  }
+}
+
+// Two outputs of one shape, number by number: maps and vectors alike, the zeros that fill their blocks included.
+void run_add(const Worker& worker, const Step& step) {
+  const PackedLayer& layer = worker.layer(step.layer);
+  const float* first = whole_rows(worker, layer.input).data;
+  const float* second = whole_rows(worker, layer.added).data;
+  const Rows output = whole_rows(worker, step.layer);
+  const Range own = share_of(output.map.floats() / kBlock, worker.thread, worker.threads());
+  const float lowest = layer.given.lowest, highest = layer.given.highest;
+  for (Index i = own.first * kBlock; i < own.last * kBlock; ++i) {
+    const float sum = first[i] + second[i];
+    output.data[i] = sum < lowest ? lowest : sum > highest ? highest : sum;
+  }
+}
+
+// Maps of one size behind each other along the channels. Blocks that begin where a block begins are copied whole.
+void run_concatenate(const Worker& worker, const Step& step) {
+  const PackedLayer& layer = worker.layer(step.layer);
+  const Rows output = whole_rows(worker, step.layer);
+  const Range own = share_of(output.map.slots * output.map.width, worker.thread, worker.threads());
+  const Index pixels = own.count();
+  if (pixels == 0) return;
+  Index begin = 0;  // channels of the output that are written
+  for (Index i = 0; i < layer.given.input_count; ++i) {
+    const int number = worker.input_of(layer, i);
+    const Rows input = whole_rows(worker, number);
+    const Index channels = worker.layer(number).given.out_channels;
+    for (Index channel = 0; channel < channels;) {
+      const Index place = begin + channel, lane = channel % kBlock, target = place % kBlock;
+      const Index count = smaller(smaller(kBlock - lane, kBlock - target), channels - channel);
+      const float* read = input.row(channel / kBlock, 0) + own.first * kBlock + lane;
+      float* write = output.row(place / kBlock, 0) + own.first * kBlock + target;
+      for (Index pixel = 0; pixel < pixels; ++pixel) {
+        std::memcpy(write + pixel * kBlock, read + pixel * kBlock, static_cast<std::size_t>(count) * sizeof(float));
+      }
+      channel += count;
+    }
+    begin += channels;
+  }
+  // What fills the last block is read with it.
+  for (Index lane = begin % kBlock; lane > 0 && lane < kBlock; ++lane) {
+    float* write = output.row(begin / kBlock, 0) + own.first * kBlock + lane;
+    for (Index pixel = 0; pixel < pixels; ++pixel) write[pixel * kBlock] = 0;
   }
 }
 
@@ -567,6 +613,10 @@ void run_step(const Worker& worker, const Step& step) {
       return run_pool(worker, step);
     case StepKind::kLinear:
       return run_linear(worker, step);
+    case StepKind::kAdd:
+      return run_add(worker, step);
+    case StepKind::kConcatenate:
+      return run_concatenate(worker, step);
     case StepKind::kOutput:
       return run_output(worker, step);
   }

@@ -14,6 +14,7 @@ struct Case {
   std::int64_t height = 0, width = 0, pictures = 0, channels = 0;
   double tolerance = 0;  // relative to the largest expected value
   std::vector<linnet_layer> layers;
+  std::vector<std::int32_t> inputs;
   std::vector<float> weights, table;
   std::vector<std::int32_t> outputs;
   std::vector<std::uint8_t> pixels;
@@ -21,16 +22,19 @@ struct Case {
 };
 
 // Floats that a layer gives for one picture, by the rule that linnet.h states.
-inline std::int64_t output_floats(const std::vector<linnet_layer>& layers, std::int64_t height, std::int64_t width,
-                                  std::int32_t number) {
-  const linnet_layer& layer = layers[static_cast<std::size_t>(number)];
-  if (layer.kind == LINNET_POOLING || layer.kind == LINNET_LINEAR) return layer.out_channels;
-  for (; number >= 0; number = layers[static_cast<std::size_t>(number)].input) {
-    const std::int64_t stride = layers[static_cast<std::size_t>(number)].stride;
+inline std::int64_t output_floats(const std::vector<linnet_layer>& layers, const std::vector<std::int32_t>& inputs,
+                                  std::int64_t height, std::int64_t width, std::int32_t number) {
+  const std::int64_t channels = layers[static_cast<std::size_t>(number)].out_channels;
+  while (number >= 0) {
+    const linnet_layer& layer = layers[static_cast<std::size_t>(number)];
+    if (layer.kind == LINNET_POOLING || layer.kind == LINNET_LINEAR) return channels;
+    const bool strides = layer.kind == LINNET_CONVOLUTION || layer.kind == LINNET_DEPTHWISE;
+    const std::int64_t stride = strides ? layer.stride : 1;
     height = (height + stride - 1) / stride;
     width = (width + stride - 1) / stride;
+    number = inputs[static_cast<std::size_t>(layer.first_input)];
   }
-  return height * width * layer.out_channels;
+  return height * width * channels;
 }
 
 // Reads bytes from a place on; `good` is false once there were too few.

@@ -20,10 +20,11 @@ bool read_case(Reader& reader, Case* found) {
   found->width = reader.number<std::int64_t>();
   found->pictures = reader.number<std::int64_t>();
   found->channels = reader.number<std::int64_t>();
-  const auto layers = reader.number<std::int64_t>(), weights = reader.number<std::int64_t>(),
-             outputs = reader.number<std::int64_t>();
+  const auto layers = reader.number<std::int64_t>(), inputs = reader.number<std::int64_t>(),
+             weights = reader.number<std::int64_t>(), outputs = reader.number<std::int64_t>();
   found->tolerance = reader.number<double>();
   reader.array(&found->layers, layers);
+  reader.array(&found->inputs, inputs);
   reader.array(&found->weights, weights);
   reader.array(&found->table, found->channels * 256);
   reader.array(&found->outputs, outputs);
@@ -77,7 +78,7 @@ void run(const Case& given, linnet_network* network, const Way& way, const std::
   std::vector<Guarded<float>*> outputs;
   std::vector<float*> places;
   for (std::size_t i = 0; i < given.outputs.size(); ++i) {
-    const std::int64_t floats = output_floats(given.layers, given.height, given.width, given.outputs[i]);
+    const std::int64_t floats = output_floats(given.layers, given.inputs, given.height, given.width, given.outputs[i]);
     if (static_cast<std::size_t>(floats * given.pictures) != given.expected[i].size()) fail(place + ": other sizes");
     outputs.push_back(new Guarded<float>(floats * given.pictures));
     places.push_back(outputs.back()->data());
@@ -126,8 +127,9 @@ int main(int count, char** arguments) {
       linnet_error error = {};
       linnet_network* network = nullptr;
       const Guarded<float> weights(static_cast<std::int64_t>(given.weights.size()), given.weights.data());
-      if (linnet_network_open(given.layers.data(), static_cast<std::int64_t>(given.layers.size()), weights.data(),
-                              weights.size(), &network, &error) != LINNET_OK) {
+      if (linnet_network_open(given.layers.data(), static_cast<std::int64_t>(given.layers.size()), given.inputs.data(),
+                              static_cast<std::int64_t>(given.inputs.size()), weights.data(), weights.size(), &network,
+                              &error) != LINNET_OK) {
         fail(error.text);
       }
       for (const Way& way : ways(quick)) {

@@ -128,13 +128,14 @@ int main(int count, char** arguments) {
   if (count < 3 || !read_first(arguments[1])) return 2;
   rounds = std::atoi(arguments[2]);
   linnet_error error = {};
-  if (linnet_network_open(first.layers.data(), static_cast<std::int64_t>(first.layers.size()), first.weights.data(),
+  if (linnet_network_open(first.layers.data(), static_cast<std::int64_t>(first.layers.size()), first.inputs.data(),
+                          static_cast<std::int64_t>(first.inputs.size()), first.weights.data(),
                           static_cast<std::int64_t>(first.weights.size()), &network, &error) != LINNET_OK) {
     std::fprintf(stderr, "%s\n", error.text);
     return 1;
   }
-  expected.resize(
-      static_cast<std::size_t>(2 * output_floats(first.layers, first.height, first.width, first.outputs[0])));
+  expected.resize(static_cast<std::size_t>(
+      2 * output_floats(first.layers, first.inputs, first.height, first.width, first.outputs[0])));
   linnet_session* alone = open_session(1, false);
   run_session(alone, &expected);
   linnet_session_close(alone);

@@ -23,6 +23,12 @@ struct Header {
   std::uint32_t bad_weight;  // the place of one that is not a number, if it is below weight_count
 };
 
+// A layer with room for what it reads; the numbers of all records are the program's inputs.
+struct Record {
+  linnet_layer layer;
+  std::int32_t inputs[4];
+};
+
 constexpr std::size_t kMostBytes = std::size_t{64} << 20;  // of one thing
 constexpr std::uint32_t kMostWeights = 1 << 17;
 constexpr double kMostProducts = 3e6;  // of one run
@@ -52,8 +58,8 @@ void check_error(int code, const linnet_error& error) {
 using Outputs = std::vector<std::vector<float>>;
 
 // False if the session is refused.
-bool run(linnet_network* network, const std::vector<linnet_layer>& layers, const linnet_options& options,
-         Outputs* outputs) {
+bool run(linnet_network* network, const std::vector<linnet_layer>& layers, const std::vector<std::int32_t>& inputs,
+         const linnet_options& options, Outputs* outputs) {
   linnet_session* session = nullptr;
   linnet_error error = {};
   const int opened = linnet_session_open(network, &options, &session, &error);
@@ -66,7 +72,7 @@ bool run(linnet_network* network, const std::vector<linnet_layer>& layers, const
     for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i * 37 + i / 11);
     std::vector<float*> places;
     for (int i = 0; i < options.output_count; ++i) {
-      const auto floats = output_floats(layers, options.height, options.width, options.outputs[i]);
+      const auto floats = output_floats(layers, inputs, options.height, options.width, options.outputs[i]);
       outputs->emplace_back(static_cast<std::size_t>(floats));
     }
     for (auto& output : *outputs) places.push_back(output.data());
@@ -111,9 +117,15 @@ void give_memory(void* memory) { std::free(memory); }
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Reader reader = {data, size};
   const Header header = reader.number<Header>();
+  std::vector<Record> records;
+  reader.array(&records, static_cast<std::int64_t>(reader.left / sizeof(Record)));
+  if (!reader.good || records.empty()) return 0;
   std::vector<linnet_layer> layers;
-  reader.array(&layers, static_cast<std::int64_t>(reader.left / sizeof(linnet_layer)));
-  if (!reader.good || layers.empty()) return 0;
+  std::vector<std::int32_t> inputs;
+  for (const Record& record : records) {
+    layers.push_back(record.layer);
+    inputs.insert(inputs.end(), record.inputs, record.inputs + 4);
+  }
   std::vector<float> weights(header.weight_count % kMostWeights + 1);
   for (std::size_t i = 0; i < weights.size(); ++i) {
     weights[i] = 0.1F * static_cast<float>(static_cast<int>(i * 7919 % 17) - 8);
@@ -121,7 +133,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (header.bad_weight < weights.size()) weights[header.bad_weight] = NAN;
   linnet_network* network = nullptr;
   linnet_error error = {};
-  const int opened = linnet_network_open(layers.data(), static_cast<std::int64_t>(layers.size()), weights.data(),
+  const int opened = linnet_network_open(layers.data(), static_cast<std::int64_t>(layers.size()), inputs.data(),
+                                         static_cast<std::int64_t>(inputs.size()), weights.data(),
                                          static_cast<std::int64_t>(weights.size()), &network, &error);
   check_error(opened, error);
   if (opened != LINNET_OK) return 0;
@@ -148,12 +161,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (own % 2 == 1) options.schedules = schedules.data();
   if (own % 4 >= 2) options.groups = groups.data();
   Outputs ours, expected;
-  if (run(network, layers, options, &ours)) {
+  if (run(network, layers, inputs, options, &ours)) {
     options.threads = 1;
     options.schedule = LINNET_LAYERWISE;
     options.schedules = nullptr;
     options.apart = 0;
-    if (!run(network, layers, options, &expected)) fail("layer by layer is refused");
+    if (!run(network, layers, inputs, options, &expected)) fail("layer by layer is refused");
     compare(ours, expected);
   }
   linnet_network_close(network);
@@ -166,39 +179,43 @@ extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, st
 // bytes seldom leave a program that opens.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most, unsigned seed) {
   std::minstd_rand random(seed);
-  const std::size_t count = size < sizeof(Header) ? 0 : (size - sizeof(Header)) / sizeof(linnet_layer);
+  const std::size_t count = size < sizeof(Header) ? 0 : (size - sizeof(Header)) / sizeof(Record);
   if (count == 0 || random() % 2 == 0) return LLVMFuzzerMutate(data, size, most);
   static const std::int32_t values[] = {
       -2147483647 - 1, -2,    -1,      0,         1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 1023, 1024, 4096,
       65535,           65536, 1 << 24, 2147483647};
-  std::uint8_t* record = data + sizeof(Header) + random() % count * sizeof(linnet_layer);
-  linnet_layer layer, other;
-  std::memcpy(&layer, record, sizeof(layer));
-  std::memcpy(&other, data + sizeof(Header) + random() % count * sizeof(linnet_layer), sizeof(other));
+  std::uint8_t* place = data + sizeof(Header) + random() % count * sizeof(Record);
+  Record record, other;
+  std::memcpy(&record, place, sizeof(record));
+  std::memcpy(&other, data + sizeof(Header) + random() % count * sizeof(Record), sizeof(other));
   const std::size_t field = random() % 9;
   std::int32_t value = values[random() % (sizeof(values) / sizeof(values[0]))];
   if (random() % 2 == 0) std::memcpy(&value, reinterpret_cast<char*>(&other) + field * 4, 4);
-  if (field == 1 || field == 2) {
-    if (random() % 4 != 0) value = static_cast<std::int32_t>(random() % (count + 1)) - 1;
-  }
-  switch (random() % 6) {
+  const auto reads = static_cast<std::int32_t>(random() % (count + 1)) - 1;
+  switch (random() % 8) {
     case 0:
-      layer.weights = static_cast<std::int64_t>(value) * (std::int64_t{1} << (random() % 32));
+      record.layer.weights = static_cast<std::int64_t>(value) * (std::int64_t{1} << (random() % 32));
       break;
     case 1:
-      layer = other;
+      record.layer = other.layer;
       break;
     case 2: {
       // A layer goes in at the end, reading any.
-      if (size + sizeof(layer) > most) break;
-      layer.input = static_cast<std::int32_t>(random() % (count + 1)) - 1;
-      std::memcpy(data + sizeof(Header) + count * sizeof(layer), &layer, sizeof(layer));
-      return sizeof(Header) + (count + 1) * sizeof(layer);
+      if (size + sizeof(record) > most) break;
+      record.layer.first_input = static_cast<std::int32_t>(4 * count);
+      record.inputs[random() % 2] = reads;
+      std::memcpy(data + sizeof(Header) + count * sizeof(record), &record, sizeof(record));
+      return sizeof(Header) + (count + 1) * sizeof(record);
     }
+    case 3:
+    case 4:
+      record.inputs[random() % 4] = reads;
+      if (random() % 2 == 0) record.layer.input_count = static_cast<std::int32_t>(random() % 5);
+      break;
     default:
-      std::memcpy(reinterpret_cast<char*>(&layer) + field * 4, &value, 4);
+      std::memcpy(reinterpret_cast<char*>(&record.layer) + field * 4, &value, 4);
       break;
   }
-  std::memcpy(record, &layer, sizeof(layer));
+  std::memcpy(place, &record, sizeof(record));
   return size;
 }

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, NDArray[np.floating[Any]]]
 
-FORMAT = 1
-"""Version of the JSON document. A reader refuses versions above its own."""
+FORMAT = 2
+"""Version of the JSON document. A reader refuses versions above its own, and reads all below for ever.
+
+Format 1 had a detector's backbone by its name, its options among the detector's own; format 2 has it as a network.
+"""
 
 DIGEST_LENGTH = 64
 # Only the metadata's own key can stand like this: inside any string the quotes would be escaped.

@@ -17,9 +17,10 @@ from linnet.architecture.network import check_whole
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
 from linnet.detection import Suppression, anchors, detect
+from linnet.engine.reference import Output
 from linnet.images import Preprocessing, check_pixels, decode, fit
 from linnet.results import Classification, Detections
-from linnet.runtimes import RUNTIMES, Output, RuntimeName, choose_runtime, usable_cores
+from linnet.runtimes import RUNTIMES, RuntimeName, choose_runtime, usable_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

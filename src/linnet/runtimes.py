@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from linnet.architecture import LevelHead
 from linnet.checkpoint import Checkpoint
 from linnet.engine.blas import blas_threads
 from linnet.engine.library import engine_instruction_set, instruction_set, native_version
-from linnet.engine.reference import by_anchors
+from linnet.engine.reference import Output
 from linnet.images import Preprocessing, grey_of, normalise
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from linnet.engine.native import NativeSession, Schedule
+    from linnet.engine.program import Program
 
 RuntimeName = Literal["auto", "native", "numpy", "torch"]
 
@@ -34,10 +34,6 @@ MOST_THREADS = 256
 FEWEST_IDLE = 1.08
 """Threads run pictures of their own unless that leaves more of them idle in the last round than running together costs:
 two threads run one picture 1.85 times as fast as one thread does."""
-
-Output = Any
-"""(N, classes) logits or (N, C) features; of a detector a pair, (N, A, 4) offsets and (N, A, 1 + classes) logits. Not a
-union, which would have everybody who uses a classifier ask which of the two it is."""
 
 Outputs = tuple[Output, "dict[str, NDArray[np.float32]]"]
 
@@ -60,10 +56,7 @@ class NativeRuntime:
     def __init__(self, checkpoint: Checkpoint, threads: int | None, schedule: Schedule = "auto") -> None:
         self._checkpoint, self._schedule = checkpoint, schedule
         self._threads = min(threads or usable_cores(), MOST_THREADS)
-        layers = checkpoint.architecture.layers
-        self._heads = [layer for layer in layers if isinstance(layer, LevelHead)]
-        self._output_names = tuple(head.name for head in self._heads) or (layers[-1].name,)
-        self._session = self._open(())
+        self._session, self._program = self._open(())
         self._apart: NativeSession | None = None
 
     @property
@@ -71,19 +64,24 @@ class NativeRuntime:
         """The plan, memory and threads of single pictures; None for a network that takes no pictures."""
         return self._session
 
-    def _open(self, names: Sequence[str]) -> NativeSession | None:
-        """A session that gives the output and these tensors; none for networks that take no pictures."""
+    def _open(self, names: Sequence[str]) -> tuple[NativeSession | None, Program]:
+        """A session that gives the output and these tensors, none for networks that take no pictures; its program."""
         from linnet.engine.native import NativeNetwork, NativeSession
         from linnet.engine.program import lower
 
         checkpoint, contract = self._checkpoint, self._checkpoint.preprocessing
+        program = lower(checkpoint.architecture, checkpoint.tensors, names)
         if contract is None:
-            return None
-        network = NativeNetwork(lower(checkpoint.architecture, checkpoint.tensors, names))
-        outputs = (*self._output_names, *names)
-        return NativeSession(
-            network, contract.size, _table(contract), outputs, threads=self._threads, schedule=self._schedule
+            return None, program
+        session = NativeSession(
+            NativeNetwork(program),
+            contract.size,
+            _table(contract),
+            program.outputs,
+            threads=self._threads,
+            schedule=self._schedule,
         )
+        return session, program.without_weights()
 
     def _session_for(self, pictures: int) -> NativeSession | None:
         """Of enough pictures each thread takes its own: nobody waits for another, for an arena more a thread."""
@@ -98,7 +96,7 @@ class NativeRuntime:
                 self._session.network,
                 contract.size,
                 _table(contract),
-                self._output_names,
+                self._program.outputs,
                 threads=self._threads,
                 apart=True,
             )
@@ -107,16 +105,10 @@ class NativeRuntime:
     def run(self, pixels: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
         """See `Runtime`. For intermediate tensors a plan of their own is made, which keeps them."""
         contract = self._checkpoint.preprocessing
-        session = self._open(names) if names else self._session_for(len(pixels))
+        session, program = self._open(names) if names else (self._session_for(len(pixels)), self._program)
         assert contract is not None
         assert session is not None
-        arrays = session.run(_as_bytes(pixels, contract))
-        given = len(self._output_names)
-        kept = dict(zip(names, arrays[given:], strict=True))
-        if not self._heads:
-            return arrays[0], kept
-        parts = [by_anchors(head, values) for head, values in zip(self._heads, arrays[:given], strict=True)]
-        return (np.concatenate(parts[::2], axis=1), np.concatenate(parts[1::2], axis=1)), kept
+        return program.finish(session.run(_as_bytes(pixels, contract)), names)
 
 
 def _as_bytes(pixels: NDArray[np.uint8], contract: Preprocessing) -> NDArray[np.uint8]:

@@ -13,15 +13,15 @@ from networks import architectures
 
 from linnet.architecture import (
     Architecture,
-    Classifier,
-    InvertedResidual,
+    Block,
+    Convolve,
     MobileNetV1,
     MobileNetV2,
     from_options,
     options_of,
     scale_channels,
 )
-from linnet.architecture.layers import pad_amounts
+from linnet.architecture.operations import pad_amounts
 
 # paper.md section 1.5: stem, output channels of the seven rows of Table 2, last layer.
 PUBLISHED_CHANNELS = {
@@ -38,7 +38,7 @@ PUBLISHED_CHANNELS = {
 def test_channels_of_every_published_width(width: float) -> None:
     network = MobileNetV2(width=width)
     first_of_row = (0, 1, 3, 6, 10, 13, 16)
-    rows = tuple(network.blocks[number].project.out_channels for number in first_of_row)  # type: ignore[union-attr]
+    rows = tuple(network.blocks[number].result.shape[2] for number in first_of_row)
     assert (network.convolutions[0].out_channels, rows, network.feature_channels) == PUBLISHED_CHANNELS[width]
 
 
@@ -48,9 +48,7 @@ def test_layers_of_the_paper_network() -> None:
     assert len(network.convolutions) == 52
     assert sum(convolution.out_channels for convolution in network.convolutions) == 17_056
     assert [layer.name for layer in network.layers[-3:]] == ["head", "pool", "classifier"]
-    first = network.blocks[0]
-    assert isinstance(first, InvertedResidual)
-    assert first.expand is None
+    assert [part.kind for part in network.blocks[0].operations] == ["depthwise", "pointwise"]
 
 
 @pytest.mark.parametrize(("resolution", "side"), [(224, 7), (192, 6), (160, 5), (128, 4), (96, 3)])
@@ -61,27 +59,27 @@ def test_final_map_of_published_resolutions(resolution: int, side: int) -> None:
 
 def test_shortcuts_stand_where_the_paper_has_them() -> None:
     blocks = MobileNetV2().blocks
-    assert [n for n, block in enumerate(blocks) if isinstance(block, InvertedResidual) and block.adds_input] == [
+    assert [n for n, block in enumerate(blocks) if block.joins_input] == [
         2, 4, 5, 7, 8, 9, 11, 12, 14, 15,
     ]  # fmt: skip
 
 
 def test_expansion_shortcuts_join_equal_neighbours() -> None:
-    blocks = [block for block in MobileNetV2(shortcut="expansion").blocks if isinstance(block, InvertedResidual)]
-    joined = [number for number, block in enumerate(blocks) if block.adds_expansion]
+    network = MobileNetV2(shortcut="expansion")
+    joined = [number for number, block in enumerate(network.blocks) if block.adds]
     assert joined == [3, 5, 6, 8, 9, 10, 12, 13, 15, 16]
-    assert [number + 1 for number, block in enumerate(blocks) if block.keeps_expansion] == joined
-    assert not any(block.adds_input for block in blocks)
+    leaving = [number for number, block in enumerate(network.blocks) if len(network.graph.leaves(block)) > 1]
+    assert [number + 1 for number in leaving] == joined
+    assert not any(block.joins_input for block in network.blocks)
     for number in joined:
-        before, here = blocks[number - 1].expand, blocks[number].expand
-        assert before is not None
-        assert here is not None
-        assert (before.out_channels, before.output_size) == (here.out_channels, here.output_size)
+        assert network.blocks[number].adds == (f"blocks.{number - 1}.expand",)
+        # The weights are called as ever; the tensor of that name is the sum.
+        assert f"blocks.{number}.expand.weight" in network.tensors
 
 
 def test_no_shortcut_at_all() -> None:
     blocks = MobileNetV2(shortcut="none").blocks
-    assert not any(block.adds_input or block.adds_expansion for block in blocks if isinstance(block, InvertedResidual))
+    assert not any(block.adds for block in blocks)
 
 
 def test_ssdlite_tap_is_the_expansion_of_the_fourteenth_block() -> None:
@@ -93,22 +91,24 @@ def test_expansion_one_has_no_expansion_layers() -> None:
     assert not any(".expand" in layer.name for layer in MobileNetV2(expansion=1).convolutions)
 
 
+def filter_of(block: Block) -> Convolve:
+    return next(convolution for convolution in block.convolutions if convolution.depthwise)
+
+
 def test_atrous_strides_follow_tensorflow() -> None:
     # DeepLab at output stride 16: the first 160-channel block runs at stride 1 undilated, later ones at dilation 2.
     blocks = MobileNetV2(output_stride=16, resolution=513).blocks
-    depthwise = [block.depthwise for block in blocks if isinstance(block, InvertedResidual)]
+    depthwise = [filter_of(block) for block in blocks]
     assert [(layer.stride, layer.dilation) for layer in depthwise[12:]] == [(1, 1), (1, 1), (1, 2), (1, 2), (1, 2)]
     assert depthwise[-1].output_size == (33, 33)
-    eight = [
-        block.depthwise.dilation for block in MobileNetV2(output_stride=8).blocks if isinstance(block, InvertedResidual)
-    ]
+    eight = [filter_of(block).dilation for block in MobileNetV2(output_stride=8).blocks]
     assert eight[6:] == [1, 2, 2, 2, 2, 2, 2, 2, 4, 4, 4]
 
 
 def test_detector_widths() -> None:
     # ssdlite.md: TensorFlow's detectors at width 0.35 with minimum depth 16 and a scaled last layer.
     network = MobileNetV2(width=0.35, minimum_depth=16, last_layer="scaled")
-    rows = [network.blocks[number].project.out_channels for number in (0, 1, 3, 6, 10, 13, 16)]  # type: ignore[union-attr]
+    rows = [network.blocks[number].result.shape[2] for number in (0, 1, 3, 6, 10, 13, 16)]
     assert [network.convolutions[0].out_channels, *rows, network.feature_channels] == [
         16, 16, 16, 16, 24, 32, 56, 112, 448,
     ]  # fmt: skip
@@ -152,8 +152,7 @@ def test_options_round_trip_and_layers_fit_each_other(network: Architecture) -> 
         channels, size = convolution.out_channels, convolution.output_size
         if convolution.depthwise:
             assert convolution.in_channels == convolution.out_channels
-    last = network.layers[-1]
-    assert isinstance(last, Classifier) == (network.classes is not None)
+    assert network.outputs == (("pool",) if network.classes is None else ("classifier",))
     assert len(set(network.tensor_names)) == len(network.tensor_names)
 
 
@@ -163,7 +162,7 @@ def test_square_sizes_compare_equal() -> None:
 
 
 def test_copies_may_change_one_option() -> None:
-    assert replace(MobileNetV2(), classes=10).layers[-1].classes == 10  # type: ignore[union-attr]
+    assert replace(MobileNetV2(), classes=10).graph.shape_of("classifier") == (10,)
 
 
 NONSENSE: list[tuple[str, Any, str]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import fields, replace
 from typing import Any
@@ -10,21 +11,14 @@ import pytest
 from hypothesis import given
 from networks import detectors
 
-from linnet.architecture import (
-    SSD,
-    Detector,
-    InvertedResidual,
-    LevelHead,
-    MobileNetV2,
-    SSDLite,
-    convolutions_of,
-    from_options,
-    options_of,
-)
+from linnet.architecture import Detector, MobileNetV1, MobileNetV2, SSDLite, from_options, options_of
 from linnet.architecture.cost import block_memory, cost, layerwise_memory, materialised
-from linnet.architecture.ssdlite import VARIANTS, ssd, ssdlite
+from linnet.architecture.ssdlite import ssd, ssdlite
 
 PAPER: dict[str, Any] = {"resolution": 320, "classes": 80}
+
+TABLE_5 = PAPER | {"head_kernel": 3}
+"""Released SSDs have heads of 1x1."""
 
 
 def section(detector: Detector, *names: str) -> tuple[int, int]:
@@ -50,7 +44,7 @@ SIZES: list[tuple[Detector, int, int, str]] = [
     (ssdlite(width=0.75), 2_864_927, 513_307_584, "2.86 513"),
     (ssdlite(width=0.5), 1_564_799, 288_752_288, "1.56 289"),
     (ssdlite(width=0.35), 956_285, 216_088_282, "0.96 216"),
-    (ssd(**PAPER), 17_000_501, 1_870_281_472, "17.00 1870"),
+    (ssd(**TABLE_5), 17_000_501, 1_870_281_472, "17.00 1870"),
     (ssdlite(backbone="mobilenet_v1", **PAPER), 5_100_661, 1_309_162_944, "5.10 1309"),
     # MobileNetV3's paper on the narrow ones: 1.54 M and 0.27 B, 0.93 M and 0.16 B.
     (ssdlite(width=0.5, resolution=320, minimum_depth=8), 1_562_111, 272_348_896, "1.56 272"),
@@ -72,7 +66,7 @@ def test_the_parts_of_the_paper_s_detector() -> None:
     assert weights(detector, "stem", "blocks", "head") == 2_189_760
     assert section(detector, "extras") == (656_960, 38_550_976)
     assert section(detector, "predictors") == (1_456_181, 139_066_368)
-    assert cost(detector.trunk).parameters == backbone[0]
+    assert cost(detector.backbone).parameters == backbone[0]
 
 
 @pytest.mark.parametrize(
@@ -80,8 +74,8 @@ def test_the_parts_of_the_paper_s_detector() -> None:
     [
         (ssdlite(**PAPER), "2.094", "2.113", "177.6"),
         (ssdlite(resolution=320), "2.257", "2.277", "193.2"),
-        (ssd(**PAPER), "14.770", None, "1259.1"),
-        (ssd(resolution=320, classes=79), "14.623", None, "1245.1"),
+        (ssd(**TABLE_5), "14.770", None, "1259.1"),
+        (ssd(**TABLE_5 | {"classes": 79}), "14.623", None, "1245.1"),
     ],
 )
 def test_heads_and_extras_of_table_5(
@@ -94,8 +88,8 @@ def test_heads_and_extras_of_table_5(
 
 
 def test_weights_of_the_totals() -> None:
-    assert weights(ssd(**PAPER), "extras", "predictors") == 14_770_368
-    found = [ssdlite(**PAPER), ssdlite(resolution=320), ssd(**PAPER), ssdlite(backbone="mobilenet_v1", **PAPER)]
+    assert weights(ssd(**TABLE_5), "extras", "predictors") == 14_770_368
+    found = [ssdlite(**PAPER), ssdlite(resolution=320), ssd(**TABLE_5), ssdlite(backbone="mobilenet_v1", **PAPER)]
     assert [f"{weights(detector) / 1e6:.3f}" for detector in found] == ["4.283", "4.447", "16.960", "5.061"]
 
 
@@ -140,8 +134,8 @@ def test_taps_of_unusual_backbones() -> None:
 
 
 def test_a_tapped_expansion_outlives_its_block() -> None:
-    blocks = {block.name: block for block in ssdlite().blocks if isinstance(block, InvertedResidual)}
-    assert [name for name, block in blocks.items() if block.keeps_expansion] == ["blocks.13"]
+    graph = ssdlite().graph
+    assert [block.name for block in ssdlite().blocks if len(graph.leaves(block)) > 1] == ["blocks.13"]
     assert "blocks.13.expand" in {row.name for row, _ in materialised(ssdlite())}
     steps = {step.operation: step.alive for step in block_memory(ssdlite()).steps}
     assert "blocks.13.expand" in steps["extras.3.pointwise"]
@@ -183,9 +177,9 @@ def test_anchors_have_their_shape_in_pixels_whatever_the_input_s() -> None:
 
 
 def test_extra_channels_are_not_rounded() -> None:
-    found = [layer.convolutions[-1].out_channels for layer in ssdlite(width=0.35).layers if "extras" in layer.name]  # type: ignore[union-attr]
+    found = [layer.convolutions[-1].out_channels for layer in ssdlite(width=0.35).layers if "extras" in layer.name]
     assert found == [179, 89, 89, 44]
-    assert convolutions_of(ssdlite(width=0.35).layers[-13])[0].out_channels == 22
+    assert ssdlite(width=0.35).layers[-13].convolutions[0].out_channels == 22
     assert ssdlite(width=0.1).levels[-1].channels == 16
 
 
@@ -198,10 +192,11 @@ def test_names_of_the_tensors() -> None:
     assert tensors["extras.0.reduce.weight"] == (256, 1280, 1, 1)
     assert tensors["extras.0.depthwise.weight"] == (256, 1, 3, 3)
     assert "predictors.1.classes.pointwise.scale" not in tensors
-    regular = ssd(classes=3).tensors
+    regular = ssd(classes=3, head_kernel=3).tensors
     assert regular["extras.0.convolution.weight"] == (512, 256, 3, 3)
     assert regular["predictors.1.classes.convolution.weight"] == (24, 1280, 3, 3)
     assert regular["predictors.1.classes.convolution.bias"] == (24,)
+    assert ssd(classes=3).tensors["predictors.1.classes.convolution.weight"] == (24, 1280, 1, 1)
 
 
 def test_a_classifier_s_weights_fit_the_modern_detector() -> None:
@@ -213,35 +208,55 @@ def test_a_classifier_s_weights_fit_the_modern_detector() -> None:
 
 @given(detectors())
 def test_options_round_trip_and_parts_fit_each_other(detector: Detector) -> None:
-    options = options_of(detector)
-    assert from_options({name: list(v) if isinstance(v, tuple) else v for name, v in options.items()}) == detector
+    assert from_options(json.loads(json.dumps(options_of(detector)))) == detector
     assert detector.classes is not None
-    heads = [layer for layer in detector.layers if isinstance(layer, LevelHead)]
+    heads = [layer for layer in detector.layers if layer.kind in ("box head", "class head")]
     assert [head.name for head in heads] == [
         f"predictors.{number}.{kind}" for number in range(len(detector.levels)) for kind in ("boxes", "classes")
     ]
     for level, boxes, classes in zip(detector.levels, heads[::2], heads[1::2], strict=True):
-        assert boxes.source == classes.source == level.source
+        assert boxes.reads == classes.reads == (detector.graph.aliases[level.source],)
         for head, slots in ((boxes, 4), (classes, 1 + detector.classes)):
             first, last = head.convolutions[0], head.convolutions[-1]
             assert (first.in_channels, first.input_size) == (level.channels, level.size)
             assert (last.out_channels, last.output_size) == (slots * len(level.anchors), level.size)
-            assert last.folded
+            assert last.norm is None
             assert last.activation == "linear"
     assert len(set(detector.tensor_names)) == len(detector.tensor_names)
     assert {level.source for level in detector.levels} <= set(detector.tensor_names)
-    assert detector.trunk.tensors.items() <= detector.tensors.items()
+    assert detector.backbone.tensors.items() <= detector.tensors.items()
     results = 4 * sum(math.prod(level.size) * len(level.anchors) for level in detector.levels) * (5 + detector.classes)
     assert layerwise_memory(detector).steps[-1].bytes >= results
 
 
 def test_a_variant_is_where_options_come_from() -> None:
     assert ssdlite() == ssdlite(variant="tensorflow") == SSDLite()
-    assert ssd(variant="modern", classes=3) == SSD(**VARIANTS["modern"] | {"classes": 3})
+    assert ssd(variant="modern", classes=3).levels == ssdlite(variant="modern", classes=3).levels
+    assert ssd(variant="tensorflow").head_kernel == 1
+    assert ssd(variant="modern").head_kernel == 3
     assert ssdlite(variant="modern", scoring="sigmoid").scoring == "sigmoid"
-    assert replace(ssdlite(), classes=3, resolution=320) == ssdlite(classes=3, resolution=320)
+    assert ssdlite().with_options(classes=3, resolution=320) == ssdlite(classes=3, resolution=320)
     with pytest.raises(ValueError, match="`variant` \\(='mmdet'\\) must be 'tensorflow' or 'modern'"):
         ssdlite(variant="mmdet")  # type: ignore[arg-type]
+
+
+def test_a_backbone_is_a_network_of_its_own() -> None:
+    backbone = MobileNetV2(width=0.5, resolution=320, minimum_depth=16, last_layer="scaled")
+    detector = ssdlite(backbone=backbone, classes=20)
+    assert detector == ssdlite(width=0.5, resolution=320, classes=20)
+    # What makes a classifier of it is left away: the detector has its own.
+    assert (detector.backbone.classes, detector.backbone.dropout) == (None, 0.0)
+    assert ssdlite(backbone=backbone, resolution=160).backbone == replace(detector.backbone, resolution=160)
+    assert ssdlite(backbone=MobileNetV1(width=0.5), variant="modern").resolution == 224
+    with pytest.raises(TypeError, match="no option 'depth'"):
+        ssdlite(backbone=MobileNetV1(), depth=2)
+
+
+def test_a_detector_of_three_classes_drops_too() -> None:
+    # 1 + 3 classes are as many numbers as a box has.
+    for classes in (2, 3, 4):
+        shares = {op.name: op.dropout for op in ssdlite(classes=classes, dropout=0.3).convolutions if op.dropout}
+        assert shares == {f"predictors.{level}.classes.pointwise": 0.3 for level in range(6)}
 
 
 NONSENSE: list[tuple[str, Any, str]] = [
@@ -251,6 +266,9 @@ NONSENSE: list[tuple[str, Any, str]] = [
     ("dropout", 1.0, "below 1"),
     ("minimum_depth", 4, "8 or 16"),
     ("backbone", "resnet", "'mobilenet_v1' or 'mobilenet_v2'"),
+    ("backbone", 3, "'mobilenet_v1' or 'mobilenet_v2'"),
+    ("head_kernel", 5, "1 or 3"),
+    ("head_kernel", 1, "must be 3"),
     ("expansion", 0.5, "at least 1"),
     ("projection_activation", "relu", "'linear' or 'relu6'"),
     ("shortcut", "residual", "'bottleneck'"),

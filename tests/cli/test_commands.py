@@ -373,7 +373,7 @@ def test_imagenet_figures(sample_data: Any, tmp_path: Path, capsys: pytest.Captu
         assert run(["convert", files / f"{name}.tflite", "--out", tmp_path / f"{name}.safetensors"], capsys)[0] == 0
         assert run_json(["evaluate", pictures, "--model", tmp_path / f"{name}.safetensors"], capsys)["top1"] >= top1
     checkpoint = load_checkpoint(tmp_path / "mobilenet_v1_0.5_160_quant.safetensors")
-    wrong = replace(checkpoint, architecture=replace(checkpoint.architecture, padding="symmetric"))
+    wrong = replace(checkpoint, architecture=checkpoint.architecture.with_options(padding="symmetric"))
     save_checkpoint(wrong, tmp_path / "wrong.safetensors")
     found = run_json(["evaluate", pictures, "--model", tmp_path / "wrong.safetensors"], capsys)["top1"]
     assert found < 0.68 - 0.05
@@ -395,7 +395,7 @@ def test_imagenet_figures_of_the_large_networks(
         found = run_json(["evaluate", pictures, "--model", path], capsys)["top1"]
         assert found >= top1
         checkpoint = load_checkpoint(path)
-        wrong = replace(checkpoint, architecture=replace(checkpoint.architecture, padding="symmetric"))
+        wrong = replace(checkpoint, architecture=checkpoint.architecture.with_options(padding="symmetric"))
         save_checkpoint(wrong, tmp_path / "wrong.safetensors")
         assert (
             run_json(["evaluate", pictures, "--model", tmp_path / "wrong.safetensors"], capsys)["top1"] <= found - 0.05

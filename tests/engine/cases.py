@@ -11,8 +11,9 @@ import numpy as np
 from networks import random_tensors
 from numpy.typing import NDArray
 
-from linnet.architecture import Architecture, LevelHead, MobileNetV1, MobileNetV2
+from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssdlite
+from linnet.engine.library import ProgramLayer
 from linnet.engine.program import Program, lower
 from linnet.engine.reference import NumpyNetwork
 
@@ -30,9 +31,8 @@ def as_floats(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def output_names(architecture: Architecture) -> tuple[str, ...]:
-    """What a network gives: its heads, or its last layer."""
-    heads = tuple(layer.name for layer in architecture.layers if isinstance(layer, LevelHead))
-    return heads or (architecture.layers[-1].name,)
+    """What the engine gives of a network: its outputs, of a detector those of its heads."""
+    return lower(architecture, random_tensors(architecture)).outputs
 
 
 def small_architectures() -> list[Architecture]:
@@ -59,11 +59,11 @@ def write_cases(path: Path, architectures: Sequence[Architecture], tolerance: fl
             pixels = np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
             _, expected = NumpyNetwork(architecture, tensors).run(as_floats(pixels), names)
             outputs = np.array([program.numbers[name] for name in names], np.int32)
-            counts = (len(program.layers), program.weights.size, len(outputs))
-            file.write(struct.pack("<7qd", *shape[1:3], shape[0], shape[3], *counts, tolerance))
+            counts = (len(program.layers), len(program.inputs), program.weights.size, len(outputs))
+            file.write(struct.pack("<8qd", *shape[1:3], shape[0], shape[3], *counts, tolerance))
             for layer in program.layers:
                 file.write(bytes(layer))
-            for array in (program.weights, table_of(shape[3]), outputs, pixels):
+            for array in (np.array(program.inputs, np.int32), program.weights, table_of(shape[3]), outputs, pixels):
                 file.write(np.ascontiguousarray(array).tobytes())
             for name in names:
                 file.write(struct.pack("<q", expected[name].size) + expected[name].tobytes())
@@ -89,7 +89,13 @@ def seed_of(
         numbers[-1],
         2**32 - 1,
     )
-    return header + b"".join(bytes(layer) for layer in program.layers)
+    records = b""
+    for number, layer in enumerate(program.layers):
+        reads = program.inputs[layer.first_input : layer.first_input + layer.input_count]
+        record = ProgramLayer.from_buffer_copy(layer)
+        record.first_input = 4 * number
+        records += bytes(record) + struct.pack("<4i", *reads, *[0] * (4 - len(reads)))
+    return header + records
 
 
 def write_seeds(folder: Path) -> None:

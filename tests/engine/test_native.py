@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import warnings
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,21 @@ from hypothesis import strategies as st
 from networks import architectures, detectors, random_tensors
 from numpy.typing import NDArray
 
-from linnet.architecture import Architecture, Convolution, Detector, MobileNetV1, MobileNetV2
+from linnet.architecture import INPUT, Architecture, Graph, GraphBuilder, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssd, ssdlite
-from linnet.engine.library import Error, ProgramLayer, engine_instruction_set, instruction_set, load_library
+from linnet.engine.library import Error, ProgramLayer, instruction_set, load_library
 from linnet.engine.native import EngineError, NativeNetwork, NativeSession, Schedule
-from linnet.engine.program import Program, _Lowering, lower
-from linnet.engine.reference import NumpyNetwork, _lay_out
+from linnet.engine.program import Program, lower
+from linnet.engine.reference import NumpyNetwork
 
 pytestmark = pytest.mark.skipif(load_library() is None, reason="the native library is not built")
 
-TOLERANCE = 2e-5
-"""Relative to the largest value: sums of up to some thousand float32 products in another order."""
+ROUNDING = 8
+"""The engine may be this many times as far from float64 as numpy's float32 is: both round, in other orders. A fault of
+one weight in a thousand is a hundred times as far."""
 
-DEEP = 1e-3
-"""Of networks of up to 70 layers with random weights, through which rounding grows: numpy in float32 is as far from
-float64 as the engine is."""
+SMALLEST = 2.0**-20
+"""Relative to the largest value: what a few roundings of one number are, where numpy happens to be exact."""
 
 
 def pictures(architecture: Architecture, count: int = 1, seed: int = 0) -> NDArray[np.uint8]:
@@ -42,32 +43,36 @@ def pictures(architecture: Architecture, count: int = 1, seed: int = 0) -> NDArr
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def assert_close(
-    ours: NDArray[np.float32], expected: NDArray[np.float32], name: str = "", tolerance: float = TOLERANCE
-) -> None:
-    assert ours.shape == expected.shape, name
-    scale = max(float(np.abs(expected).max()), 1e-3)
-    assert float(np.abs(ours - expected).max()) <= tolerance * scale, name
+def assert_close(ours: NDArray[Any], single: NDArray[Any], exact: NDArray[Any], name: str = "") -> None:
+    """Whether a result is as near to what float64 gives as numpy's float32 is, in whatever order both add."""
+    assert ours.shape == exact.shape, name
+    scale = max(float(np.abs(exact).max(initial=0)), 1e-3)
+    allowed = ROUNDING * float(np.abs(single - exact).max(initial=0)) + SMALLEST * scale
+    assert float(np.abs(ours - exact).max(initial=0)) <= allowed, name
 
 
 def check(
-    architecture: Architecture,
+    network: Architecture | Graph,
     names: tuple[str, ...] = (),
     count: int = 1,
-    tolerance: float = TOLERANCE,
     **options: Any,
 ) -> NativeSession:
-    """Runs a network both ways and compares its output, and these tensors."""
-    # What comes out, and what is asked for; of a detector every head is an output.
-    asked = (*output_names(architecture), *names)
-    tensors = random_tensors(architecture)
-    pixels = pictures(architecture, count)
-    _, expected = NumpyNetwork(architecture, tensors).run(as_floats(pixels), asked)
-    network = NativeNetwork(lower(architecture, tensors, asked))
-    table = table_of(architecture.input_channels)
-    session = NativeSession(network, architecture.input_size, table, asked, **options)
-    for name, values in zip(asked, session.run(pixels), strict=True):
-        assert_close(values, expected[name], name, tolerance)
+    """Runs a network natively, in numpy, and in numpy with twice the digits; compares outputs and these tensors."""
+    graph = network if isinstance(network, Graph) else network.graph
+    tensors, program = random_tensors(graph), lower(network, random_tensors(graph), names)
+    *size, channels = graph.input_shape
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *graph.input_shape), dtype=np.uint8)
+    asked, inputs = (*program.outputs, *names), as_floats(pixels)
+    outputs, single = NumpyNetwork(network, tensors).run(inputs, asked)
+    exact_outputs, exact = NumpyNetwork(network, tensors, dtype=np.float64).run(inputs.astype(np.float64), asked)
+    session = NativeSession(NativeNetwork(program), (size[0], size[1]), table_of(channels), program.outputs, **options)
+    found_outputs, found = program.finish(session.run(pixels), asked)
+    for name in asked:
+        assert_close(found[name], single[name], exact[name], name)
+    if len(graph.outputs) == 1:
+        outputs, exact_outputs, found_outputs = [outputs], [exact_outputs], [found_outputs]
+    for values in zip(found_outputs, outputs, exact_outputs, strict=True):
+        assert_close(*values)
     return session
 
 
@@ -85,20 +90,20 @@ SCHEDULES: tuple[Schedule, ...] = ("auto", "layerwise", "rows", "groups")
 def test_any_network_on_any_schedule(
     architecture: Architecture, schedule: Schedule, threads: int, group: int, joins_rows: bool | None
 ) -> None:
-    check(architecture, tolerance=DEEP, schedule=schedule, threads=threads, group=group, joins_rows=joins_rows)
+    check(architecture, schedule=schedule, threads=threads, group=group, joins_rows=joins_rows)
 
 
 @settings(max_examples=20, deadline=None)
 @given(detector=detectors(largest_width=0.5, largest_side=80), schedule=st.sampled_from(SCHEDULES))
 def test_any_detector_on_any_schedule(detector: Architecture, schedule: Schedule) -> None:
-    check(detector, tolerance=DEEP, schedule=schedule, threads=2)
+    check(detector, schedule=schedule, threads=2)
 
 
 @settings(max_examples=15, deadline=None)
 @given(architecture=architectures(largest_width=0.6, largest_side=64), data=st.data())
 def test_every_inner_tensor_can_be_had(architecture: Architecture, data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(architecture.tensor_names), max_size=6, unique=True))
-    check(architecture, tuple(names), tolerance=DEEP, threads=data.draw(st.integers(1, 3)))
+    check(architecture, tuple(names), threads=data.draw(st.integers(1, 3)))
 
 
 @pytest.mark.parametrize(
@@ -113,9 +118,7 @@ def test_every_inner_tensor_can_be_had(architecture: Architecture, data: st.Data
     ],
 )
 def test_the_networks_of_the_papers(architecture: Architecture) -> None:
-    # Heads are not averaged over pixels as logits are, and so show more of the rounding of the layers before.
-    tolerance = 2e-4 if isinstance(architecture, Detector) else TOLERANCE
-    check(architecture, tolerance=tolerance, threads=2)
+    check(architecture, threads=2)
 
 
 @pytest.mark.parametrize(
@@ -158,37 +161,16 @@ def test_any_convolutions_with_any_channels(
     threads: int,
 ) -> None:
     """Programs that no family describes: odd channel counts, kernels of 1, 3 and 5, dilated filters, tiny pictures."""
-    generator = np.random.default_rng(len(channels))
-    layers: list[Convolution] = []
-    tensors: dict[str, NDArray[np.float32]] = {}
-    entering, shape = channels[0], size
+    build = GraphBuilder((*size, channels[0]), padding=padding)
+    last = INPUT
     for number, leaving in enumerate(channels[1:]):
         filters = depthwise[number] and number > 0
-        layer = Convolution(
-            f"layer.{number}", entering, entering if filters else leaving, shape,
+        last = build.convolve(
+            f"layer.{number}", last, build.shape(last)[2] if filters else leaving,
             kernel=3 if filters else kernels[number], stride=strides[number], dilation=dilation if filters else 1,
-            depthwise=filters, padding=padding, activation="relu6" if number % 2 else "linear", folded=True,
+            depthwise=filters, activation="relu6" if number % 2 else "linear",
         )  # fmt: skip
-        for name, tensor in layer.tensors.items():
-            tensors[name] = (generator.normal(size=tensor) / np.sqrt(np.prod(tensor[1:]))).astype(np.float32)
-        layers.append(layer)
-        entering, shape = layer.out_channels, layer.output_size
-    lowering = _Lowering(tensors, frozenset())
-    for layer in layers:
-        lowering.add(layer)
-    program = Program(tuple(lowering.layers), lowering.joined(), lowering.numbers, MobileNetV2())
-    pixels = generator.integers(0, 256, (2, *size, channels[0]), dtype=np.uint8)
-    current = as_floats(pixels)
-    reference = NumpyNetwork.__new__(NumpyNetwork)
-    for layer in layers:
-        reference._weights = {layer.name: _lay_out(layer, tensors[f"{layer.name}.weight"])}
-        reference._biases = {layer.name: tensors[f"{layer.name}.bias"]}
-        current = reference._convolve(layer, current)
-    outputs = [layers[-1].name]
-    session = NativeSession(
-        NativeNetwork(program), size, table_of(channels[0]), outputs, schedule=schedule, threads=threads
-    )
-    assert_close(session.run(pixels)[0], current)
+    check(build.graph(last), count=2, schedule=schedule, threads=threads)
 
 
 def test_several_pictures_are_each_alone() -> None:
@@ -297,9 +279,11 @@ def test_an_unknown_instruction_set_is_an_error() -> None:
     assert "LINNET_ISA is 'quantum'; this processor has 'baseline'" in done.stderr.splitlines()[-1]
 
 
-def test_the_widest_set_is_taken() -> None:
-    if not os.environ.get("LINNET_ISA") and instruction_set() in ("avx2", "avx512"):
-        assert engine_instruction_set() == instruction_set()
+def test_the_widest_set_is_taken_unless_another_is_named() -> None:
+    code = "from linnet.engine.library import *; print(engine_instruction_set(), instruction_set())"
+    engine, widest = run_python(code, LINNET_ISA="").stdout.split()
+    assert engine == (widest if widest in ("avx2", "avx512") else "baseline")
+    assert run_python(code, LINNET_ISA="baseline").stdout.split() == ["baseline", widest]
 
 
 # Threads
@@ -384,7 +368,7 @@ def test_a_child_runs_although_another_thread_of_its_parent_was_running() -> Non
 
 
 ENDING = """
-import sys, threading, time
+import sys, threading
 sys.path[:0] = {paths!r}
 from test_native import *
 architecture = MobileNetV2(width=0.35, resolution=64, classes=10)
@@ -395,7 +379,9 @@ def work():
         session.run(pixels)
 for _ in range(2):
     threading.Thread(target=work, daemon=True).start()
-time.sleep(0.05)
+# A run of each has begun: its turn is taken.
+while not session._turn.locked():
+    pass
 """
 
 
@@ -406,12 +392,21 @@ def test_a_process_may_end_while_a_thread_runs() -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_threads_that_wait_take_no_time() -> None:
+def test_threads_that_wait_sleep() -> None:
+    if not os.path.isdir("/proc/self/task"):
+        pytest.skip("only Linux tells what threads do")
+    before = set(os.listdir("/proc/self/task"))
     session = check(MobileNetV2(width=0.35, resolution=64, classes=10), threads=4)
     session.run(pictures(MobileNetV2(width=0.35, resolution=64)))
-    begun = time.process_time()
-    time.sleep(0.5)
-    assert time.process_time() - begun < 0.15
+    own = set(os.listdir("/proc/self/task")) - before
+    assert len(own) >= 3
+
+    def states() -> list[str]:
+        return [Path(f"/proc/self/task/{number}/stat").read_text().rpartition(")")[2].split()[0] for number in own]
+
+    # However long a busy machine takes to let them get there.
+    while set(states()) != {"S"}:
+        pass
 
 
 # Bad input
@@ -520,7 +515,7 @@ def test_the_interface_takes_no_nulls() -> None:
     assert library is not None
     error = Error()
     text = ctypes.byref(error)
-    assert library.linnet_network_open(None, 1, None, 0, None, text) == 1
+    assert library.linnet_network_open(None, 1, None, 0, None, 0, None, text) == 1
     assert library.linnet_session_open(None, None, None, text) == 1
     assert error.text == b"A session needs a network, options and a place for its address."
     assert library.linnet_session_run(None, None, 1, None, text) == 1
@@ -539,21 +534,22 @@ def test_a_senseless_number_of_layers_is_refused(count: int) -> None:
     library, error, handle = load_library(), Error(), ctypes.c_void_p()
     assert library is not None
     weights = np.zeros(8, np.float32)
-    layers = (ProgramLayer * 1)(ProgramLayer(0, -1, -1, 1, 1, 1, 1, 1, 0, 0, 6, 0, 0))
-    arguments = (ctypes.byref(layers), count, weights.ctypes.data, 8, ctypes.byref(handle), ctypes.byref(error))
-    assert library.linnet_network_open(*arguments) == 1
-    assert error.text == b"A program has from 1 to 4096 layers, and weights."
+    layers = (ProgramLayer * 1)(ProgramLayer(0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 6, 0, 0))
+    inputs = np.array([-1], np.int32)
+    places = (ctypes.byref(layers), count, inputs.ctypes.data, 1, weights.ctypes.data, 8)
+    assert library.linnet_network_open(*places, ctypes.byref(handle), ctypes.byref(error)) == 1
+    assert error.text == b"A program has from 1 to 4096 layers, their inputs, and weights."
 
 
-def test_a_program_of_very_many_layers_is_planned_at_once() -> None:
-    # Each layer reads the first one and is wanted: all 4,095 tensors live to the end.
-    layers = [ProgramLayer(0, -1, -1, 1, 1, 1, 1, 1, 0, 0, 6, 0, 0)]
-    layers += [ProgramLayer(0, 0, -1, 1, 1, 1, 1, 1, 0, 0, 6, 0, 0) for _ in range(4095)]
-    names = {str(number): number for number in range(4096)}
-    network = NativeNetwork(Program(tuple(layers), np.ones(1, np.float32), names, MobileNetV2()))
-    begun = time.perf_counter()
-    NativeSession(network, (8, 8), table_of(1), list(names))
-    assert time.perf_counter() - begun < 5
+def test_a_program_of_very_many_layers_is_planned() -> None:
+    # Each layer reads the first one and is wanted: all 4,096 tensors live to the end.
+    build = GraphBuilder((8, 8, 1))
+    first = build.convolve("first", INPUT, 1)
+    names = [first, *(build.convolve(str(number), first, 1) for number in range(4095))]
+    graph = build.graph(*names)
+    program = lower(graph, random_tensors(graph))
+    session = NativeSession(NativeNetwork(program), (8, 8), table_of(1), program.outputs)
+    assert sum(step.output_bytes > 0 for step in session.plan) == 4096
 
 
 SHORT_OF_MEMORY = """
@@ -611,22 +607,28 @@ def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
 
 
 def changed(**changes: Any) -> Program:
-    """A program of five layers, one of them changed; the names say which: `layer_field`."""
+    """A program, one of its layers changed; the names say which: `layer_field`, `inputs` being what it reads."""
     architecture = MobileNetV2(width=0.35, resolution=64, classes=10)
     program = lower(architecture, random_tensors(architecture))
+    inputs = list(program.inputs)
     for name, value in changes.items():
         number, _, field = name.removeprefix("layer").partition("_")
-        setattr(program.layers[int(number)], field, value)
-    return program
+        layer = program.layers[int(number)]
+        if field == "inputs":
+            layer.first_input, layer.input_count = len(inputs), len(value)
+            inputs += value
+        else:
+            setattr(layer, field, value)
+    return replace(program, inputs=tuple(inputs))
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
         ({"layer3_kind": 9}, "Layer 3 of the program cannot run: its kind is unknown"),
-        ({"layer3_input": 3}, "only the picture (-1) and layers before it"),
-        ({"layer3_input": 40}, "only the picture (-1) and layers before it"),
-        ({"layer3_input": -2}, "only the picture (-1) and layers before it"),
+        ({"layer3_inputs": [3]}, "only the picture (-1), and that first, and layers before it"),
+        ({"layer3_inputs": [40]}, "only the picture (-1), and that first, and layers before it"),
+        ({"layer3_inputs": [-2]}, "only the picture (-1), and that first, and layers before it"),
         ({"layer3_in_channels": 0}, "16,777,216 channels"),
         ({"layer3_in_channels": 2**31 - 1}, "16,777,216 channels"),
         ({"layer3_in_channels": 16}, "its inputs are not what the layer that it reads gives"),
@@ -647,10 +649,20 @@ def changed(**changes: Any) -> Program:
         ({"layer4_dilation": 2**31 - 1}, "its dilation must be from 1 to 1024"),
         ({"layer4_out_channels": 2**24, "layer4_in_channels": 2**24}, "its inputs are not what"),
         ({"layer3_in_channels": 2**24, "layer2_out_channels": 2**24}, "outside those that are given"),
-        ({"layer3_added": 9}, "only the picture (-1) and layers before it"),
-        ({"layer3_added": 2}, "what is added must have its channels"),
+        ({"layer3_inputs": [2, 9]}, "only the picture (-1), and that first, and layers before it"),
+        ({"layer3_inputs": [2, -1]}, "only the picture (-1), and that first, and layers before it"),
+        ({"layer3_inputs": [2, 2]}, "what is added must have its channels"),
+        ({"layer3_inputs": []}, "it reads too few outputs, or too many"),
+        ({"layer3_inputs": [2, 2, 2]}, "it reads too few outputs, or too many"),
+        ({"layer3_input_count": -1}, "it reads too few outputs, or too many"),
+        ({"layer3_first_input": -1}, "its inputs lie outside those that are given"),
+        ({"layer3_first_input": 2**31 - 1}, "its inputs lie outside those that are given"),
+        ({"layer3_kind": 4}, "it reads too few outputs, or too many"),
+        ({"layer3_kind": 4, "layer3_inputs": [2, 2]}, "it must have as many outputs as inputs"),
+        ({"layer3_kind": 5, "layer3_inputs": [2, 2]}, "it must have the channels of all that it joins"),
+        ({"layer0_kind": 5, "layer0_inputs": [-1, -1]}, "only the picture (-1), and that first"),
         ({"layer1_kernel": 5}, "a depthwise kernel must be 3"),
-        ({"layer1_added": 0}, "only convolutions may add"),
+        ({"layer1_inputs": [0, 0]}, "it reads too few outputs, or too many"),
     ],
 )
 def test_hostile_programs_are_refused(changes: dict[str, Any], text: str) -> None:
@@ -661,6 +673,6 @@ def test_hostile_programs_are_refused(changes: dict[str, Any], text: str) -> Non
 
 def test_an_added_map_of_another_size_is_refused() -> None:
     # Both have 8 channels; the block between them has a stride.
-    network = NativeNetwork(changed(layer5_added=2))
+    network = NativeNetwork(changed(layer5_inputs=[4, 2]))
     with pytest.raises(EngineError, match="adds an output of"):
         session_of(network)

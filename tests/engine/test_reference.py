@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,13 @@ from hypothesis import strategies as st
 from networks import architectures, random_tensors
 from numpy.typing import NDArray
 
-from linnet.architecture import Architecture, Convolution, MobileNetV1, MobileNetV2
-from linnet.architecture.layers import pad_amounts
+from linnet.architecture import INPUT, Architecture, Convolve, GraphBuilder, MobileNetV1, MobileNetV2
+from linnet.architecture.operations import pad_amounts
 from linnet.engine.fold import fold
-from linnet.engine.reference import NumpyNetwork, _lay_out
+from linnet.engine.reference import NumpyNetwork
 
 
-def by_definition(layer: Convolution, inputs: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float64]:
+def by_definition(layer: Convolve, inputs: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float64]:
     """A convolution as six nested loops over an (H, W, C) picture, in float64, straight from its definition."""
     height, width = inputs.shape[:2]
     out_height, out_width = math.ceil(height / layer.stride), math.ceil(width / layer.stride)
@@ -49,26 +50,24 @@ def test_a_convolution_is_what_its_definition_says(
     height: int, width: int, stride: int, dilation: int, depthwise: bool, kernel: int, padding: Any, seed: int
 ) -> None:
     generator = np.random.default_rng(seed)
-    layer = Convolution(
-        "layer", 5, 5 if depthwise else 4, (height, width), kernel=kernel, stride=stride, dilation=dilation,
-        depthwise=depthwise, padding=padding, folded=True,
-    )  # fmt: skip
-    network = NumpyNetwork.__new__(NumpyNetwork)
+    build = GraphBuilder((height, width, 5), padding=padding)
+    window: dict[str, Any] = {"kernel": kernel, "stride": stride, "dilation": dilation, "depthwise": depthwise}
+    graph = build.graph(build.convolve("layer", INPUT, 5 if depthwise else 4, **window))
+    (layer,) = graph.convolutions
     weight = generator.normal(size=layer.tensors["layer.weight"]).astype(np.float32)
     bias = generator.normal(size=layer.out_channels).astype(np.float32)
-    network._weights, network._biases = {"layer": _lay_out(layer, weight)}, {"layer": bias}
     inputs = generator.normal(size=(2, height, width, 5)).astype(np.float32)
-    found = network._convolve(layer, inputs)
+    found, _ = NumpyNetwork(graph, {"layer.weight": weight, "layer.bias": bias}).run(inputs)
     for number in range(2):
         np.testing.assert_allclose(found[number], by_definition(layer, inputs[number], weight) + bias, atol=1e-5)
 
 
 def test_activations() -> None:
-    layer = Convolution("layer", 1, 1, (1, 3), activation="relu6", folded=True)
-    network = NumpyNetwork.__new__(NumpyNetwork)
-    network._weights, network._biases = {"layer": np.ones((1, 1), np.float32)}, {"layer": np.zeros(1, np.float32)}
+    build = GraphBuilder((1, 3, 1), activation="relu6")
+    ones = {"layer.weight": np.ones((1, 1, 1, 1), np.float32), "layer.bias": np.zeros(1, np.float32)}
+    network = NumpyNetwork(build.graph(build.convolve("layer", INPUT, 1)), ones)
     inputs = np.array([-2, 3, 9], np.float32).reshape(1, 1, 3, 1)
-    assert network._convolve(layer, inputs).ravel().tolist() == [0, 3, 6]
+    assert network.run(inputs)[0].ravel().tolist() == [0, 3, 6]
 
 
 def test_folding_one_channel_by_hand() -> None:
@@ -80,7 +79,7 @@ def test_folding_one_channel_by_hand() -> None:
     tensors["stem.weight"][0] = 1.5
     folded, result = fold(network, tensors)
     # 3 / sqrt(3.5 + 0.5) = 1.5; bias 0.25 - 2 x 1.5.
-    assert folded.folded
+    assert folded == replace(network, folded=True).graph
     np.testing.assert_allclose(result["stem.weight"][0], 2.25, rtol=1e-6)
     np.testing.assert_allclose(result["stem.bias"][0], -2.75, rtol=1e-6)
     assert {name: values.shape for name, values in result.items()} == folded.tensors

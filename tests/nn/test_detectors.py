@@ -15,23 +15,23 @@ from networks import detectors, random_tensors
 from torch import Tensor
 
 from linnet import nn
-from linnet.architecture import SSD, Detector, MobileNetV1, MobileNetV2, SSDLite
+from linnet.architecture import Detector, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.checkpoint import load_checkpoint
 from linnet.engine.fold import fold
 from linnet.engine.reference import NumpyNetwork
-from linnet.nn.modules import DETECTOR_DEVIATION, INITIAL_DEVIATION, Network
+from linnet.nn.modules import DETECTOR_DEVIATION, INITIAL_DEVIATION, GraphNetwork, Network
 
-SMALL = SSDLite(width=0.35, resolution=64, classes=5)
+SMALL = ssdlite(width=0.35, resolution=64, classes=5)
 DETECTORS = (
     SMALL,
     ssdlite(variant="modern", width=0.35, resolution=(75, 96), classes=2),
-    SSD(width=0.35, resolution=64, classes=1, shortcut="expansion"),
-    SSDLite(backbone="mobilenet_v1", width=0.25, resolution=65, classes=3, padding="symmetric", activation="relu"),
-    SSD(backbone="mobilenet_v1", convolution="full", width=0.1, resolution=64, classes=3, extra_channels=(8,),
-        scales=(0.2, 0.5, 0.9)),
-    replace(SMALL, expansion=1, folded=True),
+    ssd(head_kernel=3, width=0.35, resolution=64, classes=1, shortcut="expansion"),
+    ssdlite(backbone="mobilenet_v1", width=0.25, resolution=65, classes=3, padding="symmetric", activation="relu"),
+    ssd(head_kernel=3, backbone="mobilenet_v1", convolution="full", width=0.1, resolution=64, classes=3,
+        extra_channels=(8,), scales=(0.2, 0.5, 0.9)),
+    SMALL.with_options(expansion=1, folded=True),
 )  # fmt: skip
 
 
@@ -113,7 +113,10 @@ def test_the_heads_read_the_expansion_before_its_depthwise() -> None:
     network, images = network_of(SMALL), images_of(SMALL, 1)
     with torch.no_grad():
         tap = network.features(images, ["blocks.13.expand"])["blocks.13.expand"]
-        by_hand = network.heads["predictors_0_boxes"](tap)
+        x = tap
+        for part in ("depthwise", "pointwise"):
+            x = network.module_of(f"predictors.0.boxes.{part}")(x)
+        by_hand = x.permute(0, 2, 3, 1).reshape(1, 48, 4)
         assert tap.min() >= 0
         assert tap.max() <= 6
         assert torch.equal(network(images)[0][:, :48], by_hand)
@@ -128,9 +131,9 @@ def test_the_backbone_is_the_classifier_s(backbone: str) -> None:
     network, ours = Network(classifier).eval(), Network(detector).eval()
     nn.load_tensors(network, known)
     # What has the same name is the same, and all of the backbone has.
-    nn.load_tensors(ours, random_tensors(detector, seed=1) | {name: known[name] for name in detector.trunk.tensors})
+    nn.load_tensors(ours, random_tensors(detector, seed=1) | {name: known[name] for name in detector.backbone.tensors})
     with torch.no_grad():
-        for name, expected in network.features(images_of(detector), detector.trunk.taps).items():
+        for name, expected in network.features(images_of(detector), detector.backbone.taps).items():
             both_close([ours.features(images_of(detector), [name])[name]], [expected], 1e-6)
 
 
@@ -210,7 +213,7 @@ def test_slices_give_the_plain_result(splits: int) -> None:
 def test_folding_keeps_the_function() -> None:
     folded, tensors = fold(SMALL, random_tensors(SMALL))
     assert {name: values.shape for name, values in tensors.items()} == folded.tensors
-    network = Network(folded).eval()
+    network = GraphNetwork(folded).eval()
     nn.load_tensors(network, tensors)
     with torch.no_grad():
         both_close(network(images_of(SMALL)), network_of(SMALL)(images_of(SMALL)), 1e-5)

@@ -17,12 +17,12 @@ from torch import Tensor
 from torch import nn as torch_nn
 
 from linnet import nn
-from linnet.architecture import Convolution, InvertedResidual, MobileNetV1, MobileNetV2
+from linnet.architecture import INPUT, BatchNorm, GraphBuilder, MobileNetV1, MobileNetV2
 from linnet.engine.library import instruction_set, load_library
 from linnet.nn import fused, memory
-from linnet.nn.modules import ConvolutionModule, InvertedResidualModule, Network
+from linnet.nn.modules import GraphNetwork, Network
 
-CONSTANTS = {"epsilon": 1e-3, "momentum": 0.1}
+NORM = BatchNorm(1e-3, 0.1)
 TINY = MobileNetV2(width=0.35, resolution=64, classes=5, dropout=0.0)
 
 
@@ -69,24 +69,32 @@ def stirred(module: torch_nn.Module, seed: int = 0) -> Any:
 
 def block(
     channels: tuple[int, int, int], size: tuple[int, int], *, stride: int, padding: Any, activation: Any = "relu6"
-) -> InvertedResidualModule:
+) -> GraphNetwork:
     entering, hidden, leaving = channels
-    common: dict[str, Any] = {"input_size": size, "padding": padding}
-    expand = Convolution("b.expand", entering, hidden, activation=activation, **common)
-    depthwise = Convolution(
-        "b.depthwise", hidden, hidden, kernel=3, stride=stride, depthwise=True, activation=activation, **common
-    )
-    project = Convolution("b.project", hidden, leaving, **(common | {"input_size": depthwise.output_size}))
-    adds = stride == 1 and entering == leaving
-    layer = InvertedResidual("b", expand if entering != hidden else None, depthwise, project, adds_input=adds)
-    return stirred(InvertedResidualModule(layer, **CONSTANTS))
+    build = GraphBuilder((*size, entering), activation=activation, padding=padding, norm=NORM)
+    with build.block("b", "inverted residual"):
+        wide = build.convolve("expand", INPUT, hidden) if entering != hidden else INPUT
+        filtered = build.convolve("depthwise", wide, hidden, kernel=3, stride=stride, depthwise=True)
+        result = build.convolve("project", filtered, leaving, activation="linear")
+        if stride == 1 and entering == leaving:
+            result = build.add("", result, INPUT)
+    return stirred(GraphNetwork(build.graph(result)))
+
+
+def single(channels: int, outputs: int, size: tuple[int, int], **options: Any) -> GraphNetwork:
+    """One convolution."""
+    build = GraphBuilder((*size, channels), norm=NORM)
+    return GraphNetwork(build.graph(build.convolve("c", INPUT, outputs, **options)))
+
+
+def parts_of(module: GraphNetwork) -> list[Any]:
+    return [module.module_of(convolution.name) for convolution in module.graph.convolutions]
 
 
 def step(module: torch_nn.Module, x: Tensor) -> dict[str, Tensor]:
     """The output of a training step and everything that it leaves behind."""
     x = x.clone().requires_grad_()
     y = module(x)
-    y = y[0] if isinstance(y, tuple) else y
     weights = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).sin().reshape(y.shape).to(y.dtype)
     (y * weights).sum().backward()
     assert x.grad is not None
@@ -133,8 +141,7 @@ def check_blocks(stride: int, padding: Any) -> None:
         module = block(channels, size, stride=stride, padding=padding)
         x = channels_last(count, channels[0], size)
         expected = in_double(module, x)
-        parts = [part for part in (module.expand, module.depthwise, module.project) if part is not None]
-        assert fused.applies(parts, x)
+        assert fused.applies(parts_of(module), x)
         assert_agree(step(module, x), expected)
 
 
@@ -182,12 +189,9 @@ def test_an_unknown_instruction_set_is_an_error() -> None:
 def test_single_convolutions(activation: Any, kernel: int, depthwise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if depthwise and kernel == 1:
         return
-    layer = Convolution(
-        "c", 12, 12 if depthwise else 20, (9, 10), kernel, 3 - kernel // 2, depthwise=depthwise, activation=activation
-    )
-    if kernel == 1:
-        layer = replace(layer, stride=1)
-    module = stirred(ConvolutionModule(layer, **CONSTANTS))
+    stride = 1 if kernel == 1 else 3 - kernel // 2
+    outputs, window = 12 if depthwise else 20, {"kernel": kernel, "stride": stride, "depthwise": depthwise}
+    module = stirred(single(12, outputs, (9, 10), activation=activation, **window))
     x = channels_last(2, 12, (9, 10))
     expected = in_double(module, x)
     runs = counted(monkeypatch)
@@ -247,7 +251,7 @@ def test_recomputing_gives_equal_bits_and_keeps_less(monkeypatch: pytest.MonkeyP
     saving = copy.deepcopy(module)
     saving.recompute_expansion = True
     x = channels_last(2, 8, (15, 15)).requires_grad_()
-    kept = [sum(t.numel() for t in part(x)[0].grad_fn.saved_tensors) for part in (module, saving)]
+    kept = [sum(t.numel() for t in part(x).grad_fn.saved_tensors) for part in (module, saving)]
     assert kept[1] < kept[0] / 3
     first, second = step(module, x.detach()), step(saving, x.detach())
     for name, values in first.items():
@@ -263,12 +267,12 @@ def test_frozen_batch_norm_uses_its_statistics() -> None:
     for part in module.modules():
         if isinstance(part, torch_nn.BatchNorm2d):
             part.eval()
-    assert module.expand is not None
-    module.expand.convolution.weight.requires_grad_(False)
-    module.depthwise.norm.weight.requires_grad_(False)
+    expand, depthwise, _ = parts_of(module)
+    expand.convolution.weight.requires_grad_(False)
+    depthwise.norm.weight.requires_grad_(False)
     expected = in_double(module, x)
     assert_agree(step(module, x), expected)
-    assert module.expand.convolution.weight.grad is None
+    assert expand.convolution.weight.grad is None
 
 
 @needs_the_library
@@ -285,12 +289,13 @@ def test_statistics_held_still_do_not_move() -> None:
 
 @needs_the_library
 def test_statistics_far_from_zero_are_exact() -> None:
-    module = stirred(ConvolutionModule(Convolution("c", 8, 8, (20, 20)), **CONSTANTS))
+    module = stirred(single(8, 8, (20, 20)))
+    (part,) = parts_of(module)
     x = (1000 + channels_last(8, 8, (20, 20))).contiguous(memory_format=torch.channels_last)
-    module.convolution.weight.data = torch.eye(8)[:, :, None, None]
+    part.convolution.weight.data = torch.eye(8)[:, :, None, None]
     module(x)
     expected = 0.9 + 0.1 * x.double().transpose(0, 1).flatten(1).var(1)
-    torch.testing.assert_close(module.norm.running_var.double(), expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(part.norm.running_var.double(), expected, rtol=1e-5, atol=0)
 
 
 @needs_the_library
@@ -356,7 +361,7 @@ def test_without_the_library_everything_runs_on_torch(monkeypatch: pytest.Monkey
 
 
 def test_one_value_a_channel_is_refused_as_torch_does() -> None:
-    module = ConvolutionModule(Convolution("c", 4, 8, (1, 1)), **CONSTANTS)
+    module = single(4, 8, (1, 1))
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         module(channels_last(1, 4, (1, 1)))
 
@@ -366,7 +371,7 @@ def test_not_a_number_is_not_hidden() -> None:
     module = block((8, 20, 6), (9, 9), stride=1, padding="same")
     x = channels_last(2, 8, (9, 9))
     x[0, 0, 0, 0] = float("nan")
-    assert module(x)[0].isnan().any()
+    assert module(x).isnan().any()
 
 
 @needs_the_library
@@ -395,10 +400,10 @@ def test_a_forked_child_can_train() -> None:
     module = block((8, 20, 6), (9, 9), stride=1, padding="same")
     x = channels_last(4, 8, (9, 9))
     with torch.no_grad():
-        expected = copy.deepcopy(module)(x)[0]
+        expected = copy.deepcopy(module)(x)
         child = os.fork()
         if child == 0:
             # Nothing of pytest must run here.
-            os._exit(0 if torch.equal(copy.deepcopy(module)(x)[0], expected) else 1)
+            os._exit(0 if torch.equal(copy.deepcopy(module)(x), expected) else 1)
     _, status = os.waitpid(child, 0)
     assert status == 0

@@ -16,11 +16,12 @@ from networks import architectures, checkpoint_of, random_tensors
 from torch import nn as torch_nn
 
 from linnet import nn
-from linnet.architecture import Architecture, MobileNetV1, MobileNetV2, convolutions_of
+from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.checkpoint import load_checkpoint
 from linnet.engine.reference import NumpyNetwork
-from linnet.nn.modules import INITIAL_DEVIATION, ConvolutionModule, InvertedResidualModule, Network
+from linnet.nn.convolution import ConvolutionModule
+from linnet.nn.modules import INITIAL_DEVIATION, Network
 
 SMALL = MobileNetV2(width=0.35, resolution=64, classes=5)
 
@@ -174,7 +175,7 @@ def test_symmetric_padding_is_plain_pytorch() -> None:
     x = images
     for layer in architecture.layers:
         entered = x
-        for convolution in convolutions_of(layer):
+        for convolution in layer.convolutions:
             tensors = {
                 part: torch.from_numpy(random_tensors(architecture)[f"{convolution.name}.{part}"])
                 for part in ("weight", "scale", "shift", "mean", "variance")
@@ -188,7 +189,7 @@ def test_symmetric_padding_is_plain_pytorch() -> None:
             )
             if convolution.activation == "relu6":
                 x = torch_nn.functional.relu6(x)
-        if getattr(layer, "adds_input", False):
+        if layer.joins_input:
             x = x + entered
     with torch.no_grad():
         assert_close(network(images), x.mean(dim=(2, 3)), 1e-5)
@@ -263,8 +264,7 @@ def test_an_adapted_network_is_a_copy_in_all_else() -> None:
     assert {parameter.dtype for parameter in adapted.parameters()} == {torch.float64}
     frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
     assert [name for name, parameter in adapted.named_parameters() if not parameter.requires_grad] == frozen
-    blocks = [module for module in adapted.modules() if isinstance(module, InvertedResidualModule)]
-    assert all(block.recompute_expansion for block in blocks)
+    assert adapted.recompute_expansion
     with pytest.raises(ValueError, match="`channels` \\(=0\\)"):
         nn.adapt_input_channels(network, 0)
 
@@ -295,8 +295,8 @@ def test_unfreezing_and_unknown_layers() -> None:
     network = nn.build(SMALL)
     nn.freeze(network, "head")
     assert [name for name, p in network.named_parameters() if p.requires_grad] == [
-        "classifier.weight",
-        "classifier.bias",
+        "heads.classifier.weight",
+        "heads.classifier.bias",
     ]
     nn.freeze(network, None)
     assert all(parameter.requires_grad for parameter in network.parameters())
@@ -372,8 +372,8 @@ def test_folding_keeps_the_function() -> None:
     from linnet.engine.fold import fold
 
     checkpoint = checkpoint_of(SMALL)
-    folded, tensors = fold(checkpoint.architecture, checkpoint.tensors)
-    network = nn.build(folded).eval()
+    _, tensors = fold(checkpoint.architecture, checkpoint.tensors)
+    network = nn.build(checkpoint.architecture.with_options(folded=True)).eval()
     nn.load_tensors(network, tensors)
     with torch.no_grad():
         assert_close(network(images_of(SMALL)), network_of(SMALL)(images_of(SMALL)), 1e-5)

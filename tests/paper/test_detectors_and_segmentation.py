@@ -26,7 +26,7 @@ def _rows(page: Page, table: int = 0) -> dict[str, tuple[str, ...]]:
 def test_heads_cost_what_was_counted(
     kind: type[SSD | SSDLite], classes: int, parameters: float | None, multiply_adds: float
 ) -> None:
-    heads = table5.head_costs(kind(resolution=320, classes=classes))
+    heads = table5.head_costs(table5.described(kind, classes))
     assert sum(row.multiply_adds for row in heads) == pytest.approx(multiply_adds, abs=0.05e6)
     if parameters is not None:
         assert sum(row.parameters for row in heads) == pytest.approx(parameters, abs=0.0005e6)

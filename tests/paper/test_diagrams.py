@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from linnet.architecture import InvertedResidual, MobileNetV1, MobileNetV2
+from linnet.architecture import MobileNetV1, MobileNetV2
 from linnet.paper import figure2, figure3, figure4, make, slabs
 from linnet.paper.page import Page
 
@@ -86,9 +86,9 @@ def test_figure_4_adds_at_stride_one_alone() -> None:
     assert [len(column.steps) for column in (first, same, strided)] == [2, 3, 3]
     assert [column.joined for column in (first, same, strided)] == [False, True, False]
     assert [max(step.stride for step in column.steps) for column in (same, strided)] == [1, 2]
-    blocks = {block.name: block for block in MobileNetV2().blocks if isinstance(block, InvertedResidual)}
-    assert blocks[same.name].adds_input
-    assert not blocks[strided.name].adds_input
+    blocks = {block.name: block for block in MobileNetV2().blocks}
+    assert blocks[same.name].joins_input
+    assert not blocks[strided.name].joins_input
     # The block of 24 channels at 56 x 56: 3136 x 144 x 57.
     assert figure4.make().document["blocks"][1]["multiply_adds"] == 25_740_288
 

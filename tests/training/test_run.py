@@ -23,7 +23,7 @@ from pictures import COLOURS, write_pictures
 from PIL import Image
 from samples import measured
 
-from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.architecture import MobileNetV1, MobileNetV2, options_of
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.evaluation.accuracy import measure_accuracy
@@ -70,7 +70,7 @@ def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
     assert any("12 for the final score" in sentence for sentence in said)
     checkpoint = load_checkpoint(outcome.checkpoint)
     assert checkpoint.classes == tuple(sorted(COLOURS))
-    assert checkpoint.architecture.early_stride == 2
+    assert options_of(checkpoint.architecture)["early_stride"] == 2
     assert checkpoint.score["top1"] == outcome.accuracy.top1
     assert checkpoint.score["images"] == 12
     assert {"data", "recipe", "command", "date"} <= checkpoint.provenance.keys()

@@ -11,7 +11,7 @@ import torch
 from networks import checkpoint_of
 from torch import nn
 
-from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.architecture import MobileNetV1, MobileNetV2, options_of
 from linnet.checkpoint import save_checkpoint
 from linnet.nn import build, tensors_of
 from linnet.training.recipes import Finetune, ScratchSmall
@@ -86,11 +86,11 @@ def test_channels_that_no_picture_has_are_refused(tmp_path: Path) -> None:
 
 def test_from_nothing_small_pictures_get_small_strides_and_one_seed_one_network() -> None:
     small = find_start(Wanted("none", None, 32, {"width": 0.25}), NAMES, ScratchSmall())
-    assert small.network.architecture.early_stride == 2
+    assert options_of(small.network.architecture)["early_stride"] == 2
     assert small.contract.crop == 1.0
     assert not small.pretrained
     large = find_start(Wanted("none", "mobilenet_v1", 128, {"width": 0.25}), NAMES, Finetune())
-    assert large.network.architecture.early_stride == 4
+    assert options_of(large.network.architecture)["early_stride"] == 4
     assert large.contract.crop == 0.875
     again = find_start(Wanted("none", None, 32, {"width": 0.25}), NAMES, ScratchSmall())
     other = find_start(Wanted("none", None, 32, {"width": 0.25}), NAMES, ScratchSmall(seed=1))

@@ -32,6 +32,8 @@ def step(given: Parts, seed: int) -> None:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
 def test_it_comes_back_to_the_bit(optimizer: str, tmp_path: Path) -> None:
+    # Dropout draws from torch's own generator, which other tests have moved: some draws diverge, and NaN is never equal.
+    torch.manual_seed(0)
     first = parts(optimizer)
     for seed in range(2):
         step(first, seed)
@@ -77,12 +79,12 @@ def test_the_average_warms_up() -> None:
     given = parts()
     assert given.average is not None
     average = Average(given.network, 0.9)
-    before = average.values["classifier.weight"].clone()
+    before = average.values["heads.classifier.weight"].clone()
     with torch.no_grad():
         given.network.classifier.weight.add_(1)  # type: ignore[operator, union-attr]
     average.update(given.network)
     # After one update min(0.9, 2 / 11): the average has moved by 9 / 11 of the way.
-    torch.testing.assert_close(average.values["classifier.weight"] - before, torch.full_like(before, 9 / 11))
+    torch.testing.assert_close(average.values["heads.classifier.weight"] - before, torch.full_like(before, 9 / 11))
     with pytest.raises(KeyError), average.applied(given.network):
         raise KeyError
     torch.testing.assert_close(given.network.classifier.weight, before + 1)  # type: ignore[union-attr]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -19,7 +17,7 @@ TINY = MobileNetV2(width=0.1, resolution=32, early_stride=2, classes=3)
 
 
 def folded_network(architecture: Architecture, seed: int = 0) -> Network:
-    folded = replace(architecture, folded=True)
+    folded = architecture.with_options(folded=True)
     network = Network(folded)
     load_tensors(network, random_tensors(folded, seed))
     return network.eval()

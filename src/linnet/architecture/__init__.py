@@ -5,47 +5,52 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from linnet.architecture.layers import (
-    Classifier,
-    Convolution,
-    DepthwiseSeparable,
-    ExtraLevel,
-    InvertedResidual,
-    Layer,
-    LevelHead,
-    Pooling,
-    convolutions_of,
-    scale_channels,
-)
+from linnet.architecture.graph import Block, Graph, GraphBuilder
 from linnet.architecture.mobilenet_v1 import MobileNetV1
 from linnet.architecture.mobilenet_v2 import MobileNetV2
-from linnet.architecture.network import Architecture
-from linnet.architecture.ssdlite import SSD, Detector, SSDLite
+from linnet.architecture.network import Architecture, Backbone
+from linnet.architecture.operations import (
+    INPUT,
+    Add,
+    BatchNorm,
+    Concatenate,
+    Convolve,
+    Linear,
+    Operation,
+    Pool,
+    Reshape,
+    scale_channels,
+)
+from linnet.architecture.ssdlite import BACKBONES, SSD, Detector, SSDLite, detector_options
 
 __all__ = [
     "FAMILIES",
+    "INPUT",
     "SSD",
+    "Add",
     "Architecture",
-    "Classifier",
-    "Convolution",
-    "DepthwiseSeparable",
+    "Backbone",
+    "BatchNorm",
+    "Block",
+    "Concatenate",
+    "Convolve",
     "Detector",
-    "ExtraLevel",
-    "InvertedResidual",
-    "Layer",
-    "LevelHead",
+    "Graph",
+    "GraphBuilder",
+    "Linear",
     "MobileNetV1",
     "MobileNetV2",
-    "Pooling",
+    "Operation",
+    "Pool",
+    "Reshape",
     "SSDLite",
-    "convolutions_of",
     "family_of",
     "from_options",
     "options_of",
     "scale_channels",
 ]
 
-LATER_OPTIONS = frozenset({"early_stride"})
+LATER_OPTIONS = frozenset({"early_stride", "head_kernel"})
 """Options that older files lack: there they have their defaults, as everywhere before they existed."""
 
 FAMILIES: dict[str, type[Architecture]] = {
@@ -63,14 +68,16 @@ def family_of(architecture: Architecture) -> str:
 
 
 def options_of(architecture: Architecture) -> dict[str, Any]:
-    """All options of a network, with its `family` first: what a checkpoint stores."""
-    return {"family": family_of(architecture)} | {
-        field.name: getattr(architecture, field.name) for field in fields(architecture)
-    }
+    """All options of a network, its `family` first: what a checkpoint stores. A backbone is such a document too."""
+    values = {entry.name: getattr(architecture, entry.name) for entry in fields(architecture)}  # type: ignore[arg-type]
+    plain = {name: options_of(value) if isinstance(value, Architecture) else value for name, value in values.items()}
+    return {"family": family_of(architecture)} | plain
 
 
 def from_options(options: dict[str, Any]) -> Architecture:
-    """The network that `options_of` described.
+    """The network that `options_of` described; also that of a file of format 1.
+
+    Format 1 had a detector's backbone by name, its options beside the detector's own.
 
     Raises:
         ValueError: on an unknown family, unknown or missing options, or values that make no sense.
@@ -80,10 +87,18 @@ def from_options(options: dict[str, Any]) -> Architecture:
     kind = FAMILIES.get(family) if isinstance(family, str) else None
     if kind is None:
         raise ValueError(f"`family` (={family!r}) must be {' or '.join(map(repr, FAMILIES))}.")
-    known = {field.name for field in fields(kind)}
+    known = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
+    backbone = given.get("backbone")
+    flat = "backbone" in known and not isinstance(backbone, dict)
+    if flat:
+        known |= {entry.name for each in BACKBONES.values() for entry in fields(each)}
     unknown, missing = sorted(given.keys() - known), sorted(known - given.keys() - LATER_OPTIONS)
     if unknown or missing:
         parts = [f"unknown: {', '.join(map(str, unknown))}"] * bool(unknown)
         parts += [f"missing: {', '.join(missing)}"] * bool(missing)
         raise ValueError(f"The options of {family} do not fit ({'; '.join(parts)}).")
+    if flat:
+        given = detector_options(given, backbone=given.pop("backbone"))
+    elif isinstance(backbone, dict):
+        given["backbone"] = from_options(backbone)
     return kind(**given)

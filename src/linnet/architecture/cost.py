@@ -7,19 +7,13 @@ Memory is counted as the paper does (Table 3, section 5.1 and its formula 2).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from linnet.architecture.layers import (
-    Classifier,
-    ExtraLevel,
-    InvertedResidual,
-    Layer,
-    LevelHead,
-    Pooling,
-    convolutions_of,
-)
+from linnet.architecture.graph import Block, Graph
 from linnet.architecture.network import Architecture, check_number
+from linnet.architecture.operations import INPUT, Convolve, Linear, Operation, Pool
 
 
 @dataclass(frozen=True)
@@ -60,36 +54,49 @@ class Cost:
         return max(self.layers, key=lambda layer: layer.elements)
 
 
-def cost(architecture: Architecture) -> Cost:
+def cost(network: Architecture | Graph) -> Cost:
     """Parameters and multiply-adds of every convolution, the pooling and the classifier.
+
+    Additions, concatenations and reshapes cost neither, and have no row.
 
     Example:
         >>> from linnet.architecture import MobileNetV2
         >>> cost(MobileNetV2()).multiply_adds
         300774272
     """
-    return Cost(tuple(row for layer in architecture.layers for row in _layer_costs(layer)))
+    return Cost(tuple(COSTS[type(each)](each) for each in graph_of(network).operations if type(each) in COSTS))
 
 
-def _layer_costs(layer: Layer) -> Iterator[LayerCost]:
-    if isinstance(layer, Pooling):
-        yield LayerCost(layer.name, layer.kind, (layer.channels,), 0, 0)
-    elif isinstance(layer, Classifier):
-        weights = layer.in_channels * layer.classes
-        yield LayerCost(layer.name, layer.kind, (layer.classes,), weights + layer.classes, weights)
-    for convolution in convolutions_of(layer):
-        height, width = convolution.output_size
-        fan_in = 1 if convolution.depthwise else convolution.in_channels
-        weights = convolution.out_channels * fan_in * convolution.kernel**2
-        # A bias where batch norm is folded, scale and shift where it is not.
-        vectors = 1 if convolution.folded else 2
-        yield LayerCost(
-            convolution.name,
-            convolution.kind,
-            (height, width, convolution.out_channels),
-            weights + vectors * convolution.out_channels,
-            height * width * weights,
-        )
+def graph_of(network: Architecture | Graph) -> Graph:
+    """The operations of a network, however it is given."""
+    return network if isinstance(network, Graph) else network.graph
+
+
+def _of_convolution(operation: Convolve) -> LayerCost:
+    height, width, channels = operation.shape
+    fan_in = 1 if operation.depthwise else operation.in_channels
+    weights = channels * fan_in * operation.kernel**2
+    # A bias where batch norm is folded, scale and shift where it is not.
+    vectors = 1 if operation.norm is None else 2
+    parameters = weights + vectors * channels
+    return LayerCost(operation.label, operation.kind, operation.shape, parameters, height * width * weights)
+
+
+def _of_linear(operation: Linear) -> LayerCost:
+    weights = operation.in_channels * operation.out_channels
+    return LayerCost(operation.label, operation.kind, operation.shape, weights + operation.out_channels, weights)
+
+
+def _of_pooling(operation: Pool) -> LayerCost:
+    return LayerCost(operation.name, operation.kind, operation.shape, 0, 0)
+
+
+COSTS: dict[type[Operation], Callable[[Any], LayerCost]] = {
+    Convolve: _of_convolution,
+    Linear: _of_linear,
+    Pool: _of_pooling,
+}
+"""Kind of operation → its row."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class _Operation:
+class _Step:
     """A step of the computation: what it reads, what it writes, and what it holds inside while it runs."""
 
     name: str
@@ -125,22 +132,22 @@ class _Operation:
     inside: float = 0
 
 
-def layerwise_memory(architecture: Architecture, *, bytes_per_element: float = 4) -> Memory:
+def layerwise_memory(network: Architecture | Graph, *, bytes_per_element: float = 4) -> Memory:
     """Memory when every convolution is an operation of its own: formula (2) of section 5.1.
 
     Inputs and outputs of an operation count together with everything that a later one still needs, so a shortcut
-    keeps its source alive. Sums are written in place.
+    keeps its source alive. Sums are written in place, and outputs that are joined are written where they belong.
     """
-    elements = _elements(architecture)
-    operations = [step for layer in _operations(architecture) for step in layer[1]]
-    return _memory(operations, elements, bytes_per_element)
+    graph = graph_of(network)
+    steps = [step for group in graph.groups for step in _steps(graph, group)]
+    return _memory(graph, steps, bytes_per_element)
 
 
-def block_memory(architecture: Architecture, *, bytes_per_element: float = 4, splits: int | None = None) -> Memory:
+def block_memory(network: Architecture | Graph, *, bytes_per_element: float = 4, splits: int | None = None) -> Memory:
     """Memory when an inverted residual is one operation (section 5.1).
 
     Args:
-        architecture: the network.
+        network: the network.
         bytes_per_element: 4 for float32, 2 for the paper's 16-bit activations.
         splits: None counts the block's input and output only, as the paper's bound does. A number t adds what
             a t-way split holds inside: 1/t of the expanded tensor and of the depthwise output (n/t channels
@@ -151,81 +158,91 @@ def block_memory(architecture: Architecture, *, bytes_per_element: float = 4, sp
     """
     if splits is not None and (not isinstance(splits, int) or splits < 1):
         raise ValueError(f"`splits` (={splits!r}) must be a whole number from 1, or None.")
-    elements = _elements(architecture)
-    operations: list[_Operation] = []
-    for layer, steps in _operations(architecture):
-        merge = isinstance(layer, InvertedResidual)
-        operations += [_merge(layer, steps, elements, splits)] if merge else steps
-    return _memory(operations, elements, bytes_per_element)
+    graph = graph_of(network)
+    steps: list[_Step] = []
+    for group in graph.groups:
+        own = _steps(graph, group)
+        steps += [_merge(graph, group, own, splits)] if group.kind == INVERTED else own
+    return _memory(graph, steps, bytes_per_element)
 
 
-def materialised(architecture: Architecture, *, bytes_per_element: float = 2) -> tuple[tuple[LayerCost, int], ...]:
+INVERTED = "inverted residual"
+"""Kind of the blocks that section 5.1 runs as one."""
+
+
+def materialised(network: Architecture | Graph, *, bytes_per_element: float = 2) -> tuple[tuple[LayerCost, int], ...]:
     """Table 3: at each size the largest single tensor that has to exist whole, and its bytes.
 
-    Of an inverted residual only the output has to exist (and its expanded tensor, where shortcuts join those or a
-    detector reads it); the stem and the last 1x1 of MobileNetV2 can be computed piece by piece with their neighbours,
-    as the table assumes. Of MobileNetV1 every tensor counts, and of a detector what its levels read and its heads give.
+    Of an inverted residual only what leaves it has to exist; the stem and the last 1x1 of MobileNetV2 can be computed
+    piece by piece with their neighbours, as the table assumes, unless several blocks read them. Of MobileNetV1 every
+    tensor counts, and of a detector what its levels read and its heads give.
     """
-    inverted = any(isinstance(layer, InvertedResidual) for layer in architecture.layers)
-    wanted = {"pool"}
-    for layer in architecture.layers:
-        if isinstance(layer, InvertedResidual):
-            wanted.add(layer.project.name)
-            if layer.expand and (layer.keeps_expansion or layer.adds_expansion):
-                wanted.add(layer.expand.name)
-        elif isinstance(layer, ExtraLevel | LevelHead):
-            wanted.add(convolutions_of(layer)[-1].name)
-        elif not inverted or (layer.name == "head" and architecture.task == "detection"):
-            wanted |= {convolution.name for convolution in convolutions_of(layer)}
+    graph = graph_of(network)
+    tensors, inverted = _tensors(graph), any(block.kind == INVERTED for block in graph.groups)
+    whole = {"pool"}
+    for block in graph.groups:
+        if block.kind in (INVERTED, "extra level", "box head", "class head"):
+            sums = {operation.name for operation in block.operations if operation.storage == "first"}
+            whole |= {tensors[name] for name in {*graph.leaves(block), *sums}}
+        elif not inverted or sum(block.result.name in other.reads for other in graph.groups) > 1:
+            whole |= {tensors[each.name] for each in block.convolutions}
     largest: dict[tuple[int, ...], LayerCost] = {}
-    for row in cost(architecture).layers:
+    for row in cost(graph).layers:
         size = row.output[:-1]
-        if row.name in wanted and (size not in largest or row.elements > largest[size].elements):
+        if row.name in whole and (size not in largest or row.elements > largest[size].elements):
             largest[size] = row
     return tuple((row, math.ceil(row.elements * bytes_per_element)) for row in largest.values())
 
 
-def _elements(architecture: Architecture) -> dict[str, int]:
-    height, width = architecture.input_size
-    pixels = {"input": height * width * architecture.input_channels}
-    return pixels | {row.name: row.elements for row in cost(architecture).layers}
+def _tensors(graph: Graph) -> dict[str, str]:
+    """Name of each operation's tensor → what the memory that it stands in is called: sums stand where a term stood."""
+    found = {INPUT: INPUT}
+    for operation in graph.operations:
+        first = operation.reads[0]
+        free = graph.readers[first] == (operation.name,) and first not in (INPUT, *graph.outputs)
+        shares = operation.storage == "view" or (operation.storage == "first" and free)
+        found[operation.name] = found[first] if shares else operation.label
+    return found
 
 
-def _operations(architecture: Architecture) -> Iterator[tuple[Layer, list[_Operation]]]:
-    """The layers with one operation a convolution, and the tensors that shortcuts join among the inputs."""
-    current, expansion = "input", ""
-    # A block or level is called by its own name where a head reads it, and its tensor by its last convolution's.
-    last = {layer.name: convolutions_of(layer)[-1].name for layer in architecture.layers if convolutions_of(layer)}
-    for layer in architecture.layers:
-        if isinstance(layer, LevelHead):
-            current = last.get(layer.source, layer.source)
-        entered, steps = current, []
-        for part in convolutions_of(layer) or (layer,):
-            inputs = [current]
-            if isinstance(layer, InvertedResidual):
-                inputs += [entered] * (layer.adds_input and part is layer.project)
-                if part is layer.expand:
-                    inputs += [expansion] * layer.adds_expansion
-                    expansion = part.name
-            current = part.name
-            steps.append(_Operation(current, tuple(inputs), (current,)))
-        yield layer, steps
+def _steps(graph: Graph, block: Block) -> list[_Step]:
+    """One step an operation; a sum in place belongs to the step before, and outputs that are joined need none."""
+    tensors, steps = _tensors(graph), list[_Step]()
+    for operation in block.operations:
+        inputs, output = tuple(tensors[name] for name in operation.reads), tensors[operation.name]
+        joined = len(operation.reads) > 1 and operation.name in graph.outputs and not graph.readers[operation.name]
+        if operation.storage == "view" or (joined and operation.storage == "own"):
+            continue
+        if steps and output in inputs and steps[-1].outputs == (output,):
+            steps[-1] = _Step(output, (*steps[-1].inputs, *(name for name in inputs if name != output)), (output,))
+        else:
+            steps.append(_Step(output, inputs, () if output in inputs else (output,)))
+    return steps
 
 
-def _merge(block: Layer, steps: list[_Operation], elements: dict[str, int], splits: int | None) -> _Operation:
-    """One operation of a block's several; the tensors that nothing outside needs become its inside."""
-    assert isinstance(block, InvertedResidual)
-    made = [step.name for step in steps]
-    outputs = tuple(made[:1] * block.keeps_expansion + made[-1:])
+def _merge(graph: Graph, block: Block, steps: list[_Step], splits: int | None) -> _Step:
+    """One step of a block's several; the tensors that nothing outside needs become its inside."""
+    tensors = _tensors(graph)
+    elements = _elements(graph, tensors)
+    left = {tensors[name] for name in graph.leaves(block)}
+    made = [name for step in steps for name in step.outputs]
+    outputs = tuple(name for name in made if name in left)
     inputs = tuple(dict.fromkeys(name for step in steps for name in step.inputs if name not in made))
-    inside = sum(elements[name] for name in made if name not in outputs)
-    return _Operation(block.name, inputs, outputs, inside / splits if splits else 0)
+    inside = sum(elements[name] for name in made if name not in left)
+    return _Step(block.name, inputs, outputs, inside / splits if splits else 0)
 
 
-def _memory(operations: list[_Operation], elements: dict[str, int], bytes_per_element: float) -> Memory:
+def _elements(graph: Graph, tensors: dict[str, str]) -> dict[str, int]:
+    """Numbers in the picture and in each piece of memory."""
+    sizes = {tensors[each.name]: math.prod(each.shape) for each in graph.operations}
+    return {INPUT: math.prod(graph.input_shape)} | sizes
+
+
+def _memory(graph: Graph, operations: list[_Step], bytes_per_element: float) -> Memory:
     check_number("bytes_per_element", bytes_per_element, above=0)
+    elements = _elements(graph, _tensors(graph))
     last_use = {name: index for index, step in enumerate(operations) for name in step.inputs}
-    alive, steps = ["input"], []
+    alive, steps = [INPUT], []
     for index, step in enumerate(operations):
         alive += step.outputs
         needed = sum(elements[name] for name in alive) + step.inside

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
-from linnet.architecture.layers import Classifier, DepthwiseSeparable, Layer, Pooling
-from linnet.architecture.network import Architecture, Striding
+from linnet.architecture.graph import GraphBuilder
+from linnet.architecture.network import Backbone, Striding, add_stem
 
 STEM_CHANNELS = 32
 
@@ -35,7 +34,7 @@ ROWS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class MobileNetV1(Architecture):
+class MobileNetV1(Backbone):
     """MobileNetV1 (Howard et al., arXiv 1704.04861): stem, 13 blocks, pooling, classifier.
 
     Channels are int(width x channels), not rounded to a multiple of 8, and the last layer is scaled too.
@@ -54,36 +53,19 @@ class MobileNetV1(Architecture):
         """The last block of each stride: TensorFlow's Conv2d_5, Conv2d_11 and Conv2d_13."""
         return "blocks.4", "blocks.10", "blocks.12"
 
-    @cached_property
-    def layers(self) -> tuple[Layer, ...]:
-        """`stem`, `blocks.0` … `blocks.12`, `pool` and, with classes, `classifier`."""
+    def describe_features(self, build: GraphBuilder) -> str:
+        """`stem`, `blocks.0` … `blocks.12`."""
         striding = Striding(self.output_stride, self.early_stride)
-        channels = self._channels(STEM_CHANNELS)
-        stem = self._convolution(
-            "stem", self.input_channels, channels, self.input_size, kernel=3, stride=striding.step(2)[0]
-        )
-        layers: list[Layer] = [stem]
-        size = stem.output_size
+        source = add_stem(build, self._channels(STEM_CHANNELS), striding.step(2)[0])
         for number, row in enumerate(ROWS):
-            name, outputs = f"blocks.{number}", self._channels(row.channels)
+            channels = self._channels(row.channels)
             stride, dilation = striding.step(row.stride)
-            first = self._convolution(
-                name if self.convolution == "full" else f"{name}.depthwise",
-                channels,
-                outputs if self.convolution == "full" else channels,
-                size,
-                kernel=3,
-                stride=stride,
-                dilation=dilation,
-                depthwise=self.convolution == "separable",
-            )
-            channels, size = outputs, first.output_size
+            spatial: dict[str, Any] = {"kernel": 3, "stride": stride, "dilation": dilation}
             if self.convolution == "full":
-                layers.append(first)
+                with build.block(f"blocks.{number}", "convolution"):
+                    source = build.convolve("", source, channels, **spatial)
             else:
-                pointwise = self._convolution(f"{name}.pointwise", first.out_channels, channels, size)
-                layers.append(DepthwiseSeparable(name, first, pointwise))
-        layers.append(Pooling("pool", channels, size))
-        if self.classes is not None:
-            layers.append(Classifier("classifier", channels, self.classes, self.dropout))
-        return tuple(layers)
+                with build.block(f"blocks.{number}", "separable"):
+                    source = build.convolve("depthwise", source, build.shape(source)[2], depthwise=True, **spatial)
+                    source = build.convolve("pointwise", source, channels)
+        return source

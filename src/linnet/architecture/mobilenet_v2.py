@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 from typing import Literal
 
-from linnet.architecture.layers import (
-    Classifier,
-    Convolution,
-    InvertedResidual,
-    Layer,
-    Pooling,
-    Size,
-    scale_channels,
-)
-from linnet.architecture.network import Architecture, Striding, check_number
+from linnet.architecture.graph import GraphBuilder
+from linnet.architecture.network import Backbone, Striding, add_stem, check_number
+from linnet.architecture.operations import scale_channels
 
 STEM_CHANNELS = 32
 LAST_CHANNELS = 1280
@@ -46,7 +37,7 @@ STAGES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class MobileNetV2(Architecture):
+class MobileNetV2(Backbone):
     """MobileNetV2 (Sandler et al., CVPR 2018): stem, 17 inverted residuals, last 1x1, pooling, classifier.
 
     Example:
@@ -87,25 +78,47 @@ class MobileNetV2(Architecture):
         scaled = stage not in (STAGES[0], STAGES[-1])
         return math.ceil(stage.repeats * self.depth) if scaled else stage.repeats
 
-    @cached_property
-    def layers(self) -> tuple[Layer, ...]:
-        """`stem`, `blocks.0` … `blocks.16` (at depth 1), `head`, `pool` and, with classes, `classifier`."""
+    def describe_features(self, build: GraphBuilder) -> str:
+        """`stem`, `blocks.0` … `blocks.16` (at depth 1), `head`."""
         striding = Striding(self.output_stride, self.early_stride)
-        stem = self._convolution(
-            "stem",
-            self.input_channels,
-            STEM_CHANNELS if self.stem == "fixed" else self._channels(STEM_CHANNELS),
-            self.input_size,
-            kernel=3,
-            stride=striding.step(2)[0],
-        )
-        blocks = self._link(self._inverted_residuals(stem, striding))
-        size = blocks[-1].project.output_size
-        head = self._convolution("head", blocks[-1].project.out_channels, self._last_channels, size)
-        layers: tuple[Layer, ...] = (stem, *blocks, head, Pooling("pool", head.out_channels, size))
-        if self.classes is not None:
-            layers += (Classifier("classifier", head.out_channels, self.classes, self.dropout),)
-        return layers
+        stem = STEM_CHANNELS if self.stem == "fixed" else self._channels(STEM_CHANNELS)
+        source, wide = add_stem(build, stem, striding.step(2)[0]), ""
+        number = 0
+        for stage in STAGES:
+            for repeat in range(self._repeats(stage)):
+                stride, dilation = striding.step(stage.stride if repeat == 0 else 1)
+                expansion = self.expansion if stage.widened else 1
+                with build.block(f"blocks.{number}", "inverted residual"):
+                    wide = self._expand(build, source, wide, expansion)
+                    source = self._squeeze(build, source, wide, self._channels(stage.channels), stride, dilation)
+                number += 1
+        with build.block("head", "pointwise"):
+            return build.convolve("", source, self._last_channels)
+
+    def _expand(self, build: GraphBuilder, source: str, before: str, expansion: float) -> str:
+        """The wide tensor of a block: its input where nothing would widen it (t = 1).
+
+        The ablation of Figure 6(b) adds the wide tensor of the block `before` where both expand and have one shape.
+        """
+        inputs = build.shape(source)[2]
+        # The inner width is t times the already rounded input, rounded again: a no-op for whole t.
+        hidden = inputs if expansion == 1 else scale_channels(inputs, expansion)
+        if hidden <= inputs:
+            return source
+        shape = (*build.shape(source)[:2], hidden)
+        if self.shortcut == "expansion" and before.endswith(".expand") and build.shape(before) == shape:
+            # The tensor that has the expansion's name is the sum.
+            return build.add("expand", build.convolve("expand.convolution", source, hidden, holds="expand"), before)
+        return build.convolve("expand", source, hidden)
+
+    def _squeeze(self, build: GraphBuilder, source: str, wide: str, outputs: int, stride: int, dilation: int) -> str:
+        """The wide tensor filtered and projected, and the block's input added where the shapes agree (section 3.3)."""
+        hidden = build.shape(wide)[2]
+        filtered = build.convolve("depthwise", wide, hidden, kernel=3, stride=stride, dilation=dilation, depthwise=True)
+        projected = build.convolve("project", filtered, outputs, activation=self.projection_activation)
+        if self.shortcut == "bottleneck" and build.shape(projected) == build.shape(source):
+            return build.add("", projected, source)
+        return projected
 
     @property
     def taps(self) -> tuple[str, str, str]:
@@ -121,59 +134,3 @@ class MobileNetV2(Architecture):
             expands = scale_channels(inputs, self.expansion) > inputs
             names.append(f"blocks.{number}.expand" if expands else f"blocks.{number - 1}")
         return names[0], names[1], "head"
-
-    def _inverted_residuals(self, stem: Convolution, striding: Striding) -> list[InvertedResidual]:
-        blocks: list[InvertedResidual] = []
-        channels, size = stem.out_channels, stem.output_size
-        for stage in STAGES:
-            for repeat in range(self._repeats(stage)):
-                stride, dilation = striding.step(stage.stride if repeat == 0 else 1)
-                block = self._inverted_residual(
-                    f"blocks.{len(blocks)}",
-                    channels,
-                    self._channels(stage.channels),
-                    size,
-                    expansion=self.expansion if stage.widened else 1,
-                    stride=stride,
-                    dilation=dilation,
-                )
-                blocks.append(block)
-                channels, size = block.project.out_channels, block.project.output_size
-        return blocks
-
-    def _inverted_residual(
-        self, name: str, inputs: int, outputs: int, size: Size, *, expansion: float, stride: int, dilation: int
-    ) -> InvertedResidual:
-        # The inner width is t times the already rounded input, rounded again: a no-op for whole t.
-        hidden = inputs if expansion == 1 else scale_channels(inputs, expansion)
-        expand = None
-        if hidden > inputs:
-            expand = self._convolution(f"{name}.expand", inputs, hidden, size)
-        depthwise = self._convolution(
-            f"{name}.depthwise", hidden, hidden, size, kernel=3, stride=stride, dilation=dilation, depthwise=True
-        )
-        project = self._convolution(
-            f"{name}.project", hidden, outputs, depthwise.output_size, activation=self.projection_activation
-        )
-        same_shape = size == depthwise.output_size and inputs == outputs
-        return InvertedResidual(
-            name, expand, depthwise, project, adds_input=self.shortcut == "bottleneck" and same_shape
-        )
-
-    def _link(self, blocks: list[InvertedResidual]) -> tuple[InvertedResidual, ...]:
-        """Joins the expanded tensors of neighbours where they have one shape, if that is the shortcut asked for."""
-        if self.shortcut != "expansion":
-            return tuple(blocks)
-        shapes = [block.expand and (block.expand.out_channels, block.expand.output_size) for block in blocks]
-        joined = [shape is not None and shape == before for before, shape in pairwise(shapes)]
-        return tuple(
-            InvertedResidual(
-                block.name,
-                block.expand,
-                block.depthwise,
-                block.project,
-                adds_expansion=before,
-                keeps_expansion=after,
-            )
-            for block, before, after in zip(blocks, [False, *joined], [*joined, False], strict=True)
-        )

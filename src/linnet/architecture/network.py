@@ -1,24 +1,15 @@
-"""What the networks of the family share: their common options, checked, and what follows from their layers."""
+"""What the networks of the family share: their common options, checked, and what follows from their operations."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from numbers import Integral, Number, Real
-from typing import Any, ClassVar, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 
-from linnet.architecture.layers import (
-    Activation,
-    Block,
-    Classifier,
-    Convolution,
-    Layer,
-    PaddingRule,
-    Pooling,
-    Size,
-    convolutions_of,
-)
+from linnet.architecture.graph import Block, Graph, GraphBuilder
+from linnet.architecture.operations import INPUT, BatchNorm, Convolve, Operation, PaddingRule, Shape, Size
 
 LARGEST_SIDE = 65_536
 LARGEST_COUNT = 10_000_000
@@ -28,9 +19,110 @@ EARLY_STRIDE = 4
 """As in the papers: of the whole network, and of the stem and the first strided block together."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A network as data: options in, named layers out. Built as `mobilenet_v2(…)`, `ssdlite(…)` and their like.
+    """A network as data: options in, named blocks and operations out; `mobilenet_v2(…)`, `ssdlite(…)` make one.
+
+    Every architecture is a frozen dataclass; `options_of` gives its fields.
+    """
+
+    task: ClassVar[Literal["classification", "detection"]]
+
+    @property
+    def width(self) -> float:
+        """The width multiplier, the paper's α."""
+        raise NotImplementedError
+
+    @property
+    def resolution(self) -> int | Size:
+        """Input side in pixels, the paper's ρ; or height and width."""
+        raise NotImplementedError
+
+    @property
+    def classes(self) -> int | None:
+        """What it tells apart; None where it gives features."""
+        raise NotImplementedError
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the picture."""
+        raise NotImplementedError
+
+    @property
+    def dropout(self) -> float:
+        """Share of what enters the last layers dropped while training."""
+        raise NotImplementedError
+
+    @property
+    def folded(self) -> bool:
+        """Whether batch norm is folded into weights and biases."""
+        raise NotImplementedError
+
+    @property
+    def feature_channels(self) -> int:
+        """Channels of the features before what a task adds to them."""
+        raise NotImplementedError
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The whole network as operations."""
+        raise NotImplementedError
+
+    def with_options(self, **options: Any) -> Self:
+        """The same network but for some options; of a detector those of its backbone too.
+
+        Raises:
+            ValueError: on any option that makes no sense, with its name, its value and what is allowed.
+        """
+        return replace(self, **options)  # type: ignore[type-var]
+
+    @property
+    def input_size(self) -> Size:
+        """Height and width of the input in pixels."""
+        return self.resolution if isinstance(self.resolution, tuple) else (self.resolution, self.resolution)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """Everything that runs, in order."""
+        return self.graph.operations
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the network gives."""
+        return self.graph.outputs
+
+    @property
+    def layers(self) -> tuple[Block, ...]:
+        """All named blocks, `stem`, `blocks.0` and so on, in the order in which they run."""
+        return self.graph.blocks
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks named `blocks.0`, `blocks.1` and so on."""
+        return tuple(block for block in self.layers if block.name.startswith("blocks."))
+
+    @property
+    def convolutions(self) -> tuple[Convolve, ...]:
+        """Every convolution in the order in which it runs."""
+        return self.graph.convolutions
+
+    @property
+    def tensors(self) -> dict[str, Shape]:
+        """Names and shapes of all the tensors of a checkpoint, in order."""
+        return self.graph.tensors
+
+    @property
+    def tensor_names(self) -> tuple[str, ...]:
+        """Names of every intermediate tensor, in order: each operation's and each block's."""
+        return self.graph.tensor_names
+
+    def check_tensor_names(self, names: tuple[str, ...]) -> None:
+        """Raises a ValueError that lists what there is, unless every name is an intermediate tensor."""
+        self.graph.check_names(names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone(Architecture):
+    """What MobileNetV1 and V2 have in common: features, and a classifier on them or none.
 
     Raises:
         ValueError: on any option that makes no sense, with its name, its value and what is allowed.
@@ -69,12 +161,7 @@ class Architecture:
 
     def __post_init__(self) -> None:
         """Refuses nonsense; a square (height, width) becomes one number, so that equal networks compare equal."""
-        for field in fields(self):
-            if isinstance(value := getattr(self, field.name), Number) and not isinstance(value, int | float):
-                # numpy's numbers are as good as Python's, but no file holds them.
-                plain = int(value) if isinstance(value, Integral) else float(value)  # type: ignore[arg-type]
-                object.__setattr__(self, field.name, plain)
-        self._check_choices()
+        check_fields(self)
         check_number("width", self.width, above=0, most=10_000)
         check_number("dropout", self.dropout, least=0, below=1)
         check_number("batch_norm_epsilon", self.batch_norm_epsilon, above=0, most=1)
@@ -84,22 +171,10 @@ class Architecture:
             check_whole("classes", self.classes, least=1, most=LARGEST_COUNT)
         self._check_resolution()
 
-    def _check_choices(self) -> None:
-        """Every field typed as a `Literal` must hold one of its values."""
-        hints = get_type_hints(type(self))
-        for field in fields(self):
-            hint, value = hints[field.name], getattr(self, field.name)
-            allowed = get_args(hint) if getattr(hint, "__origin__", None) is Literal else ()
-            if hint is bool:
-                allowed = (False, True)
-            if allowed and not any(value == choice and type(value) is type(choice) for choice in allowed):
-                choices = " or ".join(map(repr, allowed))
-                raise ValueError(f"`{field.name}` (={value!r}) must be {choices}.")
-
     def _check_resolution(self) -> None:
         sides = self.resolution if isinstance(self.resolution, tuple | list) else (self.resolution, self.resolution)
         if len(sides) != 2:
-            raise ValueError(f"`resolution` (={self.resolution!r}) must be one side in pixels or (height, width).")
+            raise OptionError("resolution", self.resolution, "must be one side in pixels or (height, width)")
         for side in sides:
             # Below the output stride the last maps would see nothing but padding.
             least = min(self.output_stride, TOTAL_STRIDE * self.early_stride // EARLY_STRIDE)
@@ -108,94 +183,45 @@ class Architecture:
         object.__setattr__(self, "resolution", height if height == width else (height, width))
 
     @property
-    def input_size(self) -> Size:
-        """Height and width of the input in pixels."""
-        return self.resolution if isinstance(self.resolution, tuple) else (self.resolution, self.resolution)
-
-    @cached_property
-    def layers(self) -> tuple[Layer, ...]:
-        """Every layer in the order in which it runs, each with its sizes."""
-        raise NotImplementedError
-
-    @property
     def taps(self) -> tuple[str, str, str]:
         """Names of the tensors that a detector reads of a backbone, at strides 8, 16 and 32."""
         raise NotImplementedError
 
-    def _convolution(
-        self,
-        name: str,
-        in_channels: int,
-        out_channels: int,
-        input_size: Size,
-        *,
-        kernel: int = 1,
-        stride: int = 1,
-        dilation: int = 1,
-        depthwise: bool = False,
-        activation: Activation | None = None,
-    ) -> Convolution:
-        """A convolution with this network's activation, unless another is given, and its padding rule."""
-        return Convolution(
-            name,
-            in_channels,
-            out_channels,
-            input_size,
-            kernel=kernel,
-            stride=stride,
-            dilation=dilation,
-            depthwise=depthwise,
-            activation=activation or self.activation,
+    def start(self) -> GraphBuilder:
+        """A builder with this network's input, activation, padding and batch norm."""
+        return GraphBuilder(
+            (*self.input_size, self.input_channels),
+            activation=self.activation,
             padding=self.padding,
-            folded=self.folded,
+            norm=None if self.folded else BatchNorm(self.batch_norm_epsilon, self.batch_norm_momentum),
         )
 
-    @property
-    def blocks(self) -> tuple[Block | Convolution, ...]:
-        """The layers named `blocks.0`, `blocks.1` and so on."""
-        return tuple(
-            layer
-            for layer in self.layers
-            if isinstance(layer, Block | Convolution) and layer.name.startswith("blocks.")
-        )
+    def describe_features(self, build: GraphBuilder) -> str:
+        """Adds the blocks from the picture to the last map; the name of that map."""
+        raise NotImplementedError
 
-    @property
-    def convolutions(self) -> tuple[Convolution, ...]:
-        """Every convolution in the order in which it runs."""
-        return tuple(convolution for layer in self.layers for convolution in convolutions_of(layer))
+    @cached_property
+    def graph(self) -> Graph:
+        """The features, pooled, and with classes a classifier on them."""
+        build = self.start()
+        features = self.describe_features(build)
+        with build.block("pool", "pooling"):
+            result = build.pool("", features)
+        if self.classes is not None:
+            with build.block("classifier", "classifier"):
+                result = build.linear("", result, self.classes, dropout=self.dropout)
+        return build.graph(result)
 
     @property
     def feature_channels(self) -> int:
         """Channels of the pooled features."""
-        return next(layer.channels for layer in self.layers if isinstance(layer, Pooling))
+        return self.graph.shape_of("pool")[0]
 
-    @property
-    def tensors(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of all the tensors of a checkpoint, in order."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        for layer in self.layers:
-            if isinstance(layer, Classifier):
-                shapes |= layer.tensors
-            for convolution in convolutions_of(layer):
-                shapes |= convolution.tensors
-        return shapes
 
-    @property
-    def tensor_names(self) -> tuple[str, ...]:
-        """Names of every intermediate tensor, in order: each convolution, each block, `pool` and `classifier`."""
-        names: list[str] = []
-        for layer in self.layers:
-            names += [convolution.name for convolution in convolutions_of(layer)]
-            if layer.name not in names:
-                names.append(layer.name)
-        return tuple(names)
-
-    def check_tensor_names(self, names: tuple[str, ...]) -> None:
-        """Raises a ValueError that lists what there is, unless every name is an intermediate tensor."""
-        known = self.tensor_names
-        for name in names:
-            if name not in known:
-                raise ValueError(f"There is no tensor {name!r} in this network; it has {', '.join(known)}.")
+def add_stem(build: GraphBuilder, channels: int, stride: int) -> str:
+    """The first 3x3 convolution, on the picture."""
+    with build.block("stem", "convolution"):
+        return build.convolve("", INPUT, channels, kernel=3, stride=stride)
 
 
 class Striding:
@@ -223,6 +249,40 @@ class Striding:
         return 1, dilation
 
 
+class OptionError(ValueError):
+    """An option that makes no sense.
+
+    Attributes:
+        name: of the option, as Python has it.
+        value: what was given.
+        allowed: what was expected, to be put behind both: `must be a number above 0`.
+    """
+
+    def __init__(self, name: str, value: Any, allowed: str) -> None:
+        super().__init__(name, value, allowed)
+        self.name, self.value, self.allowed = name, value, allowed
+
+    def __str__(self) -> str:
+        return f"`{self.name}` (={self.value!r}) {self.allowed}."
+
+
+def check_fields(options: Any) -> None:
+    """Makes numpy's numbers Python's, and refuses a field typed as a `Literal` that holds none of its values."""
+    hints = get_type_hints(type(options))
+    for field in fields(options):
+        hint, value = hints[field.name], getattr(options, field.name)
+        if isinstance(value, Number) and not isinstance(value, int | float):
+            # numpy's numbers are as good as Python's, but no file holds them.
+            value = int(value) if isinstance(value, Integral) else float(value)  # type: ignore[arg-type]
+            object.__setattr__(options, field.name, value)
+        allowed = get_args(hint) if getattr(hint, "__origin__", None) is Literal else ()
+        if hint is bool:
+            allowed = (False, True)
+        if allowed and not any(value == choice and type(value) is type(choice) for choice in allowed):
+            choices = " or ".join(map(repr, allowed))
+            raise OptionError(field.name, value, f"must be {choices}")
+
+
 def check_number(
     name: str,
     value: Any,
@@ -243,10 +303,10 @@ def check_number(
         and (most is None or value <= most)
         and (below is None or value < below)
     ):
-        raise ValueError(f"`{name}` (={value!r}) must be a number {wanted}.")
+        raise OptionError(name, value, f"must be a number {wanted}")
 
 
 def check_whole(name: str, value: Any, *, least: int, most: int) -> None:
     """Raises a ValueError unless `value` is a whole number from `least` to `most`."""
     if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) <= most:
-        raise ValueError(f"`{name}` (={value!r}) must be a whole number from {least} to {most}.")
+        raise OptionError(name, value, f"must be a whole number from {least} to {most}")

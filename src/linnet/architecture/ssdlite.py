@@ -8,31 +8,33 @@ and the released `ssdlite_mobilenet_v2_coco` of TensorFlow's Object Detection AP
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from linnet.architecture.layers import (
-    Classifier,
-    Convolution,
-    ExtraLevel,
-    InvertedResidual,
-    Layer,
-    LevelHead,
-    Pooling,
-    Size,
-    convolutions_of,
-)
+from linnet.architecture.graph import Graph, GraphBuilder
 from linnet.architecture.mobilenet_v1 import MobileNetV1
 from linnet.architecture.mobilenet_v2 import MobileNetV2
-from linnet.architecture.network import LARGEST_COUNT, Architecture, check_number, check_whole
+from linnet.architecture.network import (
+    LARGEST_COUNT,
+    Architecture,
+    Backbone,
+    OptionError,
+    check_fields,
+    check_number,
+    check_whole,
+)
+from linnet.architecture.operations import Size
 
-BACKBONES: dict[str, type[Architecture]] = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}
+BACKBONES: dict[str, type[Backbone]] = {"mobilenet_v1": MobileNetV1, "mobilenet_v2": MobileNetV2}
 
 BOX_CODE = 4
 """Offsets of an anchor: of its centre, across and down, and of the logarithms of its width and height."""
+
+RELEASED: dict[str, Any] = {"resolution": 300, "minimum_depth": 16, "last_layer": "scaled"}
+"""Options of a backbone as TensorFlow's detectors have them; MobileNetV1 always scales its last layer."""
 
 Variant = Literal["tensorflow", "modern"]
 
@@ -48,9 +50,27 @@ class Level:
     """Width and height of each, as fractions of the input."""
 
 
+def released_backbone(name: str = "mobilenet_v2", **options: Any) -> Backbone:
+    """A backbone with the options that TensorFlow's detectors have, but for those given.
+
+    Raises:
+        ValueError: if there is no such backbone, or on an option that makes no sense or is another backbone's.
+    """
+    kind = BACKBONES.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise OptionError("backbone", name, f"must be {' or '.join(map(repr, BACKBONES))}")
+    own = {entry.name for entry in fields(kind)}
+    others = {entry.name: entry.default for each in BACKBONES.values() for entry in fields(each)}
+    for option, value in options.items():
+        if option not in own and option in others and value not in (others[option], RELEASED.get(option)):
+            raise OptionError(option, value, f"is no option of {name}")
+    known = {option: value for option, value in (RELEASED | options).items() if option in own or option not in others}
+    return kind(**known | {"classes": None, "dropout": 0.0})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Detector(Architecture):
-    """What SSDLite and SSD share. The backbone has its own options, by their own names.
+    """What SSDLite and SSD share: levels, anchors and heads on the features of a backbone.
 
     Raises:
         ValueError: on any option that makes no sense, with its name, its value and what is allowed.
@@ -60,31 +80,14 @@ class Detector(Architecture):
     separable: ClassVar[bool]
     """Whether the 3x3 convolutions of heads and extra levels are depthwise ones, with a pointwise one after them."""
 
-    resolution: int | Size = 300
-    """Input side in pixels; or height and width."""
+    backbone: Backbone = field(default_factory=released_backbone)
+    """What gives the features. It has no classifier and drops nothing: what it has of these is left away."""
     classes: int | None = 90
     """Kinds of objects; the background is one output more, the first."""
     dropout: float = 0.0
     """Share of what enters the last convolution of a class head dropped while training; off in TensorFlow."""
-    minimum_depth: Literal[8, 16] = 16
-    """No layer is narrower, however small the width: 16 in TensorFlow's detectors, 8 in classifiers."""
-    backbone: Literal["mobilenet_v1", "mobilenet_v2"] = "mobilenet_v2"
-    """What gives the features."""
-    expansion: float = 6
-    """Of MobileNetV2: the paper's t."""
-    projection_activation: Literal["linear", "relu6"] = "linear"
-    """Of MobileNetV2: `linear`, or the ablation `relu6`."""
-    shortcut: Literal["bottleneck", "expansion", "none"] = "bottleneck"
-    """Of MobileNetV2: which tensors are joined."""
-    depth: float = 1.0
-    """Of MobileNetV2: multiplies the repeats of all stages but the first and the last."""
-    stem: Literal["scaled", "fixed"] = "scaled"
-    """Of MobileNetV2: `scaled` by the width, or `fixed` at 32 channels."""
-    last_layer: Literal["kept", "scaled", "fixed"] = "scaled"
-    """Of MobileNetV2: `scaled` by the width in TensorFlow's detectors; `kept` at 1280 below 1 as in classifiers, whose
-    weights then fit."""
-    convolution: Literal["separable", "full"] = "separable"
-    """Of MobileNetV1: its blocks' convolutions."""
+    head_kernel: Literal[1, 3] = 3
+    """Side of the last kernel of a head. Table 5's is 3; every released SSD on MobileNet has 1. SSDLite's is 3."""
     fine_level: bool = False
     """One more level, at stride 8, for small objects."""
     extra_channels: tuple[int, ...] = (512, 256, 256, 128)
@@ -101,124 +104,127 @@ class Detector(Architecture):
 
     def __post_init__(self) -> None:
         """Refuses nonsense."""
-        super().__post_init__()
+        check_fields(self)
+        if not isinstance(self.backbone, Backbone):
+            raise OptionError("backbone", self.backbone, "must be a network such as linnet.mobilenet_v2(width=0.5)")
+        object.__setattr__(self, "backbone", replace(self.backbone, classes=None, dropout=0.0))
+        check_number("dropout", self.dropout, least=0, below=1)
         check_whole("classes", self.classes, least=1, most=LARGEST_COUNT)
+        if self.separable and self.head_kernel != 3:
+            raise OptionError("head_kernel", self.head_kernel, "must be 3: SSDLite's heads filter each channel")
         self._check_numbers("extra_channels", lambda name, value: check_whole(name, value, least=1, most=LARGEST_COUNT))
         for several in ("scales", "aspect_ratios"):
             self._check_numbers(several, lambda name, value: check_number(name, value, least=0.001, most=1000))
         levels = 2 + self.fine_level + len(self.extra_channels)
         if len(self.scales) != levels:
-            raise ValueError(f"`scales` (={self.scales!r}) must be {levels} numbers, one for each level.")
+            raise OptionError("scales", self.scales, f"must be {levels} numbers, one for each level")
         if not self.aspect_ratios or len(self.aspect_ratios) > 100:
-            raise ValueError(f"`aspect_ratios` (={self.aspect_ratios!r}) must be from 1 to 100 numbers.")
-        self._check_backbone_options()
+            raise OptionError("aspect_ratios", self.aspect_ratios, "must be from 1 to 100 numbers")
 
     def _check_numbers(self, name: str, check: Callable[[str, Any], None]) -> None:
         """Checks a sequence of numbers; lists, as JSON has them, become tuples, and numpy's numbers Python's."""
         values = getattr(self, name)
         if not isinstance(values, tuple | list):
-            raise ValueError(f"`{name}` (={values!r}) must be a sequence of numbers.")
+            raise OptionError(name, values, "must be a sequence of numbers")
         for value in values:
             check(name, value)
         kind = int if name == "extra_channels" else float
         object.__setattr__(self, name, tuple(kind(value) for value in values))
 
-    def _check_backbone_options(self) -> None:
-        """Refuses an option that the other backbone has, and what the backbone itself refuses."""
-        known = {name: {field.name for field in fields(kind)} for name, kind in BACKBONES.items()}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            foreign = field.name in set().union(*known.values()) - known[self.backbone]
-            # MobileNetV1 scales its last layer whatever is said: nothing to choose, nothing to refuse.
-            if foreign and field.name != "last_layer" and value != field.default:
-                raise ValueError(f"`{field.name}` (={value!r}) is no option of {self.backbone}.")
-        self.trunk  # noqa: B018
+    def with_options(self, **options: Any) -> Self:
+        """See `Architecture.with_options`."""
+        own = {entry.name for entry in fields(self)}
+        changes = {name: value for name, value in options.items() if name in own}
+        inherited = {name: value for name, value in options.items() if name not in own}
+        if inherited:
+            changes["backbone"] = replace(changes.get("backbone", self.backbone), **inherited)
+        return replace(self, **changes)
 
-    @cached_property
-    def trunk(self) -> Architecture:
-        """The backbone by itself, without a classifier: its tensors have the same names here as there."""
-        kind = BACKBONES[self.backbone]
-        options = {field.name: getattr(self, field.name) for field in fields(kind)}
-        return kind(**options | {"classes": None, "dropout": 0.0})
+    @property
+    def width(self) -> float:
+        """The backbone's."""
+        return self.backbone.width
+
+    @property
+    def resolution(self) -> int | Size:
+        """The backbone's."""
+        return self.backbone.resolution
+
+    @property
+    def input_channels(self) -> int:
+        """The backbone's."""
+        return self.backbone.input_channels
+
+    @property
+    def folded(self) -> bool:
+        """The backbone's, which heads and extra levels share."""
+        return self.backbone.folded
+
+    @property
+    def feature_channels(self) -> int:
+        """Of the backbone's last map."""
+        return self.backbone.feature_channels
 
     @cached_property
     def levels(self) -> tuple[Level, ...]:
         """The maps, the finest first."""
-        made: dict[str, Convolution] = {}
-        for layer in (*self._features, *self._extras):
-            made |= {convolution.name: convolution for convolution in convolutions_of(layer)}
-            made[layer.name] = convolutions_of(layer)[-1]
-        sources = [*self._taps, *(extra.name for extra in self._extras)]
+        sources = [*self._taps, *(f"extras.{number}" for number in range(len(self.extra_channels)))]
+        shapes = [self.graph.shape_of(source) for source in sources]
         return tuple(
-            Level(source, made[source].out_channels, made[source].output_size, anchors)
-            for source, anchors in zip(sources, self._anchors(), strict=True)
+            Level(source, channels, (height, width), anchors)
+            for source, (height, width, channels), anchors in zip(sources, shapes, self._anchors(), strict=True)
         )
 
     @property
     def anchors(self) -> int:
         """How many there are: a box and a score for each class come from every one."""
-        return sum(level.size[0] * level.size[1] * len(level.anchors) for level in self.levels)
+        return self.graph.shape_of("offsets")[0]
 
     @cached_property
-    def layers(self) -> tuple[Layer, ...]:
-        """The backbone's up to its last convolution, `extras.0` and so on, then two `predictors` a level."""
+    def graph(self) -> Graph:
+        """The backbone's blocks up to its last map, `extras.0` and so on, two `predictors` a level, two outputs."""
         assert self.classes is not None
-        heads = []
-        for number, level in enumerate(self.levels):
-            for kind, slots in (("boxes", BOX_CODE), ("classes", 1 + self.classes)):
-                heads.append(self._head(f"predictors.{number}.{kind}", level, slots))
-        return *self._features, *self._extras, *heads
+        build = self.backbone.start()
+        source = self.backbone.describe_features(build)
+        sources = list(self._taps)
+        for number, channels in enumerate(self.extra_channels):
+            with build.block(f"extras.{number}", "extra level"):
+                reduced = build.convolve("reduce", source, self._channels(channels / 2))
+                source = self._filter(build, reduced, self._channels(channels), stride=2)
+            sources.append(source)
+        heads: dict[str, list[str]] = {"offsets": [], "logits": []}
+        slots = {"offsets": BOX_CODE, "logits": 1 + self.classes}
+        for number, (tap, anchors) in enumerate(zip(sources, self._anchors(), strict=True)):
+            with build.block(f"predictors.{number}.boxes", "box head"):
+                heads["offsets"].append(self._head(build, tap, BOX_CODE * len(anchors), 0.0))
+            with build.block(f"predictors.{number}.classes", "class head"):
+                heads["logits"].append(self._head(build, tap, slots["logits"] * len(anchors), self.dropout))
+        for output, maps in heads.items():
+            rows = [build.reshape(f"{output}.{number}", of, slots[output]) for number, of in enumerate(maps)]
+            build.concatenate(output, rows, axis=0)
+        return build.graph(*heads)
 
     @property
     def _taps(self) -> tuple[str, ...]:
-        return self.trunk.taps if self.fine_level else self.trunk.taps[1:]
-
-    @cached_property
-    def _features(self) -> tuple[Layer, ...]:
-        """The backbone's layers; an expansion that is tapped has to outlive its block."""
-        layers = (layer for layer in self.trunk.layers if not isinstance(layer, Pooling | Classifier))
-        return tuple(
-            replace(layer, keeps_expansion=True)
-            if isinstance(layer, InvertedResidual) and layer.expand and layer.expand.name in self._taps
-            else layer
-            for layer in layers
-        )
-
-    @cached_property
-    def _extras(self) -> tuple[ExtraLevel, ...]:
-        extras: list[ExtraLevel] = []
-        last = convolutions_of(self._features[-1])[-1]
-        for channels in self.extra_channels:
-            name = f"extras.{len(extras)}"
-            outputs = self._channels(channels)
-            reduce = self._convolution(
-                f"{name}.reduce", last.out_channels, self._channels(channels / 2), last.output_size
-            )
-            filters = self._filter(name, reduce, outputs, stride=2)
-            extras.append(ExtraLevel(name, (reduce, *filters)))
-            last = filters[-1]
-        return tuple(extras)
+        return self.backbone.taps if self.fine_level else self.backbone.taps[1:]
 
     def _channels(self, channels: float) -> int:
-        return max(int(channels * self.width), self.minimum_depth)
+        return max(int(channels * self.width), self.backbone.minimum_depth)
 
-    def _filter(self, name: str, before: Convolution, outputs: int, *, stride: int) -> tuple[Convolution, ...]:
-        """A 3x3 convolution, separable or regular, after another one."""
-        inputs, size = before.out_channels, before.output_size
+    def _filter(self, build: GraphBuilder, source: str, outputs: int, **last: Any) -> str:
+        """A 3x3 convolution, separable or regular."""
+        stride = last.pop("stride", 1)
         if not self.separable:
-            return (self._convolution(f"{name}.convolution", inputs, outputs, size, kernel=3, stride=stride),)
-        depthwise = self._convolution(
-            f"{name}.depthwise", inputs, inputs, size, kernel=3, stride=stride, depthwise=True
-        )
-        return depthwise, self._convolution(f"{name}.pointwise", inputs, outputs, depthwise.output_size)
+            return build.convolve("convolution", source, outputs, kernel=3, stride=stride, **last)
+        filtered = build.convolve("depthwise", source, build.shape(source)[2], kernel=3, stride=stride, depthwise=True)
+        return build.convolve("pointwise", filtered, outputs, **last)
 
-    def _head(self, name: str, level: Level, slots: int) -> LevelHead:
-        entry = Convolution(level.source, level.channels, level.channels, level.size)
-        *first, last = self._filter(name, entry, slots * len(level.anchors), stride=1)
-        # Without batch norm: a bias, as where it is folded.
-        last = replace(last, activation="linear", folded=True)
-        dropout = 0 if slots == BOX_CODE else self.dropout
-        return LevelHead(name, level.source, slots, (*first, last), dropout)
+    def _head(self, build: GraphBuilder, source: str, outputs: int, dropout: float) -> str:
+        """Numbers for every anchor of a level, anchor by anchor; its last convolution has a bias and no batch norm."""
+        last: dict[str, Any] = {"activation": "linear", "bare": True, "dropout": dropout}
+        if self.head_kernel == 1:
+            return build.convolve("convolution", source, outputs, **last)
+        return self._filter(build, source, outputs, **last)
 
     def _anchors(self) -> list[tuple[tuple[float, float], ...]]:
         """Width and height of the anchors of each level's cells, in TensorFlow's order."""
@@ -245,7 +251,7 @@ class SSDLite(Detector):
 
 @dataclass(frozen=True, kw_only=True)
 class SSD(Detector):
-    """SSD with regular 3x3 convolutions in every head and extra level: what SSDLite is compared with (Table 5)."""
+    """SSD with regular convolutions in every head and extra level: what SSDLite is compared with (Table 5)."""
 
     separable = False
 
@@ -263,17 +269,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "scoring": "softmax",
     },
 }
-"""Name → what it changes of the defaults."""
+"""Name → what it changes of the defaults, of the detector and of its backbone."""
 
 
-def ssdlite(*, variant: Variant = "tensorflow", **options: Any) -> SSDLite:
+def ssdlite(*, variant: Variant = "tensorflow", backbone: Backbone | str = "mobilenet_v2", **options: Any) -> SSDLite:
     """SSDLite on a MobileNet.
 
     Args:
         variant: where options that are not given come from. `tensorflow` is the released network exactly: 1917 anchors
             at 300 and 2034 at 320. `modern` is for small data and small objects: one more level at stride 8, smaller
             anchors, widths that take a classifier's weights, scores that sum to 1 (docs/decisions/0008).
-        options: fields of `SSDLite`: backbone, width, resolution, classes, scales and so on.
+        backbone: a network such as `linnet.mobilenet_v2(width=0.5, resolution=320)`, taken as it is; or its family's
+            name, then with the variant's options.
+        options: fields of `SSDLite` (classes, scales and so on) and of its backbone (width, resolution and so on).
 
     Raises:
         ValueError: on any option that makes no sense, with its name, its value and what is allowed.
@@ -282,15 +290,37 @@ def ssdlite(*, variant: Variant = "tensorflow", **options: Any) -> SSDLite:
         >>> ssdlite().anchors
         1917
     """
-    return SSDLite(**_with_variant(variant, options))
+    return SSDLite(**detector_options(options, backbone=backbone, variant=variant))
 
 
-def ssd(*, variant: Variant = "tensorflow", **options: Any) -> SSD:
-    """SSD with regular convolutions on a MobileNet: `ssdlite` in all else, its arguments included."""
-    return SSD(**_with_variant(variant, options))
+def ssd(*, variant: Variant = "tensorflow", backbone: Backbone | str = "mobilenet_v2", **options: Any) -> SSD:
+    """SSD with regular convolutions on a MobileNet: `ssdlite` in all else, its arguments included.
+
+    The `tensorflow` variant has heads of one 1x1 convolution, as every released SSD on MobileNet has; Table 5 counts
+    3x3: `head_kernel=3`.
+    """
+    kernel = {"head_kernel": 1} if variant == "tensorflow" else {}
+    return SSD(**detector_options(kernel | options, backbone=backbone, variant=variant))
 
 
-def _with_variant(variant: str, options: dict[str, Any]) -> dict[str, Any]:
+def detector_options(
+    options: Mapping[str, Any], *, backbone: Backbone | str = "mobilenet_v2", variant: str = "tensorflow"
+) -> dict[str, Any]:
+    """Fields of a detector, its backbone among them, from options of both in one.
+
+    Raises:
+        ValueError: on an unknown variant or backbone, and on an option that the backbone does not have.
+    """
     if variant not in VARIANTS:
-        raise ValueError(f"`variant` (={variant!r}) must be {' or '.join(map(repr, VARIANTS))}.")
-    return VARIANTS[variant] | options
+        raise OptionError("variant", variant, f"must be {' or '.join(map(repr, VARIANTS))}")
+    own = {entry.name for entry in fields(Detector)}
+    given = {name: value for name, value in options.items() if name not in own}
+    changes = VARIANTS[variant]
+    detector = {name: value for name, value in (changes | dict(options)).items() if name in own}
+    if isinstance(backbone, Backbone):
+        foreign = next((name for name in given if not hasattr(backbone, name)), None)
+        if foreign is not None:
+            raise TypeError(f"A detector on {type(backbone).__name__} has no option {foreign!r}.")
+        return detector | {"backbone": replace(backbone, **given) if given else backbone}
+    inherited = {name: value for name, value in changes.items() if name not in own}
+    return detector | {"backbone": released_backbone(backbone, **inherited | given)}

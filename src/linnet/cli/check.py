@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import tyro
 
@@ -92,7 +92,7 @@ def _check(options: Options) -> Findings:
         }
         if data.task == "classification":
             return check_data(data, **common)
-        given = {} if options.resolution is None else {"resolution": options.resolution}
+        given: dict[str, Any] = {} if options.resolution is None else {"resolution": options.resolution}
         detector = ssdlite(variant=options.variant, classes=max(len(data.classes), 1), **given)
         common["resolution"] = min(detector.input_size)
         return check_boxes(data, anchors=anchors(detector), **common)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from linnet.architecture.cost import cost
@@ -86,7 +85,7 @@ def _time(session: NativeSession) -> dict[str, Any]:
 def _multiply_adds(session: NativeSession, checkpoint: Checkpoint) -> dict[int, int]:
     """Of each layer of the program, which is that of the folded network."""
     numbers = session.network.numbers
-    folded = replace(checkpoint.architecture, folded=True)
+    folded = checkpoint.architecture.with_options(folded=True)
     return {numbers[row.name]: row.multiply_adds for row in cost(folded).layers if row.name in numbers}
 
 

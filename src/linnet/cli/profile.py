@@ -9,28 +9,20 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, make_dataclass
-from functools import partial
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from linnet.architecture import (
-    FAMILIES,
-    Architecture,
-    Detector,
-    InvertedResidual,
-    Layer,
-    convolutions_of,
-    family_of,
-    options_of,
-)
-from linnet.architecture.cost import Cost, block_memory, cost, layerwise_memory, materialised
+from linnet.architecture import FAMILIES, Architecture, Block, Detector, family_of, options_of
+from linnet.architecture.cost import INVERTED, Cost, block_memory, cost, layerwise_memory, materialised
+from linnet.architecture.network import OptionError
 from linnet.architecture.ssdlite import VARIANTS, Variant
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
+from linnet.cli.networks import DETECTORS, network_flags, network_of
 from linnet.cli.plan import ScheduleName, describe_plan, show_plan
-from linnet.cli.terminal import UsageError, millions, parse, print_json, show, size, table
+from linnet.cli.terminal import UsageError, as_flag, millions, parse, print_json, show, size, table
 from linnet.runtimes import MOST_THREADS
 
 VARIANT_HELP = "What gives the defaults below: TensorFlow's released network, or what suits small data and objects."
@@ -125,22 +117,22 @@ def _take_family(arguments: list[str]) -> tuple[str | None, list[str]]:
 
 def _describe(family: str, arguments: list[str]) -> tuple[Architecture, Printing]:
     """A network from flags that its own dataclass gives; of a detector the variant gives their defaults."""
-    kind: Any = FAMILIES[family]
     options: list[tuple[str, Any, Any]] = []
-    start = kind
-    if issubclass(kind, Detector):
+    variant = "tensorflow"
+    if family in DETECTORS:
         given = " ".join(arguments).replace("=", " ").split()
         variants = [value for flag, value in pairwise(given) if flag == "--variant" and value in VARIANTS]
-        variant = variants[-1] if variants else "tensorflow"
-        start = partial(kind, **VARIANTS[variant])
+        variant = variants[-1] if variants else variant
         options.append(("variant", Annotated[Variant, tyro.conf.arg(help=VARIANT_HELP)], field(default=variant)))
-    options += [
-        ("network", Annotated[kind, tyro.conf.OmitArgPrefixes], field(default_factory=start)),
-        ("printing", Annotated[Printing, tyro.conf.OmitArgPrefixes], field(default_factory=Printing)),
-    ]
-    described = make_dataclass("DescribedOptions", options, frozen=True)
+    flags = network_flags(family, variant=variant)
+    options += [*flags, ("printing", Annotated[Printing, tyro.conf.OmitArgPrefixes], field(default_factory=Printing))]
+    described = make_dataclass("DescribedOptions", options, frozen=True, kw_only=True)
     result: Any = parse(described, f"profile --architecture {family}", __doc__, arguments)
-    return result.network, result.printing
+    values = {name: getattr(result, name) for name, *_ in flags}
+    try:
+        return network_of(family, values, variant=variant), result.printing
+    except OptionError as error:
+        raise as_flag(error) from None
 
 
 def _sections(architecture: Architecture, price: Cost) -> dict[str, tuple[int, int]]:
@@ -208,7 +200,7 @@ def _show(architecture: Architecture, price: Cost, detail: bool) -> None:
     costs = {row.name: row for row in price.layers}
     rows = []
     for layer in architecture.layers:
-        parts = [costs[convolution.name] for convolution in convolutions_of(layer)] or [costs[layer.name]]
+        parts = [costs[convolution.label] for convolution in layer.convolutions] or [costs[layer.name]]
         for group in [[part] for part in parts] if detail else [parts]:
             last = group[-1]
             rows.append(
@@ -240,9 +232,11 @@ def _show(architecture: Architecture, price: Cost, detail: bool) -> None:
     )
 
 
-def _kind(layer: Layer) -> str:
-    if not isinstance(layer, InvertedResidual):
-        return layer.kind
-    ratio = layer.hidden_channels / layer.convolutions[0].in_channels
-    shortcut = ", adds input" if layer.adds_input else ", adds expansion" if layer.adds_expansion else ""
-    return f"{layer.kind} t={ratio:g} s={layer.depthwise.stride}{shortcut}"
+def _kind(block: Block) -> str:
+    if block.kind != INVERTED:
+        return block.kind
+    first, *_, last = block.convolutions
+    ratio = last.in_channels / first.in_channels
+    stride = max(convolution.stride for convolution in block.convolutions)
+    shortcut = ", adds input" if block.joins_input else ", adds expansion" if block.adds else ""
+    return f"{block.kind} t={ratio:g} s={stride}{shortcut}"

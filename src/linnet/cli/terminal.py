@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from linnet.architecture.network import OptionError
+
 T = TypeVar("T")
 
 
 class UsageError(ValueError):
     """An option whose value makes no sense: the command was used wrongly, and ends with 2."""
+
+
+def as_flag(error: OptionError) -> UsageError:
+    """What is wrong with an option, said of the flag that gave it."""
+    flag = error.name.replace("_", "-")
+    return UsageError(f"--{flag} (={error.value!r}) {error.allowed}.")
 
 
 def check_least(flag: str, value: int | None, least: int) -> None:

@@ -18,7 +18,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "linnet_instruction_set": (ctypes.c_char_p, []),
     "linnet_engine_instruction_set": (ctypes.c_char_p, []),
     "linnet_measure_peak": (ctypes.c_double, [ctypes.c_double]),
-    "linnet_network_open": (ctypes.c_int, [POINTER, COUNT, POINTER, COUNT, POINTER, POINTER]),
+    "linnet_network_open": (ctypes.c_int, [POINTER, COUNT, POINTER, COUNT, POINTER, COUNT, POINTER, POINTER]),
     "linnet_network_close": (None, [POINTER]),
     "linnet_session_open": (ctypes.c_int, [POINTER, POINTER, POINTER, POINTER]),
     "linnet_session_close": (None, [POINTER]),
@@ -56,7 +56,8 @@ class ProgramLayer(ctypes.Structure):
         *(
             (name, ctypes.c_int32)
             for name in (
-                "kind", "input", "added", "in_channels", "out_channels", "kernel", "stride", "dilation", "padding"
+                "kind", "first_input", "input_count", "in_channels", "out_channels", "kernel", "stride", "dilation",
+                "padding",
             )
         ),
         ("lowest", ctypes.c_float),

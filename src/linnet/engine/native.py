@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from linnet.engine.library import Error, Memory, PlanStep, ProgramLayer, SessionOptions, load_library
-from linnet.engine.program import LINEAR, POOLING, Program
+from linnet.engine.program import ADD, CONCATENATE, LINEAR, POOLING, Program
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,14 +80,17 @@ class NativeNetwork:
 
     def __init__(self, program: Program) -> None:
         # Not the program: its weights would stay in memory beside the packed ones.
-        self.layers, self.numbers = program.layers, program.numbers
+        self.layers, self.inputs, self.numbers = program.layers, program.inputs, program.numbers
         layers = (ProgramLayer * len(program.layers))(*program.layers)
+        inputs = np.array(program.inputs, np.int32)
         weights = np.ascontiguousarray(program.weights, np.float32)
         handle = ctypes.c_void_p()
         call(
             "linnet_network_open",
             ctypes.byref(layers),
             len(layers),
+            inputs.ctypes.data,
+            inputs.size,
             weights.ctypes.data,
             weights.size,
             ctypes.byref(handle),
@@ -187,15 +190,13 @@ class NativeSession:
 
     def _shape(self, number: int) -> tuple[int, ...]:
         """What a layer gives for one picture."""
-        layers = self.network.layers
-        layer = layers[number]
+        layer = self.network.layers[number]
         if layer.kind in (POOLING, LINEAR):
             return (layer.out_channels,)
-        height, width = self.size
-        while number >= 0:
-            stride = layers[number].stride
-            height, width, number = -(-height // stride), -(-width // stride), layers[number].input
-        return (height, width, layer.out_channels)
+        source = self.network.inputs[layer.first_input]
+        read = self.size if source < 0 else self._shape(source)[:-1]
+        stride = 1 if layer.kind in (ADD, CONCATENATE) else layer.stride
+        return (*(-(-side // stride) for side in read), layer.out_channels)
 
     def run(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """(N, H, W, C) uint8 → for each output (N, H, W, C) or (N, C) float32. Calls from several threads take turns.

@@ -1,31 +1,36 @@
-"""An architecture lowered to what the native engine runs: one record a convolution, and all weights in one array."""
+"""Operations lowered to what the native engine runs: one record a kernel, and all weights in one array."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from linnet.architecture import (
+    INPUT,
+    Add,
     Architecture,
-    Classifier,
-    Convolution,
-    InvertedResidual,
-    Layer,
-    LevelHead,
-    Pooling,
-    convolutions_of,
+    Block,
+    Concatenate,
+    Convolve,
+    Graph,
+    Linear,
+    Operation,
+    Pool,
 )
 from linnet.engine.fold import fold
 from linnet.engine.library import ProgramLayer
+from linnet.engine.reference import RUN, Output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CONVOLUTION, DEPTHWISE, POOLING, LINEAR = range(4)
+    Array = NDArray[np.float32]
+
+CONVOLUTION, DEPTHWISE, POOLING, LINEAR, ADD, CONCATENATE = range(6)
 """Kinds of layers, as linnet.h numbers them."""
 
 PADDING = {"same": 0, "symmetric": 1}
@@ -34,143 +39,199 @@ RANGES = {"linear": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Layers for `linnet_network_open`, with names.
+    """Layers for `linnet_network_open`, with names, and what is left to do behind them.
 
     Attributes:
         layers: in the order in which they run.
+        inputs: numbers of the layers that each reads, one after the other; -1 is the picture.
         weights: of all layers, flat.
-        numbers: names of tensors (`Architecture.tensor_names`) → number of the layer that gives them.
-        architecture: what was lowered, folded.
+        numbers: names of tensors (`tensor_names`) → number of the layer that gives them.
+        graph: what was lowered, folded.
+        tail: operations at the end that only arrange results in rows; numpy runs them.
+        outputs: names of the native tensors that `finish` is given.
     """
 
     layers: tuple[ProgramLayer, ...]
+    inputs: tuple[int, ...]
     weights: NDArray[np.float32]
     numbers: Mapping[str, int]
-    architecture: Architecture
+    graph: Graph
+    tail: tuple[Operation, ...]
+    outputs: tuple[str, ...]
+
+    def without_weights(self) -> Program:
+        """The same without the weights, which a network holds packed."""
+        return replace(self, weights=np.zeros(0, np.float32))
+
+    def finish(self, arrays: Sequence[Array], names: Collection[str] = ()) -> tuple[Output, dict[str, Array]]:
+        """The network's output (a tuple of several), and tensors by name, of the native tensors named by `outputs`."""
+        values = dict(zip(self.outputs, arrays, strict=True))
+        for operation in self.tail:
+            read = [values[name] for name in operation.reads]
+            values[operation.name] = RUN[type(operation)](operation, read, (None, None), False)
+        outputs = tuple(values[name] for name in self.graph.outputs)
+        kept = {name: values[self.graph.aliases[name]] for name in names}
+        return (outputs if len(outputs) > 1 else outputs[0]), kept
 
 
 def lower(
-    architecture: Architecture, tensors: Mapping[str, NDArray[np.floating[Any]]], names: Collection[str] = ()
+    network: Architecture | Graph, tensors: Mapping[str, NDArray[np.floating[Any]]], names: Collection[str] = ()
 ) -> Program:
     """The program of a network.
 
     Args:
-        architecture: any of the family.
+        network: an architecture, or any list of operations.
         tensors: of its checkpoint; batch norm is folded.
-        names: tensors that shall be there to ask for. A projection before the shortcut's sum exists only if it is
-            named: the engine adds as it writes.
+        names: tensors that shall be there to ask for. What a shortcut adds to exists by itself only if it is named or
+            read elsewhere: the engine adds as it writes.
+
+    Raises:
+        ValueError: if the engine has no kernel for an operation; the text names it.
     """
-    folded, arrays = fold(architecture, tensors)
-    lowering = _Lowering(arrays, frozenset(names))
-    heads = [layer for layer in folded.layers if isinstance(layer, LevelHead)]
-    for layer in folded.layers:
-        if isinstance(layer, LevelHead):
-            continue
-        lowering.add(layer)
-        # As soon as they can run: what they read need not be kept to the end.
-        for head in [head for head in heads if head.source in lowering.numbers]:
-            lowering.add_head(head)
-            heads.remove(head)
-    return Program(tuple(lowering.layers), lowering.joined(), lowering.numbers, folded)
+    graph, arrays = fold(network, tensors)
+    tail = _tail(graph)
+    kept = {*graph.outputs, *(graph.aliases[name] for name in names)}
+    kept |= {name for operation in tail for name in operation.reads}
+    last = {operation.name for operation in tail}
+    native = [operation for operation in _in_order(graph) if operation.name not in last]
+    lowering = _Lowering(graph, arrays, kept)
+    for operation in native:
+        if not has_kernel(operation):
+            raise ValueError(
+                f"The engine has no kernel for {operation.name!r} ({operation.kind}) in the middle of a network. Take "
+                "the numpy runtime."
+            )
+        KERNELS[type(operation)](lowering, operation)
+    del lowering.numbers[INPUT]
+    for alias, name in graph.aliases.items():
+        if name in lowering.numbers:
+            lowering.numbers.setdefault(alias, lowering.numbers[name])
+    outputs = tuple(name for name in graph.by_name if name in kept and name not in last)
+    return Program(
+        tuple(lowering.layers),
+        tuple(lowering.inputs),
+        np.concatenate(lowering.parts or [np.zeros(0, np.float32)]),
+        lowering.numbers,
+        graph,
+        tail,
+        outputs,
+    )
 
 
+def has_kernel(operation: Operation) -> bool:
+    """Whether the engine runs it: all on maps and vectors, but nothing in rows, and no joining but along channels."""
+    if isinstance(operation, Concatenate):
+        return len(operation.shape) == 3 and operation.axis == 2
+    return type(operation) in KERNELS and len(operation.shape) != 2
+
+
+def _tail(graph: Graph) -> tuple[Operation, ...]:
+    """Operations at the end that the engine has no kernel for: those whose results nothing with a kernel reads."""
+    tail: dict[str, Operation] = {}
+    for operation in reversed(graph.operations):
+        if not has_kernel(operation) and all(reader in tail for reader in graph.readers[operation.name]):
+            tail[operation.name] = operation
+    return tuple(reversed(tail.values()))
+
+
+def _in_order(graph: Graph) -> list[Operation]:
+    """The operations, blocks that no other block reads as soon as they can run: what they read need not be kept."""
+    native = [group for group in graph.groups if all(map(has_kernel, group.operations))]
+    inner = {name for group in native for name in group.reads}
+    early = [group for group in native if not inner & {operation.name for operation in group.operations}]
+    order: dict[str, Block] = {}
+    done = {INPUT}
+    for group in graph.groups:
+        for next_ in (group, *early):
+            if next_.name not in order and (next_ is group or done.issuperset(next_.reads)):
+                order[next_.name] = next_
+                done.update(operation.name for operation in next_.operations)
+    return [operation for group in order.values() for operation in group.operations]
+
+
+@dataclass
 class _Lowering:
-    """Records so far, and what the next ones read."""
+    """Records so far, where their inputs and weights stand, and which tensors have to exist."""
 
-    def __init__(self, tensors: Mapping[str, NDArray[np.float32]], names: frozenset[str]) -> None:
-        self.tensors, self.names = tensors, names
-        self.layers: list[ProgramLayer] = []
-        self.numbers: dict[str, int] = {}
-        self.places: dict[str, int] = {}
-        self.parts: list[NDArray[np.float32]] = []
-        self.size = 0
-        self.last, self.expansion = -1, -1
-
-    def add(self, layer: Layer) -> None:
-        """Records of one layer of the architecture."""
-        if isinstance(layer, Pooling):
-            self.last = self.record(layer.name, POOLING, layer.channels, layer.channels)
-        elif isinstance(layer, Classifier):
-            places = (self.place(f"{layer.name}.weight"), self.place(f"{layer.name}.bias"))
-            self.last = self.record(layer.name, LINEAR, layer.in_channels, layer.classes, places=places)
-        elif isinstance(layer, InvertedResidual):
-            self.add_inverted_residual(layer)
-        else:
-            for convolution in convolutions_of(layer):
-                self.convolve(convolution)
-        self.numbers[layer.name] = self.last
-
-    def add_head(self, head: LevelHead) -> None:
-        """A detector's head reads what stands before the end of the network; what follows reads on where it was."""
-        end, self.last = self.last, self.numbers[head.source]
-        self.add(head)
-        self.last = end
-
-    def add_inverted_residual(self, layer: InvertedResidual) -> None:
-        """The shortcut's sum belongs to the layer that it follows."""
-        entered = self.last
-        if layer.expand is not None:
-            self.expansion = self.convolve(layer.expand, added=self.expansion if layer.adds_expansion else -1)
-        filtered = self.convolve(layer.depthwise)
-        if layer.adds_input and layer.project.name in self.names:
-            self.convolve(layer.project)
-            self.last = filtered
-            named = self.numbers[layer.project.name]
-            self.convolve(layer.project, added=entered)
-            self.numbers[layer.project.name] = named
-        else:
-            self.convolve(layer.project, added=entered if layer.adds_input else -1)
-
-    def convolve(self, convolution: Convolution, added: int = -1) -> int:
-        """The record of a convolution, which reads what came last."""
-        name = convolution.name
-        self.last = self.record(
-            name,
-            DEPTHWISE if convolution.depthwise else CONVOLUTION,
-            convolution.in_channels,
-            convolution.out_channels,
-            places=(self.place(f"{name}.weight"), self.place(f"{name}.bias")),
-            kernel=convolution.kernel,
-            stride=convolution.stride,
-            dilation=convolution.dilation,
-            padding=PADDING[convolution.padding],
-            added=added,
-            clamp=RANGES[convolution.activation],
-        )
-        self.numbers[name] = self.last
-        return self.last
+    graph: Graph
+    tensors: Mapping[str, NDArray[np.float32]]
+    kept: set[str]
+    layers: list[ProgramLayer] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=lambda: {INPUT: -1})
+    parts: list[NDArray[np.float32]] = field(default_factory=list)
+    size: int = 0
 
     def record(
         self,
-        name: str,
+        operation: Operation,
         kind: int,
-        inputs: int,
-        outputs: int,
         *,
-        places: tuple[int, int] = (0, 0),
+        reads: Sequence[str] | None = None,
         clamp: tuple[float, float] = RANGES["linear"],
-        added: int = -1,
         kernel: int = 1,
         stride: int = 1,
         dilation: int = 1,
         padding: int = 0,
-    ) -> int:
-        """Appends a record and gives its number."""
-        self.layers.append(
-            ProgramLayer(kind, self.last, added, inputs, outputs, kernel, stride, dilation, padding, *clamp, *places)
-        )
-        self.numbers[name] = len(self.layers) - 1
-        return self.numbers[name]
+    ) -> None:
+        """Appends a record of an operation with its weights."""
+        numbers = [self.numbers[name] for name in reads or operation.reads]
+        inputs, outputs = (self.graph.shape_of(name)[-1] for name in (operation.reads[0], operation.name))
+        places = [self._place(name) for name in operation.tensors] or [0, 0]
+        reads_at = (len(self.inputs), len(numbers))
+        window = (kernel, stride, dilation, padding)
+        self.layers.append(ProgramLayer(kind, *reads_at, inputs, outputs, *window, *clamp, *places))
+        self.inputs += numbers
+        self.numbers[operation.name] = len(self.layers) - 1
 
-    def place(self, name: str) -> int:
+    def added_to(self, operation: Operation) -> str | None:
+        """What a shortcut adds to an operation, if its sum is all that is read of it: the engine adds as it writes."""
+        readers = self.graph.readers[operation.name]
+        total = self.graph.by_name[readers[0]] if len(readers) == 1 else None
+        if operation.name in self.kept or not isinstance(total, Add):
+            return None
+        other = next((name for name in total.reads if name != operation.name), None)
+        return other if other in self.numbers and other != INPUT else None
+
+    def _place(self, name: str) -> int:
         """Where a tensor's values begin among the weights."""
-        if name not in self.places:
-            values = np.ascontiguousarray(self.tensors[name], np.float32).ravel()
-            self.places[name] = self.size
-            self.parts.append(values)
-            self.size += values.size
-        return self.places[name]
+        values = np.ascontiguousarray(self.tensors[name], np.float32).ravel()
+        self.parts.append(values)
+        self.size += values.size
+        return self.size - values.size
 
-    def joined(self) -> NDArray[np.float32]:
-        """All weights."""
-        return np.concatenate(self.parts)
+
+def _convolve(lowering: _Lowering, operation: Convolve) -> None:
+    added = None if operation.depthwise else lowering.added_to(operation)
+    lowering.record(
+        operation,
+        DEPTHWISE if operation.depthwise else CONVOLUTION,
+        reads=(*operation.reads, *([added] if added else [])),
+        clamp=RANGES[operation.activation],
+        kernel=operation.kernel,
+        stride=operation.stride,
+        dilation=operation.dilation,
+        padding=PADDING[operation.padding],
+    )
+
+
+def _add(lowering: _Lowering, operation: Add) -> None:
+    """A record of its own, unless one of its terms was recorded with the sum."""
+    for term in operation.reads:
+        made = lowering.numbers[term]
+        if term not in lowering.kept and lowering.graph.readers[term] == (operation.name,) and made >= 0:
+            layer = lowering.layers[made]
+            if layer.kind in (CONVOLUTION, DEPTHWISE) and layer.input_count == 2:
+                lowering.numbers[operation.name] = made
+                return
+    lowering.record(operation, ADD)
+
+
+KERNELS: dict[type[Operation], Callable[[_Lowering, Any], None]] = {
+    Convolve: _convolve,
+    Add: _add,
+    Pool: lambda lowering, operation: lowering.record(operation, POOLING),
+    Linear: lambda lowering, operation: lowering.record(operation, LINEAR),
+    Concatenate: lambda lowering, operation: lowering.record(operation, CONCATENATE),
+}
+"""Kind of operation → what records it."""

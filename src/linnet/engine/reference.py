@@ -1,150 +1,183 @@
 """The network in numpy: the reference that one can read, and the runtime where nothing else is installed.
 
 Pointwise convolutions are matrix products, depthwise ones nine shifted multiply-adds, the stem (and MobileNetV1's full
-convolutions) gathers its windows into a matrix first. Activations are (N, H, W, C) float32.
+convolutions) gathers its windows into a matrix first. Maps are (N, H, W, C) float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from linnet.architecture import (
+    INPUT,
+    Add,
     Architecture,
-    Classifier,
-    Convolution,
-    InvertedResidual,
-    Layer,
-    LevelHead,
-    Pooling,
-    convolutions_of,
+    Concatenate,
+    Convolve,
+    Graph,
+    Linear,
+    Operation,
+    Pool,
+    Reshape,
 )
 from linnet.engine.fold import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     Array = NDArray[np.float32]
-    Keep = Callable[[str, Array], Array]
 
 Output = Any
-"""(N, classes) logits or (N, C) features; of a detector a pair, (N, A, 4) offsets and (N, A, 1 + classes) logits."""
+"""What a network with one output gives, or a tuple of what one with several gives: (N, classes) logits, (N, C)
+features, of a detector (N, A, 4) offsets and (N, A, 1 + classes) logits. Not a union, which would have everybody who
+uses a classifier ask which of them it is."""
 
 
 class NumpyNetwork:
-    """A network ready to run, its batch norm folded and its weights laid out for matrix products."""
+    """A network ready to run, its batch norm folded and its weights laid out for matrix products.
 
-    def __init__(self, architecture: Architecture, tensors: Mapping[str, NDArray[np.floating[Any]]]) -> None:
-        self.architecture, folded = fold(architecture, tensors)
+    Args:
+        network: an architecture, or any list of operations.
+        tensors: of its checkpoint.
+        dtype: of the arithmetic. float64 is what the rounding of float32 is measured against; the folded weights are
+            those of float32 all the same.
+    """
+
+    def __init__(
+        self,
+        network: Architecture | Graph,
+        tensors: Mapping[str, NDArray[np.floating[Any]]],
+        *,
+        dtype: type[np.floating[Any]] = np.float32,
+    ) -> None:
+        self.graph, folded = fold(network, tensors)
+        folded = {name: values.astype(dtype, copy=False) for name, values in folded.items()}
         self._weights = {
-            convolution.name: _lay_out(convolution, folded[f"{convolution.name}.weight"])
-            for convolution in self.architecture.convolutions
+            operation.name: LAYOUTS[type(operation)](operation, folded[f"{operation.label}.weight"])
+            for operation in self.graph.operations
+            if isinstance(operation, Convolve | Linear)
         }
-        self._biases = {name: folded[f"{name}.bias"] for name in self._weights}
-        for layer in self.architecture.layers:
-            if isinstance(layer, Classifier):
-                self._weights[layer.name] = np.ascontiguousarray(folded[f"{layer.name}.weight"].T)
-                self._biases[layer.name] = folded[f"{layer.name}.bias"]
+        self._biases = {name: folded[f"{self.graph.by_name[name].label}.bias"] for name in self._weights}
+        self._free = _last_uses(self.graph)
+        # What nothing reads any more may be written over, but not what shares its memory with something.
+        self._overwriting = {
+            name
+            for name, read in self._free.items()
+            if (first := self.graph.by_name[name].reads[0]) in read and self.graph.by_name[first].storage == "own"
+        }
 
     def run(self, inputs: Array, names: Collection[str] = ()) -> tuple[Output, dict[str, Array]]:
         """Runs normalised pictures through the network.
 
         Args:
             inputs: (N, H, W, C) float32, of any size the padding rule can take, not only the described one.
-            names: intermediate tensors to keep, from `architecture.tensor_names`.
+            names: intermediate tensors to keep, from `tensor_names`.
 
         Returns:
-            Logits (N, classes), or pooled features (N, C) of a network without classifier, or a detector's offsets
-            (N, A, 4) and logits (N, A, 1 + classes); and the tensors asked for by name, (N, H, W, C) or (N, C).
+            The output, or a tuple of the outputs where there are several; and the tensors asked for by name, each
+            (N, …) as the operations describe it.
         """
+        values: dict[str, Array] = {INPUT: inputs}
+        wanted: dict[str, list[str]] = {}
+        for name in names:
+            wanted.setdefault(self.graph.aliases[name], []).append(name)
         kept: dict[str, Array] = {}
-        heads = [layer for layer in self.architecture.layers if isinstance(layer, LevelHead)]
-        read = {head.source for head in heads}
-        sources: dict[str, Array] = {}
-
-        def keep(name: str, values: Array) -> Array:
-            if name in names:
-                kept[name] = values.copy()
-            if name in read:
-                sources[name] = values
-            return values
-
-        current, expansion = inputs, inputs
-        for layer in self.architecture.layers:
-            if isinstance(layer, Pooling):
-                current = keep(layer.name, current.mean(axis=(1, 2), dtype=np.float32))
-            elif isinstance(layer, Classifier):
-                current = keep(layer.name, current @ self._weights[layer.name] + self._biases[layer.name])
-            elif isinstance(layer, InvertedResidual):
-                current, expansion = self._run_block(layer, current, expansion, keep)
-            elif not isinstance(layer, LevelHead):
-                current = self._run_chain(layer, current, keep)
-        if not heads:
-            return current, kept
-        parts = [by_anchors(head, self._run_chain(head, sources[head.source], keep)) for head in heads]
-        return (np.concatenate(parts[::2], axis=1), np.concatenate(parts[1::2], axis=1)), kept
-
-    def _run_block(self, layer: InvertedResidual, entered: Array, expansion: Array, keep: Keep) -> tuple[Array, Array]:
-        """Output and expanded tensor of an inverted residual (that of the block before where it has none)."""
-        current = entered
-        if layer.expand:
-            current = self._convolve(layer.expand, current)
-            if layer.adds_expansion:
-                current += expansion
-            expansion = keep(layer.expand.name, current)
-        current = keep(layer.depthwise.name, self._convolve(layer.depthwise, current))
-        current = keep(layer.project.name, self._convolve(layer.project, current))
-        if layer.adds_input:
-            # In place: no head reads a projection.
-            current += entered
-        return keep(layer.name, current), expansion
-
-    def _run_chain(self, layer: Layer, current: Array, keep: Keep) -> Array:
-        """Convolutions one after the other."""
-        for convolution in convolutions_of(layer):
-            current = keep(convolution.name, self._convolve(convolution, current))
-        return keep(layer.name, current)
-
-    def _convolve(self, convolution: Convolution, inputs: Array) -> Array:
-        """One convolution with its bias and activation, in an array of its own."""
-        weight = self._weights[convolution.name]
-        if convolution.kind == "pointwise" and convolution.stride == 1:
-            outputs = inputs @ weight
-        elif convolution.depthwise:
-            outputs = _depthwise(convolution, inputs, weight)
-        else:
-            outputs = _windows(convolution, inputs) @ weight
-        outputs += self._biases[convolution.name]
-        if convolution.activation != "linear":
-            np.maximum(outputs, np.float32(0), out=outputs)
-        if convolution.activation == "relu6":
-            np.minimum(outputs, np.float32(6), out=outputs)
-        return outputs
+        for operation in self.graph.operations:
+            read = [values[name] for name in operation.reads]
+            for name in self._free[operation.name]:
+                del values[name]
+            weights = self._weights.get(operation.name), self._biases.get(operation.name)
+            result = RUN[type(operation)](operation, read, weights, operation.name in self._overwriting)
+            values[operation.name] = result
+            kept |= {name: result.copy() for name in wanted.get(operation.name, ())}
+        outputs = tuple(values[name] for name in self.graph.outputs)
+        return (outputs if len(outputs) > 1 else outputs[0]), {name: kept[name] for name in names}
 
 
-def by_anchors(head: LevelHead, values: Array) -> Array:
-    """(N, H, W, anchors * slots) → (N, H * W * anchors, slots)."""
-    pictures, height, width, channels = values.shape
-    return values.reshape(pictures, height * width * (channels // head.slots), head.slots)
+def _last_uses(graph: Graph) -> dict[str, list[str]]:
+    """Name of each operation → the tensors that are read there for the last time, and are no output."""
+    last = {name: readers[-1] for name, readers in graph.readers.items() if readers and name not in graph.outputs}
+    return {
+        operation.name: [name for name, reader in last.items() if reader == operation.name and name != INPUT]
+        for operation in graph.operations
+    }
 
 
-def _lay_out(convolution: Convolution, weight: Array) -> Array:
+Weights = tuple[Any, Any]
+"""Weight and bias of an operation that has them."""
+
+
+def _convolve(operation: Convolve, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:
+    """One convolution with its bias and activation, in an array of its own."""
+    (given,), (weight, bias) = inputs, weights
+    if operation.kind == "pointwise" and operation.stride == 1:
+        outputs = given @ weight
+    elif operation.depthwise:
+        outputs = _depthwise(operation, given, weight)
+    else:
+        outputs = _windows(operation, given) @ weight
+    outputs += bias
+    if operation.activation != "linear":
+        np.maximum(outputs, 0, out=outputs)
+    if operation.activation == "relu6":
+        np.minimum(outputs, 6, out=outputs)
+    return outputs
+
+
+def _add(operation: Add, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:
+    first, second = inputs
+    return np.add(first, second, out=first if free else None)
+
+
+def _pool(operation: Pool, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:
+    return inputs[0].mean(axis=(1, 2), dtype=inputs[0].dtype)  # (N, H, W, C) → (N, C)
+
+
+def _linear(operation: Linear, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:
+    weight, bias = weights
+    return inputs[0] @ weight + bias
+
+
+def _reshape(operation: Reshape, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:
+    slots = operation.shape[-1]
+    # Written out: a batch may be empty.
+    rows = int(np.prod(inputs[0].shape[1:])) // slots
+    return inputs[0].reshape(len(inputs[0]), rows, slots)  # (N, H, W, anchors * slots) → (N, H * W * anchors, slots)
+
+
+def _concatenate(operation: Concatenate, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:
+    return np.concatenate(inputs, axis=1 + operation.axis)
+
+
+RUN: dict[type[Operation], Callable[[Any, Sequence[Array], Weights, bool], Array]] = {
+    Convolve: _convolve,
+    Add: _add,
+    Pool: _pool,
+    Linear: _linear,
+    Reshape: _reshape,
+    Concatenate: _concatenate,
+}
+"""Kind of operation → what runs it, of the tensors read, weight and bias, and whether the first may be written over."""
+
+
+def _lay_out(convolution: Convolve, weight: Array) -> Array:
     """(out, in, k, k) → (k, k, C) for depthwise, (k * k * in, out) for all others."""
     if convolution.depthwise:
         return np.ascontiguousarray(weight[:, 0].transpose(1, 2, 0))
     return np.ascontiguousarray(weight.transpose(2, 3, 1, 0).reshape(-1, convolution.out_channels))
 
 
-def _pad(convolution: Convolution, inputs: Array) -> Array:
+def _pad(convolution: Convolve, inputs: Array) -> Array:
     rows, columns = (convolution.pad_axis(length) for length in inputs.shape[1:3])
     return np.pad(inputs, ((0, 0), rows, columns, (0, 0)))
 
 
-def _taps(convolution: Convolution, inputs: Array) -> tuple[list[Array], tuple[int, int]]:
+def _taps(convolution: Convolve, inputs: Array) -> tuple[list[Array], tuple[int, int]]:
     """For each kernel position the strided view of the padded input that it meets; and the output's size."""
     height, width = (-(-length // convolution.stride) for length in inputs.shape[1:3])
     padded, stride, dilation = _pad(convolution, inputs), convolution.stride, convolution.dilation
@@ -158,10 +191,10 @@ def _taps(convolution: Convolution, inputs: Array) -> tuple[list[Array], tuple[i
     return views, (height, width)
 
 
-def _depthwise(convolution: Convolution, inputs: Array, weight: Array) -> Array:
+def _depthwise(convolution: Convolve, inputs: Array, weight: Array) -> Array:
     views, size = _taps(convolution, inputs)
     taps = weight.reshape(-1, weight.shape[-1])
-    outputs = np.empty((len(inputs), *size, weight.shape[-1]), np.float32)
+    outputs = np.empty((len(inputs), *size, weight.shape[-1]), inputs.dtype)
     product = np.empty_like(outputs[:1])
     # Picture by picture, so that the running sum stays in the cache.
     for number in range(len(inputs)):
@@ -173,6 +206,13 @@ def _depthwise(convolution: Convolution, inputs: Array, weight: Array) -> Array:
     return outputs
 
 
-def _windows(convolution: Convolution, inputs: Array) -> Array:
+def _windows(convolution: Convolve, inputs: Array) -> Array:
     """The windows under the kernel, (N, H, W, k * k * C)."""
     return np.concatenate(_taps(convolution, inputs)[0], axis=3)
+
+
+LAYOUTS: dict[type[Operation], Callable[[Any, Array], Array]] = {
+    Convolve: _lay_out,
+    Linear: lambda _, weight: np.ascontiguousarray(weight.T),
+}
+"""Kind of operation → how its weight is laid out."""

@@ -18,23 +18,25 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from linnet.architecture import (
-    Classifier,
-    Convolution,
-    Detector,
-    InvertedResidual,
-    Layer,
-    LevelHead,
-    Pooling,
-    convolutions_of,
+    INPUT,
+    Add,
+    Concatenate,
+    Convolve,
+    Graph,
+    Linear,
+    Operation,
+    Pool,
+    Reshape,
     options_of,
 )
+from linnet.architecture.operations import Shape
 from linnet.checkpoint import Checkpoint, write_atomically
 from linnet.engine.fold import fold
 from linnet.engine.reference import NumpyNetwork
-from linnet.images import normalise
+from linnet.images import GREY_WEIGHTS, Preprocessing, normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -76,7 +78,10 @@ def export_onnx(checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind =
         raise ValueError(f"`inputs` (={inputs!r}) must be 'normalised' or 'pixels'.")
     if checkpoint.preprocessing is None and inputs == "pixels":
         raise ValueError(f"A network of {checkpoint.architecture.input_channels} channels takes no pictures.")
-    model = _Builder(checkpoint, inputs).model()
+    model = GraphWriter(*fold(checkpoint.architecture, checkpoint.tensors)).model(
+        checkpoint.preprocessing if inputs == "pixels" else None
+    )
+    helper.set_model_props(model, _metadata(checkpoint))
     onnx.checker.check_model(model, full_check=True)
     path, content = Path(path), model.SerializeToString()
     difference = _difference(checkpoint, content, inputs) if find_spec("onnxruntime") else None
@@ -90,136 +95,134 @@ def export_onnx(checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind =
     return Export(path, path.stat().st_size, operators, difference)
 
 
-class _Builder:
-    """Nodes and constants, in order; `current` is the value that the next node reads."""
+class GraphWriter:
+    """Nodes and constants of an ONNX graph, in order.
 
-    def __init__(self, checkpoint: Checkpoint, inputs: InputKind) -> None:
-        self._checkpoint = checkpoint
-        self._architecture, self._tensors = fold(checkpoint.architecture, checkpoint.tensors)
+    Args:
+        graph: folded operations.
+        tensors: their weights.
+    """
+
+    def __init__(self, graph: Graph, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+        self.graph, self._tensors = graph, tensors
         self._nodes: list[Any] = []
-        self._constants: list[Any] = []
-        self._current = "input"
-        self._expansion = ""
-        # A block that adds no input has no value of its own name: the last convolution's is its.
-        self._values: dict[str, str] = {}
-        self._inputs = inputs
+        self._constants: dict[str, Any] = {}
 
-    def model(self) -> Any:
-        height, width = self._architecture.input_size
-        if self._inputs == "pixels":
-            entry = helper.make_tensor_value_info("input", TensorProto.UINT8, ["N", height, width, 3])
-            self._normalise()
-        else:
-            shape: list[str | int] = ["N", self._architecture.input_channels, height, width]
-            entry = helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)
-        for layer in self._architecture.layers:
-            self._run_layer(layer)
-        exits = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in self._exits()]
-        graph = helper.make_graph(self._nodes, "linnet", [entry], exits, self._constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="linnet")
+    def model(self, contract: Preprocessing | None = None) -> Any:
+        """The model: normalised (N, C, H, W) float32 in; with a contract (N, H, W, 3) uint8, normalised inside."""
+        height, width, channels = self.graph.input_shape
+        shape: list[str | int] = ["N", channels, height, width]
+        entry = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)
+        values = {INPUT: INPUT}
+        if contract is not None:
+            entry = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["N", height, width, 3])
+            values[INPUT] = self._normalise(contract)
+        for operation in self.graph.operations:
+            read = [values[name] for name in operation.reads]
+            values[operation.name] = WRITERS[type(operation)](self, operation, read)
+        exits = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *_channels_first(self.graph.shape_of(name))])
+            for name in self.graph.outputs
+        ]
+        document = helper.make_graph(self._nodes, "linnet", [entry], exits, list(self._constants.values()))
+        model = helper.make_model(document, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="linnet")
         # Of opset 17, so that older runtimes open the file.
         model.ir_version = 8
-        helper.set_model_props(model, self._metadata())
         return model
 
-    def _run_layer(self, layer: Layer) -> None:
-        entered = self._current
-        if isinstance(layer, Pooling):
-            self._node("ReduceMean", [self._current], layer.name, axes=[2, 3], keepdims=0)
-        elif isinstance(layer, Classifier):
-            names = [self._constant(name, self._tensors[name]) for name in layer.tensors]
-            self._node("Gemm", [self._current, *names], layer.name, transB=1)
-        elif isinstance(layer, LevelHead):
-            self._current = self._values[layer.source]
-        for convolution in convolutions_of(layer):
-            added = ""
-            if isinstance(layer, InvertedResidual) and convolution is layer.expand:
-                added = self._expansion if layer.adds_expansion else ""
-                self._expansion = convolution.name
-            self._convolve(convolution, added)
-            self._values[convolution.name] = convolution.name
-        if isinstance(layer, InvertedResidual) and layer.adds_input:
-            self._node("Add", [entered, self._current], layer.name)
-        self._values[layer.name] = self._current
-        if isinstance(layer, LevelHead):
-            height, width = layer.convolutions[-1].output_size
-            anchors = height * width * layer.convolutions[-1].out_channels // layer.slots
-            self._node("Transpose", [self._current], f"{layer.name}:cells", perm=[0, 2, 3, 1])
-            shape = self._constant(f"{layer.name}:shape", np.array([0, anchors, layer.slots], np.int64))
-            self._node("Reshape", [self._current, shape], f"{layer.name}:anchors")
+    def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Appends a node; gives the name of its output."""
+        self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
+        return output
 
-    def _exits(self) -> list[tuple[str, list[str | int]]]:
-        """Names and shapes of the outputs; a detector's two are put together here."""
-        architecture = self._architecture
-        if not isinstance(architecture, Detector):
-            return [(self._current, ["N", architecture.classes or architecture.feature_channels])]
-        exits: list[tuple[str, list[str | int]]] = []
-        for name, kind in (("offsets", "boxes"), ("logits", "classes")):
-            heads = [head for head in architecture.layers if isinstance(head, LevelHead) and head.name.endswith(kind)]
-            self._node("Concat", [f"{head.name}:anchors" for head in heads], name, axis=1)
-            exits.append((name, ["N", architecture.anchors, heads[0].slots]))
-        return exits
-
-    def _metadata(self) -> dict[str, str]:
-        documents = {
-            "linnet.architecture": options_of(self._architecture),
-            "linnet.preprocessing": contract.to_json() if (contract := self._checkpoint.preprocessing) else None,
-            "linnet.classes": self._checkpoint.classes,
-            "linnet.provenance": dict(self._checkpoint.provenance),
-        }
-        return {name: json.dumps(document) for name, document in documents.items()}
-
-    def _node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
-        self._nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
-        self._current = output
-
-    def _constant(self, name: str, values: NDArray[Any]) -> str:
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+    def constant(self, name: str, values: Any, kind: Any = np.float32) -> str:
+        """Adds a constant, unless there is one of this name."""
+        if name not in self._constants:
+            array = np.ascontiguousarray(np.array(values, kind))
+            self._constants[name] = numpy_helper.from_array(array, name)
         return name
 
-    def _convolve(self, layer: Convolution, added: str) -> None:
-        """Convolution, activation and, of an expansion, the shortcut's sum; the last has the layer's name."""
-        names = [self._constant(name, self._tensors[name]) for name in layer.tensors]
-        stages = ["convolved"] + ["activated"] * (layer.activation != "linear") + ["summed"] * bool(added)
-        outputs = [f"{layer.name}:{stage}" for stage in stages[:-1]] + [layer.name]
-        top, bottom, left, right = layer.pads
-        self._node(
-            "Conv",
-            [self._current, *names],
-            outputs.pop(0),
-            kernel_shape=[layer.kernel] * 2,
-            strides=[layer.stride] * 2,
-            dilations=[layer.dilation] * 2,
-            pads=[top, left, bottom, right],
-            group=layer.in_channels if layer.depthwise else 1,
-        )
-        if layer.activation == "relu6":
-            if not any(constant.name == "six" for constant in self._constants):
-                self._constant("zero", np.array(0, np.float32))
-                self._constant("six", np.array(6, np.float32))
-            self._node("Clip", [self._current, "zero", "six"], outputs.pop(0))
-        elif layer.activation == "relu":
-            self._node("Relu", [self._current], outputs.pop(0))
-        if added:
-            self._node("Add", [self._current, added], outputs.pop(0))
+    def weights(self, operation: Operation) -> list[str]:
+        """The tensors of an operation as constants."""
+        return [self.constant(name, self._tensors[name]) for name in operation.tensors]
 
-    def _normalise(self) -> None:
+    def _normalise(self, contract: Preprocessing) -> str:
         """(N, H, W, 3) uint8 → (N, C, H, W) float32, as `linnet.images.normalise` does it."""
-        contract = self._checkpoint.preprocessing
-        assert contract is not None
-        self._node("Cast", [self._current], "pixels:float", to=TensorProto.FLOAT)
+        value = self.node("Cast", [INPUT], "pixels:float", to=TensorProto.FLOAT)
         if contract.colours == "grey":
-            weights = np.array([[0.299], [0.587], [0.114]], np.float32)
-            self._node("MatMul", [self._current, self._constant("grey", weights)], "pixels:grey")
-            self._node("Round", [self._current], "pixels:rounded")
+            # Pillow's integers: no sum reaches 2^24, so float32 holds each exactly, in any order.
+            weights = self.constant("grey", [[weight] for weight in GREY_WEIGHTS])
+            value = self.node("MatMul", [value, weights], "pixels:weighted")
+            value = self.node("Add", [value, self.constant("grey:half", 1 << 15)], "pixels:half")
+            value = self.node("Div", [value, self.constant("grey:whole", 1 << 16)], "pixels:shifted")
+            value = self.node("Floor", [value], "pixels:grey")
         elif contract.colours == "BGR":
-            order = self._constant("bgr", np.array([2, 1, 0], np.int64))
-            self._node("Gather", [self._current, order], "pixels:bgr", axis=3)
-        constants = {"255": 255.0, "mean": contract.mean, "std": contract.std}
-        for (name, value), operator in zip(constants.items(), ("Div", "Sub", "Div"), strict=True):
-            constant = self._constant(f"pixels:{name}", np.array(value, np.float32))
-            self._node(operator, [self._current, constant], f"pixels:{operator.lower()}:{name}")
-        self._node("Transpose", [self._current], "pixels:normalised", perm=[0, 3, 1, 2])
+            order = self.constant("bgr", [2, 1, 0], np.int64)
+            value = self.node("Gather", [value, order], "pixels:bgr", axis=3)
+        steps = (("Div", "255", (255.0,)), ("Sub", "mean", contract.mean), ("Div", "std", contract.std))
+        for operator, name, numbers in steps:
+            constant = self.constant(f"pixels:{name}", numbers)
+            value = self.node(operator, [value, constant], f"pixels:{operator.lower()}:{name}")
+        return self.node("Transpose", [value], "pixels:normalised", perm=[0, 3, 1, 2])
+
+
+def _channels_first(shape: Shape) -> Shape:
+    """(height, width, channels) as ONNX has it; rows and vectors as they are."""
+    return (shape[2], *shape[:2]) if len(shape) == 3 else shape
+
+
+def _convolve(writer: GraphWriter, operation: Convolve, inputs: list[str]) -> str:
+    """Convolution, then its activation; the last has the operation's name."""
+    linear = operation.activation == "linear"
+    top, bottom, left, right = operation.pads
+    result = writer.node(
+        "Conv",
+        [*inputs, *writer.weights(operation)],
+        operation.name if linear else f"{operation.name}:convolved",
+        kernel_shape=[operation.kernel] * 2,
+        strides=[operation.stride] * 2,
+        dilations=[operation.dilation] * 2,
+        pads=[top, left, bottom, right],
+        group=operation.in_channels if operation.depthwise else 1,
+    )
+    if operation.activation == "relu6":
+        return writer.node("Clip", [result, writer.constant("zero", 0), writer.constant("six", 6)], operation.name)
+    return result if linear else writer.node("Relu", [result], operation.name)
+
+
+def _reshape(writer: GraphWriter, operation: Reshape, inputs: list[str]) -> str:
+    cells = writer.node("Transpose", inputs, f"{operation.name}:cells", perm=[0, 2, 3, 1])
+    shape = writer.constant(f"{operation.name}:shape", [0, *operation.shape], np.int64)
+    return writer.node("Reshape", [cells, shape], operation.name)
+
+
+def _concatenate(writer: GraphWriter, operation: Concatenate, inputs: list[str]) -> str:
+    # Axes of (height, width, channels) as ONNX has them; rows and vectors stay in their order.
+    axes = (2, 3, 1) if len(operation.shape) == 3 else (1, 2)
+    return writer.node("Concat", inputs, operation.name, axis=axes[operation.axis])
+
+
+WRITERS: dict[type[Operation], Callable[[GraphWriter, Any, list[str]], str]] = {
+    Convolve: _convolve,
+    Add: lambda writer, operation, inputs: writer.node("Add", inputs, operation.name),
+    Pool: lambda writer, operation, inputs: writer.node("ReduceMean", inputs, operation.name, axes=[2, 3], keepdims=0),
+    Linear: lambda writer, operation, inputs: writer.node(
+        "Gemm", [*inputs, *writer.weights(operation)], operation.name, transB=1
+    ),
+    Reshape: _reshape,
+    Concatenate: _concatenate,
+}
+"""Kind of operation → what writes its nodes, of the values read; it gives the name of the result's."""
+
+
+def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
+    documents = {
+        "linnet.architecture": options_of(checkpoint.architecture.with_options(folded=True)),
+        "linnet.preprocessing": contract.to_json() if (contract := checkpoint.preprocessing) else None,
+        "linnet.classes": checkpoint.classes,
+        "linnet.provenance": dict(checkpoint.provenance),
+    }
+    return {name: json.dumps(document) for name, document in documents.items()}
 
 
 def _difference(checkpoint: Checkpoint, content: bytes, inputs: InputKind) -> float:

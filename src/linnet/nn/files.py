@@ -13,39 +13,43 @@ from torch import Tensor, nn
 
 from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.images import Preprocessing
-from linnet.nn.modules import ConvolutionModule, Network
+from linnet.nn.convolution import ConvolutionModule
+from linnet.nn.modules import GraphNetwork, Network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def _pairs(network: Network) -> Iterator[tuple[str, Tensor]]:
+def _pairs(network: GraphNetwork) -> Iterator[tuple[str, Tensor]]:
     """Checkpoint name and torch tensor of every weight and statistic."""
-    for module in network.modules():
-        if isinstance(module, ConvolutionModule):
-            name, norm = module.layer.name, module.norm
-            yield f"{name}.weight", module.convolution.weight
-            if module.convolution.bias is not None:
-                yield f"{name}.bias", module.convolution.bias
-            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-                assert norm.running_mean is not None
-                assert norm.running_var is not None
-                yield f"{name}.scale", norm.weight
-                yield f"{name}.shift", norm.bias
-                yield f"{name}.mean", norm.running_mean
-                yield f"{name}.variance", norm.running_var
-    if network.classifier is not None:
-        yield "classifier.weight", network.classifier.weight
-        yield "classifier.bias", network.classifier.bias
+    for operation in network.graph.operations:
+        if operation.tensors:
+            for name, tensor in _tensors(network.module_of(operation.name)):
+                yield f"{operation.label}.{name}", tensor
 
 
-def tensors_of(network: Network) -> dict[str, NDArray[np.float32]]:
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Name within an operation and torch tensor: of a convolution with batch norm or a bias, or a linear layer."""
+    weighted = module.convolution if isinstance(module, ConvolutionModule) else module
+    assert isinstance(weighted, nn.Conv2d | nn.Linear)
+    yield "weight", weighted.weight
+    if weighted.bias is not None:
+        yield "bias", weighted.bias
+    norm = getattr(module, "norm", None)
+    if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        yield from (("scale", norm.weight), ("shift", norm.bias))
+        yield from (("mean", norm.running_mean), ("variance", norm.running_var))
+
+
+def tensors_of(network: GraphNetwork) -> dict[str, NDArray[np.float32]]:
     """The network's weights and statistics as a checkpoint holds them: copies, float32, in its order."""
     found = {name: tensor.detach().float().cpu().numpy().copy() for name, tensor in _pairs(network)}
-    return {name: found[name] for name in network.architecture.tensors}
+    return {name: found[name] for name in network.graph.tensors}
 
 
-def load_tensors(network: Network, tensors: Mapping[str, NDArray[np.floating[Any]]]) -> None:
+def load_tensors(network: GraphNetwork, tensors: Mapping[str, NDArray[np.floating[Any]]]) -> None:
     """Copies a checkpoint's tensors into a network of the same architecture.
 
     Raises:

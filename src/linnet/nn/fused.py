@@ -17,7 +17,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +31,8 @@ from linnet.engine.library import (
     native_version,
     training_instruction_set,
 )
+from linnet.nn.convolution import ConvolutionModule
 from linnet.nn.memory import call, empty
-
-if TYPE_CHECKING:
-    from linnet.nn.modules import ConvolutionModule
 
 CLAMPS = {"relu6": (0.0, 6.0), "relu": (0.0, math.inf), "linear": (-math.inf, math.inf)}
 

@@ -6,18 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linnet.nn.modules import (
-    ConvolutionModule,
-    ExtraModule,
-    InvertedResidualModule,
-    Network,
-    Output,
-    SeparableModule,
-    keep_tap,
-)
+from linnet.nn.convolution import ConvolutionModule
+from linnet.nn.modules import Chain, GraphNetwork, Output
 
 
-def forward_in_splits(network: Network, images: Tensor, *, splits: int) -> Output:
+def forward_in_splits(network: GraphNetwork, images: Tensor, *, splits: int) -> Output:
     """The network's output with each inverted residual computed in `splits` slices of its expanded channels.
 
     Only one slice of the expanded tensor and of the depthwise output exists at a time: everything between expansion
@@ -41,40 +34,39 @@ def forward_in_splits(network: Network, images: Tensor, *, splits: int) -> Outpu
         raise ValueError("Splitting needs a network in evaluation mode. Call `.eval()` first.")
     if not isinstance(splits, int) or splits < 1:
         raise ValueError(f"`splits` (={splits!r}) must be a whole number from 1.")
-    x, expansion, taps = images, None, network.source_taps()
+
+    def run_chain(chain: Chain, x: Tensor) -> Tensor:
+        kinds = [operation.kind for operation in chain.convolutions]
+        if kinds not in (["pointwise", "depthwise", "pointwise"], ["depthwise", "pointwise"]):
+            return network.run_chain(chain, x)
+        *expand, depthwise, project = (network.module_of(operation.name) for operation in chain.convolutions)
+        y = _in_splits(expand[0] if expand else None, depthwise, project, x, splits)
+        return y.add_(x) if chain.adds_input else y
+
     with torch.no_grad():
-        for name, module in network.body.items():
-            if isinstance(module, SeparableModule | ExtraModule):
-                x = module(x, taps)
-            elif not isinstance(module, InvertedResidualModule):
-                x = module(x)
-            elif module.layer.keeps_expansion or module.layer.adds_expansion:
-                x, expansion = module(x, expansion, taps)
-            else:
-                x = block_in_splits(module, x, splits=splits)
-            keep_tap(taps, name.replace("_", "."), x)
-        return network.finish(x, taps)
+        return network.run(images, (), run_chain=run_chain)[0]
 
 
-def block_in_splits(block: InvertedResidualModule, x: Tensor, *, splits: int) -> Tensor:
-    """One inverted residual without a shortcut between expansions, in slices: (N, in, H, W) → (N, out, H', W')."""
+def _in_splits(
+    expand: ConvolutionModule | None, depthwise: ConvolutionModule, project: ConvolutionModule, x: Tensor, splits: int
+) -> Tensor:
+    """Expansion, depthwise and projection in slices of the channels between them: (N, in, H, W) → (N, out, H', W')."""
     total: Tensor | None = None
-    for channels in torch.arange(block.layer.hidden_channels).tensor_split(splits):
+    for channels in torch.arange(depthwise.layer.in_channels).tensor_split(splits):
         if len(channels) == 0:
             continue
         part = slice(int(channels[0]), int(channels[-1]) + 1)
-        hidden = x[:, part] if block.expand is None else _outputs(block.expand, x, part)
-        hidden = _outputs(block.depthwise, hidden, part)
-        partial = F.conv2d(hidden, block.project.convolution.weight[:, part])
+        hidden = x[:, part] if expand is None else _outputs(expand, x, part)
+        hidden = _outputs(depthwise, hidden, part)
+        partial = F.conv2d(hidden, project.convolution.weight[:, part])
         total = partial if total is None else total.add_(partial)
         # A slice must be gone before the next one is made.
         del hidden, partial
     assert total is not None
-    bias = block.project.convolution.bias
+    bias = project.convolution.bias
     if bias is not None:
         total += bias[:, None, None]
-    y = block.project.activation(block.project.norm(total))
-    return y.add_(x) if block.layer.adds_input else y
+    return project.activation(project.norm(total))
 
 
 def _outputs(module: ConvolutionModule, x: Tensor, part: slice) -> Tensor:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import torch
 
 from linnet.architecture.network import LARGEST_COUNT, check_whole
-from linnet.nn.modules import ConvolutionModule, Network, module_name
+from linnet.nn.modules import Network, module_name
 
 
 def freeze(network: Network, up_to: str | None) -> None:
@@ -45,10 +44,10 @@ def adapt_input_channels(network: Network, channels: int) -> Network:
     """
     check_whole("channels", channels, least=1, most=LARGEST_COUNT)
     adapted = copy.deepcopy(network)
-    adapted.architecture = replace(network.architecture, input_channels=channels)
-    stem = adapted.body["stem"]
-    assert isinstance(stem, ConvolutionModule)
-    stem.layer = adapted.architecture.convolutions[0]
+    adapted.architecture = network.architecture.with_options(input_channels=channels)
+    adapted.graph = adapted.architecture.graph
+    stem = adapted.module_of("stem")
+    stem.layer = adapted.graph.convolutions[0]
     old = stem.convolution.weight
     count = old.shape[1]
     new = torch.zeros(old.shape[0], channels, *old.shape[2:], dtype=old.dtype, device=old.device)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import InvertedResidual
+from linnet.architecture.cost import INVERTED
 from linnet.paper.page import MissingResultsError
 from linnet.predictor import Predictor
 
@@ -103,12 +103,12 @@ def measure_activations(
         ValueError: if no block expands, or there is no picture.
     """
     layers = predictor.architecture.layers
-    blocks = {layer.name: layer for layer in layers if isinstance(layer, InvertedResidual) and layer.expand is not None}
+    blocks = {layer.name: layer for layer in layers if layer.kind == INVERTED and layer.convolution("expand")}
     if not blocks:
         raise ValueError("The network has no block that expands: this is about MobileNetV2's.")
     expansions = {name: f"{name}.expand" for name in blocks}
     counts = {name: Counts() for name in blocks}
-    spectra = {name: (Covariance(block.depthwise.out_channels), Covariance(block.project.out_channels))
+    spectra = {name: tuple(Covariance(part.out_channels) for part in block.convolutions[-2:])
                for name, block in blocks.items()}  # fmt: skip
     generator = np.random.default_rng(0)
     for pixels in batches:
@@ -123,7 +123,7 @@ def measure_activations(
     return [
         {
             "block": name,
-            "inputs": block.expand.in_channels if block.expand else 0,
+            "inputs": block.convolutions[0].in_channels,
             "positive": counts[name].to_json(),
             "expansion": _spectrum(spectra[name][0]),
             "bottleneck": _spectrum(spectra[name][1]),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from linnet.architecture import Architecture, InvertedResidual, MobileNetV1, MobileNetV2, convolutions_of
+from linnet.architecture import Architecture, Block, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.paper.page import Page, PaperTable, new_figure
 from linnet.paper.slabs import ACTIVATIONS, Chain, chain, draw, legend, operator, shape, width_of
@@ -27,16 +27,16 @@ def make(first: MobileNetV1 | None = None, second: MobileNetV2 | None = None) ->
     full = replace(first, convolution="full")
     networks: tuple[Architecture, ...] = (full, first, second, second)
     prices = [{row.name: row for row in cost(network).layers} for network in networks]
-    sums = [sum(price[step.name].multiply_adds for step in of.steps) for price, of in zip(prices, drawn, strict=True)]
+    sums = [sum(price[step.label].multiply_adds for step in of.steps) for price, of in zip(prices, drawn, strict=True)]
     summary, layers = [], []
     for of, price, total in zip(drawn, prices, sums, strict=True):
-        parameters = sum(price[step.name].parameters for step in of.steps)
+        parameters = sum(price[step.label].parameters for step in of.steps)
         widths = " → ".join(str(slab.channels) for slab in of.slabs)
         summary.append((of.title, widths, f"{parameters:,}", f"{total:,}", f"{sums[0] / total:.1f}"))
         for step in of.steps:
             name = f"{of.title[:3]} {operator(step)}, {ACTIVATIONS[step.activation]}"
             sizes = (shape(step, output=False), shape(step, output=True))
-            layers.append((name, step.name, *sizes, f"{price[step.name].multiply_adds:,}"))
+            layers.append((name, step.label, *sizes, f"{price[step.label].multiply_adds:,}"))
     return Page(
         "figure2",
         TITLE,
@@ -62,16 +62,14 @@ def chains(first: MobileNetV1, second: MobileNetV2) -> list[Chain]:
     blocks = second.blocks
     number = middle_block(second)
     block, after = blocks[number], blocks[number + 1]
-    assert isinstance(block, InvertedResidual)
-    assert isinstance(after, InvertedResidual)
-    ahead = () if after.expand is None else (after.expand,)
-    regular, split = (convolutions_of(network.blocks[middle_block(network)]) for network in (full, separable))
+    ahead = after.convolutions[:1] if after.convolution("expand") else ()
+    regular, split = (network.blocks[middle_block(network)].convolutions for network in (full, separable))
     return [
         chain(full, regular, "(a) regular convolution"),
         chain(separable, split, "(b) separable convolution"),
         chain(
             second,
-            (block.depthwise, block.project, *ahead),
+            (*block.convolutions[-2:], *ahead),
             f"(c) separable, {_end(block)} bottleneck",
             ahead=len(ahead),
         ),
@@ -87,7 +85,7 @@ def middle_block(architecture: Architecture) -> int:
     """
     side = -(-architecture.input_size[0] // STRIDE)
     for number, block in enumerate(architecture.blocks):
-        first, last = convolutions_of(block)[0], convolutions_of(block)[-1]
+        first, last = block.convolutions[0], block.convolutions[-1]
         same = first.input_size == last.output_size and first.in_channels == last.out_channels
         if same and first.input_size[0] == side:
             return number
@@ -107,9 +105,9 @@ _TEXT = (
 )
 
 
-def _end(block: InvertedResidual) -> str:
+def _end(block: Block) -> str:
     """What the block ends in: `linear`, or the ablation's activation."""
-    return ACTIVATIONS[block.project.activation]
+    return ACTIVATIONS[block.convolutions[-1].activation]
 
 
 def _notes(drawn: Sequence[Chain], sums: Sequence[int], networks: tuple[MobileNetV1, MobileNetV2]) -> tuple[str, ...]:

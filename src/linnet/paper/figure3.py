@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from linnet.architecture import InvertedResidual, MobileNetV2
+from linnet.architecture import MobileNetV2
 from linnet.architecture.cost import block_memory, cost
 from linnet.paper.figure2 import middle_block
 from linnet.paper.page import Page, PaperTable, new_figure
@@ -29,21 +29,21 @@ def make(architecture: MobileNetV2 | None = None) -> Page:
     layers = [
         (
             f"{of.title[:3]} {operator(step)}, {ACTIVATIONS[step.activation]}",
-            step.name,
+            step.label,
             shape(step, output=False),
             shape(step, output=True),
-            f"{price[step.name].multiply_adds:,}",
+            f"{price[step.label].multiply_adds:,}",
         )
         for of in drawn
         for step in of.steps
     ]
     summary, document = [], []
     for of, network in zip(drawn, networks, strict=True):
-        total = sum(price[step.name].multiply_adds for step in of.steps)
+        total = sum(price[step.label].multiply_adds for step in of.steps)
         kept = of.slabs[0].channels * of.slabs[0].side ** 2 * BYTES if of.joined else 0
         alive = {step.operation: step.bytes for step in block_memory(network, bytes_per_element=BYTES).steps}
         # The block whose sum it is: that of the last tensor drawn.
-        needed = alive[of.steps[-1].name.rpartition(".")[0]]
+        needed = alive[of.steps[-1].label.rpartition(".")[0]]
         widths = " → ".join(str(slab.channels) for slab in of.slabs)
         summary.append((of.title, widths, f"{total:,}", f"{kept / 1000:,.1f}", f"{needed / 1000:,.1f}"))
         document.append(
@@ -77,15 +77,13 @@ def chains(architecture: MobileNetV2) -> list[Chain]:
     number = middle_block(architecture)
     block, after = wide.blocks[number], wide.blocks[number + 1]
     thin = architecture.blocks[number]
-    assert isinstance(block, InvertedResidual)
-    assert isinstance(after, InvertedResidual)
-    assert isinstance(thin, InvertedResidual)
-    if after.expand is None:
+    expand = after.convolution("expand")
+    if expand is None:
         raise ValueError("Without an expansion (t = 1) there are no wide tensors to join.")
-    stretch = (block.depthwise, block.project, after.expand)
+    stretch = (*block.convolutions[-2:], expand)
     return [
-        chain(wide, stretch, "(a) residual: wide, narrow, wide", joined=after.adds_expansion),
-        chain(architecture, thin.convolutions, "(b) inverted residual: narrow, wide, narrow", joined=thin.adds_input),
+        chain(wide, stretch, "(a) residual: wide, narrow, wide", joined=bool(after.adds)),
+        chain(architecture, thin.convolutions, "(b) inverted residual: narrow, wide, narrow", joined=thin.joins_input),
     ]
 
 

@@ -6,13 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from linnet.architecture import (
-    Convolution,
-    InvertedResidual,
-    MobileNetV1,
-    MobileNetV2,
-    convolutions_of,
-)
+from linnet.architecture import Block, Convolve, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.paper.page import Page, PaperTable, new_figure
 from linnet.paper.slabs import ACTIVATED, ACTIVATIONS, BLUE, HATCHING, operator, shape
@@ -32,7 +26,7 @@ class Column:
 
     title: str
     name: str
-    steps: tuple[Convolution, ...]
+    steps: tuple[Convolve, ...]
     joined: bool
 
 
@@ -44,12 +38,12 @@ def make(first: MobileNetV1 | None = None, second: MobileNetV2 | None = None) ->
     for of, network in zip(drawn, (first, second, second), strict=True):
         price = {row.name: row for row in cost(network).layers}
         for step in of.steps:
-            row = price[step.name]
+            row = price[step.label]
             sizes = (shape(step, output=False), shape(step, output=True))
             kind = f"{of.title}: {operator(step)}, {ACTIVATIONS[step.activation]}"
-            rows.append((kind, step.name, str(step.stride), *sizes, f"{row.parameters:,}", f"{row.multiply_adds:,}"))
+            rows.append((kind, step.label, str(step.stride), *sizes, f"{row.parameters:,}", f"{row.multiply_adds:,}"))
         parameters, total = (
-            sum(getattr(price[step.name], what) for step in of.steps) for what in ("parameters", "multiply_adds")
+            sum(getattr(price[step.label], what) for step in of.steps) for what in ("parameters", "multiply_adds")
         )
         rows.append((f"{of.title}: all", "", "", "", "", f"{parameters:,}", f"{total:,}"))
         document.append(
@@ -79,27 +73,27 @@ def columns(first: MobileNetV1, second: MobileNetV2) -> list[Column]:
     if strided + 1 >= len(blocks):
         raise ValueError("This MobileNetV2 has no block of stride 2 with another one behind it.")
     before, after = blocks[strided], blocks[strided + 1]
-    side = convolutions_of(after)[0].input_size
+    side = after.convolutions[0].input_size
     separable = replace(first, convolution="separable").blocks
-    same = [block for block in separable if convolutions_of(block)[0].input_size == side and _stride(block) == 1]
+    same = [block for block in separable if block.convolutions[0].input_size == side and _stride(block) == 1]
     if not same:
         raise ValueError(f"This MobileNetV1 has no block of stride 1 on maps of {side[0]} x {side[1]}.")
     return [
-        Column("MobileNetV1", same[0].name, convolutions_of(same[0]), joined=False),
+        Column("MobileNetV1", same[0].name, same[0].convolutions, joined=False),
         *(
             Column(
                 f"MobileNetV2, stride {_stride(block)}",
                 block.name,
-                convolutions_of(block),
-                joined=isinstance(block, InvertedResidual) and block.adds_input,
+                block.convolutions,
+                joined=block.joins_input,
             )
             for block in (after, before)
         ),
     ]
 
 
-def _stride(block: object) -> int:
-    return max(step.stride for step in convolutions_of(block))  # type: ignore[arg-type]
+def _stride(block: Block) -> int:
+    return max(step.stride for step in block.convolutions)
 
 
 _TEXT = (
@@ -156,7 +150,7 @@ def _tensor(axes: Axes, at: float, half: float, words: str) -> None:
     axes.text(0.92, at, words.replace(" x ", " × "), va="center", fontsize=9, color="#222222")
 
 
-def _operator(axes: Axes, step: Convolution, span: tuple[float, float], widest: int) -> None:
+def _operator(axes: Axes, step: Convolve, span: tuple[float, float], widest: int) -> None:
     from matplotlib.patches import Polygon
 
     (high, low), (before, after) = span, (0.8 * width / widest for width in (step.in_channels, step.out_channels))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import InvertedResidual, MobileNetV2
+from linnet.architecture import MobileNetV2
 from linnet.architecture.cost import block_memory, layerwise_memory
 from linnet.engine.library import engine_instruction_set
 from linnet.engine.native import NativeNetwork, NativeSession
@@ -192,8 +192,8 @@ def measure_engine(
 
 def groups_of(architecture: MobileNetV2, splits: int) -> dict[str, int]:
     """Depthwise layer of each block → expanded channels of a group, for so many splits."""
-    blocks = [layer for layer in architecture.layers if isinstance(layer, InvertedResidual)]
-    return {block.depthwise.name: -(-block.depthwise.out_channels // splits) for block in blocks}
+    layers = [convolution for convolution in architecture.convolutions if convolution.depthwise]
+    return {depthwise.name: -(-depthwise.out_channels // splits) for depthwise in layers}
 
 
 def peak_bytes(work: Any) -> int:

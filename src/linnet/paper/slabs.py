@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from linnet.architecture import Architecture, Convolution
+from linnet.architecture import Architecture, Convolve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,30 +44,30 @@ class Chain:
 
     title: str
     slabs: tuple[Slab, ...]
-    steps: tuple[Convolution, ...]
+    steps: tuple[Convolve, ...]
     joined: bool = False
     """Whether a shortcut adds the first tensor to the last."""
 
 
 def chain(
-    architecture: Architecture, steps: Sequence[Convolution], title: str, *, ahead: int = 0, joined: bool = False
+    architecture: Architecture, steps: Sequence[Convolve], title: str, *, ahead: int = 0, joined: bool = False
 ) -> Chain:
     """The chain of some neighbouring convolutions of a network; the last `ahead` of them are the next block's."""
     row = architecture.convolutions
     before = row[row.index(steps[0]) - 1]
-    slabs = [Slab(before.name, steps[0].in_channels, steps[0].input_size[0], before.activation == "linear")]
+    slabs = [Slab(before.label, steps[0].in_channels, steps[0].input_size[0], before.activation == "linear")]
     for number, step in enumerate(steps):
         late = number >= len(steps) - ahead
-        slabs.append(Slab(step.name, step.out_channels, step.output_size[0], step.activation == "linear", late))
+        slabs.append(Slab(step.label, step.out_channels, step.output_size[0], step.activation == "linear", late))
     return Chain(title, tuple(slabs), tuple(steps), joined)
 
 
-def operator(step: Convolution) -> str:
+def operator(step: Convolve) -> str:
     """`3x3 depthwise`, `1x1`, `3x3`."""
     return f"{step.kernel}x{step.kernel}" + " depthwise" * step.depthwise
 
 
-def shape(step: Convolution, *, output: bool) -> str:
+def shape(step: Convolve, *, output: bool) -> str:
     """Height, width and channels of what a convolution reads or writes."""
     size, channels = (step.output_size, step.out_channels) if output else (step.input_size, step.in_channels)
     return " x ".join(map(str, (*size, channels)))
@@ -140,7 +140,7 @@ def _slab(axes: Axes, slab: Slab, box: tuple[float, float, float]) -> None:
         )
 
 
-def _kernel(axes: Axes, step: Convolution, box: tuple[float, float, float], largest: int) -> None:
+def _kernel(axes: Axes, step: Convolve, box: tuple[float, float, float], largest: int) -> None:
     """The numbers that one number of the next tensor is made of: a prism in the slab, and rays to the next one."""
     from matplotlib.patches import Polygon
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linnet.architecture import InvertedResidual, MobileNetV2
+from linnet.architecture import MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.paper.page import Page, PaperTable
 
@@ -16,7 +16,6 @@ def make() -> Page:
     """The three steps of a block: in the paper's letters, and of the first expanding block of the network."""
     architecture = MobileNetV2()
     block = architecture.blocks[EXAMPLE]
-    assert isinstance(block, InvertedResidual)
     price = {row.name: row for row in cost(architecture).layers}
     letters = (("h x w x k", "h x w x tk"), ("h x w x tk", "h/s x w/s x tk"), ("h/s x w/s x tk", "h/s x w/s x k'"))
     rows = []

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from linnet.architecture import (
-    Classifier,
-    Convolution,
-    InvertedResidual,
-    Layer,
-    MobileNetV2,
-    Pooling,
-    convolutions_of,
-)
-from linnet.architecture.cost import cost
+from linnet.architecture import Block, MobileNetV2
+from linnet.architecture.cost import INVERTED, cost
+from linnet.architecture.operations import Shape
 from linnet.paper.page import Page, PaperTable
 
 TITLE = "Table 2: MobileNetV2"
@@ -41,11 +34,11 @@ def make() -> Page:
     derived, rows = [], []
     for _, group in groupby(architecture.layers, key=_group):
         layers = list(group)
-        names = [part.name for layer in layers for part in convolutions_of(layer) or (layer,)]
+        names = [part.name for layer in layers for part in layer.convolutions or (layer,)]
         parameters, multiply_adds = (
             sum(getattr(price[name], what) for name in names) for what in ("parameters", "multiply_adds")
         )
-        derived.append(_row(layers))
+        derived.append(_row(layers, architecture.graph.shape_of(layers[0].reads[0])))
         rows.append((*derived[-1], f"{parameters:,}", f"{multiply_adds:,}"))
     total = cost(architecture)
     rows.append(("all", "", "", "", "", "", f"{total.parameters:,}", f"{total.multiply_adds:,}"))
@@ -71,28 +64,24 @@ def make() -> Page:
     )
 
 
-def _group(layer: Layer) -> object:
+def _group(layer: Block) -> object:
     """Blocks of one row of the table have one output width."""
-    return layer.project.out_channels if isinstance(layer, InvertedResidual) else layer.name
+    return layer.result.shape[-1] if layer.kind == INVERTED else layer.name
 
 
-def _row(layers: list[Layer]) -> tuple[str, str, str, str, str, str]:
-    first = layers[0]
-    count = str(len(layers))
-    if isinstance(first, InvertedResidual):
-        source = first.convolutions[0]
-        expansion = f"{first.hidden_channels / source.in_channels:g}"
-        stride, channels = str(first.depthwise.stride), str(first.project.out_channels)
-        return _input(source.input_size[0], source.in_channels), "bottleneck", expansion, channels, count, stride
-    if isinstance(first, Convolution):
-        operator = "conv2d" if first.kernel > 1 else "conv2d 1x1"
-        shape = _input(first.input_size[0], first.in_channels)
-        return shape, operator, "-", str(first.out_channels), count, str(first.stride)
-    if isinstance(first, Pooling):
-        side = first.input_size[0]
-        return _input(side, first.channels), f"avgpool {side}x{side}", "-", "-", count, "-"
-    assert isinstance(first, Classifier)
-    return _input(1, first.in_channels), "conv2d 1x1", "-", "k", "-", ""
+def _row(layers: list[Block], read: Shape) -> tuple[str, str, str, str, str, str]:
+    """A row for blocks that differ in their stride alone, of which the first reads a tensor of this shape."""
+    first, count, channels = layers[0], str(len(layers)), read[-1]
+    if first.kind == "pooling":
+        return _input(read[0], channels), f"avgpool {read[0]}x{read[0]}", "-", "-", count, "-"
+    if first.kind == "classifier":
+        return _input(1, channels), "conv2d 1x1", "-", "k", "-", ""
+    source, last = first.convolutions[0], first.convolutions[-1]
+    operator, expansion = ("conv2d" if source.kernel > 1 else "conv2d 1x1"), "-"
+    if first.kind == INVERTED:
+        operator, expansion = "bottleneck", f"{last.in_channels / source.in_channels:g}"
+    stride = max(each.stride for each in first.convolutions)
+    return _input(read[0], channels), operator, expansion, str(last.out_channels), count, str(stride)
 
 
 def _input(side: int, channels: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from linnet.architecture import SSD, Detector, SSDLite
 from linnet.architecture.cost import LayerCost, cost
+from linnet.architecture.ssdlite import released_backbone
 from linnet.paper.page import Page, PaperTable, difference
 
 TITLE = "Table 5: SSD and SSDLite heads"
@@ -23,7 +24,7 @@ def make() -> Page:
     """The heads alone, with the extra levels that they stand on, and what they are made of."""
     rows, parts, ways, document = [], [], [], []
     for kind, printed_parameters, printed_multiply_adds in PRINTED:
-        detector = kind(resolution=RESOLUTION, classes=CLASSES)
+        detector = described(kind, CLASSES)
         heads = head_costs(detector)
         parameters, multiply_adds = _sums(heads)
         rows.append(
@@ -56,6 +57,11 @@ def make() -> Page:
     )
 
 
+def described(kind: type[Detector], classes: int = CLASSES) -> Detector:
+    """A detector as Table 5 counts it: heads of 3x3 convolutions on the released backbone."""
+    return kind(backbone=released_backbone(resolution=RESOLUTION), classes=classes, head_kernel=3)
+
+
 def head_costs(detector: Detector) -> tuple[LayerCost, ...]:
     """The rows of a detector's cost that are not its backbone's: extra levels and predictors."""
     return tuple(row for row in cost(detector).layers if row.name.startswith(("extras.", "predictors.")))
@@ -86,7 +92,7 @@ def _ways(kind: type[Detector], printed: float) -> list[tuple[str, str, str, str
     """The printed multiply-adds beside other ways of counting: without background, and as single operations."""
     rows = []
     for classes in (CLASSES, CLASSES - 1):
-        counted = _sums(head_costs(kind(resolution=RESOLUTION, classes=classes)))[1] / 1e9
+        counted = _sums(head_costs(described(kind, classes)))[1] / 1e9
         for operations, what in ((1, "multiply-adds"), (2, "operations, two a multiply-add")):
             name = f"{kind.__name__}, {1 + classes} outputs, {what}"
             ours = operations * counted
@@ -95,11 +101,11 @@ def _ways(kind: type[Detector], printed: float) -> list[tuple[str, str, str, str
 
 
 def _notes() -> tuple[str, ...]:
-    heads = _sums(head_costs(SSDLite(resolution=RESOLUTION, classes=CLASSES)))[1]
-    whole = cost(SSDLite(resolution=RESOLUTION, classes=CLASSES)).multiply_adds
-    regular = _sums(head_costs(SSD(resolution=RESOLUTION, classes=CLASSES)))[1]
+    heads = _sums(head_costs(described(SSDLite)))[1]
+    whole = cost(described(SSDLite)).multiply_adds
+    regular = _sums(head_costs(described(SSD)))[1]
     backbone = whole - heads
-    bare = _sums(head_costs(SSD(resolution=RESOLUTION, classes=CLASSES - 1)))[0]
+    bare = _sums(head_costs(described(SSD, CLASSES - 1)))[0]
     return (
         f"The printed 0.35 B of SSDLite are operations: 2 x {heads / 1e9:.4f} = {2 * heads / 1e9:.4f}. In the row of "
         "SSD one multiply-add is one. Table 6 settles it: the whole detector is printed with 0.8 B, and ours is "

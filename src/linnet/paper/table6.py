@@ -6,6 +6,7 @@ import statistics
 
 from linnet.architecture import SSDLite
 from linnet.architecture.cost import cost
+from linnet.architecture.ssdlite import ssdlite
 from linnet.paper.page import Page, PaperTable, difference
 from linnet.paper.timing import ROUNDS, interleaved_times
 
@@ -13,8 +14,8 @@ TITLE = "Table 6: detectors on COCO"
 
 # mAP, parameters in millions, multiply-adds in billions, milliseconds on one large core of a Pixel 1; as printed.
 OURS: tuple[tuple[str, SSDLite, float, float, float, float], ...] = (
-    ("MobileNetV1 + SSDLite", SSDLite(backbone="mobilenet_v1", resolution=320, classes=80), 22.2, 5.1, 1.3, 270),
-    ("MobileNetV2 + SSDLite", SSDLite(backbone="mobilenet_v2", resolution=320, classes=80), 22.1, 4.3, 0.8, 200),
+    ("MobileNetV1 + SSDLite", ssdlite(backbone="mobilenet_v1", resolution=320, classes=80), 22.2, 5.1, 1.3, 270),
+    ("MobileNetV2 + SSDLite", ssdlite(backbone="mobilenet_v2", resolution=320, classes=80), 22.1, 4.3, 0.8, 200),
 )
 # Networks that linnet does not have; the paper took their numbers from the YOLO9000 paper.
 OTHERS = (("SSD300", 23.2, 36.1, 35.2), ("SSD512", 26.8, 36.1, 99.5), ("YOLOv2", 21.6, 50.7, 17.5))

@@ -21,7 +21,7 @@ def random_checkpoint(architecture: Architecture) -> Checkpoint:
 
     It takes pictures if it has one or three channels.
     """
-    folded = replace(architecture, folded=True)
+    folded = architecture.with_options(folded=True)
     generator = np.random.default_rng(0)
     tensors = {
         name: (generator.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)

@@ -17,7 +17,6 @@ from linnet.architecture.ssdlite import VARIANTS, ssd, ssdlite
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 from linnet.nn import Network, build, load_tensors, tensors_of
-from linnet.nn.modules import HeadModule
 from linnet.training.recipe import DetectionRecipe
 from linnet.training.start import Start, Wanted, draw_kaiming, load_start
 
@@ -81,13 +80,13 @@ def _from_classifier(
     checkpoint: Checkpoint, path: Path, wanted: Wanted, classes: tuple[str, ...], recipe: DetectionRecipe
 ) -> tuple[Network, Detector, bool]:
     """The backbone alone: a folded one is unfolded before it grows heads, which were never folded."""
-    source = checkpoint.architecture
+    source: Any = checkpoint.architecture
     variant = (wanted.options or {}).get("variant", "modern")
     left = {"resolution", "classes", "dropout", "folded", *(OF_THE_VARIANT if variant == "tensorflow" else ())}
     taken = {field.name: getattr(source, field.name) for field in fields(source) if field.name not in left}
     _check_same(taken | {"backbone": family_of(source)}, path, wanted)
     detector = _make(wanted, len(classes), recipe, taken | {"backbone": family_of(source)})
-    trunk = replace(detector.trunk, folded=source.folded)
+    trunk = replace(detector.backbone, folded=source.folded)
     misfits = [name for name, shape in trunk.tensors.items() if checkpoint.tensors[name].shape != tuple(shape)]
     if misfits:
         there = checkpoint.tensors[misfits[0]].shape
@@ -110,13 +109,13 @@ def _from_detector(
     options = dict(wanted.options or {})
     variant = options.pop("variant", None)
     options |= {} if variant is None else {k: v for k, v in VARIANTS[variant].items() if k != "resolution"}
-    _check_same({name: getattr(source, name) for name in options}, path, replace(wanted, options=options))
+    _check_same({name: _option(source, name) for name in options}, path, replace(wanted, options=options))
     changes: dict[str, Any] = {"classes": len(classes)}
     if wanted.resolution is not None:
         changes["resolution"] = wanted.resolution
     if recipe.dropout is not None:
         changes["dropout"] = recipe.dropout
-    detector = replace(source, **changes)
+    detector = source.with_options(**changes)
     own = checkpoint.classes == classes
     network = build(detector, generator=_generator(recipe), recompute_expansion=recipe.recompute)
     _draw_biases(network, recipe)
@@ -126,6 +125,13 @@ def _from_detector(
         tensors[name] = _carried(trained, values, checkpoint.classes or (), classes) if _says_classes(name) else trained
     load_tensors(network, tensors)
     return network, detector, own
+
+
+def _option(detector: Detector, name: str) -> Any:
+    """An option of a detector or of its backbone, which is called by its family."""
+    if name == "backbone":
+        return family_of(detector.backbone)
+    return getattr(detector, name) if hasattr(detector, name) else getattr(detector.backbone, name, None)
 
 
 def _says_classes(name: str) -> bool:
@@ -186,13 +192,8 @@ def _check_same(found: Mapping[str, Any], path: Path, wanted: Wanted) -> None:
 def _draw_biases(network: Network, recipe: DetectionRecipe) -> None:
     """Focal loss begins where everything is improbable."""
     if recipe.loss == "focal":
-        for head in network.heads.values():
-            assert isinstance(head, HeadModule)
-            if head.layer.name.endswith("classes"):
-                last = head.convolutions[-1].convolution
-                assert isinstance(last, nn.Conv2d)
-                assert last.bias is not None
-                nn.init.constant_(last.bias, FOCAL_BIAS)
+        for head in (block for block in network.architecture.layers if block.kind == "class head"):
+            nn.init.constant_(network.module_of(head.name).convolution.bias, FOCAL_BIAS)
 
 
 def _generator(recipe: DetectionRecipe) -> torch.Generator:

@@ -10,14 +10,16 @@ from torch import Tensor
 
 from linnet.data.batches.loading import EvaluationPictures
 from linnet.data.checks.inspection import Pictured
-from linnet.images import Preprocessing
+from linnet.images import GREY_WEIGHTS, Preprocessing
 
 
 def as_inputs(images: Tensor, contract: Preprocessing) -> Tensor:
     """(N, 3, H, W) RGB in [0, 1] → (N, C, H, W) as the network wants it: the twin of `linnet.images.normalise`."""
     if contract.colours == "grey":
-        weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)
-        images = torch.einsum("nchw,c->nhw", images, weights)[:, None].mul(255).round().div(255)
+        # Whole numbers below 2^24: float32 holds every sum, in whatever order a device adds.
+        weights = torch.tensor(GREY_WEIGHTS, device=images.device)[:, None, None]
+        weighted = images.mul(255).round().mul(weights).sum(dim=1, keepdim=True)
+        images = weighted.add(0x8000).div(0x10000).floor().div(255)  # (N, 1, H, W)
     elif contract.colours == "BGR":
         images = images.flip(1)
     mean = torch.tensor(contract.mean, device=images.device)[:, None, None]

@@ -127,7 +127,8 @@ def _from_nothing(wanted: Wanted, classes: tuple[str, ...], recipe: Recipe) -> S
         options.setdefault("early_stride", 2)
     if recipe.dropout is not None:
         options["dropout"] = recipe.dropout
-    architecture = FAMILIES[wanted.family or "mobilenet_v2"](resolution=resolution, classes=len(classes), **options)
+    make: Any = FAMILIES[wanted.family or "mobilenet_v2"]
+    architecture: Architecture = make(resolution=resolution, classes=len(classes), **options)
     generator = torch.Generator().manual_seed(recipe.seed)
     network = build(architecture, generator=generator, recompute_expansion=recipe.recompute)
     if recipe.initial == "kaiming":
@@ -144,8 +145,8 @@ def draw_kaiming(network: Network, generator: torch.Generator) -> None:
     SGD does not survive.
     """
     # A detector's heads keep the small weights that they were built with: they begin by saying next to nothing.
-    for module in (module for name, module in network.named_modules() if not name.startswith("heads.")):
-        if isinstance(module, nn.Conv2d):
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and not name.startswith("heads."):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", generator=generator)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.01, generator=generator)
@@ -171,7 +172,7 @@ def _fitting(checkpoint: Checkpoint, path: Path, wanted: Wanted, classes: int, r
         changes["resolution"] = wanted.resolution
     if recipe.dropout is not None:
         changes["dropout"] = recipe.dropout
-    return replace(architecture, **changes)
+    return architecture.with_options(**changes)
 
 
 def prepare_for_training(network: Network, recipe: Recipe) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from linnet.nn import Network
-from linnet.nn.modules import ConvolutionModule
+from linnet.nn.convolution import ConvolutionModule
 
 
 def unfold(network: Network, inputs: Iterable[Tensor]) -> Network:
@@ -32,7 +31,7 @@ def unfold(network: Network, inputs: Iterable[Tensor]) -> Network:
     if not architecture.folded:
         raise ValueError("The network has its batch norm: there is nothing to unfold.")
     moments = _measure(network, inputs)
-    unfolded = Network(replace(architecture, folded=False))
+    unfolded = Network(architecture.with_options(folded=False))
     unfolded.train(network.training)
     modules = dict(network.named_modules())
     with torch.no_grad():

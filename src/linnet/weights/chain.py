@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import (
-    Architecture,
-    Convolution,
-    InvertedResidual,
-    MobileNetV1,
-    MobileNetV2,
-    convolutions_of,
-)
-from linnet.architecture.layers import pad_amounts
+from linnet.architecture import INPUT, Add, Architecture, Backbone, Convolve, MobileNetV1, MobileNetV2
 from linnet.architecture.mobilenet_v2 import STAGES
+from linnet.architecture.operations import pad_amounts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,7 +78,7 @@ class Chain:
     logits: int | None = None
 
 
-def match(chain: Chain) -> Architecture:
+def match(chain: Chain) -> Backbone:
     """The folded architecture whose layers are just those of the chain.
 
     Raises:
@@ -108,8 +101,8 @@ def tensors_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDAr
     """The chain's weights under the names that a checkpoint gives them."""
     tensors: dict[str, NDArray[np.float32]] = {}
     for convolution, step in zip(architecture.convolutions, chain.steps, strict=True):
-        tensors[f"{convolution.name}.weight"] = step.weight
-        tensors[f"{convolution.name}.bias"] = step.bias
+        tensors[f"{convolution.label}.weight"] = step.weight
+        tensors[f"{convolution.label}.bias"] = step.bias
     if chain.classifier_weight is not None and chain.classifier_bias is not None:
         tensors |= {"classifier.weight": chain.classifier_weight, "classifier.bias": chain.classifier_bias}
     return tensors
@@ -117,20 +110,22 @@ def tensors_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDAr
 
 def outputs_by_name(architecture: Architecture, chain: Chain) -> dict[str, int]:
     """Name of each intermediate tensor → the file's own number of it."""
-    steps = iter(chain.steps)
+    steps = dict(zip((convolution.name for convolution in architecture.convolutions), chain.steps, strict=True))
     found: dict[str, int] = {}
-    for layer in architecture.layers:
-        last = None
-        for convolution in convolutions_of(layer):
-            last = next(steps)
-            found[convolution.name] = last.output
-        if last is not None:
-            found[layer.name] = last.output if last.sum_output is None else last.sum_output
+    for operation in architecture.operations:
+        number = None
+        if operation.name in steps:
+            number = steps[operation.name].output
+        elif isinstance(operation, Add):
+            number = next((steps[name].sum_output for name in operation.reads if name in steps), None)
+        if number is not None:
+            found[operation.name] = number
     ends = {"pool": chain.pooled, "classifier": chain.logits}
-    return found | {name: number for name, number in ends.items() if number is not None}
+    found |= {name: number for name, number in ends.items() if number is not None}
+    return {alias: found[name] for alias, name in architecture.graph.aliases.items() if name in found}
 
 
-def _candidates(chain: Chain) -> Iterator[Architecture]:
+def _candidates(chain: Chain) -> Iterator[Backbone]:
     """Described networks that could be meant. Widths come from the file's own channels, the roundest first."""
     if not chain.steps:
         return
@@ -158,7 +153,7 @@ def _padding(chain: Chain) -> str:
     return "symmetric" if symmetric else "same"
 
 
-def _first_version(chain: Chain, common: dict[str, Any]) -> Iterator[Architecture]:
+def _first_version(chain: Chain, common: dict[str, Any]) -> Iterator[Backbone]:
     last = len(chain.steps[-1].weight)
     widths = _widths(last / 1024, (last + 1) / 1024)
     choices: Any = product(widths, (8, 16), ("separable", "full"))
@@ -166,7 +161,7 @@ def _first_version(chain: Chain, common: dict[str, Any]) -> Iterator[Architectur
         yield MobileNetV1(width=width, minimum_depth=minimum, convolution=convolution, **common)
 
 
-def _second_version(chain: Chain, common: dict[str, Any]) -> Iterator[Architecture]:
+def _second_version(chain: Chain, common: dict[str, Any]) -> Iterator[Backbone]:
     # What follows a depthwise convolution is a projection: one a block.
     outputs = [len(step.weight) for before, step in pairwise(chain.steps) if before.depthwise and not step.depthwise]
     depth = _depth(len(outputs))
@@ -233,7 +228,7 @@ def _depth(blocks: int) -> float:
     return 1.0
 
 
-def _compare(candidate: Architecture, chain: Chain) -> tuple[int, str]:
+def _compare(candidate: Backbone, chain: Chain) -> tuple[int, str]:
     """How many layers agree, and the first difference in words (empty if there is none)."""
     described = candidate.convolutions
     for number, (layer, step) in enumerate(zip(described, chain.steps, strict=False)):
@@ -249,25 +244,26 @@ def _compare(candidate: Architecture, chain: Chain) -> tuple[int, str]:
 
 
 def _compare_sums(candidate: Architecture, chain: Chain) -> str:
-    steps = iter(chain.steps)
-    for layer in candidate.layers:
-        own = [next(steps) for _ in convolutions_of(layer)]
-        for step in own:
-            expected = isinstance(layer, InvertedResidual) and layer.adds_input and step is own[-1]
-            if expected != (step.sum_source is not None) or (expected and step.sum_source != own[0].input):
-                return f"the shortcuts are not those of the closest network: see {layer.name}"
+    """Whether the file adds where the network does, and the same tensors."""
+    steps = dict(zip((convolution.name for convolution in candidate.convolutions), chain.steps, strict=True))
+    added = {each.reads[0]: each.reads[1] for each in candidate.operations if isinstance(each, Add)}
+    found = outputs_by_name(candidate, chain) | {INPUT: chain.steps[0].input}
+    for name, step in steps.items():
+        if step.sum_source != (found.get(added[name]) if name in added else None):
+            block = next(block.name for block in candidate.layers if name in (each.name for each in block.operations))
+            return f"the shortcuts are not those of the closest network: see {block}"
     return ""
 
 
-def _signature(layer: Convolution) -> tuple[object, ...]:
+def _signature(layer: Convolve) -> tuple[object, ...]:
     dilation = layer.dilation if layer.kernel > 1 else 1
     return layer.depthwise, layer.in_channels, layer.out_channels, layer.kernel, layer.stride, dilation
 
 
-def _say(layer: Convolution) -> str:
+def _say(layer: Convolve) -> str:
     channels = f"{layer.in_channels} to {layer.out_channels} channels"
     return f"{layer.kernel}x{layer.kernel} {layer.kind}, {channels}, stride {layer.stride}, {layer.activation}"
 
 
-def _with_ends(candidate: Architecture, chain: Chain) -> Architecture:
+def _with_ends(candidate: Backbone, chain: Chain) -> Backbone:
     return candidate if chain.classifier_weight is None else replace(candidate, classes=len(chain.classifier_weight))

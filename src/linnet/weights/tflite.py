@@ -84,7 +84,7 @@ def convert(
         detail = str(error) or type(error).__name__
         raise ValueError(f"'{path}' is damaged: it cannot be read ({detail}).") from None
     try:
-        architecture = match(chain)
+        architecture: Architecture = match(chain)
     except ValueError as error:
         raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {error}.") from None
     architecture, chain, names, dropped = _without_background(path, architecture, chain, names, notes)
@@ -154,7 +154,7 @@ def _without_background(
     shorter = replace(
         chain, classifier_weight=chain.classifier_weight[1:].copy(), classifier_bias=chain.classifier_bias[1:].copy()
     )
-    return replace(architecture, classes=IMAGENET_OUTPUTS - 1), shorter, names[1:], 1
+    return architecture.with_options(classes=IMAGENET_OUTPUTS - 1), shorter, names[1:], 1
 
 
 def _preprocessing(

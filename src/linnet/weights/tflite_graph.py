@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tflite
 
-from linnet.architecture.layers import pad_amounts
+from linnet.architecture.operations import pad_amounts
 from linnet.weights.chain import Chain, Step
 
 if TYPE_CHECKING:

@@ -1,0 +1,289 @@
+"""What runs: operations as plain data, each with what it reads, what it gives and the tensors that it needs.
+
+Cost, the numpy reference, torch modules, the engine's program and the exports are each one table from these kinds to
+code, and a short loop that knows no network (docs/decisions/0013). Maps are (height, width, channels), vectors
+(channels,), and what a detector says of its anchors (anchors, slots); the batch is left away everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+Shape = tuple[int, ...]
+"""Of one picture's tensor."""
+
+Activation = Literal["relu6", "relu", "linear"]
+PaddingRule = Literal["same", "symmetric"]
+
+INPUT = "input"
+"""What the first operations read: the picture."""
+
+
+def scale_channels(channels: float, width: float, *, divisor: int = 8, minimum: int = 8) -> int:
+    """Multiplies a channel count by the width multiplier and rounds it as the released MobileNetV2 does.
+
+    The result is the nearest multiple of `divisor`, at least `minimum`, and never below 90 % of the exact
+    product: without that last rule width 0.35 costs 49 M multiply-adds instead of the published 59 M.
+    """
+    exact = channels * width
+    rounded = max(minimum, int(exact + divisor / 2) // divisor * divisor)
+    if rounded < 0.9 * exact:
+        rounded += divisor
+    return rounded
+
+
+def pad_amounts(length: int, *, kernel: int, stride: int, dilation: int, rule: PaddingRule) -> tuple[int, int]:
+    """Zeros before and after one axis of `length` pixels.
+
+    `same` is TensorFlow's rule: just enough for ceil(length / stride) outputs, the odd zero at the end, so that an
+    even length with stride 2 is padded (0, 1). `symmetric` is PyTorch's: (1, 1) for a 3x3 kernel. Both give the same
+    number of outputs, on grids shifted by one pixel.
+    """
+    reach = (kernel - 1) * dilation
+    if rule == "symmetric":
+        return reach // 2, reach // 2
+    total = max((math.ceil(length / stride) - 1) * stride + reach + 1 - length, 0)
+    return total // 2, total - total // 2
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalisation after a convolution.
+
+    Attributes:
+        epsilon: added to the variance.
+        momentum: share of each new batch in the running statistics.
+    """
+
+    epsilon: float
+    momentum: float
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One step of a network.
+
+    Attributes:
+        name: of the tensor that it gives.
+        reads: names of the tensors that it reads, `INPUT` being the picture.
+        shape: of what it gives for one picture.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    shape: Shape
+
+    storage: ClassVar[Literal["own", "first", "view"]] = "own"
+    """Where the result can stand: in memory of its own, over the first tensor read, or it is that tensor itself."""
+
+    @property
+    def label(self) -> str:
+        """What tables and checkpoints call it."""
+        return self.name
+
+    @property
+    def kind(self) -> str:
+        """What tables call its kind."""
+        return type(self).__name__.lower()
+
+    @property
+    def tensors(self) -> dict[str, Shape]:
+        """Names and shapes of what a checkpoint holds for this operation."""
+        return {}
+
+    def infer(self, *inputs: Shape) -> Shape:
+        """The shape that follows from those of the tensors read.
+
+        Raises:
+            ValueError: if the operation cannot read tensors of these shapes.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Convolve(Operation):
+    """A convolution with batch norm (or, once folded, a bias) and an activation, in that order.
+
+    Attributes:
+        input_shape: height, width and channels of what it reads.
+        norm: batch norm; None where it is folded or there is none: then there is a bias.
+        dropout: share of what it reads dropped while training.
+        holds: name under which a checkpoint holds its tensors, where the tensor of its own name is another's.
+    """
+
+    input_shape: tuple[int, int, int]
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+    depthwise: bool = False
+    activation: Activation = "linear"
+    padding: PaddingRule = "same"
+    norm: BatchNorm | None = None
+    dropout: float = 0.0
+    holds: str = ""
+
+    @property
+    def label(self) -> str:
+        """What tables and checkpoints call it."""
+        return self.holds or self.name
+
+    @property
+    def kind(self) -> str:
+        """`depthwise`, `pointwise` (1x1) or `convolution`."""
+        if self.depthwise:
+            return "depthwise"
+        return "pointwise" if self.kernel == 1 else "convolution"
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of what it reads."""
+        return self.input_shape[2]
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of what it gives."""
+        return self.shape[2]
+
+    @property
+    def input_size(self) -> Size:
+        """Height and width of what it reads."""
+        return self.input_shape[:2]
+
+    @property
+    def output_size(self) -> Size:
+        """One output for every `stride` pixels, begun ones included."""
+        height, width = self.input_size
+        return math.ceil(height / self.stride), math.ceil(width / self.stride)
+
+    @property
+    def pads(self) -> tuple[int, int, int, int]:
+        """Zeros at top, bottom, left and right."""
+        top, bottom = self.pad_axis(self.input_size[0])
+        left, right = self.pad_axis(self.input_size[1])
+        return top, bottom, left, right
+
+    def pad_axis(self, length: int) -> tuple[int, int]:
+        """Zeros before and after an axis of any `length`: a network may run at another size than described."""
+        return pad_amounts(length, kernel=self.kernel, stride=self.stride, dilation=self.dilation, rule=self.padding)
+
+    @property
+    def tensors(self) -> dict[str, Shape]:
+        """A weight (out, in, kernel, kernel), then a bias or batch norm's four vectors."""
+        fan_in = 1 if self.depthwise else self.in_channels
+        shapes: dict[str, Shape] = {f"{self.label}.weight": (self.out_channels, fan_in, self.kernel, self.kernel)}
+        vectors = ("bias",) if self.norm is None else ("scale", "shift", "mean", "variance")
+        return shapes | {f"{self.label}.{vector}": (self.out_channels,) for vector in vectors}
+
+    def infer(self, *inputs: Shape) -> Shape:
+        """One map, of as many channels as are described; a depthwise convolution keeps their number."""
+        (given,) = inputs
+        if given != self.input_shape:
+            raise ValueError(f"it is described for a map of {self.input_shape}; got {given}")
+        if self.depthwise and self.out_channels != self.in_channels:
+            raise ValueError(f"a depthwise convolution keeps {self.in_channels} channels; got {self.out_channels}")
+        return *self.output_size, self.out_channels
+
+
+@dataclass(frozen=True)
+class Add(Operation):
+    """The sum of two tensors of one shape: a shortcut."""
+
+    storage = "first"
+
+    def infer(self, *inputs: Shape) -> Shape:
+        """The shape of both."""
+        first, second = inputs
+        if first != second:
+            raise ValueError(f"tensors of one shape can be added; got {first} and {second}")
+        return first
+
+
+@dataclass(frozen=True)
+class Pool(Operation):
+    """Global average pooling: a map (H, W, C) to a vector (C,)."""
+
+    @property
+    def kind(self) -> str:
+        """What tables call it."""
+        return "pooling"
+
+    def infer(self, *inputs: Shape) -> Shape:
+        """The channels."""
+        (given,) = inputs
+        if len(given) != 3:
+            raise ValueError(f"a map (height, width, channels) is pooled; got {given}")
+        return given[2:]
+
+
+@dataclass(frozen=True)
+class Linear(Operation):
+    """Dropout, then a linear layer with bias: a vector to logits.
+
+    Attributes:
+        in_channels: numbers of the vector that it reads.
+        dropout: share of them dropped while training.
+    """
+
+    in_channels: int
+    dropout: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """What tables call it."""
+        return "classifier"
+
+    @property
+    def out_channels(self) -> int:
+        """Numbers that it gives."""
+        return self.shape[0]
+
+    @property
+    def tensors(self) -> dict[str, Shape]:
+        """A weight (out, in) and a bias."""
+        return {f"{self.name}.weight": (self.out_channels, self.in_channels), f"{self.name}.bias": (self.out_channels,)}
+
+    def infer(self, *inputs: Shape) -> Shape:
+        """A vector."""
+        if inputs != ((self.in_channels,),):
+            raise ValueError(f"it is described for a vector of {self.in_channels}; got {inputs[0]}")
+        return self.shape
+
+
+@dataclass(frozen=True)
+class Reshape(Operation):
+    """The same numbers in rows: a map (H, W, anchors x slots) to (H x W x anchors, slots), cell by cell.
+
+    At another size of picture there are more rows or fewer; the slots stay.
+    """
+
+    storage = "view"
+
+    def infer(self, *inputs: Shape) -> Shape:
+        """As many numbers as before."""
+        (given,) = inputs
+        rows, rest = divmod(math.prod(given), self.shape[-1])
+        if rest or given[-1] % self.shape[-1]:
+            raise ValueError(f"{given} does not fall into rows of {self.shape[-1]}")
+        return rows, self.shape[-1]
+
+
+@dataclass(frozen=True)
+class Concatenate(Operation):
+    """Two or more tensors behind each other: maps along their channels (axis 2), rows (anchors, slots) along axis 0."""
+
+    axis: int = 2
+
+    def infer(self, *inputs: Shape) -> Shape:
+        """The sum along the axis; all else must agree."""
+        if len({len(given) for given in inputs}) > 1 or not 0 <= self.axis < len(inputs[0]):
+            raise ValueError(f"{', '.join(map(str, inputs))} cannot be joined along axis {self.axis}")
+        others = {(*given[: self.axis], *given[self.axis + 1 :]) for given in inputs}
+        if len(others) > 1:
+            raise ValueError(f"{', '.join(map(str, inputs))} differ elsewhere than along axis {self.axis}")
+        total = sum(given[self.axis] for given in inputs)
+        return *inputs[0][: self.axis], total, *inputs[0][self.axis + 1 :]
