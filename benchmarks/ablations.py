@@ -25,7 +25,7 @@ import linnet
 from linnet.architecture import Architecture
 from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint, save_checkpoint
-from linnet.data.loading import Batch
+from linnet.data.batches.loading import Batch
 from linnet.images import Preprocessing
 from linnet.nn import Network, build
 from linnet.nn.files import tensors_of

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import linnet
 from linnet.architecture import MobileNetV2
 from linnet.checkpoint import Checkpoint, write_atomically
-from linnet.data.source import find_data
+from linnet.data import find
 from linnet.images import Preprocessing, decode, fit
 from linnet.paper.activations import POSITIONS, measure_activations
 from linnet.predictor import Predictor
@@ -33,7 +33,7 @@ PARTS = ("train", "validation", "val", "valid", "dev", "test")
 
 def load_pictures(path: Path, contract: Preprocessing, count: int) -> NDArray[np.uint8]:
     """(N, H, W, 3): `count` pictures of the test part, or of all where there is none, spread evenly over them."""
-    data = find_data(path)
+    data = find(path)
     samples = data.test or (*data.train, *data.validation)
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).astype(int))
     return np.stack([fit(decode(samples[index].picture), contract) for index in chosen])

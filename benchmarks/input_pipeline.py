@@ -29,11 +29,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from linnet.data.crops import CropOptions
-from linnet.data.loading import Batch, PictureBatches
-from linnet.data.sharded import find_shards, write_shards
-from linnet.data.shards import ShardBatches
-from linnet.data.source import find_data
+from linnet.data import find
+from linnet.data.batches.crops import CropOptions
+from linnet.data.batches.loading import Batch, PictureBatches
+from linnet.data.batches.streaming import ShardBatches
+from linnet.data.sharding import write_shards
+from linnet.data.sources import File
 from linnet.images import Preprocessing
 from linnet.runtimes import processor_name
 
@@ -90,8 +91,8 @@ def endless(batches: PictureBatches | ShardBatches) -> Iterator[list[Batch]]:
 
 
 def measure(data: Path, arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    files = find_data(data).train[: arguments.pictures]
-    found = find_data(data)
+    files = find(data).train[: arguments.pictures]
+    found = find(data)
     found = type(found)(found.path, found.classes, files)
     write_shards(found, folder, pictures_per_shard=max(len(files) // 8, 1))
     command = [sys.executable, __file__, "--serve", str(folder)]
@@ -103,8 +104,8 @@ def measure(data: Path, arguments: argparse.Namespace, folder: Path) -> list[dic
             address = Path(f"http://127.0.0.1:{int(server.stdout.readline())}/")
             ways = {
                 "files": endless(PictureBatches(files, Preprocessing(), CropOptions(), **options)),
-                "shards": endless(make(find_shards(folder).train)),
-                "shards over http": endless(make(find_shards(address).train)),
+                "shards": endless(make(find(folder).train)),
+                "shards over http": endless(make(find(address).train)),
             }
             seconds: dict[str, list[float]] = {name: [] for name in ways}
             pictures: dict[str, int] = dict.fromkeys(ways, 0)
@@ -119,7 +120,7 @@ def measure(data: Path, arguments: argparse.Namespace, folder: Path) -> list[dic
                 steps.close()  # type: ignore[attr-defined]
         finally:
             server.terminate()
-    sizes = [sample.file.stat().st_size for sample in files if sample.row is None]
+    sizes = [sample.path.stat().st_size for sample in files if isinstance(sample.source, File)]
     first = seconds["files"]
     return [
         {

@@ -12,11 +12,12 @@ import json
 import sys
 from pathlib import Path
 
+from samples import measured
+
 import linnet
 from linnet.architecture import MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.checkpoint import write_atomically
-from linnet.data.labelled import find_samples
 from linnet.evaluation.accuracy import measure_accuracy
 
 
@@ -33,7 +34,7 @@ def main() -> None:
         network = predictor.architecture
         if not isinstance(network, MobileNetV1 | MobileNetV2):
             parser.error(f"{model} is a {type(network).__name__}; Figure 5 has MobileNetV1 and MobileNetV2.")
-        samples = find_samples(options.pictures, classes=network.classes or 0, names=predictor.classes)
+        samples = measured(options.pictures, classes=network.classes or 0, names=predictor.classes)
         accuracy = measure_accuracy(predictor, samples)
         rows.append(
             {

@@ -15,9 +15,10 @@ import sys
 from pathlib import Path
 
 from linnet.cli.terminal import live_progress
-from linnet.data.check import check_data
-from linnet.data.sharded import INDEX, scan_folder, write_index, write_shards
-from linnet.data.source import DataSet, find_data
+from linnet.data import DataSet, find
+from linnet.data.checks.classes import check_data
+from linnet.data.formats.shards import INDEX, scan_folder, write_index
+from linnet.data.sharding import write_shards
 
 
 def write(data: DataSet, out: Path, *, pictures_per_shard: int, seed: int, checked: bool) -> Path:
@@ -55,7 +56,7 @@ def main() -> int:
             path = write_index(scan_folder(arguments.data), arguments.data)
         else:
             path = write(
-                find_data(arguments.data),
+                find(arguments.data).for_training(),
                 arguments.out,
                 pictures_per_shard=arguments.pictures_per_shard,
                 seed=arguments.seed,

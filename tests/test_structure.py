@@ -70,10 +70,10 @@ AT_IMPORT = {
 
 # Modules for training in a part that works without torch; nothing of the part that does so may import them.
 WITH_TORCH = {
-    "data/augmentation.py": {"torch", "kornia"},
-    "data/box_loading.py": {"torch"},
-    "data/loading.py": {"torch"},
-    "data/shards.py": {"torch"},
+    "data/batches/augmentation.py": {"torch", "kornia"},
+    "data/batches/box_loading.py": {"torch"},
+    "data/batches/loading.py": {"torch"},
+    "data/batches/streaming.py": {"torch"},
     "detection/losses.py": {"torch"},
     "detection/matching.py": {"torch"},
     "detection/tensors.py": {"torch"},

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from samples import measured
 from smear import draw_smear
 
 import linnet
 from linnet.catalogue import DEFAULT_MODEL, EMBEDDED, models_in
 from linnet.checkpoint import load_checkpoint
-from linnet.data.box_source import labelled_boxes
-from linnet.data.labelled import find_samples
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.evaluation.detector import MEASURING, measure_detector
 
@@ -66,7 +65,7 @@ def test_the_detector_finds_the_cells_of_the_demo_s_smear() -> None:
 def test_it_detects_as_it_claims(name: str, sample_data: Callable[[str], Path]) -> None:
     predictor = linnet.load(name, suppression=MEASURING)
     classes = predictor.architecture.classes or 0
-    samples = labelled_boxes(sample_data(DETECTORS[name]), classes=classes, names=predictor.classes)
+    samples = measured(sample_data(DETECTORS[name]), classes=classes, names=predictor.classes)
     figures = measure_detector(predictor, samples).precision
     claimed = predictor.checkpoint.score
     assert figures.images == claimed["images"]
@@ -82,9 +81,7 @@ def test_it_detects_as_it_claims(name: str, sample_data: Callable[[str], Path]) 
 def test_it_scores_what_it_claims(name: str, sample_data: Callable[[str], Path]) -> None:
     folder, part = MODELS[name]
     predictor = linnet.load(name)
-    samples = find_samples(
-        sample_data(folder) / part, classes=predictor.architecture.classes or 0, names=predictor.classes
-    )
+    samples = measured(sample_data(folder) / part, classes=predictor.architecture.classes or 0, names=predictor.classes)
     accuracy = measure_accuracy(predictor, samples)
     claimed = predictor.checkpoint.score
     assert accuracy.images == claimed["images"]

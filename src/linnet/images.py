@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
     """A file's path, a file's bytes, a PIL image, or an RGB array (H, W, 3) uint8."""
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
 """File names that count as pictures when a folder is read; a file named itself is tried whatever its name."""
 
 LARGEST_PICTURE = 178_956_970

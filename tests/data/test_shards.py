@@ -22,16 +22,17 @@ from hypothesis import strategies as st
 from networks import checkpoint_of
 from pictures import COLOURS, write_pictures
 from PIL import Image
+from samples import measured
 
 from linnet.architecture import MobileNetV2
-from linnet.data import tars
-from linnet.data.crops import CropOptions
-from linnet.data.labelled import Sample, find_samples
-from linnet.data.loading import Batch, EvaluationPictures, PictureBatches, Placement
-from linnet.data.sharded import find_shards, keep_evaluated, part_of, scan_folder, write_index, write_shards
-from linnet.data.shards import ShardBatches, open_batches
-from linnet.data.source import DataSet, find_data
-from linnet.data.tars import read_span, scan_shard
+from linnet.data import DataSet, Sample, find, sources
+from linnet.data.batches.crops import CropOptions
+from linnet.data.batches.loading import Batch, EvaluationPictures, PictureBatches, Placement
+from linnet.data.batches.streaming import ShardBatches, open_batches
+from linnet.data.formats.shards import scan_folder, scan_shard, write_index
+from linnet.data.parts import part_in
+from linnet.data.sharding import keep_evaluated, write_shards
+from linnet.data.sources import Address, Span, read_span
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.images import Preprocessing
 from linnet.predictor import Predictor
@@ -43,7 +44,7 @@ CROP = CropOptions()
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     """69 pictures for training, so that nothing divides evenly."""
-    return find_data(write_pictures(tmp_path_factory.mktemp("pictures"), train=23, validation=5, test=4, size=(20, 18)))
+    return find(write_pictures(tmp_path_factory.mktemp("pictures"), train=23, validation=5, test=4, size=(20, 18)))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def numbers(steps: Iterator[list[Batch]]) -> list[list[list[int]]]:
 
 def plans(count: int, batch: int, files: int = 3, epoch: int = 0) -> list[list[int]]:
     """The numbers of each step of an epoch of pictures that do not exist: the order is known without them."""
-    samples = [Sample(Path(f"{n * files // count}"), 0, n, (n, 1)) for n in range(count)]
+    samples = [Sample(Span(Path(f"{n * files // count}"), n, n, 1), 0) for n in range(count)]
     plan = batches(samples, batch=batch)._plan(epoch)
     return [part.tolist() for part in np.split(plan.order, plan.cuts[1:-1])]
 
@@ -104,8 +105,8 @@ def test_partners_change_from_epoch_to_epoch() -> None:
 
 
 def test_a_picture_waits_no_longer_than_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("linnet.data.shards.WINDOW", 128)
-    samples = [Sample(Path("a"), 0, n, (n, 1)) for n in range(1000)]
+    monkeypatch.setattr("linnet.data.batches.streaming.WINDOW", 128)
+    samples = [Sample(Span(Path("a"), n, n, 1), 0) for n in range(1000)]
     plan = batches(samples, batch=16)._plan(0)
     for first, last in plan.bounds.tolist():
         moved = plan.turns[first:last] - np.arange(first, last)
@@ -118,7 +119,7 @@ def test_a_picture_waits_no_longer_than_the_window(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_together_read_what_one_does(shards: Path, world: int, pieces: int) -> None:
-    samples = find_shards(shards).train
+    samples = find(shards).train
     whole = list(batches(samples, batch=20).epoch(2))
     places = [Placement(rank, world, pieces) for rank in range(world)]
     parts = [list(batches(samples, batch=20, placement=place).epoch(2)) for place in places]
@@ -141,7 +142,7 @@ def pairs(parts: list[Batch]) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_nothing(shards: Path, workers: int) -> None:
-    samples = find_shards(shards).train
+    samples = find(shards).train
     options = {"placement": Placement(1, 2, 2)}
     for alone, shared in zip(
         batches(samples, **options).epoch(0), batches(samples, workers=workers, **options).epoch(0), strict=True
@@ -155,14 +156,14 @@ def test_workers_change_nothing(shards: Path, workers: int) -> None:
 
 
 def test_a_process_reads_no_more_than_its_share(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    samples, read = find_shards(shards).train, [0, 0]
-    plain = tars._LocalFile.read
+    samples, read = find(shards).train, [0, 0]
+    plain = sources._LocalFile.read
 
     def counting(self: Any, offset: int, size: int) -> bytes:
         read[rank] += 1
         return plain(self, offset, size)
 
-    monkeypatch.setattr(tars._LocalFile, "read", counting)
+    monkeypatch.setattr(sources._LocalFile, "read", counting)
     for rank in range(2):
         for _ in batches(samples, placement=Placement(rank, 2)).epoch(0):
             pass
@@ -174,16 +175,16 @@ def test_a_process_reads_no_more_than_its_share(shards: Path, monkeypatch: pytes
 def test_going_on_gives_the_rest_and_reads_nothing_else(
     shards: Path, world: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = batches(find_shards(shards).train, placement=Placement(0, world))
+    source = batches(find(shards).train, placement=Placement(0, world))
     whole = list(source.epoch(1))
     read = []
-    plain = tars._LocalFile.read
+    plain = sources._LocalFile.read
 
     def counting(self: Any, offset: int, size: int) -> bytes:
         read.append(offset)
         return plain(self, offset, size)
 
-    monkeypatch.setattr(tars._LocalFile, "read", counting)
+    monkeypatch.setattr(sources._LocalFile, "read", counting)
     for start in (1, 4, source.steps - 1, source.steps):
         read.clear()
         rest = list(source.epoch(1, start))
@@ -195,7 +196,7 @@ def test_going_on_gives_the_rest_and_reads_nothing_else(
 
 def test_the_pictures_are_those_of_the_files(pictures: DataSet, shards: Path) -> None:
     """A crop is drawn for (run seed, epoch, number): a file of that number gives the same one."""
-    samples = find_shards(shards).train
+    samples = find(shards).train
     contents = {sample.picture.read_bytes(): sample for sample in pictures.train if isinstance(sample.picture, Path)}
     same = [contents[bytes(sample.picture)] for sample in samples]
     assert [sample.index for sample in same] == [sample.index for sample in samples]
@@ -209,32 +210,32 @@ def test_the_pictures_are_those_of_the_files(pictures: DataSet, shards: Path) ->
 
 
 def test_a_part_of_the_pictures_is_the_same_in_every_epoch(shards: Path) -> None:
-    samples = find_shards(shards).train
+    samples = find(shards).train
     source = batches(samples, fraction=0.5, batch=8)
     assert len(source) == 34
     names = [{source.name(seed) for (batch,) in source.epoch(epoch) for seed in batch.seeds} for epoch in (0, 1)]
     assert names[0] == names[1]
     assert len(names[0]) == 34
     # A validation part that was split off is left out too.
-    split = replace(find_shards(shards), validation=()).with_validation(0.3, seed=1)
+    split = replace(find(shards), validation=()).with_validation(0.3, seed=1)
     seen = {batches(split.train).name(seed) for (batch,) in batches(split.train).epoch(0) for seed in batch.seeds}
     assert seen == {sample.name for sample in split.train}
 
 
 def test_too_many_processes_are_refused(shards: Path) -> None:
-    samples = find_shards(shards).train
+    samples = find(shards).train
     with pytest.raises(ValueError, match="cannot be shared by 4 processes in 2 parts"):
         batches(samples, placement=Placement(0, 4, 2))
     assert batches(samples, placement=Placement(0, 2), workers=50).workers == 3
 
 
 def test_the_right_batches_are_chosen(pictures: DataSet, shards: Path) -> None:
-    train = find_shards(shards).train
+    train = find(shards).train
     options: dict[str, Any] = {"batch": 12}
     assert isinstance(open_batches(train, CONTRACT, CROP, **options), ShardBatches)
     assert isinstance(open_batches(train, CONTRACT, CROP, order="balanced", **options), PictureBatches)
     assert isinstance(open_batches(pictures.train, CONTRACT, CROP, **options), PictureBatches)
-    remote = [replace(sample, file=Path("http://example.org/a.tar")) for sample in train]
+    remote = [replace(sample, source=Span(Address("http://example.org/a.tar"), 0, 0, 1)) for sample in train]
     with pytest.raises(ValueError, match="--class-weights balanced does without"):
         open_batches(remote, CONTRACT, CROP, order="balanced", **options)
 
@@ -243,7 +244,7 @@ def test_the_right_batches_are_chosen(pictures: DataSet, shards: Path) -> None:
 
 
 def test_what_is_written_is_read(pictures: DataSet, shards: Path, tmp_path: Path) -> None:
-    found = find_shards(shards)
+    found = find(shards)
     assert found.classes == pictures.classes == tuple(COLOURS)
     assert found.counts == pictures.counts
     for part in ("train", "validation", "test"):
@@ -271,7 +272,7 @@ def test_webdataset_reads_the_same(shards: Path) -> None:
         opened = [{"url": file.name, "stream": file} for file in files]
         samples = theirs.group_by_keys(theirs.tar_file_expander(opened))
         read = [(sample["png"], int(sample["cls"])) for sample in samples]
-    assert read == [(sample.picture, sample.index) for sample in find_shards(shards).train]
+    assert read == [(sample.picture, sample.index) for sample in find(shards).train]
 
 
 def test_shards_of_others_are_scanned(shards: Path, tmp_path: Path) -> None:
@@ -289,7 +290,7 @@ def test_shards_of_others_are_scanned(shards: Path, tmp_path: Path) -> None:
                     entry = tarfile.TarInfo(f"{label}/a-very-long-name{'x' * 100}{number}.{ending}")
                     entry.size = len(content)
                     tar.addfile(entry, io.BytesIO(content))
-    data = find_shards(tmp_path)
+    data = find(tmp_path)
     assert data.classes == ("daisy", "rose")
     assert [(sample.picture, sample.index) for sample in data.train] == [
         (f"picture {number}".encode(), 1 - number % 2) for number in range(4)
@@ -300,14 +301,14 @@ def test_shards_of_others_are_scanned(shards: Path, tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("rose\ndaisy\n")
     write_index(scan_folder(tmp_path), tmp_path)
     (tmp_path / "classes.txt").unlink()
-    again = find_shards(tmp_path / "shards.json")
+    again = find(tmp_path / "shards.json")
     assert again.classes == ("rose", "daisy")
     assert [sample.index for sample in again.train] == [0, 1, 0, 1]
 
 
 def test_parts_are_told_by_names() -> None:
     names = ("train-000000.tar", "imagenet1k-validation-07.tar", "VAL_3.tar", "test.tar", "trainer-1.tar")
-    assert [part_of(name) for name in names] == ["train", "validation", "validation", "test", None]
+    assert [part_in(name) for name in names] == ["train", "validation", "validation", "test", None]
 
 
 def write_tar(path: Path, **files: bytes) -> Path:
@@ -322,26 +323,26 @@ def write_tar(path: Path, **files: bytes) -> Path:
 def test_what_is_wrong_with_shards_is_said(shards: Path, tmp_path: Path) -> None:
     (tmp_path / "train-0.tar").write_bytes(b"no tar file at all" * 100)
     with pytest.raises(ValueError, match=r"train-0.tar' cannot be read as a tar file"):
-        find_shards(tmp_path)
+        find(tmp_path)
     write_tar(tmp_path / "train-0.tar", a_jpg=b"x")
     with pytest.raises(ValueError, match=r"the picture a has no class, no a\.cls beside it"):
-        find_shards(tmp_path)
+        find(tmp_path)
     write_tar(tmp_path / "train-0.tar", a_jpg=b"x", a_cls=b"0")
     with pytest.raises(ValueError, match="one class only"):
-        find_shards(tmp_path)
+        find(tmp_path).for_training()
     (tmp_path / "classes.txt").write_text("ant\nbee\n")
-    assert find_shards(tmp_path).classes == ("ant", "bee")
+    assert find(tmp_path).classes == ("ant", "bee")
     write_tar(tmp_path / "train-0.tar", a_jpg=b"x", a_cls=b"2")
     with pytest.raises(ValueError, match="a picture of the class '2'; there are 2 classes"):
-        find_shards(tmp_path)
+        find(tmp_path)
     write_tar(tmp_path / "other-0.tar", a_jpg=b"x", a_cls=b"1")
     with pytest.raises(ValueError, match=r"other-0\.tar' tells no part"):
-        find_shards(tmp_path)
+        find(tmp_path)
     cut = tmp_path / "cut" / "train-0.tar"
     cut.parent.mkdir()
     cut.write_bytes((shards / "train-000000.tar").read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"cut off|cannot be read as a tar file"):
-        find_shards(cut.parent)
+        find(cut.parent)
 
 
 @pytest.mark.parametrize(
@@ -367,17 +368,17 @@ def test_a_damaged_index_is_refused(
     change(index)
     (tmp_path / "shards.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match=re.escape(message)):
-        find_shards(tmp_path)
+        find(tmp_path)
 
 
 def test_shards_that_changed_after_their_index_are_noticed(shards: Path, tmp_path: Path) -> None:
     for path in shards.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    data = find_shards(tmp_path)
+    data = find(tmp_path)
     with (tmp_path / "train-000002.tar").open("ab") as file:
         file.write(bytes(512))
     with pytest.raises(ValueError, match="the index is of another time"):
-        find_shards(tmp_path)
+        find(tmp_path)
     # While a training runs: a sentence that names the shard, whoever reads it.
     (tmp_path / "train-000002.tar").write_bytes((shards / "train-000002.tar").read_bytes()[:3000])
     for workers in (0, 2):
@@ -391,7 +392,7 @@ def test_shards_that_changed_after_their_index_are_noticed(shards: Path, tmp_pat
 def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
     write_tar(tmp_path / "train-0.tar", a_jpg=b"\xff\xd8\xff no picture", a_cls=b"0", b_jpg=b"x", b_cls=b"1")
     with pytest.raises(ValueError, match=r"train-0\.tar, picture [01] is not a picture that linnet can read"):
-        list(batches(find_shards(tmp_path).train, batch=2).epoch(0))
+        list(batches(find(tmp_path).train, batch=2).epoch(0))
 
 
 # Behind http
@@ -444,7 +445,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(shards: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(tars, "WAITS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(sources, "WAITS", (0.01, 0.01, 0.01))
     with Server(("127.0.0.1", 0), Handler) as server:
         server.folder, server.asked = shards, []
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -462,29 +463,29 @@ def url_of(server: Server) -> Path:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_http_gives_what_the_disk_does(shards: Path, server: Server, ranges: bool, workers: int) -> None:
     server.ranges = ranges
-    data = find_shards(url_of(server))
+    data = find(url_of(server))
     assert data.classes == tuple(COLOURS)
-    local, remote = batches(find_shards(shards).train), batches(data.train, workers=workers)
+    local, remote = batches(find(shards).train), batches(data.train, workers=workers)
     for start in (0, 3):
         for (one,), (other,) in zip(local.epoch(0, start), remote.epoch(0, start), strict=True):
             assert one.seeds == other.seeds
             assert torch.equal(one.pixels, other.pixels)
     assert remote.name((5, 0, 0)).startswith(f"http://127.0.0.1:{server.server_address[1]}/data/train-000000.tar, ")
-    assert data.train[3].picture == find_shards(shards).train[3].picture
+    assert data.train[3].picture == find(shards).train[3].picture
 
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_connection_that_breaks_off_is_opened_again(shards: Path, server: Server, ranges: bool) -> None:
-    data = find_shards(url_of(server))
+    data = find(url_of(server))
     server.ranges, server.breaks, server.refusals = ranges, 3, 2
-    expected = list(batches(find_shards(shards).train).epoch(0))
+    expected = list(batches(find(shards).train).epoch(0))
     for (one,), (other,) in zip(expected, batches(data.train).epoch(0), strict=True):
         assert torch.equal(one.pixels, other.pixels)
     assert server.breaks == server.refusals == 0
 
 
 def test_a_server_that_stays_away_ends_in_a_sentence(server: Server) -> None:
-    data = find_shards(url_of(server))
+    data = find(url_of(server))
     server.refusals = 100
     before = len(server.asked)
     with pytest.raises(OSError, match=r"/train-00000\d.tar cannot be read: .* 503.*; 4 attempts .* --resume goes on"):
@@ -497,12 +498,12 @@ def test_a_server_that_stays_away_ends_in_a_sentence(server: Server) -> None:
 
 
 def test_what_is_not_there_is_said_at_once(server: Server, tmp_path: Path) -> None:
-    data = find_shards(url_of(server))
+    data = find(url_of(server))
     server.folder, server.asked = tmp_path, []
     with pytest.raises(OSError, match="it answered 404"):
         data.train[0].picture  # noqa: B018
     with pytest.raises(OSError, match=r"need an index; make it where they lie: python examples/write_shards\.py"):
-        find_shards(url_of(server))
+        find(url_of(server))
     assert len(server.asked) == 2
     (tmp_path / "train-000000.tar").write_bytes(b"short")
     for sample in data.train[:2]:
@@ -514,7 +515,7 @@ def test_what_is_not_there_is_said_at_once(server: Server, tmp_path: Path) -> No
 
 
 def test_evaluation_sees_every_picture_once(shards: Path, pictures: DataSet) -> None:
-    samples = find_shards(shards).validation
+    samples = find(shards).validation
     seen = [
         (pixels.numpy().tobytes(), int(index))
         for rank in range(2)
@@ -529,35 +530,35 @@ def test_evaluation_sees_every_picture_once(shards: Path, pictures: DataSet) -> 
 
 def test_what_is_evaluated_is_kept_on_the_disk(server: Server, shards: Path, tmp_path: Path) -> None:
     server.breaks = 1
-    data = keep_evaluated(find_shards(url_of(server)), tmp_path)
-    assert [sample.picture for sample in data.test] == [sample.picture for sample in find_shards(shards).test]
-    assert {sample.file.parent for sample in (*data.validation, *data.test)} == {tmp_path / "shards"}
-    assert data.train == find_shards(url_of(server)).train
+    data = keep_evaluated(find(url_of(server)), tmp_path)
+    assert [sample.picture for sample in data.test] == [sample.picture for sample in find(shards).test]
+    assert {sample.path.parent for sample in (*data.validation, *data.test)} == {tmp_path / "shards"}
+    assert data.train == find(url_of(server)).train
     server.asked.clear()
-    assert keep_evaluated(find_shards(url_of(server)), tmp_path) == data
+    assert keep_evaluated(find(url_of(server)), tmp_path) == data
     assert [path for path, _ in server.asked] == ["/data/shards.json"]
     # Split off from training, they lie among shards that shall not all be kept.
     split = replace(data, validation=(), test=()).with_validation(0.2, 0)
     assert keep_evaluated(split, tmp_path) is split
-    local = find_shards(shards)
+    local = find(shards)
     assert keep_evaluated(local, tmp_path) is local
 
 
 def test_a_model_is_evaluated_on_shards(shards: Path, pictures: DataSet, tmp_path: Path) -> None:
     network = MobileNetV2(width=0.1, resolution=32, classes=3)
     predictor = Predictor(checkpoint_of(network, classes=("red", "green", "blue")), threads=1)
-    samples = find_samples(shards, classes=3, names=("red", "green", "blue"))
-    folders = find_samples(pictures.path / "test", classes=3, names=("red", "green", "blue"))
+    samples = measured(shards, classes=3, names=("red", "green", "blue"))
+    folders = measured(Path(str(pictures.path)) / "test", classes=3, names=("red", "green", "blue"))
     assert len(samples) == 12
     one, other = (measure_accuracy(predictor, found) for found in (samples, folders))
     assert (one.confusion == other.confusion).all()
-    assert find_samples(shards / "test-000000.tar", classes=3, names=None)[0].span is not None
-    with pytest.warns(UserWarning, match="are not the model's; their numbers are taken"):
-        assert [sample.index for sample in find_samples(shards, classes=3, names=("a", "b", "c"))] == [
-            sample.index for sample in find_shards(shards).test
+    assert measured(shards / "test-000000.tar", classes=3, names=None)[0].source.picture
+    with pytest.warns(UserWarning, match="are not the model's class names; they are taken in order"):
+        assert [sample.index for sample in measured(shards, classes=3, names=("a", "b", "c"))] == [
+            sample.index for sample in find(shards).test
         ]
-    with pytest.raises(ValueError, match="has 3 classes, which are not the 2 of the model: blue, green, red"):
-        find_samples(shards, classes=2, names=None)
+    with pytest.raises(ValueError, match="none of the model's 2: blue, green, red"):
+        measured(shards, classes=2, names=None)
 
 
 def test_one_picture_is_read_without_the_rest(shards: Path) -> None:

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from networks import checkpoint_of
 from numpy.typing import NDArray
 from PIL import Image
+from samples import measured, of_file
 
 from linnet.architecture import MobileNetV1, MobileNetV2
 from linnet.checkpoint import save_checkpoint
-from linnet.data.labelled import Sample, find_samples
+from linnet.data import Sample
 from linnet.evaluation.accuracy import BINS, WORST, Accuracy, Mistake, describe_failure, measure_accuracy
 from linnet.evaluation.report import write_report
 from linnet.predictor import Predictor
@@ -84,7 +85,7 @@ def samples(files: list[Path], by_hand: list[Classification]) -> list[Sample]:
     """Half of the pictures with the class that the network gives them, the others with any."""
     generator = np.random.default_rng(5)
     truths = [result.index if number % 2 else generator.integers(0, 7) for number, result in enumerate(by_hand)]
-    return [Sample(file, int(truth)) for file, truth in zip(files, truths, strict=True)]
+    return [of_file(file, int(truth)) for file, truth in zip(files, truths, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_each_class_has_its_own_share(accuracy: Accuracy, samples: list[Sample],
 
 
 def test_classes_without_pictures_are_left_out(predictor: Predictor, files: list[Path]) -> None:
-    measured = measure_accuracy(predictor, [Sample(files[0], 2), Sample(files[1], 5)])
+    measured = measure_accuracy(predictor, [of_file(files[0], 2), of_file(files[1], 5)])
     assert [(name, count) for name, count, _ in measured.per_class()] == [("cat", 1), ("fox", 1)]
 
 
@@ -171,7 +172,7 @@ def test_calibration_error_is_a_share_and_nought_for_the_certain_and_right(pictu
 
 def test_full_confidence_is_counted_in_the_last_bin(files: list[Path]) -> None:
     # A network of one class is certain: its score is exactly 1.
-    accuracy = measure_accuracy(predictor_of(1), [Sample(file, 0) for file in files[:3]])
+    accuracy = measure_accuracy(predictor_of(1), [of_file(file, 0) for file in files[:3]])
     assert accuracy.confidence[-1].tolist() == [3, 3, 3]
     assert (accuracy.top1, accuracy.top5, accuracy.calibration_error) == (1, 1, 0)
 
@@ -179,7 +180,7 @@ def test_full_confidence_is_counted_in_the_last_bin(files: list[Path]) -> None:
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_with_five_classes_or_fewer_top5_is_always_right(classes: int, files: list[Path]) -> None:
     measured = measure_accuracy(
-        predictor_of(classes), [Sample(file, number % classes) for number, file in enumerate(files)]
+        predictor_of(classes), [of_file(file, number % classes) for number, file in enumerate(files)]
     )
     assert measured.top5 == 1
     assert measured.top1 < 1
@@ -200,12 +201,12 @@ def test_progress_counts_every_picture_failed_ones_too(
     predictor: Predictor, samples: list[Sample], tmp_path: Path
 ) -> None:
     seen: list[int] = []
-    measure_accuracy(predictor, [Sample(tmp_path / "none.png", 0), *samples[:20]], progress=seen.append)
+    measure_accuracy(predictor, [of_file(tmp_path / "none.png", 0), *samples[:20]], progress=seen.append)
     assert seen == list(range(1, 22))
 
 
 def test_without_names_the_index_in_digits_serves(files: list[Path]) -> None:
-    measured = measure_accuracy(predictor_of(3), [Sample(file, 2) for file in files[:4]])
+    measured = measure_accuracy(predictor_of(3), [of_file(file, 2) for file in files[:4]])
     assert measured.names == ("0", "1", "2")
     assert [name for name, _, _ in measured.per_class()] == ["2"]
 
@@ -229,12 +230,12 @@ def test_pictures_that_fail_are_listed_and_the_others_count(
 ) -> None:
     text, cut, folder = tmp_path / "text.png", tmp_path / "cut.png", tmp_path / "folder.png"
     text.write_text("no picture")
-    cut.write_bytes(samples[0].file.read_bytes()[:200])
+    cut.write_bytes(samples[0].path.read_bytes()[:200])
     folder.mkdir()
     broken = [tmp_path / "missing.png", text, cut, folder]
     mixed = list(samples)
     for place, file in zip((0, 9, 10, 63), broken, strict=True):
-        mixed.insert(place, Sample(file, 0))
+        mixed.insert(place, of_file(file, 0))
     measured = measure_accuracy(predictor, mixed)
     assert np.array_equal(measured.confusion, accuracy.confusion)
     assert (measured.images, measured.hits5) == (60, accuracy.hits5)
@@ -254,17 +255,17 @@ def test_a_picture_with_odd_exif_does_not_end_the_evaluation(
     entries = struct.pack(">HHHIHHHHIf", 2, 0x0112, 3, 1, 6, 0, 0x0131, 11, 1, 0.5)
     exif = b"Exif\0\0MM\0*" + struct.pack(">I", 8) + entries + bytes(4)
     odd = tmp_path / "odd.jpg"
-    with Image.open(samples[0].file) as image:
+    with Image.open(samples[0].path) as image:
         image.save(odd)
     content = odd.read_bytes()
     odd.write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:])
-    measured = measure_accuracy(predictor, [Sample(odd, 0), *samples[:3]])
+    measured = measure_accuracy(predictor, [of_file(odd, 0), *samples[:3]])
     assert measured.images + len(measured.failed) == 4
     assert measured.images >= 3
 
 
 def test_nothing_but_failures_is_an_error_that_names_the_first(predictor: Predictor, tmp_path: Path) -> None:
-    broken = [Sample(tmp_path / f"{number}.png", 0) for number in range(3)]
+    broken = [of_file(tmp_path / f"{number}.png", 0) for number in range(3)]
     with pytest.raises(ValueError, match=r"^Not one of 3 pictures could be read\..*0\.png': No such file"):
         measure_accuracy(predictor, broken)
 
@@ -277,7 +278,7 @@ def test_no_samples_are_an_error(predictor: Predictor) -> None:
 def test_a_network_without_classifier_cannot_be_measured(files: list[Path]) -> None:
     features = Predictor(checkpoint_of(MobileNetV2(width=0.1, resolution=32, classes=None)))
     with pytest.raises(ValueError, match="no classifier"):
-        measure_accuracy(features, [Sample(files[0], 0)])
+        measure_accuracy(features, [of_file(files[0], 0)])
 
 
 def test_failures_are_described_in_a_sentence_each() -> None:
@@ -309,11 +310,11 @@ def test_of_many_mistakes_the_worst_are_kept_and_of_equals_the_first(predictor: 
     surer, other = sorted(range(2), key=lambda number: -guesses[number].score)
     wrong = [(guess.index + 1) % 7 for guess in guesses]
     # Thirty times the less sure one, then ten times the surer one, told apart by their classes.
-    mixed = [Sample(files[other], wrong[other])] * 30 + [Sample(files[surer], wrong[surer])] * 10
+    mixed = [of_file(files[other], wrong[other])] * 30 + [of_file(files[surer], wrong[surer])] * 10
     kept = measure_accuracy(predictor, mixed, batch=8).mistakes
     assert len(kept) == WORST
     assert [mistake.file for mistake in kept] == [files[surer]] * 10 + [files[other]] * (WORST - 10)
-    twins = [Sample(files[0], (wrong[0] + number) % 7) for number in range(4)]
+    twins = [of_file(files[0], (wrong[0] + number) % 7) for number in range(4)]
     twins = [sample for sample in twins if sample.index != guesses[0].index]
     kept = measure_accuracy(predictor, twins, batch=len(twins)).mistakes
     assert [mistake.truth for mistake in kept] == [sample.index for sample in twins]
@@ -375,7 +376,7 @@ def small_accuracy(names: tuple[str, ...], file: Path, mistakes: int) -> Accurac
     count = len(names)
     confidence = np.zeros((BINS, 3))
     confidence[9] = (2 * count, 1.9 * count, count)
-    listed = [Mistake(Sample(file, index % count), (index + 1) % count, 0.99) for index in range(mistakes)]
+    listed = [Mistake(of_file(file, index % count), (index + 1) % count, 0.99) for index in range(mistakes)]
     confusion = np.eye(count, dtype=np.int64) + np.roll(np.eye(count, dtype=np.int64), 1, axis=1)
     return Accuracy(names, confusion, 2 * count, confidence, listed)
 
@@ -485,7 +486,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(files: list[Path], tmp
     count = 3000
     rows = [f"{files[number % 3]},{number % 7}" for number in range(count)]
     (tmp_path / "labels.csv").write_text("\n".join(["file,class_index", *rows]))
-    samples = find_samples(tmp_path, classes=7, names=None)
+    samples = measured(tmp_path, classes=7, names=None)
     # A path remembers its text when it is first asked for it: that belongs to the list, not to the evaluation.
     assert len({str(sample.file) for sample in samples}) == 3
     traced: dict[int, int] = {}

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from samples import of_file
 
-from linnet.data.box_source import find_boxes
-from linnet.data.boxed import BoxSample
+from linnet.data import Boxes, find
+from linnet.data.dataset import Sample
 from linnet.evaluation.average_precision import FIGURES, AveragePrecision, measure_precision
 from linnet.evaluation.box_mistakes import BoxMistakes, find_mistakes, overlaps
 from linnet.evaluation.box_report import write_box_report
@@ -36,13 +37,13 @@ def found(*entries: tuple[float, ...]) -> Found:
     return Found(table[:, 2:], table[:, 1], table[:, 0].astype(np.int64))
 
 
-def sample(*entries: tuple[float, ...], file: str = "a.png", ignored: tuple[int, ...] = ()) -> BoxSample:
+def sample(*entries: tuple[float, ...], file: str = "a.png", ignored: tuple[int, ...] = ()) -> Sample:
     """Class and box of each object, in a picture of 200 x 100."""
     table = np.array(entries, np.float32).reshape(-1, 5)
     boxes = table[:, 1:]
     marks = np.isin(np.arange(len(table)), ignored)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return BoxSample(Path(file), boxes, table[:, 0].astype(np.int64), marks, areas, (200, 100))
+    return of_file(file, Boxes(boxes, table[:, 0].astype(np.int64), marks, areas, (200, 100)))
 
 
 def perfect(samples: Any) -> list[Found]:
@@ -51,7 +52,7 @@ def perfect(samples: Any) -> list[Found]:
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> list[BoxSample]:
+def pictures(draw: st.DrawFn) -> list[Sample]:
     boxes = st.tuples(
         st.integers(0, 2), st.integers(0, 150), st.integers(0, 60), st.integers(4, 50), st.integers(4, 40)
     )
@@ -87,7 +88,7 @@ def test_coco_s_rule_on_a_case_that_can_be_counted_by_hand() -> None:
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_ground_truth_of_bccd_is_perfect_and_a_pixel_is_noticed(part: str, sample_data: Callable[[str], Path]) -> None:
-    data = find_boxes(sample_data("bccd-coco"))
+    data = find(sample_data("bccd-coco"))
     samples = getattr(data, part)
     exact = measure_precision(samples, perfect(samples), data.classes)
     assert [exact.figures[name] for name in ("AP", "AP50", "AP75", "AR100")] == [1, 1, 1, 1]
@@ -107,7 +108,7 @@ def test_ground_truth_of_bccd_is_perfect_and_a_pixel_is_noticed(part: str, sampl
 
 
 @given(pictures())
-def test_ground_truth_fed_back_is_perfect(samples: list[BoxSample]) -> None:
+def test_ground_truth_fed_back_is_perfect(samples: list[Sample]) -> None:
     result = measure_precision(samples, perfect(samples), NAMES)
     for name in ("AP", "AP50", "AP75", "AR100"):
         assert result.figures[name] == pytest.approx(1)
@@ -117,7 +118,7 @@ def test_ground_truth_fed_back_is_perfect(samples: list[BoxSample]) -> None:
 
 
 @given(pictures(), st.integers(0, 3), st.sampled_from([-1, 1]))
-def test_one_coordinate_of_one_box_moved_by_a_pixel_is_noticed(samples: list[BoxSample], side: int, step: int) -> None:
+def test_one_coordinate_of_one_box_moved_by_a_pixel_is_noticed(samples: list[Sample], side: int, step: int) -> None:
     """Boxes are at most 50 pixels long: IoU falls to 50/51 and below, and COCO's last threshold is 0.95."""
     small = [sample((0, 10, 10, 22, 24)), *samples]
     detections = perfect(small)
@@ -131,7 +132,7 @@ def test_one_coordinate_of_one_box_moved_by_a_pixel_is_noticed(samples: list[Box
 
 @given(pictures(), pictures(), st.integers(0, 2**32))
 def test_every_object_and_every_detection_is_counted_once(
-    samples: list[BoxSample], others: list[BoxSample], seed: int
+    samples: list[Sample], others: list[Sample], seed: int
 ) -> None:
     generator = np.random.default_rng(seed)
     detections = [
@@ -152,7 +153,7 @@ def test_every_object_and_every_detection_is_counted_once(
 
 
 @given(pictures())
-def test_overlaps_are_symmetric_and_one_with_oneself(samples: list[BoxSample]) -> None:
+def test_overlaps_are_symmetric_and_one_with_oneself(samples: list[Sample]) -> None:
     boxes = np.concatenate([one.boxes for one in samples])
     overlap, inside = overlaps(boxes, boxes)
     assert np.allclose(overlap, overlap.T)
@@ -211,7 +212,7 @@ def test_crowds_count_neither_for_nor_against() -> None:
 
 
 @pytest.mark.parametrize("samples", [[sample()], [sample((1, 0, 0, 9, 9))], [sample((1, 0, 0, 9, 9), ignored=(0,))]])
-def test_without_objects_or_detections_there_are_still_figures(samples: list[BoxSample], tmp_path: Path) -> None:
+def test_without_objects_or_detections_there_are_still_figures(samples: list[Sample], tmp_path: Path) -> None:
     for detections in ([found()], [found((2, 0.9, 5, 5, 20, 20))]):
         result = measure_precision(samples, detections, NAMES)
         assert set(result.figures) == set(FIGURES)
@@ -244,7 +245,7 @@ def test_detections_that_do_not_fit_are_refused(detections: list[Found], reason:
 # The report
 
 
-def report(folder: Path, samples: list[BoxSample], detections: list[Found], names: Any = NAMES) -> Any:
+def report(folder: Path, samples: list[Sample], detections: list[Found], names: Any = NAMES) -> Any:
     precision: AveragePrecision = measure_precision(samples, detections, names)
     mistakes: BoxMistakes = find_mistakes(samples, detections, names)
     assert write_box_report(precision, mistakes, folder) == []
@@ -258,7 +259,7 @@ def test_a_report_is_whole(tmp_path: Path, rng: np.random.Generator) -> None:
         Image.fromarray(rng.integers(0, 255, (100, 200, 3), np.uint8)).save(file)
         low = rng.integers(0, 60, (3, 2))
         entries = [(place, *corner, *(corner + 30)) for place, corner in enumerate(low.tolist() @ np.eye(2))]
-        samples.append(replace(sample(*entries), file=file))
+        samples.append(of_file(file, sample(*entries).target))
         boxes = np.concatenate([samples[-1].boxes[:2] + rng.normal(0, 5, (2, 4)), [[0, 0, 9, 9]]])
         detections.append(Found(boxes, rng.random(3), rng.integers(0, 3, 3)))
     document = report(tmp_path / "out", samples, detections)
@@ -277,7 +278,7 @@ def test_a_report_is_whole(tmp_path: Path, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (3000, 2), (2, 3000), (700, 500)])
 def test_pictures_of_any_shape_are_drawn(size: tuple[int, int], tmp_path: Path) -> None:
     Image.new("RGB", size, (90, 120, 90)).save(tmp_path / "a.png")
-    whole = replace(sample((0, 0, 0, *size)), file=tmp_path / "a.png", size=size)
+    whole = of_file(tmp_path / "a.png", replace(sample((0, 0, 0, *size)).objects, size=size))
     wild = found((1, 0.9, -500, -500, 5000, 5000), (2, 0.8, 5, 5, 5, 5), (1, 0.7, size[0] - 1, 0, *size))
     document = report(tmp_path / "out", [whole], [wild])
     assert len(document["mistakes"]) >= 3
@@ -290,5 +291,5 @@ def test_names_of_any_kind_and_very_many_classes_are_drawn(tmp_path: Path) -> No
     samples = [sample((number, 10, 10, 60, 60)) for number in range(90)]
     detections = [found((min(number + number % 2, 89), 0.9, 10, 10, 60, 60)) for number in range(90)]
     Image.new("RGB", (200, 100)).save(tmp_path / "a.png")
-    samples = [replace(one, file=tmp_path / "a.png") for one in samples]
+    samples = [of_file(tmp_path / "a.png", one.target) for one in samples]
     report(tmp_path / "out", samples, detections, names)

@@ -130,8 +130,8 @@ def test_what_does_not_fit_is_one_sentence(
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     for data, model, message in (
         (coco, small_model, "has boxes, and"),
-        (folders, detector, "holds no boxes"),
-        (tmp_path / "a.png", detector, "is no data set with boxes"),
+        (folders, detector, "has classes of whole pictures, and"),
+        (tmp_path / "a.png", detector, "is no data set"),
         (tmp_path / "nowhere", detector, "There is no file or folder"),
     ):
         assert main(["evaluate", str(data), "--model", str(model)]) == 1

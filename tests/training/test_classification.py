@@ -14,8 +14,8 @@ from networks import checkpoint_of
 from pictures import write_pictures
 
 from linnet.architecture import MobileNetV2
-from linnet.data.loading import Batch, EvaluationPictures
-from linnet.data.source import find_data
+from linnet.data import find
+from linnet.data.batches.loading import Batch, EvaluationPictures
 from linnet.images import Preprocessing, normalise
 from linnet.nn import Network, load_tensors
 from linnet.training.classification import ClassificationTask
@@ -99,7 +99,7 @@ def test_balanced_weights_give_every_class_the_same_say() -> None:
 
 
 def test_it_evaluates_as_one_counts_by_hand(tmp_path: Path) -> None:
-    data = find_data(write_pictures(tmp_path / "data"))
+    data = find(write_pictures(tmp_path / "data"))
     contract, network = CONTRACTS[0], network_of()
     task = ClassificationTask(
         contract,
@@ -122,7 +122,7 @@ def test_it_evaluates_as_one_counts_by_hand(tmp_path: Path) -> None:
 
 def test_stale_statistics_show_as_a_gap(tmp_path: Path) -> None:
     """A network that is right in training mode and wrong in evaluation mode: the field's commonest silent failure."""
-    data = find_data(write_pictures(tmp_path / "data"))
+    data = find(write_pictures(tmp_path / "data"))
     contract, network = CONTRACTS[0], network_of()
     task = ClassificationTask(
         contract,

@@ -19,9 +19,9 @@ from linnet.architecture import Detector, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
-from linnet.data.box_loading import BoxBatches
-from linnet.data.box_source import find_boxes
-from linnet.data.loading import Placement
+from linnet.data import find
+from linnet.data.batches.box_loading import BoxBatches
+from linnet.data.batches.loading import Placement
 from linnet.evaluation.average_precision import FIGURES
 from linnet.evaluation.detector import MEASURING, measure_detector
 from linnet.images import Preprocessing
@@ -65,7 +65,7 @@ def completed(plan: Plan, voice: Voice | None = None) -> Outcome:
 @pytest.mark.parametrize("loss", ["mined", "focal"])
 def test_a_step_in_parts_is_the_step_as_a_whole(data: Path, loss: Any) -> None:
     """The losses are divided by the matched anchors of the whole step, the parts by its pictures."""
-    found = find_boxes(data)
+    found = find(data)
     detector = ssdlite(variant="modern", width=0.1, resolution=64, classes=2, scoring="sigmoid")
     contract = Preprocessing(size=(64, 64), resize="squash", crop=1.0)
     recipe = replace(SMALL, batch=8, loss=loss)
@@ -245,7 +245,7 @@ def test_the_loop_sees_what_the_file_s_predictor_sees(data: Path, tmp_path: Path
     source = ssdlite(variant="modern", width=0.1, resolution=64, classes=2)
     checkpoint = checkpoint_of(source, classes=NAMES)
     save_checkpoint(checkpoint, tmp_path / "model.safetensors")
-    validation = find_boxes(data).validation
+    validation = find(data).validation
     assert checkpoint.preprocessing is not None
     task = DetectionTask(source, checkpoint.preprocessing, SMALL, NAMES, [], validation)
     fabric = open_fabric("cpu", "float32")

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from linnet.architecture import MobileNetV1
-from linnet.data.source import find_data
+from linnet.data import find
 from linnet.images import Preprocessing
 from linnet.nn import Network, load_tensors
 from linnet.training.features import STRENGTHS, Fit, compute_features, draw_penalties, fit_classifier
@@ -80,7 +80,7 @@ def test_a_constant_feature_does_no_harm() -> None:
 
 def test_features_are_those_of_the_network_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
-    data = find_data(write_pictures(tmp_path / "data"))
+    data = find(write_pictures(tmp_path / "data"))
     samples, network = data.train[:9], network_of()
     features, cached = compute_features(network, samples, CONTRACT, device=CPU)
     assert not cached
@@ -93,7 +93,7 @@ def test_features_are_those_of_the_network_and_are_kept(tmp_path: Path, monkeypa
     assert not compute_features(network_of(seed=1), samples, CONTRACT, device=CPU)[1]
     assert not compute_features(network, samples, Preprocessing(size=(32, 32), crop=1.0), device=CPU)[1]
     assert not compute_features(network, samples[:8], CONTRACT, device=CPU)[1]
-    Image.new("RGB", (50, 50), "white").save(samples[0].file)
+    Image.new("RGB", (50, 50), "white").save(samples[0].path)
     changed, cached = compute_features(network, samples, CONTRACT, device=CPU)
     assert not cached
     assert not torch.equal(changed[0], features[0])
@@ -102,7 +102,7 @@ def test_features_are_those_of_the_network_and_are_kept(tmp_path: Path, monkeypa
 
 def test_another_classifier_has_the_same_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
-    samples = find_data(write_pictures(tmp_path / "data")).train[:3]
+    samples = find(write_pictures(tmp_path / "data")).train[:3]
     network = network_of()
     compute_features(network, samples, CONTRACT, device=CPU)
     assert network.classifier is not None
@@ -114,7 +114,7 @@ def test_another_classifier_has_the_same_features(tmp_path: Path, monkeypatch: p
 def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
-    samples = find_data(write_pictures(tmp_path / "data")).train[:3]
+    samples = find(write_pictures(tmp_path / "data")).train[:3]
     assert len(compute_features(network_of(), samples, CONTRACT, device=CPU)[0]) == 3
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 import linnet
 from linnet.architecture import MobileNetV2
-from linnet.data.loading import EvaluationPictures, PictureBatches, Placement
-from linnet.data.source import find_data
+from linnet.data import find
+from linnet.data.batches.loading import EvaluationPictures, PictureBatches, Placement
 from linnet.images import Preprocessing
 from linnet.nn import Network, build
 from linnet.training.averages import averaged
@@ -45,7 +45,7 @@ class Desk:
     """A small data set, a network from a fixed seed, and the pieces that the loop takes."""
 
     def __init__(self, folder: Path) -> None:
-        self.data = find_data(write_pictures(folder))
+        self.data = find(write_pictures(folder))
 
     def network(self, recipe: Recipe = RECIPE, seed: int = 3, architecture: MobileNetV2 = TINY) -> Network:
         generator = torch.Generator().manual_seed(seed)

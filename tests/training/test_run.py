@@ -21,11 +21,11 @@ import pytest
 from networks import checkpoint_of
 from pictures import COLOURS, write_pictures
 from PIL import Image
+from samples import measured
 
 from linnet.architecture import MobileNetV1, MobileNetV2, options_of
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
-from linnet.data.labelled import find_samples
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.predictor import load
 from linnet.training import folder as files
@@ -88,7 +88,7 @@ def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
 
 def test_the_score_is_what_evaluate_gives(data: Path, tmp_path: Path) -> None:
     outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING, half=True))
-    samples = find_samples(data / "test", classes=3, names=tuple(sorted(COLOURS)))
+    samples = measured(data / "test", classes=3, names=tuple(sorted(COLOURS)))
     again = measure_accuracy(load(outcome.checkpoint), samples)
     assert again.to_json() == outcome.accuracy.to_json()
 

@@ -20,8 +20,8 @@ from pictures import write_pictures
 from linnet.architecture import MobileNetV1
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
-from linnet.data.sharded import write_shards
-from linnet.data.source import find_data
+from linnet.data import find
+from linnet.data.sharding import write_shards
 from linnet.training import folder as files
 from linnet.training.plan import Outcome, Plan, Voice
 from linnet.training.recipes import Features, ScratchSmall
@@ -45,7 +45,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sharded")
-    data = find_data(write_pictures(folder / "data", test=4))
+    data = find(write_pictures(folder / "data", test=4))
     return write_shards(data, folder / "shards", pictures_per_shard=10).parent
 
 

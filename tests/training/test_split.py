@@ -15,9 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import write_pictures
+from samples import of_file
 
-from linnet.data.labelled import Sample
-from linnet.data.source import DataSet, find_data
+from linnet.data import DataSet, find
+from linnet.data.dataset import Sample
+from linnet.data.sources import ParquetRow
 from linnet.training.split import read_split, split_document
 
 
@@ -48,9 +50,9 @@ def test_what_is_written_is_read(
 ) -> None:
     labels = [index for index, count in enumerate(counts) for _ in range(count)]
     samples = tuple(
-        Sample(tmp_path / "a.parquet", index, number)
+        Sample(ParquetRow(tmp_path / "a.parquet", number), index)
         if in_rows
-        else Sample(tmp_path / "train" / str(index) / f"{number}.png", index)
+        else of_file(tmp_path / "train" / str(index) / f"{number}.png", index)
         for number, index in enumerate(labels)
     )
     found = DataSet(tmp_path, tuple(map(str, range(len(counts)))), samples, test=samples[:1])
@@ -62,11 +64,11 @@ def test_what_is_written_is_read(
 
 
 def test_real_pictures_are_split_the_same_again(sample_data: Callable[[str], Path], tmp_path: Path) -> None:
-    found = replace(find_data(sample_data("clothing")), validation=())
+    found = replace(find(sample_data("clothing")), validation=())
     begun = found.with_validation(0.1, 3)
     assert read_split(write(begun, tmp_path / "split.json"), found) == begun
     # Its own parts stay its own parts.
-    found = find_data(sample_data("clothing"))
+    found = find(sample_data("clothing"))
     assert read_split(write(found, tmp_path / "split.json"), found) == found
 
 
@@ -75,43 +77,43 @@ def test_real_pictures_are_split_the_same_again(sample_data: Callable[[str], Pat
 
 @pytest.mark.parametrize("broken", [0, 2])
 def test_the_pictures_may_have_been_moved(folder: Path, broken: int, tmp_path: Path) -> None:
-    found = find_data(folder)
+    found = find(folder)
     left_out = tuple(sample.name for sample in found.train[:broken])
     begun = found.without(left_out).with_validation(0.3, 0)
     path = write(begun, tmp_path / "split.json", left_out)
-    moved = find_data(shutil.move(folder, tmp_path / "elsewhere"))
+    moved = find(shutil.move(folder, tmp_path / "elsewhere"))
     went_on = read_split(path, moved)
     for part in ("train", "validation", "test"):
-        names = [sample.file.relative_to(tmp_path / "elsewhere") for sample in getattr(went_on, part)]
-        assert names == [sample.file.relative_to(folder) for sample in getattr(begun, part)]
+        names = [sample.path.relative_to(tmp_path / "elsewhere") for sample in getattr(went_on, part)]
+        assert names == [sample.path.relative_to(folder) for sample in getattr(begun, part)]
 
 
 @pytest.mark.parametrize("name", ["data", "./data", "../{}/data"])
 def test_the_folder_may_be_named_another_way(
     folder: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = find_data(folder)
+    found = find(folder)
     left_out = (found.train[1].name,)
     path = write(found.without(left_out).with_validation(0.3, 0), tmp_path / "split.json", left_out)
     monkeypatch.chdir(tmp_path)
-    read_split(path, find_data(name.format(tmp_path.name)))
+    read_split(path, find(name.format(tmp_path.name)))
     monkeypatch.chdir(folder)
-    read_split(path, find_data("."))
+    read_split(path, find("."))
 
 
 def test_rows_are_named_by_their_numbers(folder: Path, tmp_path: Path) -> None:
     content = next(folder.rglob("*.png")).read_bytes()
     table = arrow.table({"image": [content] * 9, "label": ["ant", "bee", "cat"] * 3})
     parquet.write_table(table, tmp_path / "a.parquet")
-    begun = find_data(tmp_path / "a.parquet").with_validation(0.3, 1)
+    begun = find(tmp_path / "a.parquet").with_validation(0.3, 1)
     document = split_document(begun)
-    assert document["validation"] == [f"a.parquet:{sample.row}" for sample in begun.validation]
-    assert read_split(write(begun, tmp_path / "split.json"), find_data(tmp_path / "a.parquet")) == begun
+    assert document["validation"] == [f"a.parquet:{int(sample.name.split()[-1])}" for sample in begun.validation]
+    assert read_split(write(begun, tmp_path / "split.json"), find(tmp_path / "a.parquet")) == begun
 
 
 def test_the_document_says_how_validation_came_about(folder: Path) -> None:
-    left_out = find_data(folder).train[0].name
-    begun = find_data(folder).without({left_out}).with_validation(0.2, 7)
+    left_out = find(folder).train[0].name
+    begun = find(folder).without({left_out}).with_validation(0.2, 7)
     document = split_document(begun, [left_out])
     assert document["split"] == begun.split == "20% of every class, split off with seed 7"
     assert document["left_out"] == ["train/blue/000.png"]
@@ -151,19 +153,19 @@ def own_validation(folder: Path) -> None:
 
 @pytest.mark.parametrize("change", [removed, added, of_the_test, renamed, in_another_class, own_validation])
 def test_changed_data_are_refused(folder: Path, change: Callable[[Path], None], tmp_path: Path) -> None:
-    path = write(find_data(folder).with_validation(0.3, 0), tmp_path / "split.json")
+    path = write(find(folder).with_validation(0.3, 0), tmp_path / "split.json")
     change(folder)
     with pytest.raises(ValueError, match=rf"^'{folder}' has changed since the run was begun \(.* then, .* now\)\.$"):
-        read_split(path, find_data(folder))
+        read_split(path, find(folder))
 
 
 def test_a_part_of_the_data_itself_that_changed_is_refused(folder: Path, tmp_path: Path) -> None:
     own_validation(folder)
-    path = write(find_data(folder), tmp_path / "split.json")
-    read_split(path, find_data(folder))
+    path = write(find(folder), tmp_path / "split.json")
+    read_split(path, find(folder))
     (folder / "validation" / "red" / "000.png").rename(folder / "validation" / "red" / "other.png")
     with pytest.raises(ValueError, match="has changed"):
-        read_split(path, find_data(folder))
+        read_split(path, find(folder))
 
 
 # Damaged files
@@ -189,9 +191,9 @@ def test_a_document_of_another_shape_is_damaged(
     folder: Path, damage: Callable[[dict[str, Any]], Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "split.json"
-    path.write_text(json.dumps(damage(split_document(find_data(folder).with_validation(0.3, 0)))))
+    path.write_text(json.dumps(damage(split_document(find(folder).with_validation(0.3, 0)))))
     with pytest.raises(ValueError, match=rf"^'{path}' is damaged \(.*\)\. Start anew with --overwrite\.$"):
-        read_split(path, find_data(folder))
+        read_split(path, find(folder))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b"[" * 200_000, b"\x00" * 64])
@@ -199,11 +201,11 @@ def test_what_is_no_document_is_damaged(folder: Path, content: bytes, tmp_path: 
     path = tmp_path / "split.json"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"^'{path}' is damaged \(.*\)\. Start anew with --overwrite\.$"):
-        read_split(path, find_data(folder))
+        read_split(path, find(folder))
 
 
 def test_every_cut_of_the_file_is_damaged(folder: Path, tmp_path: Path) -> None:
-    found = find_data(folder)
+    found = find(folder)
     path = write(found.with_validation(0.3, 0), tmp_path / "split.json")
     content = path.read_bytes()
     for length in range(0, len(content), 7):

@@ -10,7 +10,6 @@ names. Ends with 1 if there are errors.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,13 @@ import tyro
 
 from linnet.architecture.ssdlite import ssdlite
 from linnet.cli.terminal import UsageError, bars, check_least, parse, print_json, progress, show, table
-from linnet.data.box_check import check_boxes
-from linnet.data.box_source import find_boxes, has_boxes
-from linnet.data.boxed import BoxDataSet
-from linnet.data.check import check_data
-from linnet.data.findings import BoxFindings, Findings, Severity
-from linnet.data.picture_check import counted
-from linnet.data.source import find_data
-from linnet.data.tars import address
+from linnet.data import find
+from linnet.data.checks.boxes import check_boxes
+from linnet.data.checks.classes import check_data
+from linnet.data.checks.findings import BoxFindings, Findings, Severity
+from linnet.data.checks.pictures import counted
+from linnet.data.recognition import FormatName, UnusedImagesError
+from linnet.data.sources import locate
 from linnet.detection import anchors
 
 MOST_CLASSES = 40
@@ -49,6 +47,8 @@ class Options:
 
     data: tyro.conf.Positional[Path]
     """Class folders, a folder with a labels.csv, Parquet, WebDataset shards, or pictures with boxes."""
+    format: FormatName | None = None
+    """As what DATA is read; decided by looking if this is not given."""
     images: Path | None = None
     """Folder of the pictures of a COCO json or of VOC files, where it is nowhere near them."""
     resolution: int | None = None
@@ -71,21 +71,18 @@ def main(arguments: list[str]) -> int:
     start = time.perf_counter()
     findings = _check(options)
     if options.json:
-        print_json({"data": address(options.data)} | findings.to_json())
+        print_json({"data": str(locate(options.data))} | findings.to_json())
     else:
         _show(findings, time.perf_counter() - start)
     return int(bool(findings.of("error")))
 
 
 def _check(options: Options) -> Findings:
-    with warnings.catch_warnings():
-        # Of what is left out; it is among the findings.
-        warnings.filterwarnings("ignore", message=".* are left out")
-        boxes = has_boxes(options.data)
-        if options.images is not None and not boxes:
-            raise UsageError(f"--images is for pictures with boxes; '{options.data}' has classes of whole pictures.")
-        data = find_boxes(options.data, images=options.images) if boxes else find_data(options.data)
-    total = sum(map(len, (data.train, data.validation, data.test)))
+    try:
+        data = find(options.data, format=options.format, images=options.images).for_training()
+    except UnusedImagesError as error:
+        raise UsageError(str(error)) from None
+    total = sum(map(len, data.parts.values()))
     with progress(min(total, options.limit or total), "checking") as advance:
         common: Common = {
             "resolution": options.resolution,
@@ -93,7 +90,7 @@ def _check(options: Options) -> Findings:
             "threads": options.threads,
             "progress": advance,
         }
-        if not isinstance(data, BoxDataSet):
+        if data.task == "classification":
             return check_data(data, **common)
         given: dict[str, Any] = {} if options.resolution is None else {"resolution": options.resolution}
         detector = ssdlite(variant=options.variant, classes=max(len(data.classes), 1), **given)

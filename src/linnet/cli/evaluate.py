@@ -17,8 +17,9 @@ import tyro
 
 from linnet.catalogue import DEFAULT_MODEL
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, progress, show, table
-from linnet.data.box_source import has_boxes, labelled_boxes
-from linnet.data.labelled import find_samples
+from linnet.data import DataSet, find
+from linnet.data.parts import Part
+from linnet.data.recognition import FormatName
 from linnet.evaluation.accuracy import Accuracy, measure_accuracy
 from linnet.evaluation.average_precision import FIGURES
 from linnet.evaluation.box_report import write_box_report
@@ -37,6 +38,10 @@ class Options:
     folder with COCO, VOC or YOLO annotations."""
     model: str = DEFAULT_MODEL
     """A checkpoint file, or a name that `linnet models` lists."""
+    part: Part | None = None
+    """What is measured; the test part if there is one, else validation, else all pictures, if this is not given."""
+    format: FormatName | None = None
+    """As what DATA is read; decided by looking if this is not given."""
     images: Path | None = None
     """Folder of the pictures of a COCO json or of VOC files, where it is nowhere near them."""
     report: Path | None = None
@@ -60,8 +65,9 @@ def main(arguments: list[str]) -> int:
     if predictor.architecture.classes is None:
         raise ValueError(f"'{options.model}' has no classifier: there is nothing to evaluate.")
     start = time.perf_counter()
-    detects = predictor.architecture.task == "detection"
-    measured = _measure_boxes(predictor, options) if detects else _measure_classes(predictor, options)
+    data = _find(predictor, options)
+    prepare_folder("--report", options.report)
+    measured = _measure(predictor, data, options)
     seconds = time.perf_counter() - start
     for file, message in measured.failed:
         print(f"linnet: {message}" if file in message else f"linnet: '{file}': {message}", file=sys.stderr)
@@ -77,24 +83,34 @@ def main(arguments: list[str]) -> int:
     return int(bool(measured.failed))
 
 
-def _measure_classes(predictor: Predictor, options: Options) -> Accuracy:
-    if options.images is not None:
+def _find(predictor: Predictor, options: Options) -> DataSet:
+    """The part to measure, with the model's classes; says which part it is and what was left out of the data."""
+    task = predictor.architecture.task
+    if options.images is not None and task == "classification":
         raise UsageError(f"--images is for pictures with boxes; '{options.model}' is a classifier.")
-    if options.data.exists() and has_boxes(options.data):
-        raise ValueError(f"'{options.data}' has boxes, and '{options.model}' is a classifier. Give --model a detector.")
-    classes = predictor.architecture.classes or 0
-    samples = find_samples(options.data, classes=classes, names=predictor.classes)
-    prepare_folder("--report", options.report)
+    data = find(options.data, format=options.format, images=options.images)
+    if data.task != task:
+        if task == "classification":
+            raise ValueError(
+                f"'{data.path}' has boxes, and '{options.model}' is a classifier. Give --model a detector."
+            )
+        raise ValueError(
+            f"'{data.path}' has classes of whole pictures, and '{options.model}' is a detector. Give --model a "
+            "classifier."
+        )
+    part = data.part_to_measure(options.part)
+    if len(data.parts) > 1 or part != "train":
+        print(f"linnet: the {part} part of '{data.path}' is measured.", file=sys.stderr)
+    # Of the classes, the model's count: what only training lacks is measured.
+    return data.only(part).for_classes(predictor.classes, predictor.architecture.classes or 0).warn()
+
+
+def _measure(predictor: Predictor, data: DataSet, options: Options) -> Accuracy | DetectorFigures:
+    (samples,) = data.parts.values()
     with progress(len(samples), "evaluating") as advance:
+        if data.task == "detection":
+            return measure_detector(predictor, samples, batch=options.batch, progress=advance)
         return measure_accuracy(predictor, samples, batch=options.batch, progress=advance)
-
-
-def _measure_boxes(predictor: Predictor, options: Options) -> DetectorFigures:
-    classes = predictor.architecture.classes or 0
-    samples = labelled_boxes(options.data, classes=classes, names=predictor.classes, images=options.images)
-    prepare_folder("--report", options.report)
-    with progress(len(samples), "evaluating") as advance:
-        return measure_detector(predictor, samples, batch=options.batch, progress=advance)
 
 
 def _report(measured: Accuracy | DetectorFigures, folder: Path) -> list[str]:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from linnet.cli.terminal import UsageError, live_progress, parse, print_json, show
-from linnet.data.box_source import has_boxes
+from linnet.data import recognise_task
+from linnet.data.recognition import FormatName
 
 if TYPE_CHECKING:
     from linnet.training.plan import Outcome, Plan, Voice
@@ -42,6 +43,8 @@ class Options:
     boxes: a COCO json, or a folder with COCO, VOC or YOLO annotations."""
     out: Path
     """Folder of the run."""
+    format: FormatName | None = None
+    """As what DATA is read; decided by looking if this is not given."""
     images: Path | None = None
     """Folder of the pictures of a COCO json or of VOC files, where it is nowhere near them."""
     recipe: RecipeName | None = None
@@ -120,6 +123,7 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
         half=options.half,
         licence=options.licence,
         images=options.images,
+        format=options.format,
     )
     if plan.resume and plan.overwrite:
         raise UsageError("--resume goes on with a run and --overwrite replaces it: give one of them.")
@@ -133,14 +137,16 @@ def _recipe_name(arguments: Sequence[str]) -> str:
             return arguments[place + 1]
         if argument.startswith("--recipe="):
             return argument.partition("=")[2]
-    return DEFAULT_OF_BOXES if any(map(has_boxes, _paths(arguments))) else DEFAULT
+    return DEFAULT_OF_BOXES if any(recognise_task(path) == "detection" for path in _paths(arguments)) else DEFAULT
 
 
 def _paths(arguments: Sequence[str]) -> list[Path]:
     """What may be DATA: arguments that exist as files or folders, but not what other flags name."""
     before = ("", *arguments)
     words = [
-        word for flag, word in zip(before, arguments, strict=False) if flag not in ("--out", "--start", "--images")
+        word
+        for flag, word in zip(before, arguments, strict=False)
+        if flag not in ("--out", "--start", "--images", "--format")
     ]
     return [Path(word) for word in words if not word.startswith("-") and Path(word).exists()]
 

@@ -1,1 +1,11 @@
-"""Files → samples: which picture is of which class."""
+"""One data set, read once, as people have it: `find` is the door for checks, training, evaluation and calibration.
+
+Nothing here imports torch; what makes batches does, in `linnet.data.batches`.
+"""
+
+from __future__ import annotations
+
+from linnet.data.dataset import Boxes, DataSet, Flaw, Omission, Sample
+from linnet.data.recognition import find, recognise_task
+
+__all__ = ["Boxes", "DataSet", "Flaw", "Omission", "Sample", "find", "recognise_task"]

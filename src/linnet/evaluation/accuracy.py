@@ -5,12 +5,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.data.labelled import Sample
+from linnet.data.dataset import Sample
+from linnet.data.sources import Location
 from linnet.predictor import Predictor
 from linnet.results import Classification
 
@@ -33,8 +33,8 @@ class Mistake:
     score: float
 
     @property
-    def file(self) -> Path:
-        """The picture, or the Parquet file that holds it."""
+    def file(self) -> Location:
+        """The picture, or the Parquet file or shard that holds it."""
         return self.sample.file
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from linnet.data.boxed import BoxSample
+from linnet.data.dataset import Sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +73,7 @@ class AveragePrecision:
 
 
 def measure_precision(
-    samples: Sequence[BoxSample], detections: Sequence[Detected], classes: Sequence[str]
+    samples: Sequence[Sample], detections: Sequence[Detected], classes: Sequence[str]
 ) -> AveragePrecision:
     """COCO's twelve figures, and those of each class.
 
@@ -113,7 +113,7 @@ def measure_precision(
     )
 
 
-def check_detections(samples: Sequence[BoxSample], detections: Sequence[Detected], classes: int) -> None:
+def check_detections(samples: Sequence[Sample], detections: Sequence[Detected], classes: int) -> None:
     """Raises a ValueError if detections do not fit their pictures or classes."""
     if not samples:
         raise ValueError("There are no pictures to measure a detector by.")
@@ -130,7 +130,7 @@ def check_detections(samples: Sequence[BoxSample], detections: Sequence[Detected
             raise ValueError(f"'{sample.name}': a class is {one.indices.max()}; there are {classes}, counted from 0.")
 
 
-def _truth(samples: Sequence[BoxSample], classes: int) -> dict[str, Any]:
+def _truth(samples: Sequence[Sample], classes: int) -> dict[str, Any]:
     annotations: list[dict[str, Any]] = []
     for number, sample in enumerate(samples, start=1):
         rows = zip(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from linnet.data.boxed import BoxSample
+from linnet.data.dataset import Sample
 from linnet.evaluation.average_precision import Detected, check_detections
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class BoxMistake:
         object: number of that object in the sample.
     """
 
-    sample: BoxSample
+    sample: Sample
     kind: Wrong
     box: tuple[float, float, float, float]
     guess: int | None
@@ -91,7 +91,7 @@ class BoxMistakes:
 
 
 def find_mistakes(
-    samples: Sequence[BoxSample],
+    samples: Sequence[Sample],
     detections: Sequence[Detected],
     classes: Sequence[str],
     *,
@@ -147,7 +147,7 @@ class _Picture:
 
     def __init__(
         self,
-        sample: BoxSample,
+        sample: Sample,
         boxes: NDArray[Any],
         scores: NDArray[Any],
         indices: NDArray[Any],

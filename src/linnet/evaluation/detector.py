@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from linnet.data.boxed import BoxSample
+from linnet.data.dataset import Sample
 from linnet.detection import Suppression
 from linnet.evaluation.accuracy import describe_failure
 from linnet.evaluation.average_precision import AveragePrecision, measure_precision
@@ -40,7 +40,7 @@ class DetectorFigures:
 
 def measure_detector(
     predictor: Predictor,
-    samples: Sequence[BoxSample],
+    samples: Sequence[Sample],
     *,
     batch: int = 8,
     progress: Callable[[int], None] = lambda done: None,
@@ -60,7 +60,7 @@ def measure_detector(
         raise ValueError("Average precision is of detectors; this model is a classifier.")
     classes = predictor.architecture.classes or 0
     names = predictor.classes or tuple(str(index) for index in range(classes))
-    read: list[BoxSample] = []
+    read: list[Sample] = []
     found: list[Detections] = []
     failed: list[tuple[str, str]] = []
     results = predictor.stream((sample.picture for sample in samples), batch=batch)

@@ -237,15 +237,16 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
 def student_tails(statistic: float, freedom: int) -> float:
     """Probability that Student's t with some degrees of freedom is farther from zero than `statistic` >= 0.
 
-    With t = sqrt(freedom) tan(angle) the density is cos(angle)^(freedom - 1), up to a factor.
+    The finite sums of Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
     """
-    start, steps = math.atan(statistic / math.sqrt(freedom)), 2000
-
-    def area(low: float) -> float:
-        width = (math.pi / 2 - low) / steps
-        return width * sum(math.cos(low + (number + 0.5) * width) ** (freedom - 1) for number in range(steps))
-
-    return area(start) / area(0)
+    angle = math.atan(statistic / math.sqrt(freedom))
+    odd = freedom % 2
+    term, total = math.cos(angle) if odd else 1.0, 0.0
+    for number in range(1 + odd, freedom, 2):
+        total += term
+        term *= number / (number + 1) * math.cos(angle) ** 2
+    inside = math.sin(angle) * total
+    return 1 - (2 / math.pi * (angle + inside) if odd else inside)
 
 
 def student_quantile(freedom: int, tails: float = 0.05) -> float:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from linnet.architecture import Architecture, Detector
-from linnet.data.box_check import check_boxes
-from linnet.data.box_loading import BoxBatches
-from linnet.data.box_source import find_boxes
-from linnet.data.boxed import BoxDataSet, BoxSample
-from linnet.data.findings import Findings
+from linnet.data import DataSet, Sample
+from linnet.data.batches.box_loading import BoxBatches
+from linnet.data.checks.boxes import check_boxes
+from linnet.data.checks.findings import Findings
 from linnet.evaluation.average_precision import FIGURES
 from linnet.evaluation.box_report import write_box_report
 from linnet.evaluation.detector import MEASURING, DetectorFigures, measure_detector
@@ -25,30 +24,17 @@ from linnet.training.subject import Sharing
 
 
 class BoxSubject:
-    """See `linnet.training.subject.Subject`.
-
-    Args:
-        images: folder of the pictures, where the annotations are nowhere near them.
-    """
+    """See `linnet.training.subject.Subject`."""
 
     task: Literal["classification", "detection"] = "detection"
     score = "AP"
     tile = 320
 
-    def __init__(self, images: Path | None = None) -> None:
-        self.images = images
-
-    def find(self, path: Path) -> BoxDataSet:
-        """COCO, VOC or YOLO."""
-        return find_boxes(path, images=self.images)
-
-    def check(
-        self, data: BoxDataSet, wanted: Wanted, *, limit: int | None, progress: Callable[[int], None]
-    ) -> Findings:
+    def check(self, data: DataSet, wanted: Wanted, *, limit: int | None, progress: Callable[[int], None]) -> Findings:
         """What `linnet check` finds, but for the anchors: the start is not known yet."""
         return check_boxes(data, resolution=wanted.resolution, limit=limit, progress=progress)
 
-    def refuse(self, data: BoxDataSet, recipe: Recipe) -> None:
+    def refuse(self, data: DataSet, recipe: Recipe) -> None:
         """Every class needs an object, and statistics need two pictures."""
         if recipe.task != self.task:
             raise ValueError(
@@ -61,15 +47,15 @@ class BoxSubject:
         if len(data.train) < 2:
             raise ValueError(f"'{data.path}' leaves {len(data.train)} training pictures; at least 2 are needed.")
 
-    def start(self, data: BoxDataSet, wanted: Wanted, recipe: Recipe) -> DetectorStart:
+    def start(self, data: DataSet, wanted: Wanted, recipe: Recipe) -> DetectorStart:
         """A detector with heads for the data's classes."""
         return find_detector_start(wanted, data.classes, _of_boxes(recipe))
 
-    def keep(self, data: BoxDataSet, folder: Path) -> BoxDataSet:
+    def keep(self, data: DataSet, folder: Path) -> DataSet:
         """They are on a disk already."""
         return data
 
-    def batches(self, data: BoxDataSet, contract: Preprocessing, recipe: Recipe, sharing: Sharing) -> BoxBatches:
+    def batches(self, data: DataSet, contract: Preprocessing, recipe: Recipe, sharing: Sharing) -> BoxBatches:
         """Random views of the pictures."""
         recipe = _of_boxes(recipe)
         batches = BoxBatches(
@@ -92,7 +78,7 @@ class BoxSubject:
         return batches
 
     def make_task(
-        self, data: BoxDataSet, architecture: Architecture, contract: Preprocessing, recipe: Recipe, sharing: Sharing
+        self, data: DataSet, architecture: Architecture, contract: Preprocessing, recipe: Recipe, sharing: Sharing
     ) -> DetectionTask:
         """SSD's losses, and AP on validation."""
         assert isinstance(architecture, Detector)
@@ -100,7 +86,7 @@ class BoxSubject:
             architecture, contract, _of_boxes(recipe), data.classes, data.train, data.validation, sharing.workers
         )
 
-    def measure(self, model: Path, samples: Sequence[BoxSample], progress: Callable[[int], None]) -> DetectorFigures:
+    def measure(self, model: Path, samples: Sequence[Sample], progress: Callable[[int], None]) -> DetectorFigures:
         """COCO's figures and what a report needs."""
         return measure_detector(load(model, suppression=MEASURING), samples, progress=progress)
 

@@ -9,13 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from linnet.architecture import Architecture
-from linnet.data.check import check_data
-from linnet.data.findings import Findings
-from linnet.data.labelled import Sample
-from linnet.data.loading import EvaluationPictures, PictureBatches
-from linnet.data.sharded import keep_evaluated
-from linnet.data.shards import ShardBatches, open_batches
-from linnet.data.source import DataSet, find_data
+from linnet.data import DataSet, Sample
+from linnet.data.batches.loading import EvaluationPictures, PictureBatches
+from linnet.data.batches.streaming import ShardBatches, open_batches
+from linnet.data.checks.classes import check_data
+from linnet.data.checks.findings import Findings
+from linnet.data.sharding import keep_evaluated
 from linnet.evaluation.accuracy import Accuracy, measure_accuracy
 from linnet.evaluation.report import write_report
 from linnet.images import Preprocessing
@@ -32,10 +31,6 @@ class ClassSubject:
     task: Literal["classification", "detection"] = "classification"
     score = "top1"
     tile = 160
-
-    def find(self, path: Path) -> DataSet:
-        """Class folders, a labels.csv, Parquet or shards."""
-        return find_data(path)
 
     def check(self, data: DataSet, wanted: Wanted, *, limit: int | None, progress: Callable[[int], None]) -> Findings:
         """What `linnet check` finds."""

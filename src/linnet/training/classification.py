@@ -12,9 +12,9 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from linnet.data.augmentation import augment, mix
-from linnet.data.labelled import Sample
-from linnet.data.loading import Batch, EvaluationPictures, Placement
+from linnet.data.batches.augmentation import augment, mix
+from linnet.data.batches.loading import Batch, EvaluationPictures, Placement
+from linnet.data.dataset import Sample
 from linnet.images import Preprocessing
 from linnet.nn import Network
 from linnet.training.devices import joined

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from linnet.architecture import Detector
-from linnet.data.box_loading import BoxBatch, augment_boxes, moved_boxes
-from linnet.data.boxed import BoxSample
-from linnet.data.loading import Batch, EvaluationPictures
+from linnet.data.batches.box_loading import BoxBatch, augment_boxes, moved_boxes
+from linnet.data.batches.loading import Batch, EvaluationPictures
+from linnet.data.dataset import Sample
 from linnet.detection import anchors, detect
 from linnet.detection.losses import focal_loss, mined_loss
 from linnet.detection.matching import Targets, assign
@@ -73,8 +73,8 @@ class DetectionTask:
     contract: Preprocessing
     recipe: DetectionRecipe
     classes: Sequence[str]
-    train: Sequence[BoxSample]
-    validation: Sequence[BoxSample]
+    train: Sequence[Sample]
+    validation: Sequence[Sample]
     workers: int = 0
     score: str = "AP"
 
@@ -199,7 +199,7 @@ class DetectionTask:
                     break
         return found[:count], sums
 
-    def _detections(self, sample: BoxSample, offsets: NDArray[np.float32], logits: NDArray[np.float32]) -> Detections:
+    def _detections(self, sample: Sample, offsets: NDArray[np.float32], logits: NDArray[np.float32]) -> Detections:
         boxes, scores, indices = detect(
             offsets, logits, self.grid, scoring=self.detector.scoring, suppression=MEASURING
         )

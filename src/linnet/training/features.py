@@ -21,10 +21,9 @@ from torch import Tensor
 
 from linnet.catalogue import cache_folder
 from linnet.checkpoint import write_atomically
-from linnet.data.labelled import Sample
-from linnet.data.loading import EvaluationPictures
-from linnet.data.source import DataSet
-from linnet.data.tars import is_remote
+from linnet.data.batches.loading import EvaluationPictures
+from linnet.data.dataset import DataSet, Sample
+from linnet.data.sources import Address, ParquetRow, Span
 from linnet.images import Preprocessing
 from linnet.nn import Network, tensors_of
 from linnet.training.folder import write_figure
@@ -182,11 +181,13 @@ def _digest(network: Network, samples: Sequence[Sample], contract: Preprocessing
             digest.update(name.encode())
             digest.update(values.tobytes())
     for sample in samples:
-        if is_remote(sample.file):
-            digest.update(f"{sample.name} {sample.span}".encode())
+        source = sample.source
+        if isinstance(source.file, Address):
+            digest.update(f"{source!r}".encode())
             continue
-        stat = sample.file.stat()
-        digest.update(f"{sample.file.resolve()} {sample.row} {stat.st_size} {stat.st_mtime_ns}".encode())
+        stat = source.file.stat()
+        row = source.row if isinstance(source, ParquetRow) else source.number if isinstance(source, Span) else None
+        digest.update(f"{source.file.resolve()} {row} {stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()[:32]
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from linnet.data.inspection import Pictured
-from linnet.data.loading import EvaluationPictures
+from linnet.data.batches.loading import EvaluationPictures
+from linnet.data.checks.inspection import Pictured
 from linnet.images import GREY_WEIGHTS, Preprocessing
 
 

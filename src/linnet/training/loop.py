@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from linnet.data.loading import Batch
+from linnet.data.batches.loading import Batch
 from linnet.training.averages import Average, averaged, copy_into
 from linnet.training.devices import joined
 from linnet.training.optimizers import build_optimizer, learning_rate

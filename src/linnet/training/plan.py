@@ -32,6 +32,7 @@ class Plan:
         half: write the checkpoint as float16.
         licence: of the trained weights; None takes that of the start.
         images: folder of the pictures of a COCO json or of VOC files, where it is nowhere near them.
+        format: as what the data are read; None decides by looking.
     """
 
     data: Path
@@ -44,6 +45,7 @@ class Plan:
     half: bool = False
     licence: str | None = None
     images: Path | None = None
+    format: str | None = None
 
 
 @dataclass(frozen=True)

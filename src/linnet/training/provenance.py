@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from linnet.data.tars import address
+from linnet.data.sources import locate
 from linnet.runtimes import usable_cores
 from linnet.training.folder import command, environment
 from linnet.training.start import Start
@@ -18,7 +18,7 @@ def describe_origin(data: Path, recipe: str, start: Start, licence: str | None =
     known = dict(start.checkpoint.provenance) if start.checkpoint is not None else {}
     machine, cores = environment(), usable_cores()
     provenance = {
-        "data": address(data),
+        "data": str(locate(data)),
         "recipe": recipe,
         "command": command(),
         "commit": _commit(),

@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from linnet.architecture.network import check_number, check_whole
-from linnet.data.augmentation import Augmentation
-from linnet.data.box_crops import BoxCropOptions
-from linnet.data.crops import CropOptions
+from linnet.data.batches.augmentation import Augmentation
+from linnet.data.batches.box_crops import BoxCropOptions
+from linnet.data.batches.crops import CropOptions
 
 SEEN_PICTURES = 24_000
 """Pictures that a fine-tuning shows the network in all: the number of epochs follows from the size of the data."""

@@ -15,9 +15,9 @@ import torch
 
 from linnet.architecture import from_options, options_of
 from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
-from linnet.data.box_source import has_boxes
-from linnet.data.loading import EvaluationPictures, Placement
-from linnet.data.tars import address, is_remote
+from linnet.data import find
+from linnet.data.batches.loading import EvaluationPictures, Placement
+from linnet.data.sources import Address, locate
 from linnet.images import Preprocessing
 from linnet.nn import Network, tensors_of
 from linnet.runtimes import usable_cores
@@ -72,10 +72,8 @@ class _Runner:
         self.leads = self.fabric.global_rank == 0
         self.voice = voice if self.leads else Voice()
         self.out = plan.out
-        boxes = has_boxes(plan.data)
-        if plan.images is not None and not boxes:
-            raise ValueError(f"--images is for pictures with boxes; '{plan.data}' has classes of whole pictures.")
-        self.subject: Subject[Any] = BoxSubject(plan.images) if boxes else ClassSubject()
+        self.found = find(plan.data, format=plan.format, images=plan.images).for_training()
+        self.subject: Subject[Any] = BoxSubject() if self.found.task == "detection" else ClassSubject()
 
     def run(self) -> Outcome | None:
         going_on = self._open_folder()
@@ -98,7 +96,9 @@ class _Runner:
         return bool(self.fabric.broadcast(going_on))
 
     def _find_data(self, going_on: bool) -> Any:
-        data = self.subject.find(self.plan.data)
+        data = self.found
+        for sentence in data.remarks():
+            self.voice.say(sentence)
         path = self.out / files.SPLIT
         if going_on and path.is_file():
             return read_split(path, data)
@@ -111,7 +111,7 @@ class _Runner:
         broken: list[str] = []
         if self.leads:
             # Behind http only the classes are looked at: pictures would come one request each.
-            limit = 0 if is_remote(data.train[0].file) else CHECKED_PICTURES
+            limit = 0 if isinstance(data.train[0].file, Address) else CHECKED_PICTURES
             total = min(len(data.train) + len(data.validation) + len(data.test), limit)
             findings = self.subject.check(
                 data,
@@ -123,7 +123,7 @@ class _Runner:
             for problem in (*findings.of("error"), *findings.of("warning")):
                 self.voice.say("; ".join((problem.sentence.rstrip("."), *problem.first_lines(3))) + ".")
             if notes := len(findings.of("note")):
-                self.voice.say(f"`linnet check {address(data.path)}` has {notes} more to say.")
+                self.voice.say(f"`linnet check {data.path}` has {notes} more to say.")
         return self.fabric.broadcast(broken)
 
     def _begin(self) -> None:
@@ -149,7 +149,7 @@ class _Runner:
                     "given": asdict(plan.recipe),
                     "resolved": asdict(self.recipe),
                     "decisions": list(self.decisions),
-                    "data": address(plan.data),
+                    "data": str(locate(plan.data)),
                     "start": plan.wanted.start,
                     "architecture": options_of(self.network.architecture),
                     "preprocessing": self.contract.to_json(),
@@ -173,7 +173,7 @@ class _Runner:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"'{path}' is damaged ({error}). Start anew with --overwrite.") from None
         if classes != self.data.classes:
-            data = address(self.plan.data)
+            data = locate(self.plan.data)
             raise ValueError(f"'{data}' has other classes than the run in '{self.out}' was begun with.")
         check_same(self.plan.recipe, given)
         # How the work is shared out may change: the steps stay what they were.
@@ -211,7 +211,7 @@ class _Runner:
     def _describe(self) -> None:
         data, say = self.data, self.voice.say
         parts = f"{len(data.train):,} for training, {len(data.validation):,} for validation"
-        what = f"{address(data.path)}: {len(data.classes)} classes"
+        what = f"{data.path}: {len(data.classes)} classes"
         say(f"{what}, {parts}, {len(data.test):,} for the final score ({data.split}).")
         for decision in self.decisions:
             say(decision)
@@ -361,7 +361,7 @@ class _Runner:
         """The score of the checkpoint that was written, measured by the code of `linnet evaluate`; the card."""
         path = self.out / files.BEST
         samples, part = (self.data.test, "test") if self.data.test else (self.data.validation, "validation")
-        data = f"{address(self.plan.data)}, {part} part"
+        data = f"{locate(self.plan.data)}, {part} part"
         if not self.leads:
             return None
         self.voice.say(f"Measuring {path} on the {part} part ({len(samples):,} pictures).")

@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from linnet.data.boxed import BoxDataSet, BoxSample
-from linnet.data.labelled import Sample
-from linnet.data.source import DataSet
-
-Data = TypeVar("Data", DataSet, BoxDataSet)
+from linnet.data import DataSet
 
 
-def split_document(data: DataSet | BoxDataSet, left_out: Sequence[str] = ()) -> dict[str, Any]:
+def split_document(data: DataSet, left_out: Sequence[str] = ()) -> dict[str, Any]:
     """How validation came about, its pictures, those left out, and how many there are in every part."""
-    base = _base(data)
-
-    def name(sample: Sample | BoxSample) -> str:
-        file = sample.file.relative_to(base) if sample.file.is_relative_to(base) else sample.file
-        row = sample.row if isinstance(sample, Sample) else None
-        return str(file) if row is None else f"{file}:{row}"
-
     return {
         "split": data.split,
-        "validation": [name(sample) for sample in data.validation],
-        "left_out": [picture.removeprefix(f"{base}{os.sep}") for picture in left_out],
+        "validation": [data.key(sample) for sample in data.validation],
+        "left_out": [data.short(picture) for picture in left_out],
         "pictures": {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
     }
 
 
-def _base(data: DataSet | BoxDataSet) -> Path:
-    """What names are relative to: a data set may be moved, or named another way, between a run's beginning and end."""
-    return data.path if data.path.is_dir() else data.path.parent
-
-
-def read_split(path: Path, data: Data) -> Data:
+def read_split(path: Path, data: DataSet) -> DataSet:
     """The split of a run that goes on; refuses data that are no longer the same."""
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         names, counts, words = set(document["validation"]), document["pictures"], str(document["split"])
-        left_out = {f"{_base(data)}{os.sep}{picture}" for picture in document["left_out"]} | {*document["left_out"]}
+        left_out = {str(data.base / picture) for picture in document["left_out"]} | {*document["left_out"]}
         data = data.without(left_out)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"'{path}' is damaged ({error}). Start anew with --overwrite.") from None

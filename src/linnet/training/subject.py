@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from linnet.architecture import Architecture
-from linnet.data.findings import Findings
-from linnet.data.loading import Placement
+from linnet.data.batches.loading import Placement
+from linnet.data.checks.findings import Findings
 from linnet.images import Preprocessing
 from linnet.training.plan import Measured
 from linnet.training.recipe import Recipe
@@ -50,10 +50,6 @@ class Subject(Protocol[Data]):
     """The figure that chooses the best version."""
     tile: int
     """Pixels of a picture on the sheet of what the network saw."""
-
-    def find(self, path: Path) -> Data:
-        """The data set under a path."""
-        ...
 
     def check(self, data: Data, wanted: Wanted, *, limit: int | None, progress: Callable[[int], None]) -> Findings:
         """What is wrong with the data."""

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from linnet.data.loading import Batch
+from linnet.data.batches.loading import Batch
 
 
 class Batches(Protocol):

@@ -1,0 +1,1 @@
+"""Samples → batches for training: decoding, random crops, augmentation. With torch."""

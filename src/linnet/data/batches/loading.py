@@ -1,0 +1,361 @@
+"""Pictures from disk to batches: in the same order, with the same crops, on any number of machines and workers.
+
+Every random number belongs to the picture: it is drawn from (run seed, epoch, picture number). So a batch is the same
+whatever decodes it, a run goes on after a stop as if there had been none, and two processes see what one would see.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, Generic, Literal, NamedTuple, Required, TypedDict, TypeVar, Unpack, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from linnet.data.batches.crops import CropOptions, random_crop
+from linnet.data.checks.inspection import Pictured
+from linnet.data.dataset import Sample
+from linnet.images import Preprocessing, prepare
+
+Seed = tuple[int, int, int]
+"""Run seed, epoch, picture number."""
+
+ORDER, CROP = 1, 2
+"""What a generator is for: a picture's own crop never depends on how many numbers its augmentation draws."""
+
+
+S = TypeVar("S", bound=Pictured)
+"""A sample."""
+
+B = TypeVar("B", bound="Batch")
+"""A batch."""
+
+
+@dataclass
+class Batch:
+    """A part of one step's pictures.
+
+    Attributes:
+        pixels: (N, 3, H, W) uint8, channels last in memory.
+        indices: (N,) int64 classes.
+        seeds: one a picture.
+        total: pictures of the whole step, in all processes and parts: losses are averaged over these.
+        decoding: seconds that the workers spent on it.
+    """
+
+    pixels: Tensor
+    indices: Tensor
+    seeds: list[Seed]
+    total: int
+    decoding: float = 0.0
+
+    def pin_memory(self) -> Batch:
+        """For fast copies to a GPU; called by the loader."""
+        return Batch(self.pixels.pin_memory(), self.indices.pin_memory(), self.seeds, self.total, self.decoding)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which part of every step this process computes, in how many pieces one after the other."""
+
+    rank: int = 0
+    world: int = 1
+    pieces: int = 1
+
+    @property
+    def parts(self) -> int:
+        """Parts of a step in all processes."""
+        return self.world * self.pieces
+
+
+def split_in_pairs(count: int, parts: int) -> list[range]:
+    """`count` positions in `parts` runs of nearly equal length, cut at even positions: pairs are mixed together."""
+    pairs = -(-count // 2)
+    cuts = [min(2 * (pairs * part // parts), count) for part in range(parts + 1)]
+    return [range(start, stop) for start, stop in pairwise(cuts)]
+
+
+class StepOptions(TypedDict, total=False):
+    """Keywords of `Steps` that everything made of it takes too."""
+
+    batch: Required[int]
+    seed: int
+    placement: Placement | None
+    workers: int
+    fraction: float
+    repeats: int
+    pin: bool
+
+
+class Steps(Generic[S, B]):
+    """Training samples of any kind, step by step.
+
+    An epoch's pictures are divided evenly over its steps, so there is no small last batch. Every process and every
+    worker computes the same order from the seed alone.
+
+    Args:
+        samples: pictures.
+        decode: what becomes of a sample, given the generator of its random crop; runs in the workers.
+        join: makes a batch of what was decoded, seeds, pictures of the whole step and seconds.
+        batch: pictures a step at most, over all processes.
+        seed: of order and crops.
+        placement: this process's part.
+        workers: processes that decode; 0 decodes in this one.
+        fraction: share of the pictures to use, the same ones in every epoch.
+        repeats: times that an epoch shows each of them, every time differently.
+        pin: prepare copies to a GPU.
+
+    Raises:
+        ValueError: if a step would leave a process without pictures.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[S],
+        decode: Callable[[S, np.random.Generator], Any],
+        join: Callable[[list[Any], list[Seed], int, float], B],
+        *,
+        batch: int,
+        seed: int = 0,
+        placement: Placement | None = None,
+        workers: int = 0,
+        fraction: float = 1.0,
+        repeats: int = 1,
+        pin: bool = False,
+    ) -> None:
+        self.samples = list(samples)
+        if fraction < 1:
+            kept = max(round(fraction * len(samples)), 1)
+            chosen = np.random.default_rng((seed, ORDER)).permutation(len(samples))[:kept]
+            self.samples = [samples[number] for number in sorted(chosen.tolist())]
+        self.samples *= repeats
+        self.dataset, self.collate = _Decoding(self.samples, decode), partial(_collate, join)
+        self.batch, self.seed = batch, seed
+        self.placement = placement or Placement()
+        self.workers, self.pin = workers, pin
+        self.steps = max(-(-len(self.samples) // batch), 1)
+        smallest = len(self.samples) // self.steps
+        if smallest < 2 * self.placement.parts - 1:
+            raise ValueError(
+                f"{smallest} pictures a step cannot be shared by {self.placement.parts} parts of two or more: lower "
+                "--accumulate or the number of processes, or give a larger --batch."
+            )
+
+    def __len__(self) -> int:
+        """Pictures an epoch."""
+        return len(self.samples)
+
+    def name(self, seed: Seed) -> str:
+        """What to call the picture that has this seed."""
+        return self.samples[seed[2]].name
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[list[B]]:
+        """The steps of an epoch from `start` on: this process's parts of each."""
+        steps = self._keys(number)[start:]
+        flat = [keys for step in steps for keys in step]
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=flat,
+            num_workers=self.workers,
+            collate_fn=self.collate,
+            pin_memory=self.pin,
+            # Enough to ride out a slow file, few enough to stay small.
+            prefetch_factor=max(2, 2 * self.placement.pieces) if self.workers else None,
+            worker_init_fn=_leave_signals_to_the_loop,
+        )
+        loaded = iter(loader)
+        try:
+            for step in steps:
+                yield [_checked(next(loaded)) for _ in step]
+        finally:
+            # The traceback of an error would keep it, and with it the workers, which no signal ends.
+            del loaded
+
+    def _keys(self, number: int) -> list[list[list[tuple[Seed, int]]]]:
+        """For each step, for each of this process's parts: seed of each picture and pictures of the whole step."""
+        order = self._order(number)
+        steps = []
+        for chunk in np.array_split(order, self.steps):
+            parts = split_in_pairs(len(chunk), self.placement.parts)
+            own = parts[self.placement.rank :: self.placement.world]
+            steps.append([[((self.seed, number, int(chunk[place])), len(chunk)) for place in part] for part in own])
+        return steps
+
+    def _order(self, number: int) -> NDArray[np.int64]:
+        return np.random.default_rng((self.seed, number, ORDER)).permutation(len(self.samples))
+
+
+class PictureBatches(Steps[Sample, Batch]):
+    """Labelled pictures, step by step.
+
+    Args:
+        samples: labelled pictures.
+        contract: size and interpolation.
+        crop: how the random crop is drawn.
+        order: `shuffled`, or `balanced`: every class as often as every other, with repetition.
+        options: those of `Steps`.
+
+    Raises:
+        ValueError: if a step would leave a process without pictures.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        contract: Preprocessing,
+        crop: CropOptions,
+        *,
+        order: Literal["shuffled", "balanced"] = "shuffled",
+        **options: Unpack[StepOptions],
+    ) -> None:
+        super().__init__(samples, _Crop(contract, crop), _join_pictures, **options)
+        self.order = order
+
+    def _order(self, number: int) -> NDArray[np.int64]:
+        if self.order == "shuffled":
+            return super()._order(number)
+        classes = np.array([sample.index for sample in self.samples])
+        chance = 1 / np.bincount(classes)[classes]
+        generator = np.random.default_rng((self.seed, number, ORDER))
+        return generator.choice(len(classes), size=len(classes), p=chance / chance.sum())
+
+
+@dataclass(frozen=True)
+class _Crop:
+    contract: Preprocessing
+    options: CropOptions
+
+    def __call__(self, sample: Sample, generator: np.random.Generator) -> tuple[NDArray[np.uint8], int]:
+        return random_crop(sample.picture, self.contract, self.options, generator), sample.index
+
+
+class _Item(NamedTuple):
+    """A decoded sample, or why there is none: workers would wrap an error in a traceback."""
+
+    content: Any
+    seed: Seed
+    total: int
+    seconds: float
+
+
+class _Decoding(Dataset[Any]):
+    """Keys of `Steps` → items."""
+
+    def __init__(self, samples: Sequence[Any], decode: Callable[[Any, np.random.Generator], Any]) -> None:
+        self.samples, self.decode = samples, decode
+
+    def __getitem__(self, key: tuple[Seed, int]) -> _Item:
+        seed, total = key
+        start = time.perf_counter()
+        try:
+            content = self.decode(self.samples[seed[2]], np.random.default_rng((*seed, CROP)))
+        except (OSError, ValueError) as error:
+            content = error
+        return _Item(content, seed, total, time.perf_counter() - start)
+
+
+def _leave_signals_to_the_loop(_worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal: the loop finishes its step first, and needs its workers for that."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _checked(batch: B | Exception) -> B:
+    if isinstance(batch, Exception):
+        raise batch
+    return batch
+
+
+def _collate(join: Callable[[list[Any], list[Seed], int, float], B], items: list[_Item]) -> B | Exception:
+    contents = [item.content for item in items]
+    error = next((content for content in contents if isinstance(content, Exception)), None)
+    if error is not None:
+        return error
+    return join(contents, [item.seed for item in items], items[0].total, sum(item.seconds for item in items))
+
+
+def stack_pixels(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Pictures (H, W, 3) of one size as (N, 3, H, W), channels last in memory."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+
+
+def _join_pictures(contents: list[Any], seeds: list[Seed], total: int, seconds: float) -> Batch:
+    pixels, indices = zip(*contents, strict=True)
+    return Batch(stack_pixels(pixels), torch.tensor(indices), seeds, total, seconds)
+
+
+class EvaluationPictures:
+    """Pictures as the contract prepares them, kept decoded if they fit into `keep_bytes`.
+
+    Args:
+        samples: pictures.
+        contract: the preprocessing.
+        labels: a whole number for each picture, given beside it; its class if this is not given.
+        batch: pictures a forward pass.
+        placement: every process gets each `world`-th picture, so that all together see each once.
+        workers: processes that decode.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Pictured],
+        contract: Preprocessing,
+        *,
+        labels: Sequence[int] | None = None,
+        batch: int = 64,
+        placement: Placement | None = None,
+        workers: int = 0,
+        keep_bytes: int = 1 << 30,
+    ) -> None:
+        place = placement or Placement()
+        self.samples = samples[place.rank :: place.world]
+        labels = [cast(Sample, sample).index for sample in samples] if labels is None else labels
+        self.labels = labels[place.rank :: place.world]
+        self.contract, self.batch, self.workers = contract, batch, workers
+        self._keeps = len(self.samples) * contract.size[0] * contract.size[1] * 3 <= keep_bytes
+        self._kept: list[tuple[Tensor, Tensor]] | None = None
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """(N, 3, H, W) uint8 pixels and (N,) int64 classes, or what was given in their place."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept = []
+        loader = DataLoader(
+            _Prepared(self.samples, self.labels, self.contract),
+            batch_size=self.batch,
+            num_workers=self.workers,
+            collate_fn=partial(_collate, _join_pictures),
+            worker_init_fn=_leave_signals_to_the_loop,
+        )
+        for batch in map(_checked, loader):
+            if self._keeps:
+                # What a worker hands over lies in shared memory and keeps a file open each: copies do not.
+                kept.append((batch.pixels.clone(), batch.indices.clone()))
+            yield batch.pixels, batch.indices
+        if self._keeps:
+            self._kept = kept
+
+
+class _Prepared(Dataset[Any]):
+    def __init__(self, samples: Sequence[Pictured], labels: Sequence[int], contract: Preprocessing) -> None:
+        self.samples, self.labels, self.contract = samples, labels, contract
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, number: int) -> _Item:
+        content: Any
+        try:
+            content = prepare(self.samples[number].picture, self.contract), self.labels[number]
+        except (OSError, ValueError) as error:
+            content = error
+        return _Item(content, (0, 0, number), len(self.samples), 0.0)

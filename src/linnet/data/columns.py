@@ -1,0 +1,99 @@
+"""The columns of Parquet files: the bytes of a picture and its class in each row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+SUFFIX = ".parquet"
+LABELS = ("label", "labels", "class_index", "class", "fine_label", "target")
+"""Column names that hold the class, in the order in which they are looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A Parquet file of labelled pictures.
+
+    Attributes:
+        path: the file.
+        pictures: column of encoded pictures; it is kept in memory, and its bytes are shared with worker processes.
+        labels: the class of each row, a number or a name.
+        names: class names that the file itself tells; None where it does not.
+    """
+
+    path: Path
+    pictures: Any
+    labels: tuple[int | str, ...]
+    names: tuple[str, ...] | None
+
+    def picture(self, row: int) -> bytes:
+        """The encoded picture of a row; a ValueError if there is none."""
+        content = self.pictures[row].as_py() if 0 <= row < len(self.pictures) else None
+        if not content:
+            raise ValueError(f"'{self.path}', row {row}: there is no picture.")
+        return bytes(content)
+
+
+def read_table(path: Path) -> Table:
+    """Reads a Parquet file with a column of encoded pictures and one of classes.
+
+    The pictures are a binary column, or a struct with the field `bytes` as the datasets library writes it. Read once
+    and kept, until the file changes.
+
+    Raises:
+        OSError: if the file is missing or may not be read.
+        ValueError: if it is no Parquet file or has no such columns.
+        ModuleNotFoundError: without pyarrow.
+    """
+    stamp = path.stat()
+    return _read(path.resolve(), stamp.st_mtime_ns, stamp.st_size)
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, modified: int, size: int) -> Table:
+    try:
+        import pyarrow as arrow
+        import pyarrow.parquet as parquet
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(f"'{path}' needs pyarrow: pip install 'linnet[train]'.", name="pyarrow") from None
+    try:
+        table = parquet.read_table(path)
+    except (arrow.ArrowException, OSError) as error:
+        raise ValueError(f"'{path}' cannot be read as Parquet ({str(error).splitlines()[0]}).") from None
+    pictures = _pictures(table)
+    label = next((name for name in LABELS if name in table.column_names), None)
+    if pictures is None or label is None:
+        raise ValueError(
+            f"'{path}' must have a column of encoded pictures (binary) and one of classes ({', '.join(LABELS)}); it "
+            f"has {', '.join(f'{field.name} ({field.type})' for field in table.schema) or 'none'}."
+        )
+    labels = tuple(table.column(label).to_pylist())
+    if any(not isinstance(value, int | str) or isinstance(value, bool) for value in labels):
+        raise ValueError(f"'{path}': the column {label} must hold numbers or names of classes in every row.")
+    return Table(path, pictures, labels, _class_names(table.schema.metadata or {}, label))
+
+
+def _pictures(table: Any) -> Any:
+    import pyarrow as arrow
+
+    for field in table.schema:
+        if arrow.types.is_binary(field.type) or arrow.types.is_large_binary(field.type):
+            return table.column(field.name).combine_chunks()
+        if arrow.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
+            return table.column(field.name).combine_chunks().field("bytes")
+    return None
+
+
+def _class_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...] | None:
+    """Names in the schema: under `class_names`, or as the datasets library describes its features."""
+    try:
+        if b"class_names" in metadata:
+            names = json.loads(metadata[b"class_names"])
+        else:
+            names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return tuple(map(str, names)) if isinstance(names, list) else None

@@ -1,0 +1,17 @@
+"""The formats of data sets that linnet reads, one module each."""
+
+from __future__ import annotations
+
+from linnet.data.formats import coco, folders, parquet, shards, table, voc, yolo
+from linnet.data.formats.format import Format
+
+FORMATS: tuple[Format, ...] = (
+    shards.FORMAT,
+    table.FORMAT,
+    parquet.FORMAT,
+    coco.FORMAT,
+    voc.FORMAT,
+    yolo.FORMAT,
+    folders.FORMAT,
+)
+"""In the order of preference: of two that recognise a place, the first reads it."""

@@ -1,0 +1,231 @@
+"""What a reader of one format found, before classes have numbers; and the samples that become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import normalize
+
+import numpy as np
+
+from linnet.data.dataset import Boxes, DataSet, Flaw, Kind, Omission, Sample, Task, Unknown
+from linnet.data.parts import PARTS, Part
+from linnet.data.sources import Location, Source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SLACK = 0.1
+"""Pixels by which a box may leave its picture before it is told: annotations are rounded."""
+
+TOUCHING = 3
+"""Boxes on a border that make a pattern."""
+
+
+class Labelled(NamedTuple):
+    """A picture and its class."""
+
+    source: Source
+    part: Part
+    label: str | int
+    """The name of the class, or its place in `Reading.names`: names may be there twice."""
+
+
+class Annotation(NamedTuple):
+    """One object as a file tells it, not yet checked."""
+
+    box: tuple[float, float, float, float]
+    """x0, y0, x1, y1 in pixels."""
+    label: str
+    ignored: bool = False
+    area: float | None = None
+
+
+class Annotated(NamedTuple):
+    """One picture as the annotations tell it, not yet checked."""
+
+    source: Source
+    part: Part
+    size: tuple[int, int] | None
+    objects: list[Annotation]
+
+
+@dataclass
+class Reading:
+    """What the files of one format told.
+
+    Attributes:
+        labelled: pictures with a class each, in the order of the files.
+        annotated: pictures with objects, in the order of the files.
+        names: of the classes, in the order of their indices; None where only the pictures or objects name them.
+        numbers: name of a class → what the data number it with, where they do.
+        flaws: what was wrong with the annotations.
+        unlisted: names of pictures without an annotation.
+        omissions: files and folders that were not read.
+        notes: sentences on how the data were understood.
+    """
+
+    labelled: list[Labelled] = field(default_factory=list)
+    annotated: list[Annotated] = field(default_factory=list)
+    names: tuple[str, ...] | None = None
+    numbers: dict[str, int] = field(default_factory=dict)
+    flaws: list[Flaw] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
+    omissions: list[Omission] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def make_data(reading: Reading, path: Location, format_name: str, task: Task) -> DataSet:
+    """The data set of a reading: classes numbered, boxes cleaned, parts sorted.
+
+    Classes are those that the reading names; else those of the training pictures or objects, or of all where there is
+    no training part, by their numbers where they have or are numbers, else by their names.
+    """
+    detects = task == "detection"
+    pictures: Sequence[Labelled | Annotated] = reading.annotated if detects else reading.labelled
+    learns = any(picture.part == "train" for picture in pictures)
+    seen: set[str] = set()
+    for picture in pictures:
+        if picture.part == "train" or not learns:
+            if isinstance(picture, Annotated):
+                seen.update(thing.label for thing in picture.objects)
+            elif isinstance(picture.label, str):
+                seen.add(picture.label)
+    complete = reading.names is not None and (detects or seen <= set(reading.names))
+    classes = (reading.names if complete else None) or _ordered(seen, reading.numbers, numeric=not detects)
+    known = {name: index for index, name in enumerate(classes)}
+    # Folders that come from different systems may spell one letter in two ways.
+    composed = {normalize("NFC", name): index for name, index in known.items()}
+    labels = {picture.label for picture in reading.labelled if isinstance(picture.label, str)}
+    for one in reading.annotated:
+        labels.update(thing.label for thing in one.objects)
+    for spelt in labels:
+        if spelt not in known and (index := composed.get(normalize("NFC", spelt))) is not None:
+            known[spelt] = index
+    flaws, unknown = list(reading.flaws), list[Unknown]()
+    parts: dict[Part, list[Sample]] = {part: [] for part in PARTS}
+    if detects:
+        for one in reading.annotated:
+            sample = make_sample(one, known, flaws)
+            parts[one.part].append(sample)
+            unknown += [Unknown(thing.label, one.part, sample) for thing in one.objects if thing.label not in known]
+    else:
+        for source, part, label in reading.labelled:
+            place = label if isinstance(label, int) else known.get(label)
+            if place is None:
+                unknown.append(Unknown(str(label), part, Sample(source, -1)))
+            else:
+                parts[part].append(Sample(source, place))
+    told = [reading.numbers.get(name) for name in classes] if reading.numbers else []
+    numbers = tuple(number for number in told if number is not None)
+    return DataSet(
+        path,
+        classes,
+        tuple(parts["train"]),
+        tuple(parts["validation"]),
+        tuple(parts["test"]),
+        task=task,
+        format=format_name,
+        numbers=numbers if told and len(numbers) == len(classes) else None,
+        complete=complete,
+        unknown=tuple(unknown),
+        omissions=tuple(reading.omissions),
+        flaws=tuple(flaws),
+        unlisted=tuple(reading.unlisted),
+        notes=tuple(reading.notes),
+    )
+
+
+def _ordered(labels: Iterable[str], numbers: Mapping[str, int], *, numeric: bool) -> tuple[str, ...]:
+    """10 comes after 2, where all classes are numbers or have them."""
+    labels = list(labels)
+    # Python refuses to read thousands of digits.
+    keys = {
+        label: numbers.get(label, int(label) if label.isdecimal() and len(label) < 19 else None) for label in labels
+    }
+    if numeric and None not in keys.values():
+        return tuple(sorted(labels, key=lambda label: (keys[label] or 0, label)))
+    return tuple(sorted(labels))
+
+
+def clean_boxes(
+    boxes: NDArray[np.float64], size: tuple[int, int] | None
+) -> tuple[NDArray[np.float64], list[Kind | None], NDArray[np.bool_]]:
+    """Boxes with their corners in order, cut off at the borders of their picture.
+
+    Args:
+        boxes: (N, 4) x0, y0, x1, y1 in pixels.
+        size: (width, height) of the picture; without it, nothing is cut off at the right and the bottom.
+
+    Returns:
+        The boxes (N, 4); what was wrong with each, or None; and (N,) whether it is to be kept.
+    """
+    finite = np.isfinite(np.abs(boxes).max(axis=1, initial=0))
+    boxes = np.where(finite[:, None], boxes, 0)
+    ordered = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1)
+    cut = ordered.clip(0, None if size is None else np.array((*size, *size), np.float64))
+    # In the precision of a sample: a sliver may vanish.
+    cut = cut.astype(np.float32).astype(np.float64)
+    solid, kept = _are_solid(ordered), _are_solid(cut)
+    inverted = (boxes[:, 0] > boxes[:, 2]) | (boxes[:, 1] > boxes[:, 3])
+    outside = np.abs(cut - ordered).max(axis=1, initial=0) > SLACK
+    kinds: list[Kind | None] = []
+    for number in range(len(boxes)):
+        kind: Kind | None = "inverted" if inverted[number] else "outside" if outside[number] else None
+        kind = kind if kept[number] else "beyond" if solid[number] else "degenerate"
+        kinds.append(kind if finite[number] else "malformed")
+    return cut, kinds, kept
+
+
+def _are_solid(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+
+
+def make_sample(picture: Annotated, known: Mapping[str, int], flaws: list[Flaw]) -> Sample:
+    """The sample of a picture: boxes cleaned, those of classes that are not known left out; adds what was wrong."""
+    objects = [thing for thing in picture.objects if thing.label in known]
+    told = np.array([thing.box for thing in objects], np.float64).reshape(-1, 4)
+    boxes, kinds, kept = clean_boxes(told, picture.size)
+    for thing, kind in zip(objects, kinds, strict=True):
+        if kind is not None:
+            flaws.append(Flaw(kind, picture.source.name, f"{thing.label} at {describe_box(thing.box)}"))
+    boxes = boxes[kept]
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    left = [thing for thing, keep in zip(objects, kept, strict=True) if keep]
+    for number, thing in enumerate(left):
+        if thing.area is not None:
+            areas[number] = thing.area
+    boxed = Boxes(
+        boxes.astype(np.float32),
+        np.array([known[thing.label] for thing in left], np.int64),
+        np.array([thing.ignored for thing in left], np.bool_),
+        areas.astype(np.float32),
+        picture.size,
+    )
+    return Sample(picture.source, boxed)
+
+
+def describe_box(box: Sequence[float]) -> str:
+    """x0, y0, x1, y1 for people."""
+    return ", ".join(f"{side:.6g}" for side in box)
+
+
+def find_one_off(pictures: Sequence[Annotated], path: Location) -> list[Flaw]:
+    """Boxes that VOC's counting from 1 has shifted by a pixel: some begin at 1 and some end at the border, none at 0.
+
+    Of a set whose tool cuts boxes off at the borders, as most do.
+    """
+    sized = [(picture.size, thing.box) for picture in pictures if picture.size for thing in picture.objects]
+    if not sized:
+        return []
+    sizes, boxes = (np.array(values, np.float64) for values in zip(*sized, strict=True))
+    starts = boxes[:, :2]
+    first, last = int((np.abs(starts - 1) < 0.01).sum()), int((boxes[:, 2:] > sizes - 0.01).sum())
+    beyond = int((np.abs(boxes[:, 2:] - sizes - 1) < 0.01).sum())
+    if starts.min() < 0.99 or first < TOUCHING or last < TOUCHING:
+        return []
+    what = f"{first:,} begin at pixel 1 and {last:,} end at or behind the last one" + f", {beyond:,} beyond" * (
+        beyond > 0
+    )
+    return [Flaw("one_off", str(path), f"of {len(boxes):,} boxes {what}, but none begins at 0")]

@@ -1,0 +1,141 @@
+"""The only door to a data set: what lies at a place is recognised, and read as what it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from linnet.data.dataset import DataSet, Task
+from linnet.data.formats import FORMATS
+from linnet.data.formats.folders import annotation_beside
+from linnet.data.formats.format import Format
+from linnet.data.places import Place
+from linnet.data.reading import Reading, make_data
+from linnet.data.sources import Address
+
+FormatName = Literal["shards", "table", "parquet", "coco", "voc", "yolo", "folders"]
+"""What `--format` may be: the names of `FORMATS`."""
+
+
+class UnusedImagesError(ValueError):
+    """A folder of pictures was given for data that have none elsewhere: a command was used wrongly."""
+
+
+def find(path: str | Path | Address, *, format: str | None = None, images: str | Path | None = None) -> DataSet:
+    """The data set at a path or an address: labelled pictures, or pictures with boxes.
+
+    The format is recognised by looking (`linnet.data.formats.FORMATS`); where several are, the first that can be read
+    is taken, and `DataSet.notes` says so. Nothing is left out without a word: see `DataSet.omissions`, `flaws`,
+    `unlisted` and `unknown`, which `remarks` sums up.
+
+    Args:
+        path: a folder, a file, or an address of shards.
+        format: as what it is to be read; decided by looking if this is not given.
+        images: the folder of the pictures that annotations name, where it is nowhere near them.
+
+    Raises:
+        FileNotFoundError: if there is no such path, or no folder `images`.
+        OSError: if something cannot be read.
+        ValueError: if nothing is recognised, or what was recognised cannot be read.
+    """
+    place = Place(path, None if images is None else Path(images))
+    if isinstance(place.path, Path) and not place.path.exists():
+        raise FileNotFoundError(f"There is no file or folder '{place}'.")
+    if place.images is not None and not place.images.is_dir():
+        raise FileNotFoundError(f"There is no folder '{place.images}' of pictures.")
+    if format is not None:
+        chosen = format_named(format)
+        return _made(place, chosen, chosen.read(place))
+    recognised = {one: why for one in FORMATS if (why := one.recognise(place)) is not None}
+    if not recognised:
+        raise ValueError(_unrecognised(place))
+    failures: list[tuple[Format, Exception]] = []
+    for one, why in recognised.items():
+        if failures and one.name == "folders":
+            # Pictures with annotations that cannot be read are no classes.
+            continue
+        try:
+            reading = one.read(place)
+        except ValueError as error:
+            failures.append((one, error))
+            continue
+        reading.notes += _choice(place, one, why, recognised, failures)
+        return _made(place, one, reading)
+    raise _refusal(failures)
+
+
+def recognise_task(path: str | Path | Address, *, format: str | None = None) -> Task | None:
+    """What the data at a place show, as far as looking tells; None where nothing is recognised."""
+    place = Place(path)
+    if format is not None:
+        return format_named(format).task_of(place)
+    if isinstance(place.path, Path) and not place.path.exists():
+        return None
+    return next((one.task_of(place) for one in FORMATS if one.recognise(place) is not None), None)
+
+
+def format_named(name: str) -> Format:
+    """The format of a name, as `--format` has it; a ValueError where there is none."""
+    for one in FORMATS:
+        if name.lower() in (one.name, one.title.lower()):
+            return one
+    raise ValueError(f"There is no format {name!r}; there are {', '.join(one.name for one in FORMATS)}.")
+
+
+def _made(place: Place, chosen: Format, reading: Reading) -> DataSet:
+    task: Task = chosen.task_of(place)
+    if reading.labelled or reading.annotated:
+        task = "detection" if reading.annotated else "classification"
+    if place.images is not None and task == "classification":
+        raise UnusedImagesError(f"--images is for pictures with boxes; '{place}' has classes of whole pictures.")
+    data = make_data(reading, place.path, chosen.title, task)
+    return replace(data, omissions=tuple(sorted(data.omissions, key=lambda one: one.name)))
+
+
+def _choice(
+    place: Place,
+    chosen: Format,
+    why: str,
+    recognised: dict[Format, str],
+    failures: list[tuple[Format, Exception]],
+) -> list[str]:
+    failed = {one for one, _ in failures}
+    others = [
+        f"{one.title} ({said})"
+        for one, said in recognised.items()
+        # The folders of pictures with boxes are no classes.
+        if one not in failed and one is not chosen and not (one.name == "folders" and chosen.task == "detection")
+    ]
+    notes = [f"'{place}' looked like {one.title}, but: {error}" for one, error in failures]
+    if others:
+        notes.append(
+            f"'{place}' is read as {chosen.title}, because {why}; it could also be {', or '.join(others)}. --format "
+            "decides."
+        )
+    return notes
+
+
+def _refusal(failures: list[tuple[Format, Exception]]) -> ValueError:
+    (_, first), *others = failures
+    if not others:
+        return ValueError(str(first))
+    return ValueError(" ".join([str(first), *(f"As {one.title}: {error}" for one, error in others)]))
+
+
+def _unrecognised(place: Place) -> str:
+    """What was seen where nothing was recognised."""
+    known = ", ".join(one.title for one in FORMATS)
+    if place.folder is None:
+        return f"'{place}' is no data set: {known} were expected."
+    endings = Counter(
+        Path(name).suffix.lower() or "without ending" for folder in place.folder.walk() for name in folder.files
+    )
+    seen = ", ".join(f"{count:,} {ending}" for ending, count in endings.most_common(5)) or "nothing"
+    if (annotation := annotation_beside(place.folder)) is not None:
+        return (
+            f"'{annotation}' seems to tell what is on the picture beside it, but '{place}' is laid out in no way that "
+            f"linnet reads ({known}); it has {seen}."
+        )
+    return f"'{place}' holds no labelled pictures: {known} were expected; it has {seen}."
