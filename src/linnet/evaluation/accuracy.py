@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,23 @@ class Mistake:
 
 
 @dataclass
+class Outcomes:
+    """What became of each picture, in 13 bytes a picture.
+
+    Attributes:
+        truth: the class that it has.
+        guess: the best class.
+        among: whether its class is among the best min(5, classes).
+        score: confidence of the best class.
+    """
+
+    truth: array[int] = field(default_factory=lambda: array("i"))
+    guess: array[int] = field(default_factory=lambda: array("i"))
+    among: array[int] = field(default_factory=lambda: array("b"))
+    score: array[float] = field(default_factory=lambda: array("f"))
+
+
+@dataclass
 class Accuracy:
     """Counts over a data set. Fractions are of 1.
 
@@ -60,8 +78,7 @@ class Accuracy:
         hits5: pictures whose class is among the best min(5, classes).
         confidence: (BINS, 3) pictures, sum of confidences and correct ones, by confidence of the best class.
         mistakes: the most confident ones, worst first.
-        outcomes: of each picture the class that it has, the best class, whether its class is among the best min(5,
-            classes), and the confidence.
+        outcomes: what became of each picture.
         intervals: 95 % of figures by name, once `with_intervals` has found them.
         failed: name and error of each picture that could not be read; they count nowhere.
     """
@@ -71,7 +88,7 @@ class Accuracy:
     hits5: int = 0
     confidence: NDArray[np.float64] = field(default_factory=lambda: np.zeros((BINS, 3)))
     mistakes: list[Mistake] = field(default_factory=list)
-    outcomes: list[tuple[int, int, bool, float]] = field(default_factory=list)
+    outcomes: Outcomes = field(default_factory=lambda: Outcomes())
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)
     headline: str = "top1"
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -160,8 +177,9 @@ class Accuracy:
 
     def statistic(self, counts: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
         """(B, N) counts of the pictures → each of `FIGURES`, (B,)."""
-        truth, guess, among, score = (np.array(column) for column in zip(*self.outcomes, strict=True))
-        right, score = (truth == guess).astype(np.float32), score.astype(np.float32)
+        of = self.outcomes
+        truth, guess, among, score = (np.asarray(column) for column in (of.truth, of.guess, of.among, of.score))
+        right = (truth == guess).astype(np.float32)
         bins = np.minimum((score * BINS).astype(np.int64), BINS - 1)
         gaps = np.zeros((len(right), BINS), np.float32)
         gaps[np.arange(len(right)), bins] = score - right
@@ -231,7 +249,11 @@ def _count(accuracy: Accuracy, sample: Sample, result: Classification) -> None:
     accuracy.confusion[sample.index, result.index] += 1
     among = any(prediction.index == sample.index for prediction in result.top(5))
     accuracy.hits5 += among
-    accuracy.outcomes.append((sample.index, result.index, among, result.score))
+    outcomes = accuracy.outcomes
+    outcomes.truth.append(sample.index)
+    outcomes.guess.append(result.index)
+    outcomes.among.append(among)
+    outcomes.score.append(result.score)
     bin_ = min(int(result.score * BINS), BINS - 1)
     accuracy.confidence[bin_] += (1, result.score, result.index == sample.index)
 

@@ -12,7 +12,7 @@ from linnet.evaluation.accuracy import SHOWN_CLASSES, describe_failure
 from linnet.evaluation.average_precision import FIGURES, AveragePrecision, measure_precision
 from linnet.evaluation.box_mistakes import BoxMistakes, find_mistakes
 from linnet.evaluation.figures import Progress, Table, spell, with_interval
-from linnet.evaluation.matching import PrecisionStatistic
+from linnet.evaluation.resampled_precision import PrecisionStatistic
 from linnet.evaluation.uncertainty import Difference, Interval, interval_of, paired, resample
 from linnet.predictor import Predictor
 from linnet.results import Detections

@@ -3,8 +3,8 @@
 A figure of N pictures would have come out otherwise on N others of the same kind. Wilson's interval says by how much
 for a share. For what is no share (average precision, calibration, mean intersection over union) the pictures are drawn
 anew, with replacement, and the figure is computed of each draw: the middle 95 % of what comes out is the interval
-(Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13). All of that is of the pictures: another training would
-differ by more.
+(Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13). All of that is of the pictures: another training
+would differ by more.
 """
 
 from __future__ import annotations
