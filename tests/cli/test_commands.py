@@ -216,6 +216,33 @@ def test_evaluate_json_and_report(
             assert min(image.size) > 100
 
 
+def test_evaluate_says_how_sure_it_is_and_compares_two_models(
+    small_model: Path, labelled: tuple[Path, list[int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = run_json(["evaluate", labelled[0], "--model", small_model], capsys)
+    # Wilson's of 7 of 10 and of 10 of 10.
+    assert [round(end, 4) for end in document["top1_95"]] == [0.3968, 0.8922]
+    assert [round(end, 4) for end in document["top5_95"]] == [0.7225, 1.0]
+    assert all(low <= entry["top1"] <= high for entry in document["per_class"] for low, high in [entry["top1_95"]])
+    itself = run_json(["evaluate", labelled[0], "--model", small_model, "--against", small_model], capsys)
+    assert [entry["difference_95"] for entry in itself["differences"]] == [[0.0, 0.0]] * 3
+    assert not any(entry["excludes_zero"] for entry in itself["differences"])
+    other = tmp_path / "other.safetensors"
+    save_checkpoint(
+        checkpoint_of(MobileNetV2(width=0.35, resolution=64, classes=4), classes=("ant", "bee", "cat", "dog"), seed=8),
+        other,
+    )
+    (labelled[0] / "3.png").write_bytes(b"")
+    code, out, err = run(["evaluate", labelled[0], "--model", small_model, "--against", other], capsys)
+    assert code == 1
+    assert err.count("3.png") == 1
+    assert "top1: 0." in out
+    assert "zero lies" in out
+    code, _, err = run(["evaluate", labelled[0], "--model", small_model, "--against", "cifar10"], capsys)
+    assert code == 1
+    assert "cannot be compared" in err
+
+
 def test_evaluate_names_failures_and_ends_with_1(
     small_model: Path, labelled: tuple[Path, list[int]], capsys: pytest.CaptureFixture[str]
 ) -> None:

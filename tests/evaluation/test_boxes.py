@@ -21,6 +21,7 @@ from linnet.data.dataset import Sample
 from linnet.evaluation.average_precision import FIGURES, AveragePrecision, measure_precision
 from linnet.evaluation.box_mistakes import BoxMistakes, find_mistakes, overlaps
 from linnet.evaluation.box_report import write_box_report
+from linnet.evaluation.detector import DetectorFigures
 
 NAMES = ("ant", "bee", "cat")
 
@@ -248,7 +249,7 @@ def test_detections_that_do_not_fit_are_refused(detections: list[Found], reason:
 def report(folder: Path, samples: list[Sample], detections: list[Found], names: Any = NAMES) -> Any:
     precision: AveragePrecision = measure_precision(samples, detections, names)
     mistakes: BoxMistakes = find_mistakes(samples, detections, names)
-    assert write_box_report(precision, mistakes, folder) == []
+    assert write_box_report(DetectorFigures(precision, mistakes), folder) == []
     return json.loads((folder / "report.json").read_text())
 
 

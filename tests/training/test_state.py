@@ -32,7 +32,7 @@ def step(given: Parts, seed: int) -> None:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
 def test_it_comes_back_to_the_bit(optimizer: str, tmp_path: Path) -> None:
-    # Dropout draws from torch's own generator, which other tests have moved: some draws diverge, and NaN is never equal.
+    # Dropout draws from torch's own generator, which other tests have moved; some draws diverge, and no NaN is equal.
     torch.manual_seed(0)
     first = parts(optimizer)
     for seed in range(2):

@@ -182,12 +182,9 @@ def _report(outcome: Outcome, as_json: bool, seconds: float) -> None:
     if as_json:
         print_json(figures | {"checkpoint": str(outcome.checkpoint), "data": outcome.data})
         return
-    if "top1" in figures:
-        text = f"top-1 {figures['top1']:.2%}, top-5 {figures['top5']:.2%}"
-    else:
-        text = ", ".join(f"{name} {figures[name] or 0:.3f}" for name in ("AP", "AP50", "AP75"))
+    measured = outcome.measured
     show(
-        f"{outcome.data}: {text} of {figures['images']} pictures, {seconds / 60:.1f} minutes in all",
+        f"{outcome.data}: {measured.sentence} of {measured.images} pictures, {seconds / 60:.1f} minutes in all",
         f"written: {outcome.checkpoint}  (linnet predict PICTURE --model {outcome.checkpoint})",
     )
 

@@ -1,16 +1,19 @@
-"""Top-1 and top-5 accuracy of a classifier, with everything a report needs, in memory that does not grow."""
+"""Top-1 and top-5 accuracy of a classifier, with everything a report needs, in a few bytes a picture."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from linnet.data.dataset import Sample
 from linnet.data.sources import Location
+from linnet.evaluation.figures import Progress, Table, spell, with_interval
+from linnet.evaluation.uncertainty import Difference, Interval, interval_of, paired, resample, wilson
 from linnet.predictor import Predictor
 from linnet.results import Classification
 
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
 
 BINS = 10
 """Equal parts of the confidence from 0 to 1, for the reliability curve."""
+
+FIGURES = ("top1", "top5", "calibration_error")
+"""Of the whole data set."""
+
+SHOWN_CLASSES = 40
+"""Above so many a table shows a quarter as many, the worst."""
 
 WORST = 24
 """Most confident mistakes that are remembered."""
@@ -44,6 +53,23 @@ class Mistake:
 
 
 @dataclass
+class Outcomes:
+    """What became of each picture, in 13 bytes a picture.
+
+    Attributes:
+        truth: the class that it has.
+        guess: the best class.
+        among: whether its class is among the best min(5, classes).
+        score: confidence of the best class.
+    """
+
+    truth: array[int] = field(default_factory=lambda: array("i"))
+    guess: array[int] = field(default_factory=lambda: array("i"))
+    among: array[int] = field(default_factory=lambda: array("b"))
+    score: array[float] = field(default_factory=lambda: array("f"))
+
+
+@dataclass
 class Accuracy:
     """Counts over a data set. Fractions are of 1.
 
@@ -52,6 +78,8 @@ class Accuracy:
         hits5: pictures whose class is among the best min(5, classes).
         confidence: (BINS, 3) pictures, sum of confidences and correct ones, by confidence of the best class.
         mistakes: the most confident ones, worst first.
+        outcomes: what became of each picture.
+        intervals: 95 % of figures by name, once `with_intervals` has found them.
         failed: name and error of each picture that could not be read; they count nowhere.
     """
 
@@ -60,6 +88,9 @@ class Accuracy:
     hits5: int = 0
     confidence: NDArray[np.float64] = field(default_factory=lambda: np.zeros((BINS, 3)))
     mistakes: list[Mistake] = field(default_factory=list)
+    outcomes: Outcomes = field(default_factory=lambda: Outcomes())
+    intervals: Mapping[str, Interval | None] = field(default_factory=dict)
+    headline: str = "top1"
     failed: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -89,16 +120,86 @@ class Accuracy:
             if row.sum():
                 yield self.names[index], int(row.sum()), float(row[index] / row.sum())
 
+    @property
+    def value(self) -> float | None:
+        """Top-1."""
+        return self.top1
+
+    @property
+    def sentence(self) -> str:
+        """Top-1 and top-5."""
+        shares = {"top-1": "top1", "top-5": "top5"}
+        texts = [
+            f"{title} {spell(getattr(self, name), self.intervals.get(name), percent=True)}"
+            for title, name in shares.items()
+        ]
+        return ", ".join(texts)
+
+    def tables(self) -> list[Table]:
+        """Classes, worst first, then the whole."""
+        classes = sorted(self.per_class(), key=lambda entry: (entry[2], entry[0]))
+        shown = classes if len(classes) <= SHOWN_CLASSES else classes[: SHOWN_CLASSES // 4]
+        title = "per class, worst first" + f" ({len(shown)} of {len(classes)})" * (len(shown) < len(classes))
+        sure = bool(self.intervals)
+        rows = [
+            (name, str(count), spell(top1, wilson(round(top1 * count), count) if sure else None, percent=True))
+            for name, count, top1 in shown
+        ]
+        heading = "top-1 (95 %)" if sure else "top-1"
+        whole = [
+            ("top-1", spell(self.top1, self.intervals.get("top1"), percent=True)),
+            ("top-5", spell(self.top5, self.intervals.get("top5"), percent=True)),
+            ("calibration error", spell(self.calibration_error, self.intervals.get("calibration_error"))),
+        ]
+        return [
+            Table(title, (("class", "left"), ("pictures", "right"), (heading, "right")), rows),
+            Table("", (("figure", "left"), ("value (95 %)" if sure else "value", "right")), whole),
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """The figures as `linnet evaluate --json` prints them."""
-        return {
-            "images": self.images,
-            "top1": self.top1,
-            "top5": self.top5,
-            "calibration_error": self.calibration_error,
-            "per_class": [{"label": name, "images": count, "top1": top1} for name, count, top1 in self.per_class()],
+        document: dict[str, Any] = {"images": self.images}
+        for name in FIGURES:
+            document |= with_interval(name, getattr(self, name), self.intervals.get(name))
+        sure = bool(self.intervals)
+        return document | {
+            "per_class": [
+                {"label": name, "images": count}
+                | with_interval("top1", top1, wilson(round(top1 * count), count) if sure else None)
+                for name, count, top1 in self.per_class()
+            ],
             "failed": [{"file": file, "error": error} for file, error in self.failed],
         }
+
+    def score(self) -> Mapping[str, Any]:
+        """Top-1, top-5, calibration, and each class."""
+        return {name: value for name, value in self.to_json().items() if name != "failed"}
+
+    def statistic(self, counts: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+        """(B, N) counts of the pictures → each of `FIGURES`, (B,)."""
+        of = self.outcomes
+        truth, guess, among, score = (np.asarray(column) for column in (of.truth, of.guess, of.among, of.score))
+        right = (truth == guess).astype(np.float32)
+        bins = np.minimum((score * BINS).astype(np.int64), BINS - 1)
+        gaps = np.zeros((len(right), BINS), np.float32)
+        gaps[np.arange(len(right)), bins] = score - right
+        total = counts.sum(axis=1, dtype=np.float64)
+        return {
+            "top1": (counts @ right) / total,
+            "top5": (counts @ among.astype(np.float32)) / total,
+            "calibration_error": np.abs(counts @ gaps).sum(axis=1, dtype=np.float64) / total,
+        }
+
+    def with_intervals(self, progress: Progress = lambda done: None) -> Accuracy:
+        """Wilson's intervals of the shares; the calibration error's by drawing pictures anew."""
+        shares = {name: wilson(round(getattr(self, name) * self.images), self.images) for name in ("top1", "top5")}
+        draws = resample(self.statistic, self.images, progress=progress)
+        return replace(self, intervals=shares | {"calibration_error": interval_of(draws["calibration_error"])})
+
+    def against(self, other: Accuracy) -> list[Difference]:
+        """Each figure less another model's, of the same draws of the same pictures."""
+        ours, theirs = (resample(figures.statistic, self.images) for figures in (self, other))
+        return [paired(name, getattr(self, name), getattr(other, name), ours[name], theirs[name]) for name in FIGURES]
 
 
 def measure_accuracy(
@@ -146,7 +247,13 @@ def measure_accuracy(
 
 def _count(accuracy: Accuracy, sample: Sample, result: Classification) -> None:
     accuracy.confusion[sample.index, result.index] += 1
-    accuracy.hits5 += any(prediction.index == sample.index for prediction in result.top(5))
+    among = any(prediction.index == sample.index for prediction in result.top(5))
+    accuracy.hits5 += among
+    outcomes = accuracy.outcomes
+    outcomes.truth.append(sample.index)
+    outcomes.guess.append(result.index)
+    outcomes.among.append(among)
+    outcomes.score.append(result.score)
     bin_ = min(int(result.score * BINS), BINS - 1)
     accuracy.confidence[bin_] += (1, result.score, result.index == sample.index)
 

@@ -13,7 +13,8 @@ import numpy as np
 from linnet.checkpoint import write_atomically
 from linnet.evaluation.average_precision import RECALLS, AveragePrecision
 from linnet.evaluation.box_mistakes import BoxMistake, BoxMistakes
-from linnet.evaluation.plots import RIGHT, WRONG, draw_matrix, new_figure, plain_name, save_figure, shorten
+from linnet.evaluation.detector import DetectorFigures
+from linnet.evaluation.plots import RIGHT, WRONG, draw_bars, draw_matrix, new_figure, plain_name, save_figure, shorten
 from linnet.images import decode
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ LEAST_SIDE = 48
 """Pixels of the picture that are shown at least."""
 
 
-def write_box_report(precision: AveragePrecision, mistakes: BoxMistakes, folder: str | Path) -> list[str]:
-    """Writes report.json, mistakes.png and, where matplotlib is installed, curves.png and confusion.png.
+def write_box_report(figures: DetectorFigures, folder: str | Path) -> list[str]:
+    """Writes report.json, mistakes.png and, where matplotlib is installed, curves.png, classes.png, confusion.png.
 
     Returns:
         Sentences on what could not be written.
@@ -52,7 +53,8 @@ def write_box_report(precision: AveragePrecision, mistakes: BoxMistakes, folder:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    document = precision.to_json() | mistakes.to_json()
+    precision, mistakes = figures.precision, figures.mistakes
+    document = {name: value for name, value in figures.to_json().items() if name != "failed"} | mistakes.to_json()
     write_atomically(folder / "report.json", json.dumps(document, indent=1, ensure_ascii=False).encode())
     if mistakes.mistakes:
         draw_mistakes(mistakes).save(folder / "mistakes.png")
@@ -62,6 +64,7 @@ def write_box_report(precision: AveragePrecision, mistakes: BoxMistakes, folder:
     if find_spec("matplotlib") is None:
         return ["The plots need matplotlib: pip install 'linnet[train]'. The JSON report and the mistakes are written."]
     plot_curves(precision, folder / "curves.png")
+    plot_classes(figures, folder / "classes.png")
     plot_confusion(mistakes, folder / "confusion.png")
     return []
 
@@ -92,6 +95,20 @@ def plot_curves(precision: AveragePrecision, path: Path) -> None:
     if ranked:
         curves.legend(loc="lower left", title="AP50" + f" ({len(shown)} of {len(ranked)})" * (len(shown) < len(ranked)))
     save_figure(figure, path)
+
+
+def plot_classes(figures: DetectorFigures, path: Path) -> None:
+    """AP of each class with its 95 % interval, the worst at the bottom, and of all together."""
+    precision = figures.precision
+    ranked = [index for index, (ap, _) in enumerate(precision.per_class) if ap is not None]
+    ranked = sorted(ranked, key=lambda index: precision.per_class[index][0] or 0)[-NAMED_CLASSES:]
+    bars = [(plain_name(precision.classes[index]), precision.per_class[index][0] or 0, index) for index in ranked]
+    draw_bars(
+        path,
+        [(name, value, figures.intervals.get(f"per_class_AP.{index}")) for name, value, index in bars]
+        + [("all", precision.figures["AP"] or 0, figures.intervals.get("AP"))],
+        "AP, with its 95 % interval over the pictures",
+    )
 
 
 def plot_confusion(mistakes: BoxMistakes, path: Path) -> None:

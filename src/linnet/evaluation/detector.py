@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from linnet.data.dataset import Sample
 from linnet.detection import Suppression
-from linnet.evaluation.accuracy import describe_failure
-from linnet.evaluation.average_precision import AveragePrecision, measure_precision
+from linnet.evaluation.accuracy import SHOWN_CLASSES, describe_failure
+from linnet.evaluation.average_precision import FIGURES, AveragePrecision, measure_precision
 from linnet.evaluation.box_mistakes import BoxMistakes, find_mistakes
+from linnet.evaluation.figures import Progress, Table, spell, with_interval
+from linnet.evaluation.resampled_precision import PrecisionStatistic
+from linnet.evaluation.uncertainty import Difference, Interval, interval_of, paired, resample
 from linnet.predictor import Predictor
 from linnet.results import Detections
 
@@ -26,16 +29,99 @@ class DetectorFigures:
         precision: COCO's figures.
         mistakes: what it confused, missed and made up.
         failed: name and error of each picture that could not be read; they count nowhere.
+        samples: the pictures that were read.
+        detections: what was found in each of them.
+        intervals: 95 % of figures by name, once `with_intervals` has found them; of a class `per_class_AP.3`.
     """
 
     precision: AveragePrecision
     mistakes: BoxMistakes
     failed: list[tuple[str, str]] = field(default_factory=list)
+    samples: Sequence[Sample] = ()
+    detections: Sequence[Detections] = ()
+    intervals: Mapping[str, Interval | None] = field(default_factory=dict)
+    headline: str = "AP"
+
+    @property
+    def images(self) -> int:
+        """Pictures that were measured."""
+        return self.precision.images
+
+    @property
+    def value(self) -> float | None:
+        """AP."""
+        return self.precision.figures["AP"]
+
+    @property
+    def sentence(self) -> str:
+        """AP, AP50 and AP75."""
+        return ", ".join(f"{name} {self._spell(name)}" for name in ("AP", "AP50", "AP75"))
+
+    def _spell(self, name: str) -> str:
+        return spell(self.precision.figures[name], self.intervals.get(name))
+
+    def tables(self) -> list[Table]:
+        """Classes, worst first, then COCO's twelve."""
+        precision, sure = self.precision, bool(self.intervals)
+        classes = sorted(
+            (index for index, count in enumerate(precision.objects) if count),
+            key=lambda index: (precision.per_class[index][0] or 0, precision.classes[index]),
+        )
+        shown = classes if len(classes) <= SHOWN_CLASSES else classes[: SHOWN_CLASSES // 4]
+        title = "per class, worst first" + f" ({len(shown)} of {len(classes)})" * (len(shown) < len(classes))
+        rows = [
+            (
+                precision.classes[index],
+                str(precision.objects[index]),
+                *(
+                    spell(value, self.intervals.get(f"per_class_{name}.{index}"))
+                    for name, value in zip(("AP", "AP50"), precision.per_class[index], strict=True)
+                ),
+            )
+            for index in shown
+        ]
+        more = " (95 %)" * sure
+        columns = (("class", "left"), ("objects", "right"), (f"AP{more}", "right"), (f"AP50{more}", "right"))
+        whole = [(name, self._spell(name)) for name in FIGURES]
+        return [Table(title, columns, rows), Table("", (("figure", "left"), (f"value{more}", "right")), whole)]
 
     def to_json(self) -> dict[str, Any]:
         """The figures as `linnet evaluate --json` prints them."""
+        precision = self.precision
+        document: dict[str, Any] = {"images": self.images}
+        for name in FIGURES:
+            document |= with_interval(name, precision.figures[name], self.intervals.get(name))
+        per_class = []
+        for index, (name, count) in enumerate(zip(precision.classes, precision.objects, strict=True)):
+            entry: dict[str, Any] = {"label": name, "objects": count}
+            for figure, value in zip(("AP", "AP50"), precision.per_class[index], strict=True):
+                entry |= with_interval(figure, value, self.intervals.get(f"per_class_{figure}.{index}"))
+            per_class.append(entry)
         failed = [{"file": file, "error": error} for file, error in self.failed]
-        return self.precision.to_json() | {"failed": failed}
+        return document | {"per_class": per_class, "failed": failed}
+
+    def score(self) -> Mapping[str, Any]:
+        """COCO's twelve, and each class."""
+        return {name: value for name, value in self.to_json().items() if name != "failed"}
+
+    def _statistic(self) -> PrecisionStatistic:
+        return PrecisionStatistic(self.samples, self.detections, len(self.precision.classes))
+
+    def with_intervals(self, progress: Progress = lambda done: None) -> DetectorFigures:
+        """Intervals of all figures by drawing pictures anew."""
+        found: dict[str, Interval | None] = {}
+        for name, draws in resample(self._statistic(), self.images, progress=progress).items():
+            if draws.ndim == 1:
+                found[name] = interval_of(draws)
+            else:
+                found |= {f"{name}.{index}": interval_of(draws[:, index]) for index in range(draws.shape[1])}
+        return replace(self, intervals=found)
+
+    def against(self, other: DetectorFigures) -> list[Difference]:
+        """Each figure less another model's, of the same draws of the same pictures."""
+        ours, theirs = (resample(figures._statistic(), self.images) for figures in (self, other))
+        first, second = self.precision.figures, other.precision.figures
+        return [paired(name, first[name], second[name], ours[name], theirs[name]) for name in FIGURES]
 
 
 def measure_detector(
@@ -74,4 +160,5 @@ def measure_detector(
     if not read:
         reason = failed[0][1] if failed else "there are none"
         raise ValueError(f"Not one of {len(samples)} pictures could be read. The first: {reason}")
-    return DetectorFigures(measure_precision(read, found, names), find_mistakes(read, found, names), failed)
+    precision, mistakes = measure_precision(read, found, names), find_mistakes(read, found, names)
+    return DetectorFigures(precision, mistakes, failed, read, found)

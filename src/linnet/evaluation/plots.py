@@ -56,6 +56,21 @@ def draw_matrix(
         axes.text(column, row, texts[row][column], ha="center", va="center", fontsize=8, color=colour)
 
 
+def draw_bars(path: Path, bars: Sequence[tuple[str, float, tuple[float, float] | None]], label: str) -> None:
+    """Writes a figure of horizontal bars from 0 to 1, each a name, a value and perhaps the ends of its interval."""
+    figure = new_figure(7, max(2.5, 1.2 + 0.28 * len(bars)))
+    axes = figure.add_subplot()
+    values = np.array([value for _, value, _ in bars])
+    ends = np.array([interval or (value, value) for _, value, interval in bars]).reshape(-1, 2)
+    errors = np.abs(ends - values[:, None]).T
+    axes.barh(range(len(bars)), values, xerr=errors, color="#90b8e0", ecolor="#333333", capsize=3)
+    axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
+    axes.set(xlim=(0, 1.02), xlabel=label)
+    axes.grid(axis="x", color="#e6e6e6")
+    axes.set_axisbelow(True)
+    save_figure(figure, path)
+
+
 def shorten(draw: ImageDraw.ImageDraw, font: Font, text: str, width: int) -> str:
     """The text on one line, cut so that it fits into so many pixels."""
     shown = text = " ".join(text.split())

@@ -11,7 +11,8 @@ import numpy as np
 
 from linnet.checkpoint import write_atomically
 from linnet.evaluation.accuracy import BINS, Accuracy
-from linnet.evaluation.plots import RIGHT, WRONG, draw_matrix, new_figure, save_figure, shorten
+from linnet.evaluation.plots import RIGHT, WRONG, draw_bars, draw_matrix, new_figure, plain_name, save_figure, shorten
+from linnet.evaluation.uncertainty import wilson
 from linnet.images import decode
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ HEADING = 34
 
 
 def write_report(accuracy: Accuracy, folder: str | Path) -> list[str]:
-    """Writes report.json, mistakes.png and, where matplotlib is installed, confusion.png and reliability.png.
+    """Writes report.json, mistakes.png and, where matplotlib is installed, confusion, classes and reliability.png.
 
     Returns:
         Sentences on what could not be written.
@@ -70,6 +71,7 @@ def write_report(accuracy: Accuracy, folder: str | Path) -> list[str]:
     if find_spec("matplotlib") is None:
         return ["The plots need matplotlib: pip install 'linnet[train]'. The JSON report and the mistakes are written."]
     _plot_confusion(accuracy, folder / "confusion.png")
+    _plot_classes(accuracy, folder / "classes.png")
     _plot_reliability(accuracy, folder / "reliability.png")
     return []
 
@@ -120,6 +122,14 @@ def _plot_confusion(accuracy: Accuracy, path: Path) -> None:
         axes.set_xlabel(f"taken for ({len(seen)} classes that occur, in order)")
         axes.legend(loc="upper right")
     save_figure(figure, path)
+
+
+def _plot_classes(accuracy: Accuracy, path: Path) -> None:
+    """Top-1 of each class, the worst at the bottom, and of all together, with Wilson's intervals."""
+    worst = sorted(accuracy.per_class(), key=lambda entry: -entry[2])[-NAMED_CLASSES:][::-1]
+    bars = [(plain_name(name), top1, wilson(round(top1 * count), count)) for name, count, top1 in worst]
+    whole = ("all", accuracy.top1, wilson(round(accuracy.top1 * accuracy.images), accuracy.images))
+    draw_bars(path, [*bars, whole], "top-1, with its 95 % interval over the pictures")
 
 
 def _plot_reliability(accuracy: Accuracy, path: Path) -> None:

@@ -11,7 +11,6 @@ from linnet.data import DataSet, Sample
 from linnet.data.batches.box_loading import BoxBatches
 from linnet.data.checks.boxes import check_boxes
 from linnet.data.checks.findings import Findings
-from linnet.evaluation.average_precision import FIGURES
 from linnet.evaluation.box_report import write_box_report
 from linnet.evaluation.detector import MEASURING, DetectorFigures, measure_detector
 from linnet.images import Preprocessing
@@ -88,16 +87,15 @@ class BoxSubject:
 
     def measure(self, model: Path, samples: Sequence[Sample], progress: Callable[[int], None]) -> DetectorFigures:
         """COCO's figures and what a report needs."""
-        return measure_detector(load(model, suppression=MEASURING), samples, progress=progress)
+        return measure_detector(load(model, suppression=MEASURING), samples, progress=progress).with_intervals()
 
     def report(self, measured: DetectorFigures, folder: Path) -> list[str]:
         """Curves, confusion with the background, mistakes."""
-        return write_box_report(measured.precision, measured.mistakes, folder)
+        return write_box_report(measured, folder)
 
     def score_of(self, measured: DetectorFigures) -> Mapping[str, Any]:
         """COCO's twelve, and each class."""
-        figures = measured.to_json()
-        return {name: figures[name] for name in (*FIGURES, "images", "per_class")}
+        return measured.score()
 
 
 def _of_boxes(recipe: Recipe) -> DetectionRecipe:

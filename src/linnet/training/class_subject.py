@@ -93,7 +93,7 @@ class ClassSubject:
 
     def measure(self, model: Path, samples: Sequence[Sample], progress: Callable[[int], None]) -> Accuracy:
         """Top-1, top-5 and what a report needs."""
-        return measure_accuracy(load(model), samples, progress=progress)
+        return measure_accuracy(load(model), samples, progress=progress).with_intervals()
 
     def report(self, measured: Accuracy, folder: Path) -> list[str]:
         """Confusion matrix, reliability, mistakes."""
@@ -101,5 +101,4 @@ class ClassSubject:
 
     def score_of(self, measured: Accuracy) -> Mapping[str, Any]:
         """Top-1, top-5, calibration, and each class."""
-        figures = measured.to_json()
-        return {name: figures[name] for name in ("top1", "top5", "images", "calibration_error", "per_class")}
+        return measured.score()

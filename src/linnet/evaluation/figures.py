@@ -1,0 +1,96 @@
+"""What the figures of every task have in common: a headline, tables, a document, a report, how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from linnet.evaluation.uncertainty import Difference, Interval
+
+Progress = Callable[[int], None]
+"""Called with the number of pictures, or draws, done."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures for people.
+
+    Attributes:
+        title: what stands above it; may be empty.
+        columns: heading, and `left` or `right`.
+        rows: cells.
+    """
+
+    title: str
+    columns: Sequence[tuple[str, str]]
+    rows: Sequence[Sequence[str]]
+
+
+class Figures(Protocol):
+    """What a model came to on pictures.
+
+    Attributes:
+        headline: name of the figure that tells two models apart, the higher the better; a key of `to_json`.
+        failed: name and error of each picture that could not be read; they count nowhere.
+    """
+
+    headline: str
+    failed: list[tuple[str, str]]
+
+    @property
+    def images(self) -> int:
+        """Pictures that were measured."""
+        ...
+
+    @property
+    def value(self) -> float | None:
+        """The headline's; None where it cannot be measured."""
+        ...
+
+    @property
+    def sentence(self) -> str:
+        """The most important figures, for people."""
+        ...
+
+    def tables(self) -> list[Table]:
+        """Everything for people, the most important last."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as `linnet evaluate --json` prints it: beside each figure `x` its 95 % interval `x_95`."""
+        ...
+
+    def score(self) -> Mapping[str, Any]:
+        """What a checkpoint keeps of it."""
+        ...
+
+    def with_intervals(self, progress: Progress = lambda done: None) -> Self:
+        """The same figures, and how sure each of them is."""
+        ...
+
+    def against(self, other: Self) -> list[Difference]:
+        """How much better these are than another model's of the same pictures, figure by figure."""
+        ...
+
+
+def better_than(ours: Figures, theirs: Figures) -> bool:
+    """Whether the headline is higher; what cannot be measured is no better than anything."""
+    return ours.value is not None and (theirs.value is None or ours.value > theirs.value)
+
+
+def with_interval(name: str, value: float | None, interval: Interval | None) -> dict[str, Any]:
+    """A figure and its interval as they stand in a document."""
+    return {name: value} if interval is None else {name: value, f"{name}_95": list(interval)}
+
+
+def spell(value: float | None, interval: Interval | None, *, percent: bool = False) -> str:
+    """A figure for people: `0.563 (0.543 to 0.587)`, or `89.8 % (86.3 to 92.5)`; a dash for none."""
+    if value is None:
+        return "-"
+    factor, digits, unit = (100, 1, " %") if percent else (1, 3, "")
+    text = f"{factor * value:.{digits}f}{unit}"
+    if interval is None:
+        return text
+    low, high = (f"{factor * end:.{digits}f}" for end in interval)
+    return f"{text} ({low} to {high})"
