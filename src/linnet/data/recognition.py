@@ -15,7 +15,7 @@ from linnet.data.places import Place
 from linnet.data.reading import Reading, make_data
 from linnet.data.sources import Address
 
-FormatName = Literal["shards", "table", "parquet", "coco", "voc", "yolo", "folders"]
+FormatName = Literal["shards", "table", "parquet", "coco", "voc", "cvat", "createml", "labelme", "yolo", "folders"]
 """What `--format` may be: the names of `FORMATS`."""
 
 

@@ -582,7 +582,7 @@ def test_every_json_object_is_read(
         ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, "two categories with the id 1"),
         ({"images": [{"id": 1}]}, "must have an `id` and a `file_name`"),
         ({"images": [{"id": 1, "file_name": "a.png"}] * 2}, "two pictures with the id 1"),
-        ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": {"counts": "x"}}]}, "segmentations only"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": {"counts": "x"}}]}, "has a `bbox` of four"),
         (
             {"annotations": [{"image_id": 1, "category_id": 5, "bbox": [1, 2, 3, 4]}]},
             "first that is wrong: .*category 5",

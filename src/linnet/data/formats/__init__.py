@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linnet.data.formats import coco, folders, parquet, shards, table, voc, yolo
+from linnet.data.formats import coco, createml, cvat, folders, labelme, parquet, shards, table, voc, yolo
 from linnet.data.formats.format import Format
 
 FORMATS: tuple[Format, ...] = (
@@ -11,6 +11,9 @@ FORMATS: tuple[Format, ...] = (
     parquet.FORMAT,
     coco.FORMAT,
     voc.FORMAT,
+    cvat.FORMAT,
+    createml.FORMAT,
+    labelme.FORMAT,
     yolo.FORMAT,
     folders.FORMAT,
 )

@@ -476,14 +476,17 @@ def _around_mask(mask: Table) -> tuple[float, float, float, float] | None:
     size, counts = mask.get("size"), mask.get("counts")
     if not isinstance(size, list) or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         return None
-    if isinstance(counts, list):
-        # The library trusts what it is given.
-        if not all(isinstance(run, int) and run >= 0 for run in counts) or sum(counts) != size[0] * size[1]:
+    try:
+        if isinstance(counts, list):
+            # The library trusts what it is given.
+            if not all(isinstance(run, int) and run >= 0 for run in counts) or sum(counts) != size[0] * size[1]:
+                return None
+            mask = masks.frPyObjects(mask, *size)
+        elif not isinstance(counts, str) or not counts.isascii():
             return None
-        mask = masks.frPyObjects(mask, *size)
-    elif not isinstance(counts, str) or not counts.isascii():
+        x, y, width, height = (float(side) for side in masks.toBbox(mask))
+    except (RuntimeError, ValueError, TypeError):
         return None
-    x, y, width, height = (float(side) for side in masks.toBbox(mask))
     return (x, y, x + width, y + height) if width > 0 and height > 0 else None
 
 

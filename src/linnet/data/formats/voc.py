@@ -130,15 +130,15 @@ def _count_from_zero(reading: Reading) -> None:
                 picture.objects[number] = thing._replace(box=(x0 - move, y0 - move, x1, y1))
 
 
-def read_xml(path: Path) -> Element | str:
+def read_xml(path: Path, most: int = LARGEST) -> Element | str:
     """The root of a small XML file, or what is wrong with it. Document types, and so entities, are refused unread.
 
     Raises:
         OSError: if the file cannot be read.
     """
     size = path.stat().st_size
-    if size > LARGEST:
-        return f"has {size:,} bytes; at most {LARGEST:,} were expected"
+    if size > most:
+        return f"has {size:,} bytes; at most {most:,} were expected"
     builder, parser = TreeBuilder(), expat.ParserCreate()
 
     def refuse(*_: Any) -> None:
@@ -253,7 +253,7 @@ class _Pictures:
             above = base.parent
             for name in PICTURE_FOLDERS:
                 first.append(os.path.normpath(above / name / below))
-            if above == base or base == self.place.path:
+            if above == base:
                 break
             below, base = os.path.join(base.name, below), above
             first += [os.path.normpath(above / name) for name in PICTURE_FOLDERS]

@@ -95,7 +95,9 @@ def _parts_of(folder: Folder, path: str) -> list[str]:
 
 
 def _label_names(folder: Folder) -> list[str]:
-    return [name for name in folder.ending(".txt") if name.lower() not in NO_LABELS]
+    # A picture may be called train.jpg.
+    others = NAME_FILES if "labels" in folder.path.lower().split(os.sep) else NO_LABELS
+    return [name for name in folder.ending(".txt") if name.lower() not in others]
 
 
 def _beside(folder: Folder, texts: Sequence[str]) -> bool:
