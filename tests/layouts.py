@@ -155,6 +155,50 @@ def yolo(root: Path, drawn: list[Drawn]) -> None:
         (folder / f"{one.name}.txt").write_text("\n".join(lines))
 
 
+def labelme(root: Path, drawn: list[Drawn]) -> None:
+    for one in drawn:
+        one.save(root / one.part)
+        shapes = [
+            # A drag goes either way: its points are two opposite corners in any order.
+            {"label": label, "points": [[x1, y0], [x0, y1]], "shape_type": "rectangle"}
+            for x0, y0, x1, y1, label in one.boxes
+        ]
+        document = {"shapes": shapes, "imagePath": f"{one.name}.png", "imageWidth": SIZE[0], "imageHeight": SIZE[1]}
+        (root / one.part / f"{one.name}.json").write_text(json.dumps(document | {"imageData": None}))
+
+
+def createml(root: Path, drawn: list[Drawn]) -> None:
+    for part in COUNTS:
+        document = []
+        for one in (one for one in drawn if one.part == part):
+            one.save(root / part)
+            annotations = [
+                {
+                    "label": label,
+                    "coordinates": {"x": (x0 + x1) / 2, "y": (y0 + y1) / 2, "width": x1 - x0, "height": y1 - y0},
+                }
+                for x0, y0, x1, y1, label in one.boxes
+            ]
+            document.append({"image": f"{one.name}.png", "annotations": annotations})
+        (root / part / "_annotations.createml.json").write_text(json.dumps(document))
+
+
+def cvat(root: Path, drawn: list[Drawn]) -> None:
+    images = ""
+    for number, one in enumerate(drawn):
+        one.save(root / "images" / one.part)
+        boxes = "".join(
+            f'<box label="{label}" xtl="{x0}" ytl="{y0}" xbr="{x1}" ybr="{y1}" occluded="0"/>'
+            for x0, y0, x1, y1, label in one.boxes
+        )
+        images += (
+            f'<image id="{number}" name="{one.name}.png" subset="{one.part}" width="{SIZE[0]}" height="{SIZE[1]}">'
+            f"{boxes}</image>"
+        )
+    text = f"<?xml version='1.0' encoding='utf-8'?><annotations><version>1.1</version>{images}</annotations>"
+    (root / "annotations.xml").write_text(text)
+
+
 LAYOUTS: dict[str, Callable[[Path, list[Drawn]], None]] = {
     "folders": folders,
     "table": table,
@@ -163,5 +207,8 @@ LAYOUTS: dict[str, Callable[[Path, list[Drawn]], None]] = {
     "coco": coco,
     "voc": voc,
     "yolo": yolo,
+    "labelme": labelme,
+    "createml": createml,
+    "cvat": cvat,
 }
 """Name of a format → what writes the pictures and their labels as it has them into an empty folder."""

@@ -402,6 +402,10 @@ class DataSet:
             else:
                 what, lack = f"boxes of {label!r}", "no such class"
             sentences.append(f"{number:,} {what} are left out: training has {lack}.")
+        if self.task == "detection":
+            ignored = sum(int(sample.ignored.sum()) for sample in (*self.train, *self.validation, *self.test))
+            if ignored:
+                sentences.append(f"{ignored:,} objects are crowds or difficult: they are neither learnt nor counted.")
         return sentences
 
     def warn(self) -> DataSet:

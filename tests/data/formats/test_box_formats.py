@@ -410,18 +410,19 @@ def test_every_flaw_of_coco_is_named(tmp_path: Path) -> None:
     ]
     path.write_text(json.dumps(document))
     data = find(path)
-    assert any(re.match(r"10 annotations are left out .* `linnet check` names them", one) for one in data.remarks())
+    assert any(re.match(r"9 annotations are left out .* `linnet check` names them", one) for one in data.remarks())
     assert listed(data.train)["a"] == [
         (0, 1, 2, 4, 6),
         (1, 60, 40, 64, 48),
         (1, 10, 10, 20, 20),
+        (1, 1, 2, 4, 6),
         (1, 5, 6, 20, 30),
         (1, 30, 30, 38, 38),
     ]
-    assert data.train[0].ignored.tolist() == [False] * 4 + [True]
+    assert data.train[0].ignored.tolist() == [False] * 5 + [True]
     assert data.train[0].areas[-1] == 17.5
     assert sorted(kinds(data)) == sorted(
-        ["malformed"] * 5 + ["unknown_category"] * 2 + ["orphan", "degenerate", "beyond", "outside", "inverted"]
+        ["malformed"] * 4 + ["unknown_category"] * 2 + ["orphan", "degenerate", "beyond", "outside", "inverted"]
     )
     assert all("a.png" in flaw.name or flaw.kind == "orphan" for flaw in data.flaws)
 

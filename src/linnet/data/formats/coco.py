@@ -55,7 +55,7 @@ def _files_in(place: Place) -> list[Path]:
     found = []
     for folder in _levels(place.folder, DEPTH):
         for name in folder.ending(".json"):
-            own = name.startswith("instances_") or name.endswith(".coco.json")
+            own = name.startswith("instances") or name.endswith(".coco.json")
             if not name.startswith(OTHER_TASKS) and (own or looks_like_coco(Path(folder.join(name)))):
                 found.append(Path(folder.join(name)))
     return found
@@ -147,7 +147,7 @@ def read_coco(path: Path, part: Part, place: Place | None = None) -> Reading:
     if boxless and tables["annotations"]:
         _read_classes(tables["annotations"], pictures, names, path, part, reading)
         return reading
-    crowds = without = 0
+    without = 0
     for number, entry in enumerate(tables["annotations"]):
         picture = pictures.get(_hashable(entry.get("image_id")))
         where = str(path) if picture is None else picture.source.name
@@ -164,7 +164,6 @@ def read_coco(path: Path, part: Part, place: Place | None = None) -> Reading:
         else:
             area = _number(entry.get("area"))
             crowd = entry.get("iscrowd") in (1, True, "1")
-            crowds += crowd
             picture.objects.append(Annotation(box, label, crowd, area if area and area > 0 else None))
     if without and without == len(tables["annotations"]):
         entry = tables["annotations"][0]
@@ -173,8 +172,6 @@ def read_coco(path: Path, part: Part, place: Place | None = None) -> Reading:
             f"'{path}': not one annotation has a `bbox` of four numbers (x, y, width, height), or a mask; the first "
             f"has {_short(told)}."
         )
-    if crowds:
-        reading.notes.append(f"'{path}' marks {crowds:,} objects as crowds: they are neither learnt nor counted.")
     reading.annotated = list(pictures.values())
     return reading
 
@@ -210,7 +207,7 @@ def read_json(path: Path) -> Table:
         ValueError: if it is no JSON object, or larger than `LARGEST`.
     """
     size = path.stat().st_size
-    problem = "it is empty" if not size else f"it has {size:,} bytes; at most {LARGEST:,} are read"
+    problem: str | None = "it is empty" if not size else f"it has {size:,} bytes; at most {LARGEST:,} are read"
     if 0 < size <= LARGEST and (problem := _no_text(path)) is None:
         try:
             document = json.loads(path.read_bytes().decode("utf-8-sig"))

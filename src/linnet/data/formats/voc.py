@@ -105,7 +105,7 @@ def read_voc(files: Sequence[tuple[Path, Part]], place: Place) -> Reading:
         reading.annotated.append(Annotated(File(str(picture)), part, _size(root) or upright_size(picture), objects))
     if files and not reading.annotated:
         first = reading.flaws[0]
-        raise ValueError(f"Not one of {len(files):,} XML files can be read; the first, '{first.name}', {first.text}.")
+        raise ValueError(f"'{place}': not one of {len(files):,} XML files can be read; '{first.name}' {first.text}.")
     if reading.annotated and not there:
         raise ValueError(
             f"Not one picture of the {len(reading.annotated):,} files in '{files[0][0].parent}' was found, looked for "
