@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import checkpoint_of
 from PIL import Image
 
-from linnet.architecture import from_options
+from linnet.architecture import MobileNetV2, from_options
 from linnet.architecture.ssdlite import ssd, ssdlite
+from linnet.checkpoint import save_checkpoint
 from linnet.cli import COMMANDS, main
 from linnet.engine.library import native_version
 from linnet.predictor import load
@@ -227,6 +229,7 @@ def test_evaluate_says_how_sure_it_is_and_compares_two_models(
     itself = run_json(["evaluate", labelled[0], "--model", small_model, "--against", small_model], capsys)
     assert [entry["difference_95"] for entry in itself["differences"]] == [[0.0, 0.0]] * 3
     assert not any(entry["excludes_zero"] for entry in itself["differences"])
+    assert itself["agreement"] == {"both": 7, "only_model": 0, "only_against": 0, "neither": 3}
     other = tmp_path / "other.safetensors"
     save_checkpoint(
         checkpoint_of(MobileNetV2(width=0.35, resolution=64, classes=4), classes=("ant", "bee", "cat", "dog"), seed=8),
@@ -238,6 +241,7 @@ def test_evaluate_says_how_sure_it_is_and_compares_two_models(
     assert err.count("3.png") == 1
     assert "top1: 0." in out
     assert "zero lies" in out
+    assert "only the second on " in out
     code, _, err = run(["evaluate", labelled[0], "--model", small_model, "--against", "cifar10"], capsys)
     assert code == 1
     assert "cannot be compared" in err

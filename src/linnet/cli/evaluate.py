@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from linnet.data.recognition import FormatName
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.evaluation.box_report import write_box_report
 from linnet.evaluation.detector import MEASURING, measure_detector
-from linnet.evaluation.figures import spell
+from linnet.evaluation.figures import Comparison, Figures, spell
 from linnet.evaluation.report import write_report
-from linnet.evaluation.uncertainty import SAMPLES, Difference
+from linnet.evaluation.uncertainty import SAMPLES
 from linnet.predictor import Predictor, load
 from linnet.runtimes import RuntimeName
 
@@ -81,21 +81,23 @@ def main(arguments: list[str]) -> int:
     start = time.perf_counter()
     data = _find(predictor, options)
     prepare_folder("--report", options.report)
-    measured, differences = _measure(predictor, data, options), []
+    measured, compared = _measure(predictor, data, options), None
     if other is not None:
         measured, theirs = _measure_both(options, data, measured, other)
-        differences = measured.against(theirs)
+        compared = Comparison(measured.headline, measured.against(theirs), measured.agreement(theirs))
     with progress(SAMPLES, "drawing pictures anew") as advance:
         measured = measured.with_intervals(advance)
     seconds = time.perf_counter() - start
     for file, message in measured.failed:
         print(f"linnet: {message}" if file in message else f"linnet: '{file}': {message}", file=sys.stderr)
     if options.json:
-        compared = {"against": options.against, "differences": [each.to_json() for each in differences]}
         (part,) = data.parts
-        print_json(measured.to_json() | {"part": part} | (compared if differences else {}))
+        document = measured.to_json() | {"part": part}
+        print_json(document if compared is None else document | {"against": options.against} | compared.to_json())
     else:
-        _show(measured, differences, seconds)
+        _show(measured, seconds)
+        if compared is not None:
+            _show_comparison(compared)
     if options.report is not None:
         for sentence in REPORTS[data.task](measured, options.report):
             print(f"linnet: {sentence}", file=sys.stderr)
@@ -164,17 +166,16 @@ def _load_other(options: Options, predictor: Predictor) -> Predictor:
     return other
 
 
-def _show(measured: Any, differences: Sequence[Difference], seconds: float) -> None:
+def _show(measured: Figures, seconds: float) -> None:
     for each in measured.tables():
         show(*([each.title] if each.title else []), table(each.columns, each.rows))
     show(f"{measured.images} pictures in {seconds:.1f} s: {measured.sentence}")
-    for difference in differences:
-        if difference.name == measured.headline:
-            show(difference.sentence)
-    if differences:
-        rows = [
-            (each.name, f"{each.ours:.3f}", f"{each.theirs:.3f}", spell(each.ours - each.theirs, each.interval))
-            for each in differences
-        ]
-        columns = (("figure", "left"), ("model", "right"), ("against", "right"), ("difference (95 %)", "right"))
-        show(table(columns, rows))
+
+
+def _show_comparison(compared: Comparison) -> None:
+    rows = [
+        (each.name, spell(each.ours, None), spell(each.theirs, None), spell(each.value, each.interval))
+        for each in compared.differences
+    ]
+    columns = (("figure", "left"), ("model", "right"), ("against", "right"), ("difference (95 %)", "right"))
+    show(table(columns, rows), *compared.sentences)
