@@ -32,7 +32,7 @@ CERTAINTY = 0.95
 NORMAL = 1.959963984540054
 """Deviations within which a normal distribution has 95 %."""
 
-CHUNK, FEWEST, MOST = 1 << 18, 32, 500
+CHUNK, FEWEST, MOST = 1 << 20, 32, 500
 """Counts that are held at a time, and draws at the least and at the most: there shall be progress to show."""
 
 
