@@ -229,6 +229,7 @@ def test_evaluate_says_how_sure_it_is_and_compares_two_models(
     itself = run_json(["evaluate", labelled[0], "--model", small_model, "--against", small_model], capsys)
     assert [entry["difference_95"] for entry in itself["differences"]] == [[0.0, 0.0]] * 3
     assert not any(entry["excludes_zero"] for entry in itself["differences"])
+    assert itself["agreement"] == {"both": 7, "only_model": 0, "only_against": 0, "neither": 3}
     other = tmp_path / "other.safetensors"
     save_checkpoint(
         checkpoint_of(MobileNetV2(width=0.35, resolution=64, classes=4), classes=("ant", "bee", "cat", "dog"), seed=8),
@@ -240,9 +241,31 @@ def test_evaluate_says_how_sure_it_is_and_compares_two_models(
     assert err.count("3.png") == 1
     assert "top1: 0." in out
     assert "zero lies" in out
-    code, _, err = run(["evaluate", labelled[0], "--model", small_model, "--against", "cifar10"], capsys)
-    assert code == 1
-    assert "cannot be compared" in err
+    assert "only the second on " in out
+
+
+@pytest.mark.parametrize(
+    ("classes", "reason"),
+    [
+        (("ant", "bee", "cat"), "it has 3 classes, not 4"),
+        (("ant", "bee", "cat", "elk"), "only one of the two has the class 'dog'"),
+        (("bee", "ant", "cat", "dog"), "its classes stand in another order"),
+    ],
+)
+def test_evaluate_compares_no_models_of_other_classes(
+    classes: tuple[str, ...],
+    reason: str,
+    small_model: Path,
+    labelled: tuple[Path, list[int]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = tmp_path / "other.safetensors"
+    architecture = MobileNetV2(width=0.35, resolution=64, classes=len(classes))
+    save_checkpoint(checkpoint_of(architecture, classes=classes), other)
+    code, out, err = run(["evaluate", labelled[0], "--model", small_model, "--against", other], capsys)
+    assert (code, out) == (1, "")
+    assert err.strip() == f"linnet: '{other}' cannot be compared with '{small_model}': {reason}."
 
 
 def test_evaluate_names_failures_and_ends_with_1(

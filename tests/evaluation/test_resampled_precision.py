@@ -102,7 +102,7 @@ def test_the_interval_holds_the_figure_and_shrinks_with_more_pictures() -> None:
     for count in (15, 240):
         one = statistic(scenes(count, 2, 7), 2)
         whole = one(np.ones((1, count), np.float32))["AP"][0]
-        found = interval_of(resample(one, count, samples=300)["AP"])
+        found = interval_of(whole, resample(one, count, samples=300)["AP"])
         assert found is not None
         assert found[0] <= whole <= found[1]
         widths.append(found[1] - found[0])

@@ -2,16 +2,16 @@
 
 For a classifier DATA is a folder of class folders, named as the model's classes, a folder with a labels.csv (columns
 file and class_index), a Parquet file of encoded pictures, or WebDataset shards (a folder, or an address with a
-shards.json). For a detector it is a COCO json, or a folder with COCO, VOC or YOLO annotations: of their parts the test
-part is measured, else validation. Every figure comes with its 95 % interval: Wilson's of a share, of everything else
-the middle of 1,000 draws of the pictures.
+shards.json). For a detector it is a COCO json, or a folder with COCO, VOC or YOLO annotations. Every figure comes with
+a 95 % interval, which says how much it would change with other pictures of the same kind: Wilson's interval for a
+share, the bootstrap over pictures (1,000 samples) for everything else.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from linnet.data.recognition import FormatName
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.evaluation.box_report import write_box_report
 from linnet.evaluation.detector import MEASURING, measure_detector
-from linnet.evaluation.figures import spell
+from linnet.evaluation.figures import Comparison, Figures, spell
 from linnet.evaluation.report import write_report
-from linnet.evaluation.uncertainty import SAMPLES, Difference
+from linnet.evaluation.uncertainty import SAMPLES
 from linnet.predictor import Predictor, load
 from linnet.runtimes import RuntimeName
 
@@ -44,27 +44,29 @@ class Options:
     """Options of `linnet evaluate`."""
 
     data: tyro.conf.Positional[Path]
-    """Class folders, a folder with a labels.csv, a Parquet file, or WebDataset shards; for a detector a COCO json, or a
-    folder with COCO, VOC or YOLO annotations."""
+    """The labelled pictures. For a classifier: a folder of class folders, a folder with a labels.csv, a Parquet file or
+    WebDataset shards. For a detector: a COCO json, or a folder with annotations."""
     model: str = DEFAULT_MODEL
-    """A checkpoint file, or a name that `linnet models` lists."""
+    """The model to evaluate: a checkpoint file, or a name that `linnet models` lists."""
     against: str | None = None
-    """A second model, measured on the same pictures: the difference of each figure is given with its 95 % interval, and
-    whether that excludes zero."""
+    """A second model of the same classes. Both are evaluated on the same pictures, and the difference of each figure is
+    given with its 95 % interval, which says whether the pictures show that one model is better."""
     part: Part | None = None
-    """What is measured; the test part if there is one, else validation, else all pictures, if this is not given."""
+    """The part of the data to evaluate on. The default is the test part if there is one, else the validation part, else
+    all pictures."""
     format: FormatName | None = None
-    """As what DATA is read; decided by looking if this is not given."""
+    """The format of the data. The default is to recognise it."""
     images: Path | None = None
-    """Folder of the pictures of a COCO json or of VOC files, where it is nowhere near them."""
+    """The folder with the pictures of a COCO json or of VOC files, if it does not lie beside them."""
     report: Path | None = None
-    """Folder to write figures, confusion matrix, curves and the worst mistakes to."""
+    """A folder to write a report to: the figures as JSON, and as PNG files the confusion matrix, curves, the figures of
+    each class with their intervals, and the worst mistakes."""
     batch: int = 8
-    """Pictures a forward pass."""
+    """The number of pictures in a forward pass."""
     runtime: RuntimeName = "auto"
-    """What runs the network."""
+    """The runtime that runs the network."""
     threads: int | None = None
-    """Cores to use; the runtime decides if this is not given."""
+    """The number of cores to use. The default is what the runtime chooses."""
     json: bool = False
     """Print one JSON document instead of tables."""
 
@@ -81,21 +83,25 @@ def main(arguments: list[str]) -> int:
     start = time.perf_counter()
     data = _find(predictor, options)
     prepare_folder("--report", options.report)
-    measured, differences = _measure(predictor, data, options), []
-    if other is not None:
-        measured, theirs = _measure_both(options, data, measured, other)
-        differences = measured.against(theirs)
+    measured: Figures
+    if other is None:
+        measured, compared = _measure(predictor, data, options), None
+    else:
+        measured, theirs = _measure_both(predictor, other, data, options)
+        compared = Comparison(measured.headline, measured.against(theirs), measured.agreement(theirs))
     with progress(SAMPLES, "drawing pictures anew") as advance:
         measured = measured.with_intervals(advance)
     seconds = time.perf_counter() - start
     for file, message in measured.failed:
         print(f"linnet: {message}" if file in message else f"linnet: '{file}': {message}", file=sys.stderr)
     if options.json:
-        compared = {"against": options.against, "differences": [each.to_json() for each in differences]}
         (part,) = data.parts
-        print_json(measured.to_json() | {"part": part} | (compared if differences else {}))
+        document = measured.to_json() | {"part": part}
+        print_json(document if compared is None else document | {"against": options.against} | compared.to_json())
     else:
-        _show(measured, differences, seconds)
+        _show(measured, seconds)
+        if compared is not None:
+            _show_comparison(compared)
     if options.report is not None:
         for sentence in REPORTS[data.task](measured, options.report):
             print(f"linnet: {sentence}", file=sys.stderr)
@@ -130,17 +136,16 @@ def _measure(predictor: Predictor, data: DataSet, options: Options) -> Any:
         return MEASURES[data.task](predictor, samples, batch=options.batch, progress=advance)
 
 
-def _measure_both(options: Options, data: DataSet, measured: Any, other: Predictor) -> tuple[Any, Any]:
+def _measure_both(predictor: Predictor, other: Predictor, data: DataSet, options: Options) -> tuple[Any, Any]:
     """Both models on the pictures that both can read; what one cannot is measured for neither, and named by main."""
-    theirs = _measure(other, data, options)
-    lost = {file for file, _ in (*measured.failed, *theirs.failed)}
-    if not lost:
-        return measured, theirs
+    ours, theirs = (_measure(each, data, options) for each in (predictor, other))
+    failed = list(dict.fromkeys((*ours.failed, *theirs.failed)))
+    lost = {file for file, _ in failed}
     both = data.without(lost)
-    failed = list(dict.fromkeys((*measured.failed, *theirs.failed)))
-    again = _load(options.model, options)
-    ours = _measure(again, both, options) if len(measured.failed) < len(lost) else measured
-    theirs = _measure(other, both, options) if len(theirs.failed) < len(lost) else theirs
+    if len(ours.failed) < len(lost):
+        ours = _measure(predictor, both, options)
+    if len(theirs.failed) < len(lost):
+        theirs = _measure(other, both, options)
     return replace(ours, failed=failed), replace(theirs, failed=failed)
 
 
@@ -152,29 +157,31 @@ def _load_other(options: Options, predictor: Predictor) -> Predictor:
     """The model to compare with, which must tell the same classes apart."""
     assert options.against is not None
     other = _load(options.against, options)
-    ours, theirs = (
-        (each.architecture.task, each.architecture.classes, each.classes or predictor.classes)
-        for each in (predictor, other)
-    )
-    if ours != theirs:
-        raise ValueError(
-            f"'{options.against}' cannot be compared with '{options.model}': it has the task {theirs[0]} and "
-            f"{theirs[1]} classes, not {ours[0]} and the same {ours[1]}."
-        )
-    return other
+    ours, theirs = predictor.architecture, other.architecture
+    names = set(predictor.classes or ()) ^ set(other.classes or ())
+    if theirs.task != ours.task:
+        reason = f"it is a network for {theirs.task}, not for {ours.task}"
+    elif theirs.classes != ours.classes:
+        reason = f"it has {theirs.classes or 'no'} classes, not {ours.classes}"
+    elif predictor.classes is None or other.classes is None or other.classes == predictor.classes:
+        return other
+    elif names:
+        reason = f"only one of the two has the class '{min(names)}'"
+    else:
+        reason = "its classes stand in another order"
+    raise ValueError(f"'{options.against}' cannot be compared with '{options.model}': {reason}.")
 
 
-def _show(measured: Any, differences: Sequence[Difference], seconds: float) -> None:
+def _show(measured: Figures, seconds: float) -> None:
     for each in measured.tables():
         show(*([each.title] if each.title else []), table(each.columns, each.rows))
     show(f"{measured.images} pictures in {seconds:.1f} s: {measured.sentence}")
-    for difference in differences:
-        if difference.name == measured.headline:
-            show(difference.sentence)
-    if differences:
-        rows = [
-            (each.name, f"{each.ours:.3f}", f"{each.theirs:.3f}", spell(each.ours - each.theirs, each.interval))
-            for each in differences
-        ]
-        columns = (("figure", "left"), ("model", "right"), ("against", "right"), ("difference (95 %)", "right"))
-        show(table(columns, rows))
+
+
+def _show_comparison(compared: Comparison) -> None:
+    rows = [
+        (each.name, spell(each.ours, None), spell(each.theirs, None), spell(each.value, each.interval))
+        for each in compared.differences
+    ]
+    columns = (("figure", "left"), ("model", "right"), ("against", "right"), ("difference (95 %)", "right"))
+    show(table(columns, rows), *compared.sentences)

@@ -194,7 +194,16 @@ class Accuracy:
         """Wilson's intervals of the shares; the calibration error's by drawing pictures anew."""
         shares = {name: wilson(round(getattr(self, name) * self.images), self.images) for name in ("top1", "top5")}
         draws = resample(self.statistic, self.images, progress=progress)
-        return replace(self, intervals=shares | {"calibration_error": interval_of(draws["calibration_error"])})
+        return replace(
+            self,
+            intervals=shares | {"calibration_error": interval_of(self.calibration_error, draws["calibration_error"])},
+        )
+
+    def agreement(self, other: Accuracy) -> dict[str, int]:
+        """Pictures that both models, only this one, only the other, and neither take for their class."""
+        ours, theirs = (np.equal(each.outcomes.truth, each.outcomes.guess) for each in (self, other))
+        cells = {"both": ours & theirs, "only_model": ours & ~theirs, "only_against": theirs & ~ours}
+        return {name: int(cell.sum()) for name, cell in (cells | {"neither": ~ours & ~theirs}).items()}
 
     def against(self, other: Accuracy) -> list[Difference]:
         """Each figure less another model's, of the same draws of the same pictures."""

@@ -112,10 +112,18 @@ class DetectorFigures:
         found: dict[str, Interval | None] = {}
         for name, draws in resample(self._statistic(), self.images, progress=progress).items():
             if draws.ndim == 1:
-                found[name] = interval_of(draws)
+                found[name] = interval_of(self.precision.figures[name], draws)
             else:
-                found |= {f"{name}.{index}": interval_of(draws[:, index]) for index in range(draws.shape[1])}
+                place = ("per_class_AP", "per_class_AP50").index(name)
+                found |= {
+                    f"{name}.{index}": interval_of(figures[place], draws[:, index])
+                    for index, figures in enumerate(self.precision.per_class)
+                }
         return replace(self, intervals=found)
+
+    def agreement(self, other: DetectorFigures) -> dict[str, int]:
+        """Nothing: a picture is neither right nor wrong."""
+        return {}
 
     def against(self, other: DetectorFigures) -> list[Difference]:
         """Each figure less another model's, of the same draws of the same pictures."""

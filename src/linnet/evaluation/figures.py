@@ -69,9 +69,45 @@ class Figures(Protocol):
         """The same figures, and how sure each of them is."""
         ...
 
+    def agreement(self, other: Self) -> dict[str, int]:
+        """On how many of the same pictures both models, one and neither are right; empty where there is no right."""
+        ...
+
     def against(self, other: Self) -> list[Difference]:
         """How much better these are than another model's of the same pictures, figure by figure."""
         ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the figures of two models on the same pictures say of them.
+
+    Attributes:
+        headline: name of the figure that tells two models apart.
+        differences: of each figure.
+        agreement: on how many pictures both, one of them and neither are right; may be empty.
+    """
+
+    headline: str
+    differences: Sequence[Difference]
+    agreement: Mapping[str, int]
+
+    @property
+    def sentences(self) -> list[str]:
+        """Whether the difference of the headline excludes zero, and how often the models agree."""
+        said = [each.sentence for each in self.differences if each.name == self.headline]
+        if self.agreement:
+            both, first, second, neither = self.agreement.values()
+            said.append(
+                f"Both are right on {both} pictures, only the first on {first}, only the second on {second}, "
+                f"neither on {neither}."
+            )
+        return said
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as `linnet evaluate --json` prints it."""
+        document: dict[str, Any] = {"differences": [each.to_json() for each in self.differences]}
+        return document | ({"agreement": dict(self.agreement)} if self.agreement else {})
 
 
 def better_than(ours: Figures, theirs: Figures) -> bool:

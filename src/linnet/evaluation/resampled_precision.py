@@ -14,6 +14,7 @@ import numpy as np
 
 from linnet.data.dataset import Sample
 from linnet.evaluation.average_precision import FIGURES, RECALLS, Detected
+from linnet.evaluation.box_mistakes import overlaps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,8 +27,25 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 AREAS = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))
 """Pixels of an object, the ends included: all, small, medium, large."""
 
-MOST = (1, 10, 100)
+MOST = 100
 """Detections of a class in a picture that count."""
+
+
+RECALLED = ((0, 1), (0, 10), (0, 100), (1, 100), (2, 100), (3, 100))
+"""Of each average recall the place in `AREAS`, and how many detections of a class in a picture count."""
+
+MATRIX = 1 << 23
+"""Elements up to which a matrix product sums faster than a running sum does, and fits into memory."""
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """The detections of one class in one picture, as those of `_Class`."""
+
+    picture: int
+    scores: Floats
+    found: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -35,17 +53,19 @@ class _Class:
     """All detections of one class, the surest first.
 
     Attributes:
-        picture: (D,) of each detection.
-        rank: (D,) its place among those of its class in its picture.
+        pictures: (P,) those in which there are detections.
+        picture: (D,) of each detection, its place among these.
         found: (areas, thresholds, D) whether it finds an object that counts.
         counted: (areas, thresholds, D) whether it counts at all: one on an ignored object does not.
+        hits: (6, thresholds, P) objects of each picture that are found, of each of `RECALLED`.
         objects: (areas, N) objects that count, of each picture.
     """
 
+    pictures: NDArray[np.int64]
     picture: NDArray[np.int64]
-    rank: NDArray[np.int64]
     found: NDArray[np.bool_]
     counted: NDArray[np.bool_]
+    hits: NDArray[np.float32]
     objects: NDArray[np.float32]
 
 
@@ -59,23 +79,23 @@ class PrecisionStatistic:
     """
 
     def __init__(self, samples: Sequence[Sample], detections: Sequence[Detected], classes: int) -> None:
-        self._classes = [_match_class(samples, detections, index) for index in range(classes)]
+        self._classes = _match_all(samples, detections, classes)
 
     def __call__(self, counts: NDArray[np.float32]) -> dict[str, Floats]:
         """(B, N) counts of the pictures → the figures of `FIGURES`, (B,), and of each class `AP` and `AP50`, (B, K)."""
         draws, classes = len(counts), len(self._classes)
         precision = np.full((draws, classes, len(AREAS), len(THRESHOLDS)), np.nan)
-        recall = np.full((draws, classes, len(AREAS) + len(MOST) - 1, len(THRESHOLDS)), np.nan)
+        recall = np.full((draws, classes, len(RECALLED), len(THRESHOLDS)), np.nan)
         for number, one in enumerate(self._classes):
             objects = (counts @ one.objects.T).astype(np.float64)  # (B, areas)
+            own = counts[:, one.pictures]  # (B, P)
             for area in range(len(AREAS)):
                 for threshold in range(len(THRESHOLDS)):
-                    precision[:, number, area, threshold] = _precision(one, counts, objects, area, threshold)
-            recall[:, number] = _recalls(one, counts, objects)
+                    precision[:, number, area, threshold] = _precision(one, own, objects[:, area], area, threshold)
+            recall[:, number] = _recalls(one, own, objects)
         mean = {"AP": precision[:, :, 0], "AP50": precision[:, :, 0, :1], "AP75": precision[:, :, 0, 5:6]}
         mean |= {f"AP{size}": precision[:, :, 1 + at] for at, size in enumerate("sml")}
-        mean |= {f"AR{most}": recall[:, :, at] for at, most in enumerate(MOST)}
-        mean |= {f"AR{size}": recall[:, :, len(MOST) + at] for at, size in enumerate("sml")}
+        mean |= {name: recall[:, :, at] for at, name in enumerate(FIGURES[6:])}
         figures = {name: _mean(mean[name].reshape(draws, -1)) for name in FIGURES}
         per_class = {"per_class_AP": precision[:, :, 0].mean(axis=2), "per_class_AP50": precision[:, :, 0, 0]}
         return figures | per_class
@@ -88,73 +108,86 @@ def _mean(values: Floats) -> Floats:
     return np.divide(total, known.sum(axis=1), out=np.full(len(values), np.nan), where=known.any(axis=1))
 
 
-def _precision(one: _Class, counts: NDArray[np.float32], objects: Floats, area: int, threshold: int) -> Floats:
-    """(B,) average precision at one IoU: the mean over 101 recalls of the best precision from there on."""
-    total = objects[:, area]
+def _precision(one: _Class, counts: NDArray[np.float32], total: Floats, area: int, threshold: int) -> Floats:
+    """(B, P) counts and (B,) objects → (B,) average precision at one IoU: over 101 recalls, the best from there on."""
     found = np.flatnonzero(one.found[area, threshold])
     if not len(found):
         return np.where(total > 0, 0.0, np.nan)
-    # Precision changes for the better at a hit only: what counts between two hits is summed for each picture at once.
-    places = np.flatnonzero(one.counted[area, threshold])
-    places = places[places <= found[-1]]
-    pictures, own = np.unique(one.picture[places], return_inverse=True)
-    segments = np.zeros((len(pictures), len(found)), np.float32)
-    np.add.at(segments, (own, np.searchsorted(found, places)), 1)
     hits = np.cumsum(counts[:, one.picture[found]], axis=1, dtype=np.float64)  # (B, hits)
-    seen = np.cumsum(counts[:, pictures] @ segments, axis=1, dtype=np.float64)
+    seen = _seen(counts, one.picture, np.flatnonzero(one.counted[area, threshold]), found)
     best = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
     best = np.maximum.accumulate(best[:, ::-1], axis=1)[:, ::-1]
-    reached = np.searchsorted(RECALLS, hits / np.maximum(total, 1)[:, None], side="right")
-    steps = np.diff(reached, axis=1, prepend=0)
-    return np.where(total > 0, (steps * best).sum(axis=1) / len(RECALLS), np.nan)
+    # How many of the 101 recalls so many hits reach: draws have few different numbers of objects.
+    totals, which = np.unique(total, return_inverse=True)
+    recalls = np.arange(hits[:, -1].max() + 1) / np.maximum(totals, 1)[:, None]
+    reached = np.searchsorted(RECALLS, recalls, side="right")[which[:, None], hits.astype(np.intp)]
+    # The first hit has what is reached up to it, each other one what it adds.
+    gained = np.einsum("bh,bh->b", np.diff(reached, axis=1), best[:, 1:]) + reached[:, 0] * best[:, 0]
+    return np.where(total > 0, gained / len(RECALLS), np.nan)
+
+
+def _seen(
+    counts: NDArray[np.float32], picture: NDArray[np.int64], places: NDArray[np.int64], found: NDArray[np.int64]
+) -> Floats:
+    """(B, hits) how many of the detections `places` stand up to each of those that are hits, `found`."""
+    places = places[: np.searchsorted(places, found[-1], side="right")]
+    shape = (counts.shape[1], len(found))
+    if shape[0] * shape[1] > MATRIX:
+        return np.cumsum(counts[:, picture[places]], axis=1)[:, np.searchsorted(places, found)].astype(np.float64)
+    # What counts between two hits, summed for each picture at once.
+    cells = picture[places] * len(found) + np.searchsorted(found, places)
+    segments = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
+    return np.cumsum(counts @ segments.astype(np.float32), axis=1, dtype=np.float64)
 
 
 def _recalls(one: _Class, counts: NDArray[np.float32], objects: Floats) -> Floats:
-    """(B, 6, thresholds): share of the objects found with 1, 10 and 100 detections, and of each size with 100."""
-    draws, pictures = counts.shape
-    kinds = [(0, most) for most in MOST] + [(area, MOST[-1]) for area in range(1, len(AREAS))]
-    result = np.full((draws, len(kinds), len(THRESHOLDS)), np.nan)
-    for place, (area, most) in enumerate(kinds):
-        found = one.found[area] & (one.rank < most)  # (thresholds, D)
-        hits = np.zeros((len(THRESHOLDS), pictures), np.float32)
-        for threshold, row in enumerate(found):
-            hits[threshold] = np.bincount(one.picture[row], minlength=pictures)
-        total = objects[:, area, None]
-        shares = (counts @ hits.T) / np.maximum(total, 1)
-        result[:, place] = np.where(total > 0, shares, np.nan)
-    return result
+    """(B, P) counts and (B, areas) objects → (B, 6, thresholds) share of the objects found, of each of `RECALLED`."""
+    kinds, thresholds, pictures = one.hits.shape
+    total = objects[:, [area for area, _ in RECALLED], None]
+    found = counts @ one.hits.reshape(kinds * thresholds, pictures).T
+    shares = found.reshape(-1, kinds, thresholds) / np.maximum(total, 1)
+    return np.where(total > 0, shares, np.nan)
 
 
-def _match_class(samples: Sequence[Sample], detections: Sequence[Detected], index: int) -> _Class:
-    pictures: list[NDArray[np.int64]] = []
-    ranks: list[NDArray[np.int64]] = []
-    scores: list[Floats] = []
-    found: list[NDArray[np.bool_]] = []
-    counted: list[NDArray[np.bool_]] = []
-    objects = np.zeros((len(AREAS), len(samples)), np.float32)
+def _match_all(samples: Sequence[Sample], detections: Sequence[Detected], classes: int) -> list[_Class]:
+    """The matches of each class over all pictures."""
+    objects = np.zeros((classes, len(AREAS), len(samples)), np.float32)
+    matched: list[list[_Matched]] = [[] for _ in range(classes)]
     for number, (sample, one) in enumerate(zip(samples, detections, strict=True)):
-        own, seen = sample.indices == index, one.indices == index
-        ignored = sample.ignored[own] | ~_within(np.asarray(sample.areas, np.float64)[own])  # (areas, G)
-        objects[:, number] = (~ignored).sum(axis=1)
-        if not seen.any():
-            continue
-        order = np.argsort(-one.scores[seen], kind="stable")[: MOST[-1]]
-        boxes = np.asarray(one.boxes, np.float64)[seen][order]
-        hit, counts = _match(boxes, np.asarray(sample.boxes, np.float64)[own], sample.ignored[own], ignored)
-        pictures.append(np.full(len(order), number))
-        ranks.append(np.arange(len(order)))
-        scores.append(np.asarray(one.scores, np.float64)[seen][order])
-        found.append(hit)
-        counted.append(counts)
-    if not scores:
+        order = np.argsort(-one.scores, kind="stable")
+        boxes, scores = np.asarray(one.boxes, np.float64)[order], np.asarray(one.scores, np.float64)[order]
+        guesses, truths = one.indices[order], sample.indices
+        iou, inside = overlaps(boxes, sample.boxes)
+        # A crowd is overlapped by the detection's share that lies on it.
+        overlap = np.where(sample.ignored, inside, iou)
+        ignored = sample.ignored | ~_within(np.asarray(sample.areas, np.float64))  # (areas, G)
+        outside = ~_within((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))  # (areas, D)
+        for index in np.union1d(truths, guesses).tolist():
+            own, seen = np.flatnonzero(truths == index), np.flatnonzero(guesses == index)[:MOST]
+            objects[index, :, number] = (~ignored[:, own]).sum(axis=1)
+            if len(seen):
+                found, on_ignored = _match(overlap[seen[:, None], own], sample.ignored[own], ignored[:, own])
+                counted = found | ~(on_ignored | outside[:, None, seen])
+                matched[index].append(_Matched(number, scores[seen], found, counted))
+    return [_gather(entries, objects[index]) for index, entries in enumerate(matched)]
+
+
+def _gather(entries: Sequence[_Matched], objects: NDArray[np.float32]) -> _Class:
+    """The detections of one class in all pictures, the surest first."""
+    hits = np.zeros((len(RECALLED), len(THRESHOLDS), len(entries)), np.float32)
+    if not entries:
         none = np.zeros((len(AREAS), len(THRESHOLDS), 0), np.bool_)
-        return _Class(np.zeros(0, np.int64), np.zeros(0, np.int64), none, none, objects)
-    order = np.argsort(-np.concatenate(scores), kind="stable")
+        return _Class(np.zeros(0, np.int64), np.zeros(0, np.int64), none, none, hits, objects)
+    for place, one in enumerate(entries):
+        for kind, (area, most) in enumerate(RECALLED):
+            hits[kind, :, place] = one.found[area, :, :most].sum(axis=1)
+    order = np.argsort(-np.concatenate([one.scores for one in entries]), kind="stable")
     return _Class(
-        np.concatenate(pictures)[order],
-        np.concatenate(ranks)[order],
-        np.concatenate(found, axis=2)[:, :, order],
-        np.concatenate(counted, axis=2)[:, :, order],
+        np.array([one.picture for one in entries]),
+        np.repeat(np.arange(len(entries)), [len(one.scores) for one in entries])[order],
+        np.concatenate([one.found for one in entries], axis=2)[:, :, order],
+        np.concatenate([one.counted for one in entries], axis=2)[:, :, order],
+        hits,
         objects,
     )
 
@@ -165,40 +198,36 @@ def _within(areas: Floats) -> NDArray[np.bool_]:
 
 
 def _match(
-    boxes: Floats, truth: Floats, crowds: NDArray[np.bool_], ignored: NDArray[np.bool_]
+    overlap: Floats, crowds: NDArray[np.bool_], ignored: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which detections of a picture find an object, the surest first, and which count; (areas, thresholds, D) each.
+    """Which detections of a picture find an object, the surest first, and which lie on an ignored one.
 
     Each takes the free object that it overlaps most; one that is ignored only where no other is left. Crowds are never
-    used up, and overlap by the detection's share that lies on them.
+    used up.
+
+    Args:
+        overlap: (D, G) of detections of one class, the surest first, with its objects.
+        crowds: (G,) objects that are ignored whatever the size.
+        ignored: (areas, G) those that are ignored at each size.
+
+    Returns:
+        Two of (areas, thresholds, D).
     """
-    shape = (len(AREAS), len(THRESHOLDS), len(boxes))
+    shape = (len(AREAS), len(THRESHOLDS), len(overlap))
     found, on_ignored = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    outside = ~_within(sides[:, 0] * sides[:, 1])[:, None, :]  # (areas, 1, D)
-    if len(truth):
-        overlap = _overlaps(boxes, truth, crowds)
-        least = np.minimum(THRESHOLDS, 1 - 1e-10)
-        free = np.ones((*shape[:2], len(truth)), np.bool_)
-        places = np.arange(len(truth))
-        for number in np.flatnonzero((overlap >= least[0]).any(axis=1)):
-            near = free & (overlap[number] >= least[:, None])
-            first = near & ~ignored[:, None]
-            regular = first.any(axis=2)
-            usable = np.where(regular[..., None], first, near)
-            # Of equal overlaps the last one, as COCO's loop has it.
-            best = len(truth) - 1 - np.argmax(np.where(usable, overlap[number], -1)[..., ::-1], axis=2)
-            taken = usable.any(axis=2)
-            found[..., number] = regular
-            on_ignored[..., number] = taken & ~regular
-            free &= ~(taken[..., None] & (places == best[..., None])) | crowds
-    return found, found | ~(on_ignored | outside)
-
-
-def _overlaps(boxes: Floats, truth: Floats, crowds: NDArray[np.bool_]) -> Floats:
-    """(D, 4) and (G, 4) corners → (D, G) intersection over union; of a crowd over the detection's own area."""
-    corners = np.minimum(boxes[:, None, 2:], truth[:, 2:]) - np.maximum(boxes[:, None, :2], truth[:, :2])
-    shared = np.prod(corners.clip(0), axis=2)
-    own, other = (np.prod(these[:, 2:] - these[:, :2], axis=1) for these in (boxes, truth))
-    union = np.where(crowds, own[:, None], own[:, None] + other - shared)
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    least = np.minimum(THRESHOLDS, 1 - 1e-10)
+    count = len(crowds)
+    free = np.ones((*shape[:2], count), np.bool_)
+    places = np.arange(count)
+    for number in np.flatnonzero((overlap >= least[0]).any(axis=1)):
+        near = free & (overlap[number] >= least[:, None])
+        first = near & ~ignored[:, None]
+        regular = first.any(axis=2)
+        usable = np.where(regular[..., None], first, near)
+        # Of equal overlaps the last one, as COCO's loop has it.
+        best = count - 1 - np.argmax(np.where(usable, overlap[number], -1)[..., ::-1], axis=2)
+        taken = usable.any(axis=2)
+        found[..., number] = regular
+        on_ignored[..., number] = taken & ~regular
+        free &= ~(taken[..., None] & (places == best[..., None])) | crowds
+    return found, on_ignored

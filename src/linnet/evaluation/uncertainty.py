@@ -32,8 +32,8 @@ CERTAINTY = 0.95
 NORMAL = 1.959963984540054
 """Deviations within which a normal distribution has 95 %."""
 
-CHUNK = 1 << 23
-"""Counts that are held at a time."""
+CHUNK, FEWEST, MOST = 1 << 20, 32, 500
+"""Counts that are held at a time, and draws at the least and at the most: there shall be progress to show."""
 
 
 def wilson(hits: int, total: int) -> Interval | None:
@@ -76,7 +76,7 @@ def resample(
         Each figure of all draws, (samples, …).
     """
     generator = np.random.default_rng((seed, 0xB007))
-    step = max(min(CHUNK // max(pictures, 1), samples), 1)
+    step = min(max(CHUNK // max(pictures, 1), FEWEST), MOST)
     parts: dict[str, list[NDArray[np.float64]]] = {}
     for start in range(0, samples, step):
         count = min(step, samples - start)
@@ -90,13 +90,24 @@ def resample(
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 
-def interval_of(values: NDArray[np.float64]) -> Interval | None:
-    """The middle 95 % of a figure's draws (B,); None where no draw could be measured."""
+def interval_of(figure: float | None, values: NDArray[np.float64]) -> Interval | None:
+    """The middle 95 % of a figure's draws, and the figure itself.
+
+    A figure that cannot fall below 0, as the calibration error, is larger in nearly every draw than of the pictures
+    themselves where it is small: the interval is then widened to hold it.
+
+    Args:
+        figure: of the pictures as they are; None where it cannot be measured.
+        values: (B,) of the draws.
+
+    Returns:
+        The ends; None where the figure or every draw could not be measured.
+    """
     known = values[np.isfinite(values)]
-    if not len(known):
+    if figure is None or not len(known):
         return None
     low, high = np.quantile(known, [(1 - CERTAINTY) / 2, (1 + CERTAINTY) / 2])
-    return float(low), float(high)
+    return min(float(low), figure), max(float(high), figure)
 
 
 @dataclass(frozen=True)
@@ -105,15 +116,20 @@ class Difference:
 
     Attributes:
         name: of the figure.
-        ours: of the first model.
+        ours: of the first model; None where it cannot be measured.
         theirs: of the second.
         interval: 95 % of the difference, ours less theirs; None where it cannot be measured.
     """
 
     name: str
-    ours: float
-    theirs: float
+    ours: float | None
+    theirs: float | None
     interval: Interval | None
+
+    @property
+    def value(self) -> float | None:
+        """Ours less theirs."""
+        return None if self.ours is None or self.theirs is None else self.ours - self.theirs
 
     @property
     def excludes_zero(self) -> bool:
@@ -123,9 +139,9 @@ class Difference:
     @property
     def sentence(self) -> str:
         """What the comparison says, for people."""
-        ours, theirs, difference = self.ours, self.theirs, self.ours - self.theirs
-        if self.interval is None:
-            return f"{self.name}: {ours:.3f} against {theirs:.3f}; there is nothing to say how sure that is by."
+        ours, theirs, difference = self.ours, self.theirs, self.value
+        if ours is None or theirs is None or difference is None or self.interval is None:
+            return f"{self.name}: it cannot be measured on these pictures."
         low, high = self.interval
         if self.excludes_zero:
             better = "the first" if difference > 0 else "the second"
@@ -143,7 +159,7 @@ class Difference:
             "figure": self.name,
             "value": self.ours,
             "against": self.theirs,
-            "difference": self.ours - self.theirs,
+            "difference": self.value,
             "difference_95": None if self.interval is None else list(self.interval),
             "excludes_zero": self.excludes_zero,
         }
@@ -153,4 +169,5 @@ def paired(
     name: str, ours: float | None, theirs: float | None, first: NDArray[np.float64], second: NDArray[np.float64]
 ) -> Difference:
     """The difference of one figure, of draws (B,) that two models share."""
-    return Difference(name, ours or 0.0, theirs or 0.0, interval_of(first - second))
+    difference = None if ours is None or theirs is None else ours - theirs
+    return Difference(name, ours, theirs, interval_of(difference, first - second))
