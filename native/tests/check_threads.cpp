@@ -14,6 +14,7 @@
 #include <cstdlib>
 
 #include "case.h"
+#include "linnet_training.h"
 
 using namespace linnet_tests;
 

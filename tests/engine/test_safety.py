@@ -98,8 +98,24 @@ def test_another_kind_of_processor_computes_the_same(cases: Path, tmp_path: Path
     targets = ["check_kernels", "check_programs", "check_threads", "linnet_native"]
     folder = build(tmp_path / "arm", targets, compiler="aarch64-linux-gnu-g++", **options)
     run("qemu-aarch64", folder / "check_kernels")
-    assert "baseline: 8 programs" in run("qemu-aarch64", folder / "check_programs", cases, "quick")
+    for name in ("baseline", "neon"):
+        text = run("qemu-aarch64", folder / "check_programs", cases, "quick", LINNET_ISA=name)
+        assert text.startswith(f"{name}: 8 programs")
     assert ", 0 wrong" in run("qemu-aarch64", folder / "check_threads", cases, "5", "forks")
+
+
+def objects_of(programs: Path) -> list[Path]:
+    """What the library was linked of."""
+    return sorted(programs.parents[1].glob("CMakeFiles/linnet_*.dir/native/**/*.o"))
+
+
+def test_nothing_happens_on_load(plain: Path) -> None:
+    # What a compiler makes of an initialiser that is no constant stands in sections of these names.
+    needed("objdump")
+    objects = objects_of(plain)
+    assert len(objects) > 15
+    for path in objects:
+        assert re.search(r"\.(init_array|ctors)", run("objdump", "-h", path)) is None, path.name
 
 
 # Instructions: what every processor of the kind has, except in the files of an instruction set.
@@ -116,8 +132,8 @@ BEYOND_AVX2 = re.compile(r"^.*(%zmm|%[xyz]mm(1[6-9]|2\d|3[01])\b|%k[0-7]\b).*", 
 
 def test_no_instruction_leaves_the_files_of_its_set(plain: Path) -> None:
     needed("objdump", "nm")
-    objects = sorted(plain.parents[1].rglob("native/src/*.o"))
-    assert {path.name.split(".")[0] for path in objects} >= {"engine_run", "engine_avx2", "training_baseline"}
+    objects = objects_of(plain)
+    assert {path.name.split(".")[0] for path in objects} >= {"run", "engine_avx2", "training_baseline"}
     if "x86-64" not in run("objdump", "-f", objects[0]):
         pytest.skip("the instructions that are known here are those of x86-64")
     found = {}
@@ -137,14 +153,15 @@ def test_no_instruction_leaves_the_files_of_its_set(plain: Path) -> None:
 
 def test_a_set_shows_the_linker_nothing_but_its_table(plain: Path) -> None:
     # A template or an inline function that two files define alike is one function after linking: of either file.
-    needed("nm")
-    for path in plain.parents[1].rglob("native/src/*_*.o"):
-        if not path.name.split(".")[0].endswith(("_avx2", "_avx512", "_baseline")):
-            continue
+    needed("nm", "objdump")
+    tables = [path for path in objects_of(plain) if re.match("(engine|training)_[^.]+[.]cpp", path.name)]
+    assert len(tables) == 8
+    for path in tables:
         kinds = [line.split()[-2:] for line in run("nm", "--defined-only", path).splitlines()]
         shown = [name for kind, name in kinds if kind in "TWVuGSBC" or (kind in "DR" and "linnet" not in name)]
         assert shown == [], path.name
-        assert sum(kind in "DR" for kind, _ in kinds) == 1, path.name
+        foreign = "neon" in path.name and "x86-64" in run("objdump", "-f", path)
+        assert sum(kind in "DR" for kind, _ in kinds) == (0 if foreign else 1), path.name
 
 
 def test_the_library_shows_what_its_manual_names(plain: Path) -> None:
@@ -152,5 +169,6 @@ def test_the_library_shows_what_its_manual_names(plain: Path) -> None:
     (library,) = plain.parents[1].glob("*linnet_native.so")
     shown = {line.split()[-1] for line in run("nm", "-D", "--defined-only", library).splitlines()}
     assert shown == set(FUNCTIONS)
-    manual = (ROOT / "native" / "include" / "linnet.h").read_text()
+    headers = (ROOT / "native" / "include").glob("*.h")
+    manual = "".join(path.read_text() for path in headers)
     assert set(re.findall(r"^[\w *]+?(linnet_\w+)\(", manual, re.MULTILINE)) == set(FUNCTIONS)

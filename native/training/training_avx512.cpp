@@ -4,7 +4,7 @@
 
 namespace linnet {
 
-static const char* const kName = "avx512";
+static const InstructionSet kSet = kAvx512;
 static const int kLanes = 16, kTileRows = 8, kTileVectors = 3;
 
 #include "training_table.inl"

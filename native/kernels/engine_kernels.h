@@ -3,11 +3,10 @@
 #ifndef LINNET_ENGINE_KERNELS_H
 #define LINNET_ENGINE_KERNELS_H
 
-#include <cstdint>
+#include "instruction_sets.h"
+#include "numbers.h"
 
 namespace linnet {
-
-using Index = std::int64_t;
 
 constexpr Index kBlock = 8;
 
@@ -66,10 +65,27 @@ struct EngineKernels {
 };
 
 extern const EngineKernels kEngineBaseline;
+#if defined(__ARM_NEON)
+extern const EngineKernels kEngineNeon;
+#endif
 #if defined(__x86_64__)
 extern const EngineKernels kEngineAvx2;
 extern const EngineKernels kEngineAvx512;
 #endif
+
+// By instruction set; null where this build has none.
+constexpr Tables<EngineKernels> kEngineTables = {
+    &kEngineBaseline,
+#if defined(__ARM_NEON)
+    &kEngineNeon,
+#else
+    nullptr,
+#endif
+#if defined(__x86_64__)
+    &kEngineAvx2,
+    &kEngineAvx512,
+#endif
+};
 
 }  // namespace linnet
 

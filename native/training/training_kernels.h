@@ -2,13 +2,11 @@
 #ifndef LINNET_TRAINING_KERNELS_H
 #define LINNET_TRAINING_KERNELS_H
 
-#include <cstdint>
-
-#include "linnet.h"
+#include "instruction_sets.h"
+#include "linnet_training.h"
+#include "numbers.h"
 
 namespace linnet {
-
-using Index = std::int64_t;
 
 // Mean and sum of squared distances of every channel over the rows seen so far.
 struct Moments {
@@ -64,10 +62,27 @@ struct TrainingKernels {
 };
 
 extern const TrainingKernels kTrainingBaseline;
+#if defined(__ARM_NEON)
+extern const TrainingKernels kTrainingNeon;
+#endif
 #if defined(__x86_64__)
 extern const TrainingKernels kTrainingAvx2;
 extern const TrainingKernels kTrainingAvx512;
 #endif
+
+// By instruction set; null where this build has none.
+constexpr Tables<TrainingKernels> kTrainingTables = {
+    &kTrainingBaseline,
+#if defined(__ARM_NEON)
+    &kTrainingNeon,
+#else
+    nullptr,
+#endif
+#if defined(__x86_64__)
+    &kTrainingAvx2,
+    &kTrainingAvx512,
+#endif
+};
 
 }  // namespace linnet
 

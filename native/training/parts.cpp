@@ -1,4 +1,4 @@
-#include "training_threads.h"
+#include "parts.h"
 
 #include <cstdlib>
 #include <new>
@@ -41,19 +41,19 @@ void run_part(void* context, int thread) {
   job.part(job.context, thread, scratch[thread].memory);
 }
 
-struct ForkHandlers {
-  // The lock is taken around a fork, so that a child never starts with one that nobody will give back.
-  ForkHandlers() { pthread_atfork(lock, unlock, unlock); }
-  static void lock() { pthread_mutex_lock(&turn); }
-  static void unlock() { pthread_mutex_unlock(&turn); }
-};
+void end_turn() { pthread_mutex_unlock(&turn); }
 
-const ForkHandlers fork_handlers;
+// The turn is taken around a fork, so that a child never starts with one that nobody will give back.
+void take_turn() {
+  static const int tied = pthread_atfork([] { pthread_mutex_lock(&turn); }, end_turn, end_turn);
+  static_cast<void>(tied);
+  pthread_mutex_lock(&turn);
+}
 
 }  // namespace
 
 bool run_parts(int threads, std::int64_t scratch_bytes, Part part, void* context) {
-  pthread_mutex_lock(&turn);
+  take_turn();
   bool ready = true;
   for (int number = 0; number < threads && ready; ++number) ready = reserve(scratch[number], scratch_bytes);
   if (ready) {
@@ -63,7 +63,7 @@ bool run_parts(int threads, std::int64_t scratch_bytes, Part part, void* context
     // Parts for which the system gave no thread.
     for (int number = together; number < threads; ++number) part(context, number, scratch[0].memory);
   }
-  pthread_mutex_unlock(&turn);
+  end_turn();
   return ready;
 }
 

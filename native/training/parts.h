@@ -1,6 +1,6 @@
 // A small pool of threads that is kept between calls, and scratch space for each of them.
-#ifndef LINNET_TRAINING_THREADS_H
-#define LINNET_TRAINING_THREADS_H
+#ifndef LINNET_PARTS_H
+#define LINNET_PARTS_H
 
 #include <cstdint>
 

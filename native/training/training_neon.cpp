@@ -1,12 +1,16 @@
 #include "training_kernels.h"
 
+#if defined(__ARM_NEON)
+
 namespace linnet {
 
-static const char* const kName = "baseline";
+static const InstructionSet kSet = kNeon;
 static const int kLanes = 4, kTileRows = 4, kTileVectors = 3;
 
 #include "training_table.inl"
 
-const TrainingKernels kTrainingBaseline = LINNET_TRAINING_TABLE;
+const TrainingKernels kTrainingNeon = LINNET_TRAINING_TABLE;
 
 }  // namespace linnet
+
+#endif

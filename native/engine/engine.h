@@ -52,8 +52,6 @@ int fail(linnet_error* error, int code, const char* format, ...) __attribute__((
 const EngineKernels* engine_kernels();
 
 inline Index blocks_of(Index channels) { return (channels + kBlock - 1) / kBlock; }
-inline Index smaller(Index a, Index b) { return a < b ? a : b; }
-inline Index larger(Index a, Index b) { return a > b ? a : b; }
 
 // A layer and its packed weights. Products have panels of [in][blocks * kBlock], where the inputs of a convolution are
 // ordered by tap and then by channel; depthwise layers have [block][9][kBlock], linear ones [in][out].

@@ -31,7 +31,7 @@ static inline void store_tile(Vec (&tile)[kRows][kVectors], float* c, Index step
 
 // c[row][column] = sum over k of a[row][k] * panel[k][column].
 template <int kRows, int kVectors>
-static void product_tile(Index depth, const float* a, Index a_step, const float* panel, float* c, Index c_step,
+static void matrix_tile(Index depth, const float* a, Index a_step, const float* panel, float* c, Index c_step,
                          Index columns) {
   Vec tile[kRows][kVectors] = {};
   for (Index k = 0; k < depth; ++k) {
@@ -62,14 +62,14 @@ static void outer_tile(Index depth, const float* a, Index a_step, const float* b
 }
 
 template <int kVectors>
-static void product_panel(Index rows, Index depth, const float* a, Index a_step, const float* panel, float* c,
+static void matrix_panel(Index rows, Index depth, const float* a, Index a_step, const float* panel, float* c,
                           Index c_step, Index columns) {
   Index row = 0;
   for (; row + kTileRows <= rows; row += kTileRows) {
-    product_tile<kTileRows, kVectors>(depth, a + row * a_step, a_step, panel, c + row * c_step, c_step, columns);
+    matrix_tile<kTileRows, kVectors>(depth, a + row * a_step, a_step, panel, c + row * c_step, c_step, columns);
   }
   for (; row < rows; ++row) {
-    product_tile<1, kVectors>(depth, a + row * a_step, a_step, panel, c + row * c_step, c_step, columns);
+    matrix_tile<1, kVectors>(depth, a + row * a_step, a_step, panel, c + row * c_step, c_step, columns);
   }
 }
 
@@ -86,7 +86,7 @@ static void outer_panel(Index rows, Index depth, const float* a, Index a_step, c
 }
 
 // c [rows][columns] = a [rows][depth] * packed [depth][columns].
-static void product(Index rows, Index depth, Index columns, const float* a, Index a_step, const float* packed, float* c,
+static void multiply(Index rows, Index depth, Index columns, const float* a, Index a_step, const float* packed, float* c,
                     Index c_step) {
   for (Index panel = 0; panel < panels_of(columns); ++panel) {
     const Index first = panel_start(columns, panel) * kLanes;
@@ -94,13 +94,13 @@ static void product(Index rows, Index depth, Index columns, const float* a, Inde
     const float* b = packed + first * depth;
     switch (vectors) {
       case 1:
-        product_panel<1>(rows, depth, a, a_step, b, c + first, c_step, columns - first);
+        matrix_panel<1>(rows, depth, a, a_step, b, c + first, c_step, columns - first);
         break;
       case 2:
-        product_panel<2>(rows, depth, a, a_step, b, c + first, c_step, columns - first);
+        matrix_panel<2>(rows, depth, a, a_step, b, c + first, c_step, columns - first);
         break;
       default:
-        product_panel<3>(rows, depth, a, a_step, b, c + first, c_step, columns - first);
+        matrix_panel<3>(rows, depth, a, a_step, b, c + first, c_step, columns - first);
         break;
     }
   }

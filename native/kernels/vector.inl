@@ -46,10 +46,6 @@ static inline Vec inside(Vec x, Vec lowest, Vec highest, Vec value) {
   return x < highest ? above : Vec{};
 }
 
-static inline Index smaller(Index a, Index b) { return a < b ? a : b; }
-static inline Index larger(Index a, Index b) { return a > b ? a : b; }
-static inline Index round_up(Index count, Index step) { return (count + step - 1) / step * step; }
-
 static inline void clear(float* p, Index count) {
   for (Index i = 0; i < count; ++i) p[i] = 0;
 }

@@ -12,7 +12,7 @@ static Index depthwise_scratch(const linnet_depthwise_shape& s) {
 
 // One row of outputs: pixel x of `output` reads `rows[ky]` at pixel x * kStride + kx.
 template <int kStride>
-static void depthwise_row(Index width, Index channels, const float* const rows[3], const float* taps, float* output) {
+static void depthwise_ring_row(Index width, Index channels, const float* const rows[3], const float* taps, float* output) {
   for (Index c = 0; c < channels; c += kLanes) {
     const Index n = smaller(kLanes, channels - c);
     Vec weights[9];
@@ -49,7 +49,7 @@ static void depthwise(const DepthwiseJob& job, Index first, Index last, float* s
         rows[ky] = (outside ? zeros : scratch + from % 3 * size) + (kEdge - s.pad_left) * s.channels;
       }
       float* row = output + y * s.output_width * s.channels;
-      (s.stride == 1 ? depthwise_row<1> : depthwise_row<2>)(s.output_width, s.channels, rows, job.taps, row);
+      (s.stride == 1 ? depthwise_ring_row<1> : depthwise_ring_row<2>)(s.output_width, s.channels, rows, job.taps, row);
       const Index pending = y % group + 1;
       if (pending == group || y + 1 == s.output_height) {
         add_moments(s.channels, pending * s.output_width, row - (pending - 1) * s.output_width * s.channels, moments);

@@ -1,27 +1,11 @@
 // Running a plan. All threads of a session go through the steps together, each doing its share, with a barrier after
 // every step.
 
-#include <time.h>
-
+#include "clock.h"
 #include "engine.h"
 
 namespace linnet {
 namespace {
-
-struct Range {
-  Index first, last;
-  Index count() const { return last - first; }
-};
-
-Range share_of(Index count, int thread, int threads) {
-  return {count * thread / threads, count * (thread + 1) / threads};
-}
-
-double now() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
 
 // What one thread knows of a run.
 struct Worker {

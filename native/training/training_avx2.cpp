@@ -4,7 +4,7 @@
 
 namespace linnet {
 
-static const char* const kName = "avx2";
+static const InstructionSet kSet = kAvx2;
 static const int kLanes = 8, kTileRows = 4, kTileVectors = 3;
 
 #include "training_table.inl"

@@ -2,7 +2,9 @@
 #ifndef LINNET_THREADS_H
 #define LINNET_THREADS_H
 
+#if LINNET_THREADS
 #include <pthread.h>
+#endif
 
 #include <atomic>
 
@@ -12,6 +14,8 @@ constexpr int kMostThreads = 256;
 
 // What every thread of a team does: its number, from 0 (the caller).
 using Task = void (*)(void* context, int thread);
+
+#if LINNET_THREADS
 
 // One thread calls at a time. Whoever waits spins for some microseconds, since what it waits for often comes at once,
 // and then sleeps: a thread that the system has taken off its core must not cost the others theirs.
@@ -58,6 +62,18 @@ class Team {
   int process_ = 0;
   Member members_[kMostThreads] = {};
 };
+
+#else
+
+// The caller alone.
+class Team {
+ public:
+  int start(int) { return 1; }
+  void run(int, Task task, void* context) { task(context, 0); }
+  void barrier() {}
+};
+
+#endif
 
 }  // namespace linnet
 

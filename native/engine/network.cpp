@@ -1,12 +1,13 @@
 // Opening a network: a program is checked, its weights are packed.
 
-#include <chrono>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
 #include <new>
 
+#include "clock.h"
 #include "engine.h"
+#include "instruction_sets.h"
 
 namespace linnet {
 
@@ -21,23 +22,6 @@ int fail(linnet_error* error, int code, const char* format, ...) {
 }
 
 namespace {
-
-const EngineKernels* choose_kernels() {
-  const char* forced = std::getenv("LINNET_ISA");
-  const EngineKernels* known[3] = {&kEngineBaseline};
-  int count = 1;
-#if defined(__x86_64__)
-  const char* widest = linnet_instruction_set();
-  const bool avx512 = std::strcmp(widest, "avx512") == 0;
-  if (avx512 || std::strcmp(widest, "avx2") == 0) known[count++] = &kEngineAvx2;
-  if (avx512) known[count++] = &kEngineAvx512;
-#endif
-  if (forced == nullptr || *forced == 0) return known[count - 1];
-  for (int i = 0; i < count; ++i) {
-    if (std::strcmp(known[i]->name, forced) == 0) return known[i];
-  }
-  return nullptr;
-}
 
 bool in_range(Index value, Index least, Index most) { return least <= value && value <= most; }
 
@@ -261,7 +245,7 @@ void pack(linnet_network& network, const linnet_layer* layers, const float* weig
 }  // namespace
 
 const EngineKernels* engine_kernels() {
-  static const EngineKernels* const chosen = choose_kernels();
+  static const EngineKernels* const chosen = choose_kernels(kEngineTables);
   return chosen;
 }
 
@@ -275,19 +259,18 @@ extern "C" const char* linnet_engine_instruction_set(void) {
 
 extern "C" double linnet_measure_peak(double seconds) {
   if (engine_kernels() == nullptr) return 0;
-  using Clock = std::chrono::steady_clock;
   // A few microseconds: short enough to fall between two interruptions.
   constexpr Index rounds = 2000;
   float sink[kLine] = {1};
   double best = 0;
-  const Clock::time_point end = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                                   std::chrono::duration<double>(seconds < 10 ? seconds : 10));
-  do {
-    const Clock::time_point begun = Clock::now();
+  const double started = now(), end = started + (seconds < 10 ? seconds : 10);
+  for (double begun = started, ended; begun == started || begun < end; begun = ended) {
     const Index each = engine_kernels()->multiply_add(rounds, sink);
-    const double taken = std::chrono::duration<double>(Clock::now() - begun).count();
+    ended = now();
+    const double taken = ended - begun;
     if (taken > 0 && rounds * each / taken > best) best = rounds * each / taken;
-  } while (Clock::now() < end);
+    if (ended == 0) break;  // there is no clock
+  }
   return best;
 }
 
@@ -301,7 +284,7 @@ extern "C" int linnet_network_open(const linnet_layer* layers, int64_t layer_cou
   }
   if (engine_kernels() == nullptr) {
     return fail(error, LINNET_BAD_ARGUMENT, "LINNET_ISA names an instruction set that is unknown or not there: '%s'.",
-                std::getenv("LINNET_ISA"));
+                forced_set());
   }
   Index packed = 0;
   if (const int code = check(layers, layer_count, inputs, input_count, weights, weight_count, &packed, error))

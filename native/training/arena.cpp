@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "linnet.h"
+#include "linnet_training.h"
 
 namespace linnet {
 namespace {
@@ -125,36 +125,36 @@ std::int64_t trim() {
   return given;
 }
 
-struct ForkHandlers {
-  // A child must not start with a lock that nobody will give back.
-  ForkHandlers() { pthread_atfork(lock, unlock, unlock); }
-  static void lock() { pthread_mutex_lock(&arena.mutex); }
-  static void unlock() { pthread_mutex_unlock(&arena.mutex); }
-};
+void unlock() { pthread_mutex_unlock(&arena.mutex); }
 
-const ForkHandlers fork_handlers;
+// A child must not start with a lock that nobody will give back: at the first call the lock is tied to forks.
+void lock() {
+  static const int tied = pthread_atfork([] { pthread_mutex_lock(&arena.mutex); }, unlock, unlock);
+  static_cast<void>(tied);
+  pthread_mutex_lock(&arena.mutex);
+}
 
 }  // namespace
 }  // namespace linnet
 
 extern "C" void* linnet_train_allocate(int64_t bytes) {
   if (bytes <= 0 || bytes > (int64_t{1} << 46)) return nullptr;
-  pthread_mutex_lock(&linnet::arena.mutex);
+  linnet::lock();
   void* memory = linnet::allocate((bytes + linnet::kAlignment - 1) / linnet::kAlignment * linnet::kAlignment);
-  pthread_mutex_unlock(&linnet::arena.mutex);
+  linnet::unlock();
   return memory;
 }
 
 extern "C" void linnet_train_release(void* memory) {
   if (memory == nullptr) return;
-  pthread_mutex_lock(&linnet::arena.mutex);
+  linnet::lock();
   linnet::release(memory);
-  pthread_mutex_unlock(&linnet::arena.mutex);
+  linnet::unlock();
 }
 
 extern "C" int64_t linnet_train_trim(void) {
-  pthread_mutex_lock(&linnet::arena.mutex);
+  linnet::lock();
   const int64_t given = linnet::trim();
-  pthread_mutex_unlock(&linnet::arena.mutex);
+  linnet::unlock();
   return given;
 }

@@ -3,32 +3,16 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "linnet.h"
+#include "instruction_sets.h"
+#include "linnet_training.h"
+#include "parts.h"
 #include "training_kernels.h"
-#include "training_threads.h"
 
 namespace linnet {
 namespace {
 
-const TrainingKernels* choose_kernels() {
-  const char* forced = std::getenv("LINNET_ISA");
-  const TrainingKernels* known[3] = {&kTrainingBaseline};
-  int count = 1;
-#if defined(__x86_64__)
-  const char* widest = linnet_instruction_set();
-  const bool avx512 = std::strcmp(widest, "avx512") == 0;
-  if (avx512 || std::strcmp(widest, "avx2") == 0) known[count++] = &kTrainingAvx2;
-  if (avx512) known[count++] = &kTrainingAvx512;
-#endif
-  if (forced == nullptr || *forced == 0) return known[count - 1];
-  for (int i = 0; i < count; ++i) {
-    if (std::strcmp(known[i]->name, forced) == 0) return known[i];
-  }
-  return nullptr;
-}
-
 const TrainingKernels* kernels() {
-  static const TrainingKernels* const chosen = choose_kernels();
+  static const TrainingKernels* const chosen = choose_kernels(kTrainingTables);
   return chosen;
 }
 
@@ -52,14 +36,6 @@ bool bad_threads(int threads) { return kernels() == nullptr || threads < 1 || th
 int run(int threads, Index scratch_floats, Part part, void* context) {
   const auto bytes = scratch_floats * static_cast<Index>(sizeof(float)) + 64;
   return run_parts(threads, bytes, part, context) ? LINNET_OK : LINNET_OUT_OF_MEMORY;
-}
-
-// The part of `count` rows or pictures that a thread does.
-struct Range {
-  Index first, last;
-};
-Range range_of(Index count, int thread, int threads) {
-  return {count * thread / threads, count * (thread + 1) / threads};
 }
 
 // Joins the moments of all threads, which lie one after the other, into mean and variance.
@@ -113,7 +89,7 @@ int run_forward(Work<Job> work, Index scratch, Index channels, Index rows, doubl
         const Context& c = *static_cast<Context*>(pointer);
         double* part = c.parts + thread * (2 * c.channels + 1);
         Moments moments = {0, part, part + c.channels};
-        const Range range = range_of(c.work->items, thread, c.work->threads);
+        const Range range = share_of(c.work->items, thread, c.work->threads);
         (kernels()->*forward)(c.work->job, range.first, range.last, static_cast<float*>(scratch), &moments);
         part[2 * c.channels] = moments.rows;
       },
@@ -138,7 +114,7 @@ int run_backward(Work<Job> work, Index scratch, Index weights, Index channels, f
       work.threads, scratch,
       [](void* pointer, int thread, void* scratch) {
         const Context& c = *static_cast<Context*>(pointer);
-        const Range range = range_of(c.work->items, thread, c.work->threads);
+        const Range range = share_of(c.work->items, thread, c.work->threads);
         (kernels()->*backward)(c.work->job, range.first, range.last, static_cast<float*>(scratch),
                                c.weight_parts + thread * c.weights, c.sum_parts + thread * 2 * c.channels);
       },
@@ -255,7 +231,7 @@ extern "C" int linnet_train_moments(int threads, int64_t rows, int64_t channels,
                               const RowsJob& job = *static_cast<RowsJob*>(pointer);
                               double* part = job.parts + thread * (2 * job.channels + 1);
                               Moments moments = {0, part, part + job.channels};
-                              const Range range = range_of(job.rows, thread, job.threads);
+                              const Range range = share_of(job.rows, thread, job.threads);
                               kernels()->moments(job.channels, job.values, range.first, range.last, &moments);
                               part[2 * job.channels] = moments.rows;
                             });
@@ -269,7 +245,7 @@ extern "C" int linnet_train_activate(int threads, int64_t rows, int64_t channels
   return run_rows({channels, rows, threads, values, transform, nullptr, added, output, nullptr}, [](void* pointer,
                                                                                                     int thread, void*) {
     const RowsJob& job = *static_cast<RowsJob*>(pointer);
-    const Range range = range_of(job.rows, thread, job.threads);
+    const Range range = share_of(job.rows, thread, job.threads);
     kernels()->activate(job.channels, job.values, job.transform, job.added, job.output, range.first, range.last);
   });
 }
@@ -282,7 +258,7 @@ extern "C" int linnet_train_sums(int threads, int64_t rows, int64_t channels, co
   const int code = run_rows({channels, rows, threads, nullptr, nullptr, gradient, nullptr, nullptr, parts.data()},
                             [](void* pointer, int thread, void*) {
                               const RowsJob& job = *static_cast<RowsJob*>(pointer);
-                              const Range range = range_of(job.rows, thread, job.threads);
+                              const Range range = share_of(job.rows, thread, job.threads);
                               kernels()->sums(job.channels, *job.gradient, range.first, range.last,
                                               job.parts + thread * 2 * job.channels);
                             });
@@ -296,7 +272,7 @@ extern "C" int linnet_train_gradient(int threads, int64_t rows, int64_t channels
   return run_rows({channels, rows, threads, nullptr, nullptr, gradient, nullptr, output, nullptr},
                   [](void* pointer, int thread, void*) {
                     const RowsJob& job = *static_cast<RowsJob*>(pointer);
-                    const Range range = range_of(job.rows, thread, job.threads);
+                    const Range range = share_of(job.rows, thread, job.threads);
                     kernels()->gradient(job.channels, *job.gradient, job.output, range.first, range.last);
                   });
 }

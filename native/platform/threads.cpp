@@ -1,5 +1,7 @@
 #include "threads.h"
 
+#if LINNET_THREADS
+
 #include <unistd.h>
 
 namespace linnet {
@@ -101,3 +103,5 @@ void* Team::loop(void* argument) {
 }
 
 }  // namespace linnet
+
+#endif

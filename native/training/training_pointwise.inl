@@ -18,7 +18,7 @@ static void pointwise(const PointwiseJob& job, Index first, Index last, float* s
       input = scratch;
     }
     float* output = job.output + row * job.out;
-    product(rows, job.in, job.out, input, job.in, job.packed, output, job.out);
+    multiply(rows, job.in, job.out, input, job.in, job.packed, output, job.out);
     add_moments(job.out, rows, output, moments);
   }
 }
@@ -39,9 +39,9 @@ static void pointwise_backward(const PointwiseJob& job, Index first, Index last,
     if (job.output == nullptr) continue;
     float* output = job.output + row * job.in;
     if (job.transform == nullptr) {
-      product(rows, job.out, job.in, gradients, job.out, job.packed, output, job.in);
+      multiply(rows, job.out, job.in, gradients, job.out, job.packed, output, job.in);
     } else {
-      product(rows, job.out, job.in, gradients, job.out, job.packed, products, wide);
+      multiply(rows, job.out, job.in, gradients, job.out, job.packed, products, wide);
       mask_rows(rows, job.in, products, wide, input, *job.transform, output, sums);
     }
   }
