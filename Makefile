@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard native/*/*.h native/*/*.cpp native/*/*.inl)
-FORMATTED := $(wildcard native/*/*.h native/*/*.cpp)
+FORMATTED := $(wildcard native/*/*.h native/*/*.cpp native/*/*.c)
 # One thread a test process: two processes share the two cores better than four threads do.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "engine_kernels.h"
 #include "linnet.h"
@@ -45,6 +46,19 @@ class Array {
   Item* data_ = nullptr;
   Index size_ = 0;
 };
+
+// A thing of its own in memory of its own, so that no C++ library is needed; null where there is no memory.
+template <typename Thing>
+Thing* make() {
+  void* memory = take_memory(sizeof(Thing));
+  return memory == nullptr ? nullptr : new (memory) Thing;
+}
+template <typename Thing>
+void destroy(Thing* thing) {
+  if (thing == nullptr) return;
+  thing->~Thing();
+  give_memory(thing);
+}
 
 // Writes a sentence into `error`, which may be null, and gives `code`.
 int fail(linnet_error* error, int code, const char* format, ...) __attribute__((format(printf, 3, 4)));

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
-#include <new>
 
 #include "clock.h"
 #include "engine.h"
@@ -289,10 +288,10 @@ extern "C" int linnet_network_open(const linnet_layer* layers, int64_t layer_cou
   Index packed = 0;
   if (const int code = check(layers, layer_count, inputs, input_count, weights, weight_count, &packed, error))
     return code;
-  auto* made = new (std::nothrow) linnet_network;
+  auto* made = make<linnet_network>();
   if (made == nullptr || !made->layers.allocate(layer_count) || !made->inputs.allocate(input_count) ||
       !made->weights.allocate(packed)) {
-    delete made;
+    destroy(made);
     return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for %lld bytes of packed weights.",
                 static_cast<long long>(packed * 4));
   }
@@ -304,5 +303,5 @@ extern "C" int linnet_network_open(const linnet_layer* layers, int64_t layer_cou
 }
 
 extern "C" void linnet_network_close(linnet_network* network) {
-  if (network != nullptr && network->users.fetch_sub(1) == 1) delete network;
+  if (network != nullptr && network->users.fetch_sub(1) == 1) destroy(network);
 }

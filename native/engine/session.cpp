@@ -1,7 +1,6 @@
 // Sessions: the functions of linnet.h that plan and run.
 
 #include <cmath>
-#include <new>
 
 #include "engine.h"
 
@@ -122,7 +121,7 @@ extern "C" int linnet_session_open(linnet_network* network, const linnet_options
   if (const char* fault = fault_of(*network, *options)) {
     return fail(error, LINNET_BAD_ARGUMENT, "The session cannot be opened: %s.", fault);
   }
-  auto* made = new (std::nothrow) linnet_session;
+  auto* made = make<linnet_session>();
   if (made == nullptr) return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for a session.");
   network->users.fetch_add(1);
   made->network = network;
@@ -139,7 +138,7 @@ extern "C" void linnet_session_close(linnet_session* session) {
   if (session == nullptr) return;
   linnet_network* network = session->network;
   for (Index i = 0; i < session->lanes.size(); ++i) linnet_session_close(session->lanes[i]);
-  delete session;
+  destroy(session);
   linnet_network_close(network);
 }
 

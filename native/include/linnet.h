@@ -2,6 +2,50 @@
  * linnet's engine and what detectors need: plain C, no dependencies, no exception across this boundary. The kernels of
  * training are in linnet_training.h.
  *
+ * A complete program, which prints the average brightness of a picture of four pixels, and that of twice its red:
+ *
+ *     #include <stdio.h>
+ *
+ *     #include "linnet.h"
+ *
+ *     // Prints what went wrong; 1 if something did.
+ *     static int failed(int code, const linnet_error* error) {
+ *       if (code != LINNET_OK) fprintf(stderr, "%s\n", error->text);
+ *       return code != LINNET_OK;
+ *     }
+ *
+ *     int main(void) {
+ *       // A convolution from red, green and blue to their mean and to twice red; then the average over all pixels.
+ *       const float weights[] = {1 / 3.0f, 1 / 3.0f, 1 / 3.0f, 2, 0, 0, 0, 0.5f};  // behind them the two biases
+ *       const int32_t inputs[] = {-1, 0};  // the convolution reads the picture, the pooling reads the convolution
+ *       const linnet_layer layers[] = {
+ *           {.kind = LINNET_CONVOLUTION, .first_input = 0, .input_count = 1, .in_channels = 3, .out_channels = 2,
+ *            .kernel = 1, .stride = 1, .dilation = 1, .padding = LINNET_SAME, .lowest = 0, .highest = 6,
+ *            .weights = 0, .bias = 6},
+ *           {.kind = LINNET_POOLING, .first_input = 1, .input_count = 1, .in_channels = 2, .out_channels = 2,
+ *            .kernel = 1, .stride = 1, .dilation = 1, .lowest = -1e30f, .highest = 1e30f}};
+ *       linnet_error error;
+ *       linnet_network* network = NULL;
+ *       if (failed(linnet_network_open(layers, 2, inputs, 2, weights, 8, &network, &error), &error)) return 1;
+ *
+ *       float table[3 * 256];  // a byte of each of the three colours stands for a number from 0 to 1
+ *       for (int i = 0; i < 3 * 256; ++i) table[i] = (float)(i % 256) / 255;
+ *       const int32_t outputs[] = {1};
+ *       const linnet_options options = {.height = 2, .width = 2, .threads = 1, .schedule = LINNET_AUTO,
+ *                                       .joins_rows = -1, .outputs = outputs, .output_count = 1, .table = table};
+ *       linnet_session* session = NULL;
+ *       if (failed(linnet_session_open(network, &options, &session, &error), &error)) return 1;
+ *
+ *       const uint8_t picture[] = {255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 255};  // white, red; black, blue
+ *       float averages[2];
+ *       float* places[] = {averages};
+ *       if (failed(linnet_session_run(session, picture, 1, places, &error), &error)) return 1;
+ *       printf("%.4f %.4f\n", averages[0], averages[1]);
+ *       linnet_session_close(session);
+ *       linnet_network_close(network);
+ *       return 0;
+ *     }
+ *
  * Every function is safe to call from several threads at once. Strings belong to the library and live as long as
  * it is loaded.
  */

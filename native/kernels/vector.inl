@@ -14,7 +14,7 @@ static inline Vec splat(float x) { return x - Vec{}; }
 #elif defined(__aarch64__)
 #define LINNET_PIN(v) asm("" : "+w"(v))
 #else
-#define LINNET_PIN(v)
+#define LINNET_PIN(v) static_cast<void>(v)
 #endif
 
 // The first `count` floats; the other lanes are zeros.

@@ -9,11 +9,14 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from building import ROOT, build, needed, run
-from cases import small_architectures, write_cases, write_seeds
+from cases import as_floats, output_names, small_architectures, write_cases, write_seeds
+from networks import random_tensors
 
 from linnet.engine.library import FUNCTIONS
+from linnet.engine.reference import NumpyNetwork
 
 pytestmark = pytest.mark.slow
 
@@ -116,6 +119,63 @@ def test_nothing_happens_on_load(plain: Path) -> None:
     assert len(objects) > 15
     for path in objects:
         assert re.search(r"\.(init_array|ctors)", run("objdump", "-h", path)) is None, path.name
+
+
+RUNNER = """
+import {{ readFileSync, openSync }} from "node:fs";
+import {{ WASI }} from "node:wasi";
+const wasi = new WASI({{
+  version: "preview1", args: ["run_program"], stdin: openSync({cases!r}, "r"), stdout: openSync({outputs!r}, "w"),
+}});
+const module = await WebAssembly.compile(readFileSync({program!r}));
+process.exit(wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject())));
+"""
+"""A WebAssembly program in Node, whose only ties to the system are the two files."""
+
+
+def test_a_build_without_threads_or_a_system_computes_the_same(cases: Path, tmp_path: Path) -> None:
+    if not Path("/usr/lib/wasm32-wasi/libc.a").exists():
+        pytest.skip("there is no C library for WebAssembly here (Debian: wasi-libc, libclang-rt-dev-wasm32)")
+    needed("clang", "clang++", "wasm-ld", "node")
+    options = {
+        "CMAKE_SYSTEM_NAME": "WASI",
+        "CMAKE_SYSTEM_PROCESSOR": "wasm32",
+        "CMAKE_CXX_COMPILER_TARGET": "wasm32-wasi",
+        "CMAKE_CXX_FLAGS": "-msimd128",
+        "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
+        "LINNET_TESTS": "OFF",
+        "LINNET_THREADS": "OFF",
+        "LINNET_HOSTED": "OFF",
+    }
+    folder = build(tmp_path / "wasm", ["linnet_native"], compiler="clang++", **options).parents[1]
+    program, source = folder / "run_program.wasm", ROOT / "native" / "tests" / "run_program.c"
+    # C's own linker, so that whatever of C++ needed a library would be missed.
+    flags = (
+        "--target=wasm32-wasi",
+        "-std=c99",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-I",
+        ROOT / "native" / "include",
+    )
+    run("clang", *flags, source, folder / "liblinnet_native.a", "-o", program)
+    imports = set(re.findall(rb"[a-z]+_[a-z_]+", program.read_bytes().partition(b"memory")[0]))
+    assert not {name for name in imports if name.startswith((b"clock", b"environ", b"poll", b"thread"))}
+    outputs, script = tmp_path / "outputs.bin", tmp_path / "run.mjs"
+    script.write_text(RUNNER.format(cases=str(cases), outputs=str(outputs), program=str(program)))
+    run("node", "--no-warnings", script)
+    ours = np.fromfile(outputs, np.float32)
+    (architecture, *_) = small_architectures()
+    tensors = random_tensors(architecture)
+    shape = (2, *architecture.input_size, architecture.input_channels)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    names = output_names(architecture)
+    _, expected = NumpyNetwork(architecture, tensors).run(as_floats(pixels[:1]), names)
+    (single,) = (expected[name].ravel() for name in names)
+    assert ours.shape == single.shape
+    assert np.abs(ours - single).max() <= TOLERANCE * np.abs(single).max()
 
 
 # Instructions: what every processor of the kind has, except in the files of an instruction set.

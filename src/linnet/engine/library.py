@@ -12,7 +12,7 @@ NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
 
 POINTER, COUNT, THREADS = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 
-# Name → result and arguments, in the order of native/include: linnet.h, then linnet_training.h. Tensors and structures are passed as addresses.
+# Name → result and arguments, in the order of native/include. Tensors and structures are passed as addresses.
 FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "linnet_version": (ctypes.c_char_p, []),
     "linnet_instruction_set": (ctypes.c_char_p, []),
