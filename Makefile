@@ -1,8 +1,8 @@
 # `make demo` and `make test` are all a newcomer needs: both make their own environment in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-NATIVE := $(wildcard native/include/*.h native/src/*)
-FORMATTED := $(wildcard native/include/*.h native/src/*.cpp native/src/memory.h native/tests/*.cpp native/tests/*.h)
+NATIVE := $(wildcard native/*/*.h native/*/*.cpp native/*/*.inl)
+FORMATTED := $(wildcard native/*/*.h native/*/*.cpp native/*/*.c)
 # One thread a test process: two processes share the two cores better than four threads do.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet
@@ -10,7 +10,7 @@ INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)
 STRICT := SKBUILD_CMAKE_DEFINE=LINNET_STRICT=ON
 TELL := $(BIN)/python -c 'import linnet.engine.library as l; l.native_version() or print("Without a C++ compiler: linnet runs without its native engine.")'
 
-.PHONY: setup fix check test test-slow test-all bench demo
+.PHONY: setup fix check test test-slow test-all test-isa bench demo
 
 setup: .venv/dev.stamp
 
@@ -45,6 +45,14 @@ test-slow: .venv/dev.stamp
 	$(ONE_THREAD) $(BIN)/pytest -n 2 -m slow
 
 test-all: test test-slow
+
+# Everything that kernels compute, on each instruction set that this machine has, whichever the widest is.
+test-isa: .venv/dev.stamp
+	@for name in $$($(BIN)/python -c 'import linnet.engine.library as l; print(*l.instruction_sets())'); do \
+		echo "LINNET_ISA=$$name"; \
+		$(ONE_THREAD) LINNET_ISA=$$name $(BIN)/pytest -n 2 -q -m "not slow" tests/engine tests/nn/test_fused.py tests/export \
+			|| exit 1; \
+	done
 
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/cold_start.py

@@ -3,6 +3,7 @@
 #define LINNET_TESTS_CASE_H
 
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <vector>
 
@@ -68,6 +69,38 @@ struct Reader {
     left -= bytes;
   }
 };
+
+inline bool read_file(const char* path, std::vector<std::uint8_t>* bytes) {
+  std::FILE* file = std::fopen(path, "rb");
+  if (file == nullptr) return false;
+  std::uint8_t buffer[65536];
+  for (std::size_t got; (got = std::fread(buffer, 1, sizeof(buffer), file)) > 0;) {
+    bytes->insert(bytes->end(), buffer, buffer + got);
+  }
+  std::fclose(file);
+  return true;
+}
+
+inline bool read_case(Reader& reader, Case* found) {
+  found->height = reader.number<std::int64_t>();
+  found->width = reader.number<std::int64_t>();
+  found->pictures = reader.number<std::int64_t>();
+  found->channels = reader.number<std::int64_t>();
+  const auto layers = reader.number<std::int64_t>(), inputs = reader.number<std::int64_t>(),
+             weights = reader.number<std::int64_t>(), outputs = reader.number<std::int64_t>();
+  found->tolerance = reader.number<double>();
+  reader.array(&found->layers, layers);
+  reader.array(&found->inputs, inputs);
+  reader.array(&found->weights, weights);
+  reader.array(&found->table, found->channels * 256);
+  reader.array(&found->outputs, outputs);
+  reader.array(&found->pixels, found->pictures * found->height * found->width * found->channels);
+  for (std::int64_t i = 0; i < outputs && reader.good; ++i) {
+    found->expected.emplace_back();
+    reader.array(&found->expected.back(), reader.number<std::int64_t>());
+  }
+  return reader.good;
+}
 
 }  // namespace linnet_tests
 

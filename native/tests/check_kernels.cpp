@@ -232,13 +232,9 @@ int main() {
       check_detection(LINNET_SIGMOID, count, 1 + static_cast<std::int32_t>(count % 7));
       check_detection(LINNET_SOFTMAX, count, 1 + static_cast<std::int32_t>(count % 7));
     }
-    check_all(kEngineBaseline);
-#if defined(__x86_64__)
-    const char* widest = linnet_instruction_set();
-    const bool avx512 = std::strcmp(widest, "avx512") == 0;
-    if (avx512 || std::strcmp(widest, "avx2") == 0) check_all(kEngineAvx2);
-    if (avx512) check_all(kEngineAvx512);
-#endif
+    for (int set = 0; set < kSetCount; ++set) {
+      if (kEngineTables[set] != nullptr && has(static_cast<InstructionSet>(set))) check_all(*kEngineTables[set]);
+    }
   }
   return 0;
 }

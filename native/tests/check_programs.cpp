@@ -15,27 +15,6 @@ using namespace linnet_tests;
 
 namespace {
 
-bool read_case(Reader& reader, Case* found) {
-  found->height = reader.number<std::int64_t>();
-  found->width = reader.number<std::int64_t>();
-  found->pictures = reader.number<std::int64_t>();
-  found->channels = reader.number<std::int64_t>();
-  const auto layers = reader.number<std::int64_t>(), inputs = reader.number<std::int64_t>(),
-             weights = reader.number<std::int64_t>(), outputs = reader.number<std::int64_t>();
-  found->tolerance = reader.number<double>();
-  reader.array(&found->layers, layers);
-  reader.array(&found->inputs, inputs);
-  reader.array(&found->weights, weights);
-  reader.array(&found->table, found->channels * 256);
-  reader.array(&found->outputs, outputs);
-  reader.array(&found->pixels, found->pictures * found->height * found->width * found->channels);
-  for (std::int64_t i = 0; i < outputs && reader.good; ++i) {
-    found->expected.emplace_back();
-    reader.array(&found->expected.back(), reader.number<std::int64_t>());
-  }
-  return reader.good;
-}
-
 [[noreturn]] void fail(const std::string& text) {
   std::fprintf(stderr, "%s\n", text.c_str());
   std::exit(1);
@@ -110,14 +89,8 @@ std::vector<Way> ways(bool quick) {
 int main(int count, char** arguments) {
   if (count < 2) fail("Which file?");
   const bool quick = count > 2;
-  std::FILE* file = std::fopen(arguments[1], "rb");
-  if (file == nullptr) fail("The file cannot be opened.");
   std::vector<std::uint8_t> bytes;
-  std::uint8_t buffer[65536];
-  for (std::size_t got; (got = std::fread(buffer, 1, sizeof(buffer), file)) > 0;) {
-    bytes.insert(bytes.end(), buffer, buffer + got);
-  }
-  std::fclose(file);
+  if (!read_file(arguments[1], &bytes)) fail("The file cannot be read.");
   int cases = 0, runs = 0;
   for (Reader reader = {bytes.data(), bytes.size()}; reader.left > 0; ++cases) {
     Case given;

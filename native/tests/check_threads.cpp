@@ -14,6 +14,7 @@
 #include <cstdlib>
 
 #include "case.h"
+#include "linnet_training.h"
 
 using namespace linnet_tests;
 
@@ -103,23 +104,10 @@ void check_fork() {
 }
 
 bool read_first(const char* path) {
-  std::FILE* file = std::fopen(path, "rb");
-  if (file == nullptr) return false;
-  std::int64_t numbers[7] = {};
-  double tolerance = 0;
-  bool good = std::fread(numbers, 8, 7, file) == 7 && std::fread(&tolerance, 8, 1, file) == 1;
-  first.height = numbers[0], first.width = numbers[1], first.channels = numbers[3];
-  const auto read = [&](auto* items, std::int64_t count) {
-    items->resize(static_cast<std::size_t>(count));
-    good = good && std::fread(items->data(), sizeof((*items)[0]), items->size(), file) == items->size();
-  };
-  read(&first.layers, numbers[4]);
-  read(&first.weights, numbers[5]);
-  read(&first.table, first.channels * 256);
-  read(&first.outputs, numbers[6]);
-  read(&first.pixels, numbers[2] * first.height * first.width * first.channels);
-  std::fclose(file);
-  return good;
+  std::vector<std::uint8_t> bytes;
+  if (!read_file(path, &bytes)) return false;
+  Reader reader = {bytes.data(), bytes.size()};
+  return read_case(reader, &first);
 }
 
 }  // namespace

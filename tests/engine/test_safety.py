@@ -9,11 +9,14 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from building import ROOT, build, needed, run
-from cases import small_architectures, write_cases, write_seeds
+from cases import as_floats, output_names, small_architectures, write_cases, write_seeds
+from networks import random_tensors
 
 from linnet.engine.library import FUNCTIONS
+from linnet.engine.reference import NumpyNetwork
 
 pytestmark = pytest.mark.slow
 
@@ -98,8 +101,73 @@ def test_another_kind_of_processor_computes_the_same(cases: Path, tmp_path: Path
     targets = ["check_kernels", "check_programs", "check_threads", "linnet_native"]
     folder = build(tmp_path / "arm", targets, compiler="aarch64-linux-gnu-g++", **options)
     run("qemu-aarch64", folder / "check_kernels")
-    assert "baseline: 8 programs" in run("qemu-aarch64", folder / "check_programs", cases, "quick")
+    for name in ("baseline", "neon"):
+        text = run("qemu-aarch64", folder / "check_programs", cases, "quick", LINNET_ISA=name)
+        assert text.startswith(f"{name}: 8 programs")
     assert ", 0 wrong" in run("qemu-aarch64", folder / "check_threads", cases, "5", "forks")
+
+
+def objects_of(programs: Path) -> list[Path]:
+    """What the library was linked of."""
+    return sorted(programs.parents[1].glob("CMakeFiles/linnet_*.dir/native/**/*.o"))
+
+
+def test_nothing_happens_on_load(plain: Path) -> None:
+    # What a compiler makes of an initialiser that is no constant stands in sections of these names.
+    needed("objdump")
+    objects = objects_of(plain)
+    assert len(objects) > 15
+    for path in objects:
+        assert re.search(r"\.(init_array|ctors)", run("objdump", "-h", path)) is None, path.name
+
+
+RUNNER = """
+import {{ readFileSync, openSync }} from "node:fs";
+import {{ WASI }} from "node:wasi";
+const wasi = new WASI({{
+  version: "preview1", args: ["run_program"], stdin: openSync({cases!r}, "r"), stdout: openSync({outputs!r}, "w"),
+}});
+const module = await WebAssembly.compile(readFileSync({program!r}));
+console.log(WebAssembly.Module.imports(module).map((wanted) => wanted.name).join(" "));
+process.exit(wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject())));
+"""
+"""A WebAssembly program in Node, whose only ties to the system are the two files."""
+
+
+def test_a_build_without_threads_or_a_system_computes_the_same(cases: Path, tmp_path: Path) -> None:
+    if not Path("/usr/lib/wasm32-wasi/libc.a").exists():
+        pytest.skip("there is no C library for WebAssembly here (Debian: wasi-libc, libclang-rt-dev-wasm32)")
+    needed("clang", "clang++", "wasm-ld", "node")
+    options = {
+        "CMAKE_SYSTEM_NAME": "WASI",
+        "CMAKE_SYSTEM_PROCESSOR": "wasm32",
+        "CMAKE_CXX_COMPILER_TARGET": "wasm32-wasi",
+        "CMAKE_CXX_FLAGS": "-msimd128",
+        "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
+        "LINNET_TESTS": "OFF",
+        "LINNET_THREADS": "OFF",
+        "LINNET_HOSTED": "OFF",
+    }
+    folder = build(tmp_path / "wasm", ["linnet_native"], compiler="clang++", **options).parents[1]
+    program, source = folder / "run_program.wasm", ROOT / "native" / "tests" / "run_program.c"
+    # C's own linker, so that whatever of C++ needed a library would be missed.
+    flags = ("--target=wasm32-wasi", "-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/native/include")
+    run("clang", *flags, source, folder / "liblinnet_native.a", "-o", program)
+    outputs, script = tmp_path / "outputs.bin", tmp_path / "run.mjs"
+    script.write_text(RUNNER.format(cases=str(cases), outputs=str(outputs), program=str(program)))
+    # Reading, writing and ending, which the program does: no clock, environment or thread.
+    imports = set(run("node", "--no-warnings", script).split())
+    assert imports <= {"fd_close", "fd_fdstat_get", "fd_read", "fd_seek", "fd_write", "proc_exit"}, imports
+    ours = np.fromfile(outputs, np.float32)
+    (architecture, *_) = small_architectures()
+    tensors = random_tensors(architecture)
+    shape = (2, *architecture.input_size, architecture.input_channels)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    names = output_names(architecture)
+    _, expected = NumpyNetwork(architecture, tensors).run(as_floats(pixels[:1]), names)
+    (single,) = (expected[name].ravel() for name in names)
+    assert ours.shape == single.shape
+    assert np.abs(ours - single).max() <= TOLERANCE * np.abs(single).max()
 
 
 # Instructions: what every processor of the kind has, except in the files of an instruction set.
@@ -116,8 +184,8 @@ BEYOND_AVX2 = re.compile(r"^.*(%zmm|%[xyz]mm(1[6-9]|2\d|3[01])\b|%k[0-7]\b).*", 
 
 def test_no_instruction_leaves_the_files_of_its_set(plain: Path) -> None:
     needed("objdump", "nm")
-    objects = sorted(plain.parents[1].rglob("native/src/*.o"))
-    assert {path.name.split(".")[0] for path in objects} >= {"engine_run", "engine_avx2", "training_baseline"}
+    objects = objects_of(plain)
+    assert {path.name.split(".")[0] for path in objects} >= {"run", "engine_avx2", "training_baseline"}
     if "x86-64" not in run("objdump", "-f", objects[0]):
         pytest.skip("the instructions that are known here are those of x86-64")
     found = {}
@@ -137,14 +205,15 @@ def test_no_instruction_leaves_the_files_of_its_set(plain: Path) -> None:
 
 def test_a_set_shows_the_linker_nothing_but_its_table(plain: Path) -> None:
     # A template or an inline function that two files define alike is one function after linking: of either file.
-    needed("nm")
-    for path in plain.parents[1].rglob("native/src/*_*.o"):
-        if not path.name.split(".")[0].endswith(("_avx2", "_avx512", "_baseline")):
-            continue
+    needed("nm", "objdump")
+    tables = [path for path in objects_of(plain) if re.match("(engine|training)_[^.]+[.]cpp", path.name)]
+    assert len(tables) == 8
+    for path in tables:
         kinds = [line.split()[-2:] for line in run("nm", "--defined-only", path).splitlines()]
         shown = [name for kind, name in kinds if kind in "TWVuGSBC" or (kind in "DR" and "linnet" not in name)]
         assert shown == [], path.name
-        assert sum(kind in "DR" for kind, _ in kinds) == 1, path.name
+        foreign = "neon" in path.name and "x86-64" in run("objdump", "-f", path)
+        assert sum(kind in "DR" for kind, _ in kinds) == (0 if foreign else 1), path.name
 
 
 def test_the_library_shows_what_its_manual_names(plain: Path) -> None:
@@ -152,5 +221,6 @@ def test_the_library_shows_what_its_manual_names(plain: Path) -> None:
     (library,) = plain.parents[1].glob("*linnet_native.so")
     shown = {line.split()[-1] for line in run("nm", "-D", "--defined-only", library).splitlines()}
     assert shown == set(FUNCTIONS)
-    manual = (ROOT / "native" / "include" / "linnet.h").read_text()
+    headers = (ROOT / "native" / "include").glob("*.h")
+    manual = "".join(path.read_text() for path in headers)
     assert set(re.findall(r"^[\w *]+?(linnet_\w+)\(", manual, re.MULTILINE)) == set(FUNCTIONS)

@@ -18,7 +18,7 @@ from torch import nn as torch_nn
 
 from linnet import nn
 from linnet.architecture import INPUT, BatchNorm, GraphBuilder, MobileNetV1, MobileNetV2
-from linnet.engine.library import instruction_set, load_library
+from linnet.engine.library import instruction_sets, load_library
 from linnet.nn import fused, memory
 from linnet.nn.modules import GraphNetwork, Network
 
@@ -155,12 +155,8 @@ def test_blocks_of_any_size(threads: int, stride: int, padding: Any) -> None:
 
 
 @needs_the_library
-@pytest.mark.parametrize("name", ["baseline", "avx2", "avx512"])
+@pytest.mark.parametrize("name", instruction_sets())
 def test_every_instruction_set(name: str) -> None:
-    order = ["baseline", "avx2", "avx512"]
-    widest = instruction_set()
-    if name != "baseline" and (widest not in order or order.index(name) > order.index(str(widest))):
-        pytest.skip(f"this processor has no {name}")
     code = f"""
 import test_fused, torch
 from linnet.engine.library import training_instruction_set

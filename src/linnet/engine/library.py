@@ -12,10 +12,11 @@ NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
 
 POINTER, COUNT, THREADS = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 
-# Name → result and arguments, in the order of native/include/linnet.h. Tensors and structures are passed as addresses.
+# Name → result and arguments, in the order of native/include. Tensors and structures are passed as addresses.
 FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "linnet_version": (ctypes.c_char_p, []),
     "linnet_instruction_set": (ctypes.c_char_p, []),
+    "linnet_instruction_set_number": (ctypes.c_char_p, [ctypes.c_int32]),
     "linnet_engine_instruction_set": (ctypes.c_char_p, []),
     "linnet_measure_peak": (ctypes.c_double, [ctypes.c_double]),
     "linnet_network_open": (ctypes.c_int, [POINTER, COUNT, POINTER, COUNT, POINTER, COUNT, POINTER, POINTER]),
@@ -114,7 +115,7 @@ class DetectionRule(ctypes.Structure):
 
 
 class Transform(ctypes.Structure):
-    """`linnet_transform` of linnet.h: how a stored tensor becomes an activation."""
+    """`linnet_transform` of linnet_training.h: how a stored tensor becomes an activation."""
 
     _fields_ = (
         ("scale", POINTER),
@@ -126,7 +127,7 @@ class Transform(ctypes.Structure):
 
 
 class Gradient(ctypes.Structure):
-    """`linnet_gradient` of linnet.h: how the gradient of an activation becomes that of the stored tensor."""
+    """`linnet_gradient` of linnet_training.h: how the gradient of an activation becomes that of the stored tensor."""
 
     _fields_ = (
         ("values", POINTER),
@@ -138,7 +139,7 @@ class Gradient(ctypes.Structure):
 
 
 class DepthwiseShape(ctypes.Structure):
-    """`linnet_depthwise_shape` of linnet.h."""
+    """`linnet_depthwise_shape` of linnet_training.h."""
 
     _fields_ = tuple(
         (name, COUNT)
@@ -181,6 +182,15 @@ def instruction_set() -> str | None:
     """The widest vector instruction set of this processor that linnet knows: `avx512`, `avx2`, `neon` or `baseline`."""
     library = load_library()
     return None if library is None else str(library.linnet_instruction_set().decode())
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """What LINNET_ISA may name on this processor, the narrowest first; empty without a library."""
+    library = load_library()
+    names: list[str] = []
+    while library is not None and (name := library.linnet_instruction_set_number(len(names))) is not None:
+        names.append(name.decode())
+    return tuple(names)
 
 
 def engine_instruction_set() -> str | None:

@@ -1,0 +1,68 @@
+"""Is the C interface what its manual says, and what Python takes it for?"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from pathlib import Path
+
+import pytest
+from building import ROOT, needed, run
+
+from linnet.engine import library
+from linnet.engine.library import load_library
+
+HEADERS = sorted((ROOT / "native" / "include").glob("*.h"))
+
+
+def compile_and_run(source: str, folder: Path, *libraries: str) -> str:
+    needed("gcc")
+    program = folder / "program.c"
+    program.write_text(source)
+    flags = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I", ROOT / "native" / "include")
+    run("gcc", *flags, program, "-o", folder / "program", *libraries)
+    return run(folder / "program")
+
+
+def test_the_program_of_the_manual_runs(tmp_path: Path) -> None:
+    loaded = load_library()
+    if loaded is None:
+        pytest.skip("linnet was installed without a compiler: there is no native library")
+    manual = (ROOT / "native" / "include" / "linnet.h").read_text()
+    lines = re.search(r"A complete program.*?\n((?: \*(?:     .*)?\n)+)", manual)
+    assert lines is not None
+    source = re.sub(r"^ \*(     )?", "", lines[1], flags=re.MULTILINE)
+    path = Path(loaded._name)
+    # White, red, black and blue are 1, 1/3, 0 and 1/3 bright; twice red and a half are 2.5, 2.5, 0.5 and 0.5.
+    assert compile_and_run(source, tmp_path, str(path), f"-Wl,-rpath,{path.parent}") == "0.4167 1.5000\n"
+
+
+def structures() -> dict[str, type[ctypes.Structure]]:
+    """Name in C → what Python has of it: each says in its docstring what it is."""
+    found = {}
+    for value in vars(library).values():
+        if isinstance(value, type) and issubclass(value, ctypes.Structure):
+            name = re.match(r"`(linnet_\w+)` of", value.__doc__ or "")
+            assert name is not None, value
+            found[name[1]] = value
+    return found
+
+
+def test_structures_lie_in_memory_as_in_c(tmp_path: Path) -> None:
+    known = structures()
+    headers = "".join(path.read_text() for path in HEADERS)
+    assert set(re.findall(r"^typedef struct (\w+) \{", headers, re.MULTILINE)) == set(known)
+    lines, expected = [], []
+    for name, structure in known.items():
+        lines.append(f'printf("{name} %zu\\n", sizeof({name}));')
+        expected.append(f"{name} {ctypes.sizeof(structure)}")
+        for field, *_ in structure._fields_:
+            place = getattr(structure, field)
+            size = f"sizeof((({name}*)0)->{field})"
+            lines.append(f'printf("{name}.{field} %zu %zu\\n", offsetof({name}, {field}), {size});')
+            expected.append(f"{name}.{field} {place.offset} {place.size}")
+    includes = "".join(f'#include "{path.name}"\n' for path in HEADERS)
+    source = (
+        f"#include <stddef.h>\n#include <stdio.h>\n{includes}int main(void) {{\n{chr(10).join(lines)}\nreturn 0;\n}}\n"
+    )
+    assert compile_and_run(source, tmp_path).splitlines() == expected
