@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import checkpoint_of
 from PIL import Image
 
-from linnet.architecture import from_options
+from linnet.architecture import MobileNetV2, from_options
 from linnet.architecture.ssdlite import ssd, ssdlite
+from linnet.checkpoint import save_checkpoint
 from linnet.cli import COMMANDS, main
 from linnet.engine.library import native_version
 from linnet.predictor import load

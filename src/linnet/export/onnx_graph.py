@@ -30,9 +30,10 @@ from linnet.architecture import (
     options_of,
 )
 from linnet.architecture.operations import Shape
-from linnet.checkpoint import Checkpoint, write_atomically
+from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
 from linnet.engine.reference import NumpyNetwork
+from linnet.files import write_atomically
 from linnet.images import GREY_WEIGHTS, Preprocessing, normalise
 
 if TYPE_CHECKING:

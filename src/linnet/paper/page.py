@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linnet.checkpoint import write_atomically
+from linnet.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

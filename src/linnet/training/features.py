@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from linnet.catalogue import cache_folder
-from linnet.checkpoint import write_atomically
 from linnet.data.batches.loading import EvaluationPictures
 from linnet.data.dataset import DataSet, Sample
 from linnet.data.sources import Address, ParquetRow, Span
+from linnet.files import write_atomically
 from linnet.images import Preprocessing
 from linnet.nn import Network, tensors_of
 from linnet.training.folder import write_figure

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from linnet.checkpoint import write_atomically
-from linnet.runtimes import processor_name
+from linnet.files import write_atomically
+from linnet.machine import processor_name
 
 RECIPE, ENVIRONMENT, SPLIT = "recipe.json", "environment.json", "split.json"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
