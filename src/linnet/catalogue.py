@@ -127,7 +127,7 @@ def download(name: str) -> Path:
         OSError: if it cannot be fetched.
         ValueError: if what came is not what was expected.
     """
-    from linnet.weights.tflite import convert
+    from linnet.weights import read
 
     entry = DOWNLOADS[name]
     folder = cache_folder()
@@ -143,5 +143,5 @@ def download(name: str) -> Path:
             )
         write_atomically(source, content)
     target = folder / f"{name}.safetensors"
-    save_checkpoint(convert(source, licence=entry.licence, url=f"{entry.source}/{entry.file}").checkpoint, target)
+    save_checkpoint(read(source, licence=entry.licence, url=f"{entry.source}/{entry.file}").checkpoint, target)
     return target
