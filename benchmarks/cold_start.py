@@ -23,8 +23,8 @@ from PIL import Image
 
 from linnet.architecture import MobileNetV2
 from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from linnet.machine import processor_name
 from linnet.paper.timing import random_checkpoint
-from linnet.runtimes import processor_name
 
 
 def cold_starts(checkpoint: Checkpoint, rounds: int) -> list[dict[str, Any]]:

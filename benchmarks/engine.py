@@ -32,11 +32,11 @@ import linnet
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.bench import compare, exported, setting_for
+from linnet.bench.runtimes import RUNTIMES, MissingRuntime
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.engine.library import engine_instruction_set, measure_peak
-from linnet.opponents import RUNTIMES, MissingRuntime
+from linnet.engine.runtimes import NativeRuntime
 from linnet.paper.timing import random_checkpoint
-from linnet.runtimes import NativeRuntime
 
 # Name → network, and the batches it is measured with.
 NETWORKS: dict[str, tuple[Architecture, tuple[int, ...]]] = {

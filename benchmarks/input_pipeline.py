@@ -36,7 +36,7 @@ from linnet.data.batches.streaming import ShardBatches
 from linnet.data.sharding import write_shards
 from linnet.data.sources import File
 from linnet.images import Preprocessing
-from linnet.runtimes import processor_name
+from linnet.machine import processor_name
 
 DISTINCT = 64
 

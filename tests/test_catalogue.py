@@ -15,8 +15,9 @@ from tflite_writer import write_tflite
 
 from linnet import catalogue
 from linnet.architecture import MobileNetV2
-from linnet.catalogue import DOWNLOADS, fetch, find_model
+from linnet.catalogue import DOWNLOADS, find_model
 from linnet.checkpoint import load_checkpoint
+from linnet.files import fetch
 
 
 class Server:
@@ -95,10 +96,10 @@ def test_another_file_than_expected_is_not_kept(server: Server, small_download: 
 
 def test_a_missing_file_and_a_broken_transfer(server: Server) -> None:
     with pytest.raises(OSError, match=r"/models/none answered 404"):
-        fetch(f"{server.address}/models/none")
+        fetch(f"{server.address}/models/none", most=1000)
     server.files["/short"] = bytes(10_000)
     with pytest.raises(OSError, match=r"/short (broke off|cannot be fetched)"):
-        fetch(f"{server.address}/short")
+        fetch(f"{server.address}/short", most=1_000_000)
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import linnet
-from linnet import runtimes
 from linnet.architecture import MobileNetV2
 from linnet.checkpoint import Checkpoint, save_checkpoint
+from linnet.engine import runtimes
 from linnet.engine.library import native_version
 from linnet.images import prepare
 from linnet.predictor import Predictor
@@ -186,7 +186,7 @@ def test_the_torch_runtime_says_what_it_needs(small_model: Path) -> None:
 import sys
 sys.modules["torch"] = None  # as if it were not installed
 import linnet
-from linnet import runtimes
+from linnet.engine import runtimes
 for attempt in (lambda: linnet.load({str(small_model)!r}, runtime="torch"), lambda: linnet.nn, lambda: linnet.save):
     try:
         attempt()

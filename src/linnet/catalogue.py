@@ -8,7 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from linnet.checkpoint import save_checkpoint, write_atomically
+from linnet.checkpoint import save_checkpoint
+from linnet.files import fetch, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,8 @@ CORAL = "https://raw.githubusercontent.com/google-coral/test_data/104342d2d3480b
 
 LARGEST_DOWNLOAD = 1 << 30
 TIMEOUT_SECONDS = 30
+
+WITHOUT_NETWORK = "Without a network, bring the file here and run `linnet convert`."
 
 
 @dataclass(frozen=True)
@@ -124,14 +127,14 @@ def download(name: str) -> Path:
         OSError: if it cannot be fetched.
         ValueError: if what came is not what was expected.
     """
-    from linnet.weights.tflite import convert
+    from linnet.weights import read
 
     entry = DOWNLOADS[name]
     folder = cache_folder()
     source = folder / "sources" / entry.file
     if not source.exists() or hashlib.sha256(source.read_bytes()).hexdigest() != entry.sha256:
         logger.info("Downloading %s (%.1f MB)", entry.url, entry.size_bytes / 1e6)
-        content = fetch(entry.url)
+        content = fetch(entry.url, most=LARGEST_DOWNLOAD, without_network=WITHOUT_NETWORK, seconds=TIMEOUT_SECONDS)
         digest = hashlib.sha256(content).hexdigest()
         if digest != entry.sha256:
             raise ValueError(
@@ -140,31 +143,5 @@ def download(name: str) -> Path:
             )
         write_atomically(source, content)
     target = folder / f"{name}.safetensors"
-    save_checkpoint(convert(source, licence=entry.licence, url=f"{entry.source}/{entry.file}").checkpoint, target)
+    save_checkpoint(read(source, licence=entry.licence, url=f"{entry.source}/{entry.file}").checkpoint, target)
     return target
-
-
-def fetch(url: str) -> bytes:
-    """The bytes behind an address.
-
-    Raises:
-        OSError: if there is no answer, an error is answered, or the answer breaks off.
-    """
-    from http.client import HTTPException
-    from urllib.error import HTTPError
-    from urllib.request import urlopen
-
-    try:
-        with urlopen(url, timeout=TIMEOUT_SECONDS) as response:
-            content = bytes(response.read(LARGEST_DOWNLOAD))
-            expected = response.headers.get("Content-Length")
-    except HTTPError as error:
-        raise OSError(f"{url} answered {error.code} ({error.reason}).") from None
-    except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise OSError(
-            f"{url} cannot be fetched ({reason}). Without a network, bring the file here and run `linnet convert`."
-        ) from None
-    if expected is not None and expected.isdigit() and len(content) != int(expected):
-        raise OSError(f"{url} broke off after {len(content)} of {expected} bytes. Try again.")
-    return content

@@ -7,12 +7,9 @@ refused. Nothing is ever unpickled.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import secrets
-import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from linnet.architecture import Architecture, from_options, options_of
+from linnet.files import write_atomically as write_atomically
 from linnet.images import Preprocessing
 
 if TYPE_CHECKING:
@@ -172,56 +170,6 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
         document = _read_document(path, start + file.read(length))
     _check_format(path, document)
     return document
-
-
-def write_atomically(path: Path, content: bytes | bytearray) -> None:
-    """Writes a file through a temporary one in the same folder, synchronised, then renamed.
-
-    A link is followed, an existing file keeps its permissions, and nothing but a regular file is replaced.
-
-    Raises:
-        OSError: naming `path`, if it cannot be written; nothing of the attempt is left behind.
-    """
-    target = Path(os.path.realpath(path))
-    if path.is_dir():
-        raise IsADirectoryError(f"'{path}' is a folder; a file name was expected.")
-    if target.exists() and not target.is_file():
-        raise OSError(f"'{path}' is no regular file; linnet does not replace it.")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except OSError as error:
-        raise _cannot_write(path, error) from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
-        os.replace(temporary, target)
-        _synchronise_folder(target.parent)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise _cannot_write(path, error) from None
-        raise
-
-
-def _cannot_write(path: Path, error: OSError) -> OSError:
-    return type(error)(error.errno, f"cannot write: {error.strerror}", str(path))
-
-
-def _synchronise_folder(folder: Path) -> None:
-    """Makes the rename itself durable, where the system lets a folder be opened."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _not_a_folder(path: str | os.PathLike[str]) -> Path:

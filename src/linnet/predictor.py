@@ -18,9 +18,10 @@ from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
 from linnet.detection import Suppression, anchors, detect
 from linnet.engine.reference import Output
+from linnet.engine.runtimes import RUNTIMES, RuntimeName, choose_runtime
 from linnet.images import Preprocessing, check_pixels, decode, fit
+from linnet.machine import usable_cores
 from linnet.results import Classification, Detections
-from linnet.runtimes import RUNTIMES, RuntimeName, choose_runtime, usable_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -269,7 +269,8 @@ def test_every_instruction_set(name: str) -> None:
 
 def test_an_unknown_instruction_set_is_an_error() -> None:
     done = run_python(
-        "import linnet.predictor, linnet.runtimes\nlinnet.runtimes.choose_runtime('auto')", LINNET_ISA="quantum"
+        "import linnet.predictor, linnet.engine.runtimes\nlinnet.engine.runtimes.choose_runtime('auto')",
+        LINNET_ISA="quantum",
     )
     assert done.returncode == 1
     assert "LINNET_ISA is 'quantum'; this processor has 'baseline'" in done.stderr.splitlines()[-1]

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import tyro
 
 from linnet.bench import Measurement, compare
+from linnet.bench.runtimes import RUNTIMES
 from linnet.catalogue import DEFAULT_MODEL, find_model
 from linnet.checkpoint import load_checkpoint
 from linnet.cli.terminal import UsageError, live_progress, parse, print_json, show, table
-from linnet.opponents import RUNTIMES
 
 
 @dataclass(frozen=True)

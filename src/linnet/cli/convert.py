@@ -41,16 +41,17 @@ def main(arguments: list[str]) -> int:
     options = parse(Options, "convert", __doc__, arguments)
     source = options.source
     if source.is_dir():
-        raise IsADirectoryError(f"'{source}' is a folder; a .tflite file was expected.")
+        raise IsADirectoryError(f"'{source}' is a folder; a file of weights was expected.")
     if not source.exists():
         raise FileNotFoundError(f"There is no file '{source}'.")
     if options.out.exists() and options.out.samefile(source):
         raise UsageError(f"--out '{options.out}' is the source itself. Name another file.")
+    from linnet.weights import read
+    from linnet.weights.conversion import read_labels
     from linnet.weights.parity import compare, interpreter_installed
-    from linnet.weights.tflite import convert, read_labels
 
     labels = None if options.labels is None else read_labels(options.labels.read_bytes())
-    conversion = convert(source, labels=labels, licence=options.licence)
+    conversion = read(source, labels=labels, licence=options.licence)
     save_checkpoint(conversion.checkpoint, options.out)
     parity = None
     notes = list(conversion.notes)

@@ -23,6 +23,7 @@ from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, 
 from linnet.data import DataSet, find
 from linnet.data.parts import Part
 from linnet.data.recognition import FormatName
+from linnet.engine.runtimes import RuntimeName
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.evaluation.box_report import write_box_report
 from linnet.evaluation.detector import MEASURING, measure_detector
@@ -30,7 +31,6 @@ from linnet.evaluation.figures import Comparison, Figures, spell
 from linnet.evaluation.report import write_report
 from linnet.evaluation.uncertainty import SAMPLES
 from linnet.predictor import Predictor, load
-from linnet.runtimes import RuntimeName
 
 MEASURES: dict[str, Callable[..., Any]] = {"classification": measure_accuracy, "detection": measure_detector}
 """Task of the data → what measures a model on them."""

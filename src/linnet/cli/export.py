@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +15,7 @@ import tyro
 from linnet.catalogue import find_model
 from linnet.checkpoint import load_checkpoint
 from linnet.cli.terminal import parse, print_json, show, size
+from linnet.export import export
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Options:
     model: tyro.conf.Positional[str]
     """A checkpoint file, or a name that `linnet models` lists."""
     file: tyro.conf.Positional[Path]
-    """File to write (.onnx)."""
+    """File to write, in the format of its ending (.onnx)."""
     inputs: Literal["normalised", "pixels"] = "normalised"
     """`normalised` takes (N, C, H, W) float32; `pixels` takes (N, H, W, 3) uint8 RGB and normalises inside."""
     json: bool = False
@@ -35,13 +35,7 @@ class Options:
 def main(arguments: list[str]) -> int:
     """Runs the command."""
     options = parse(Options, "export", __doc__, arguments)
-    if options.file.suffix.lower() != ".onnx":
-        raise ValueError(f"'{options.file}' must end in .onnx: that is what linnet exports.")
-    if find_spec("onnx") is None:
-        raise ValueError("Exporting needs onnx: pip install 'linnet[train]'.")
-    from linnet.export.onnx_graph import export_onnx
-
-    result = export_onnx(load_checkpoint(find_model(options.model)), options.file, inputs=options.inputs)
+    result = export(load_checkpoint(find_model(options.model)), options.file, inputs=options.inputs)
     if result.difference is None:
         print(
             "linnet: onnxruntime is not installed: the file was not run (pip install 'linnet[train]').", file=sys.stderr

@@ -104,7 +104,7 @@ def _runtimes(as_json: bool) -> int:
     from importlib.util import find_spec
 
     from linnet.engine.library import engine_instruction_set, native_version
-    from linnet.runtimes import choose_runtime
+    from linnet.engine.runtimes import choose_runtime
 
     chosen, native, kernels = choose_runtime("auto"), native_version(), engine_instruction_set()
     forced = " because LINNET_ISA says so" if os.environ.get("LINNET_ISA") else ", the widest that this processor has"

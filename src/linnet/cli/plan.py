@@ -9,7 +9,7 @@ from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint
 from linnet.cli.terminal import show, size, table
 from linnet.engine.library import engine_instruction_set, measure_peak
-from linnet.runtimes import NativeRuntime
+from linnet.engine.runtimes import NativeRuntime
 
 if TYPE_CHECKING:
     from linnet.engine.native import NativeSession

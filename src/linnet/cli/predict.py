@@ -18,12 +18,12 @@ from linnet.catalogue import DEFAULT_MODEL
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, show, table
 from linnet.data.places import unread_pictures
 from linnet.detection import Suppression
+from linnet.engine.runtimes import RuntimeName
 from linnet.evaluation.accuracy import describe_failure
 from linnet.evaluation.drawing import draw
 from linnet.images import decode, find_pictures
 from linnet.predictor import load
 from linnet.results import Classification, Detection, Detections, Prediction
-from linnet.runtimes import RuntimeName
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from linnet.checkpoint import Checkpoint, load_checkpoint
 from linnet.cli.networks import DETECTORS, network_flags, network_of
 from linnet.cli.plan import ScheduleName, describe_plan, show_plan
 from linnet.cli.terminal import UsageError, as_flag, millions, parse, print_json, show, size, table
-from linnet.runtimes import MOST_THREADS
+from linnet.engine.runtimes import MOST_THREADS
 
 VARIANT_HELP = "What gives the defaults below: TensorFlow's released network, or what suits small data and objects."
 

@@ -1,6 +1,7 @@
 """What a detector's numbers mean: anchors, offsets, boxes; and, in modules of torch, what it learns from."""
 
-from linnet.detection.coding import VARIANCES, decode, encode, iou, to_centres, to_corners
+from linnet.boxes import iou
+from linnet.detection.coding import VARIANCES, decode, encode, to_centres, to_corners
 from linnet.detection.grid import anchors
 from linnet.detection.suppression import Suppression, detect, suppress
 

@@ -64,20 +64,3 @@ def decode(offsets: Array, anchors: Array) -> Array:
     growth = np.exp(np.minimum(scaled[..., 2:], LARGEST_GROWTH).astype(np.float64)).astype(scaled.dtype)
     sizes = anchors[..., 2:] * growth
     return to_corners(np.concatenate([centres, sizes], axis=-1))
-
-
-def iou(boxes: Array, others: Array) -> Array:
-    """Intersection over union of each of N boxes with each of M: (N, 4) and (M, 4) x0, y0, x1, y1 → (N, M) in [0, 1].
-
-    The unit does not matter; a box without area overlaps nothing.
-    """
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(axis=-1)
-    union = areas(boxes)[:, None] + areas(others)[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
-
-
-def areas(boxes: Array) -> Array:
-    """(…, 4) x0, y0, x1, y1 → (…); 0 where a corner is on the wrong side."""
-    return np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(axis=-1)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linnet.checkpoint import write_atomically
 from linnet.evaluation.average_precision import RECALLS, AveragePrecision
 from linnet.evaluation.box_mistakes import BoxMistake, BoxMistakes
 from linnet.evaluation.detector import DetectorFigures
-from linnet.evaluation.plots import RIGHT, WRONG, draw_bars, draw_matrix, new_figure, plain_name, save_figure, shorten
+from linnet.evaluation.plots import RIGHT, WRONG, draw_bars, draw_matrix, plain_name, shorten
+from linnet.figures import new_figure, save_figure
+from linnet.files import write_atomically
 from linnet.images import decode
 
 if TYPE_CHECKING:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.figures import new_figure, save_figure
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
     from PIL import ImageDraw, ImageFont
 
@@ -19,24 +19,6 @@ if TYPE_CHECKING:
 
 WRONG, RIGHT = "#b00020", "#1b5e20"
 """Colours of what a network says and of what is true."""
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """A figure of so many inches that no window knows of."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG file."""
-    with warnings.catch_warnings():
-        # matplotlib's own font lacks most scripts; it draws boxes for them.
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        figure.savefig(path, dpi=110)
 
 
 def plain_name(name: str) -> str:

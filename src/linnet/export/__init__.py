@@ -1,1 +1,53 @@
-"""The network for other runtimes, checked numerically before it is written."""
+"""The network for other runtimes, checked numerically before it is written: one door, `export`, by the file's ending.
+
+A new format is a module with a function of the arguments of `export`, and one line in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from linnet.checkpoint import Checkpoint
+    from linnet.export.written import Export, InputKind
+
+
+class Format(NamedTuple):
+    """Who writes files of one ending, and what that needs."""
+
+    module: str
+    function: str
+    needs: str
+    """The package without which it cannot be written."""
+    extra: str
+    """The extra of linnet that brings it."""
+
+
+FORMATS = {".onnx": Format("linnet.export.onnx_graph", "export_onnx", "onnx", "train")}
+
+
+def export(checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind = "normalised") -> Export:
+    """Writes a network in the format of the file's ending, if what runs there agrees with the numpy reference.
+
+    Args:
+        checkpoint: what to export.
+        path: file to write.
+        inputs: `normalised` takes values as the contract normalises them; `pixels` takes (N, H, W, 3) uint8 RGB and
+            normalises inside.
+
+    Raises:
+        ValueError: if the ending is unknown, what writes it is not installed, an option does not suit the network, or
+            the file computes something else: then nothing is written.
+        OSError: if the file cannot be written.
+    """
+    path = Path(path)
+    known = FORMATS.get(path.suffix.lower())
+    if known is None:
+        raise ValueError(f"'{path}' must end in {' or '.join(FORMATS)}: that is what linnet exports.")
+    if find_spec(known.needs) is None:
+        raise ValueError(f"Exporting needs {known.needs}: pip install 'linnet[{known.extra}]'.")
+    written: Export = getattr(import_module(known.module), known.function)(checkpoint, path, inputs=inputs)
+    return written

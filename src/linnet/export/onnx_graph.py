@@ -8,10 +8,9 @@ Values have the names of linnet's intermediate tensors, so any of them can be as
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -30,9 +29,11 @@ from linnet.architecture import (
     options_of,
 )
 from linnet.architecture.operations import Shape
-from linnet.checkpoint import Checkpoint, write_atomically
+from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
 from linnet.engine.reference import NumpyNetwork
+from linnet.export.written import Export, InputKind
+from linnet.files import write_atomically
 from linnet.images import GREY_WEIGHTS, Preprocessing, normalise
 
 if TYPE_CHECKING:
@@ -43,18 +44,6 @@ if TYPE_CHECKING:
 OPSET = 17
 TOLERANCE = 1e-4
 """Largest difference from the numpy reference that is accepted, relative to the largest output."""
-
-InputKind = Literal["normalised", "pixels"]
-
-
-@dataclass(frozen=True)
-class Export:
-    """What was written. `difference` is relative to the largest output; None where onnxruntime is not installed."""
-
-    path: Path
-    size_bytes: int
-    operators: tuple[str, ...]
-    difference: float | None
 
 
 def export_onnx(checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind = "normalised") -> Export:

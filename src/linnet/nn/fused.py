@@ -31,6 +31,7 @@ from linnet.engine.library import (
     native_version,
     training_instruction_set,
 )
+from linnet.machine import instruction_set_refused
 from linnet.nn.convolution import ConvolutionModule
 from linnet.nn.memory import call, empty
 
@@ -46,10 +47,7 @@ def enabled() -> bool:
     if os.environ.get("LINNET_FUSED") == "0" or native_version() is None:
         return False
     if training_instruction_set() is None:
-        raise ValueError(
-            f"LINNET_ISA is {os.environ.get('LINNET_ISA')!r}; this processor can run 'baseline'"
-            f" and what leads up to {instruction_set()!r}. Unset it to take the widest."
-        )
+        raise ValueError(instruction_set_refused(instruction_set()))
     return True
 
 

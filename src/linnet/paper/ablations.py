@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
-from linnet.checkpoint import write_atomically
+from linnet.files import write_atomically
 from linnet.paper.page import MissingResultsError
 
 COMMAND = "python benchmarks/ablations.py CIFAR10"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from linnet.checkpoint import write_atomically
+from linnet.files import write_atomically
+from linnet.machine import processor_name
 from linnet.paper.page import Page
-from linnet.runtimes import processor_name
 
 TITLE = "The paper in our numbers"
 

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linnet.checkpoint import write_atomically
+from linnet.figures import new_figure as empty_figure
+from linnet.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,12 +91,7 @@ def new_figure(width: float, height: float) -> Figure | None:
     """An empty figure in inches that needs no screen; None where matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         return None
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return empty_figure(width, height)
 
 
 def plain(name: str) -> str:

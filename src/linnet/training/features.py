@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from linnet.catalogue import cache_folder
-from linnet.checkpoint import write_atomically
 from linnet.data.batches.loading import EvaluationPictures
 from linnet.data.dataset import DataSet, Sample
 from linnet.data.sources import Address, ParquetRow, Span
+from linnet.figures import new_figure, save_figure
+from linnet.files import write_atomically
 from linnet.images import Preprocessing
 from linnet.nn import Network, tensors_of
-from linnet.training.folder import write_figure
 from linnet.training.inputs import ready
 from linnet.training.plan import Voice
 from linnet.training.task import Epoch
@@ -113,11 +113,7 @@ def _measured(voice: Voice, text: str, total: int, done: int) -> None:
 
 def draw_penalties(path: Path, fits: Sequence[Fit]) -> None:
     """Validation loss and accuracy against the penalty, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 4)
     strengths = [fit.strength for fit in fits]
     chosen = next(fit for fit in fits if fit.best)
     for axes, name in zip(figure.subplots(1, 2), ("loss", "top1"), strict=True):
@@ -127,7 +123,7 @@ def draw_penalties(path: Path, fits: Sequence[Fit]) -> None:
         axes.set(title=name, xscale="log", xlabel="penalty on the classifier's weights")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    write_figure(path, figure)
+    save_figure(figure, path)
 
 
 def compute_features(

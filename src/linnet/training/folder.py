@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from linnet.checkpoint import write_atomically
-from linnet.runtimes import processor_name
+from linnet.figures import new_figure, save_figure
+from linnet.files import write_atomically
+from linnet.machine import processor_name
 
 RECIPE, ENVIRONMENT, SPLIT = "recipe.json", "environment.json", "split.json"
 BEST, LAST = "checkpoint.safetensors", "last.safetensors"
@@ -145,12 +146,9 @@ def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], score: str) -> None:
     """Losses, scores, learning rate and time of every epoch, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 7)
     ((losses, scores), (rates, times)) = figure.subplots(2, 2)
     numbers = [entry["number"] for entry in history]
 
@@ -186,14 +184,7 @@ def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], score: str) ->
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
-    write_figure(path, figure)
-
-
-def write_figure(path: Path, figure: Any) -> None:
-    """A matplotlib figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_atomically(path, buffer.getvalue())
+    save_figure(figure, path)
 
 
 def draw_batch(path: Path, pictures: Sequence[Any], labels: Sequence[str], *, tile: int = TILE) -> None:

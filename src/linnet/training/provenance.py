@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from linnet.data.sources import locate
-from linnet.runtimes import usable_cores
+from linnet.machine import usable_cores
 from linnet.training.folder import command, environment
 from linnet.training.start import Start
 

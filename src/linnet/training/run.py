@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from linnet.architecture import from_options, options_of
-from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_atomically
+from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from linnet.data import find
 from linnet.data.batches.loading import EvaluationPictures, Placement
 from linnet.data.sources import Address, locate
+from linnet.files import write_atomically
 from linnet.images import Preprocessing
+from linnet.machine import usable_cores
 from linnet.nn import Network, tensors_of
-from linnet.runtimes import usable_cores
 from linnet.training import folder as files
 from linnet.training.box_subject import BoxSubject
 from linnet.training.card import write_card

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from linnet.checkpoint import write_atomically
+from linnet.files import write_atomically
 from linnet.training.averages import Average, copy_into
 
 FORMAT = 1

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from linnet.images import Picture
-    from linnet.weights.tflite import Conversion
+    from linnet.weights.conversion import Conversion
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from linnet.architecture import Architecture
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 from linnet.weights.chain import Chain, match, outputs_by_name, tensors_of_chain
+from linnet.weights.conversion import Conversion, read_labels
 from linnet.weights.tflite_graph import Graph, NotOurs
 from linnet.weights.tflite_metadata import Metadata, read_metadata
 
@@ -27,22 +28,9 @@ IMAGENET_OUTPUTS = 1001
 """ImageNet's classes as TensorFlow counts them: a background class first."""
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """What `convert` made of a file.
-
-    Attributes:
-        checkpoint: the network, float32, folded.
-        dropped: outputs left out at the front: 1 where ImageNet's background class was there.
-        outputs: name of each intermediate tensor → its number in the file.
-        notes: what had to be assumed, in sentences.
-    """
-
-    source: Path
-    checkpoint: Checkpoint
-    dropped: int
-    outputs: dict[str, int]
-    notes: tuple[str, ...]
+def why_not(start: bytes) -> str | None:
+    """None if a file begins as TFLite files do, else what it is not, to stand after "it is"."""
+    return None if start[4:8] == b"TFL3" else "not a TFLite file (it does not have the mark TFL3)"
 
 
 def convert(
@@ -65,8 +53,8 @@ def convert(
     """
     path = Path(source)
     content = path.read_bytes()
-    if content[4:8] != b"TFL3":
-        raise ValueError(f"'{path}' is not a TFLite file (it does not have the mark TFL3).")
+    if reason := why_not(content[:8]):
+        raise ValueError(f"'{path}' is {reason}.")
     notes: list[str] = []
     try:
         # Damaged scales overflow; what comes of it is looked at afterwards.
@@ -119,14 +107,6 @@ def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[st
         if archive.getinfo(names[0]).file_size > LARGEST_LABELS:
             raise ValueError(f"its label file is larger than {LARGEST_LABELS} bytes")
         return read_labels(archive.read(names[0]))
-
-
-def read_labels(content: bytes) -> tuple[str, ...]:
-    """Class names, one a line; empty lines at the end do not count."""
-    lines = content.decode("utf-8-sig", errors="replace").splitlines()
-    while lines and not lines[-1].strip():
-        lines.pop()
-    return tuple(line.strip() for line in lines)
 
 
 def _without_background(

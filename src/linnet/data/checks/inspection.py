@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from linnet.data.headers import formats, orientation
 from linnet.images import decode
+from linnet.machine import usable_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,14 +117,10 @@ def inspect(
     for first in chunks[:1]:
         progress(work(first))
     small = count > 0 and found.sizes[:CHUNK].prod(axis=1).mean() < SMALL
-    with ThreadPoolExecutor(threads or (1 if small else min(_cores(), MOST_THREADS))) as pool:
+    with ThreadPoolExecutor(threads or (1 if small else min(usable_cores(), MOST_THREADS))) as pool:
         for done in pool.map(work, chunks[1:]):
             progress(done)
     return found
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _inspect_one(found: Inspection, number: int) -> str | None:

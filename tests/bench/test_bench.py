@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linnet import opponents
-from linnet.bench import compare
+from linnet.bench import compare, runtimes
+from linnet.bench.runtimes import RUNTIMES
 from linnet.checkpoint import Checkpoint
 from linnet.cli import main
 from linnet.engine.library import native_version
-from linnet.opponents import RUNTIMES
 
 needs_native = pytest.mark.skipif(native_version() is None, reason="the native library is not built")
 
@@ -53,7 +52,7 @@ def test_another_result_is_told_and_not_timed(small_checkpoint: Checkpoint, monk
 
 
 def test_what_is_not_installed_is_told(small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opponents, "find_spec", lambda name: None)
+    monkeypatch.setattr(runtimes, "find_spec", lambda name: None)
     rows = compare(small_checkpoint, threads=(1,), seconds=0.05, runtimes=("openvino", "torch"))
     assert [row.problem for row in rows[1:]] == [
         "not installed (pip install openvino)",

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from linnet.bench.runtimes import RUNTIMES, Arrays, MissingRuntime, Run, Setting, as_arrays
 from linnet.checkpoint import Checkpoint
 from linnet.images import normalise
-from linnet.opponents import RUNTIMES, Arrays, MissingRuntime, Run, Setting, as_arrays
 from linnet.predictor import Predictor
 
 AGREEMENT = 1e-3

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -17,6 +14,7 @@ from linnet.engine.blas import blas_threads
 from linnet.engine.library import engine_instruction_set, instruction_set, native_version
 from linnet.engine.reference import Output
 from linnet.images import Preprocessing, grey_of, normalise
+from linnet.machine import instruction_set_refused, usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,27 +204,8 @@ def choose_runtime(wanted: RuntimeName) -> str:
             )
         return "numpy"
     if engine_instruction_set() is None:
-        raise ValueError(
-            f"LINNET_ISA is {os.environ.get('LINNET_ISA')!r}; this processor has 'baseline' and what leads up to "
-            f"{instruction_set()!r}. Unset it to take the widest."
-        )
+        raise ValueError(instruction_set_refused(instruction_set()))
     return "native"
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def processor_name() -> str:
-    """What the system calls the processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _contract_of(checkpoint: Checkpoint) -> Preprocessing:

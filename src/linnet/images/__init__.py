@@ -1,0 +1,45 @@
+"""From a picture file to a network's input: the preprocessing contract, decoding, resizing, and finding files.
+
+The contract is the only way from a picture to a network's input: `evaluate`, `predict`, export and the evaluation
+while training all call `prepare` and `normalise`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from linnet.images.contract import LARGEST_NUMBER, Preprocessing
+from linnet.images.decoding import LARGEST_PICTURE, QUIET, check_pixels, decode, picture_name
+from linnet.images.files import SUFFIXES, find_pictures, is_picture
+from linnet.images.resizing import (
+    GREY_WEIGHTS,
+    LARGEST_RESIZED,
+    fit,
+    grey_of,
+    normalise,
+    prepare,
+    resize_box,
+)
+
+if TYPE_CHECKING:
+    from linnet.images.decoding import Picture as Picture
+
+__all__ = [
+    "GREY_WEIGHTS",
+    "LARGEST_NUMBER",
+    "LARGEST_PICTURE",
+    "LARGEST_RESIZED",
+    "QUIET",
+    "SUFFIXES",
+    "Preprocessing",
+    "check_pixels",
+    "decode",
+    "find_pictures",
+    "fit",
+    "grey_of",
+    "is_picture",
+    "normalise",
+    "picture_name",
+    "prepare",
+    "resize_box",
+]

@@ -1,0 +1,6 @@
+"""What a network says of a picture: arrays and names."""
+
+from linnet.results.classification import Classification, Prediction
+from linnet.results.detections import Detection, Detections
+
+__all__ = ["Classification", "Detection", "Detections", "Prediction"]

@@ -1,0 +1,55 @@
+"""The objects on one picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from linnet.results.classification import Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Detection(Prediction):
+    """One object: its class, its probability and where it is."""
+
+    box: tuple[float, float, float, float]
+    """x0, y0, x1, y1 in pixels of the original picture, as it is seen upright."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Detections:
+    """The objects on one picture, the most probable first.
+
+    Attributes:
+        boxes: (K, 4) float32 x0, y0, x1, y1 in pixels of the original picture, as it is seen upright, and inside it.
+        scores: (K,) float32 probabilities, falling.
+        indices: (K,) classes, counted from 0.
+        classes: their names; without names the index in digits serves.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    indices: NDArray[np.int64]
+    classes: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        best = "".join(f"{found.label} {found.score:.1%}, " for found in self.top(3))
+        return f"Detections({best}{len(self)} objects)"
+
+    def top(self, count: int | None = None) -> list[Detection]:
+        """The `count` most probable objects, best first; all without a count."""
+        end = len(self) if count is None else min(max(count, 0), len(self))
+        return [self._detection(number) for number in range(end)]
+
+    def _detection(self, number: int) -> Detection:
+        index = int(self.indices[number])
+        x0, y0, x1, y1 = (float(value) for value in self.boxes[number])
+        label = self.classes[index] if self.classes else str(index)
+        return Detection(label, index, float(self.scores[number]), (x0, y0, x1, y1))
