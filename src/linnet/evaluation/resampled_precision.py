@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linnet.boxes import intersections
 from linnet.data.dataset import Sample
 from linnet.evaluation.average_precision import FIGURES, RECALLS, Detected
 
@@ -198,7 +197,8 @@ def _match(
 
 def _overlaps(boxes: Floats, truth: Floats, crowds: NDArray[np.bool_]) -> Floats:
     """(D, 4) and (G, 4) corners → (D, G) intersection over union; of a crowd over the detection's own area."""
-    shared = intersections(boxes, truth)
+    corners = np.minimum(boxes[:, None, 2:], truth[:, 2:]) - np.maximum(boxes[:, None, :2], truth[:, :2])
+    shared = np.prod(corners.clip(0), axis=2)
     own, other = (np.prod(these[:, 2:] - these[:, :2], axis=1) for these in (boxes, truth))
     union = np.where(crowds, own[:, None], own[:, None] + other - shared)
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
