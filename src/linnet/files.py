@@ -112,3 +112,10 @@ def fetch(
     if expected is not None and expected.isdigit() and len(content) != min(int(expected), most):
         raise OSError(f"{url} broke off after {len(content)} of {expected} bytes. Try again.")
     return content
+
+
+def describe_failure(error: Exception) -> str:
+    """One sentence for an error that a picture gave."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"'{error.filename}': {error.strerror}."
+    return str(error)

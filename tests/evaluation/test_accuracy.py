@@ -25,8 +25,9 @@ from samples import measured, of_file
 from linnet.architecture import MobileNetV1, MobileNetV2
 from linnet.checkpoint import save_checkpoint
 from linnet.data import Sample
-from linnet.evaluation.accuracy import BINS, WORST, Accuracy, Mistake, describe_failure, measure_accuracy
+from linnet.evaluation.accuracy import BINS, WORST, Accuracy, Mistake, measure_accuracy
 from linnet.evaluation.report import write_report
+from linnet.files import describe_failure
 from linnet.predictor import Predictor
 from linnet.results import Classification
 

@@ -39,8 +39,9 @@ from linnet.cli import main
 from linnet.engine.fold import fold
 from linnet.engine.reference import NumpyNetwork
 from linnet.images import normalise, prepare
+from linnet.weights.conversion import Conversion
 from linnet.weights.parity import TFLiteGraph, compare
-from linnet.weights.tflite import Conversion, convert
+from linnet.weights.tflite import convert
 
 Tensors = dict[str, NDArray[np.float32]]
 

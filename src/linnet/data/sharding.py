@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import secrets
 import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -17,6 +15,7 @@ from linnet.data.dataset import DataSet, Sample
 from linnet.data.formats.shards import SUFFIX, scan_folder, write_index
 from linnet.data.parts import PARTS
 from linnet.data.sources import Address, Location, Span, fetch_shard
+from linnet.files import replacing
 
 
 def keep_evaluated(data: DataSet, folder: Path) -> DataSet:
@@ -89,18 +88,13 @@ def write_shards(
         chunks = np.array_split(order, -(-len(order) // pictures_per_shard)) if len(order) else []
         for place, chunk in enumerate(chunks):
             path = folder / f"{part}-{place:06}{SUFFIX}"
-            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-            try:
-                with tarfile.open(temporary, "x", format=tarfile.USTAR_FORMAT) as tar:
-                    for chosen in chunk.tolist():
-                        content, ending = _encoded(samples[chosen])
-                        _add(tar, f"{chosen:09}.{ending}", content)
-                        _add(tar, f"{chosen:09}.cls", str(samples[chosen].index).encode())
-                        done += 1
-                        progress(done)
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            with replacing(path) as temporary, tarfile.open(temporary, "x", format=tarfile.USTAR_FORMAT) as tar:
+                for chosen in chunk.tolist():
+                    content, ending = _encoded(samples[chosen])
+                    _add(tar, f"{chosen:09}.{ending}", content)
+                    _add(tar, f"{chosen:09}.cls", str(samples[chosen].index).encode())
+                    done += 1
+                    progress(done)
     return write_index(scan_folder(folder, data.classes), folder)
 
 

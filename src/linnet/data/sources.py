@@ -5,9 +5,7 @@ A source is small and can be pickled: worker processes get a million of them.
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from linnet.data.columns import read_table
+from linnet.files import replacing
 
 AHEAD = 1 << 18
 """Bytes that are read at once from a file: few enough that hundreds of shards can be read side by side."""
@@ -192,15 +191,9 @@ def read_span(place: Location, offset: int, size: int) -> bytes:
 
 def fetch_shard(address: Address, target: Path, size: int) -> None:
     """Copies the first `size` bytes of a shard behind http into a file, which appears only when it is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with closing(_RemoteFile(address.url)) as reader, temporary.open("xb") as file:
-            for offset in range(0, size, SKIPPED):
-                file.write(reader.read(offset, min(SKIPPED, size - offset)))
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as temporary, closing(_RemoteFile(address.url)) as reader, temporary.open("xb") as file:
+        for offset in range(0, size, SKIPPED):
+            file.write(reader.read(offset, min(SKIPPED, size - offset)))
 
 
 class _LocalFile:

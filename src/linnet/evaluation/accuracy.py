@@ -14,6 +14,7 @@ from linnet.data.dataset import Sample
 from linnet.data.sources import Location
 from linnet.evaluation.figures import Progress, Table, spell, with_interval
 from linnet.evaluation.uncertainty import Difference, Interval, interval_of, paired, resample, wilson
+from linnet.files import describe_failure
 from linnet.predictor import Predictor
 from linnet.results import Classification
 
@@ -265,10 +266,3 @@ def _count(accuracy: Accuracy, sample: Sample, result: Classification) -> None:
     outcomes.score.append(result.score)
     bin_ = min(int(result.score * BINS), BINS - 1)
     accuracy.confidence[bin_] += (1, result.score, result.index == sample.index)
-
-
-def describe_failure(error: Exception) -> str:
-    """One sentence for an error that a picture gave."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"'{error.filename}': {error.strerror}."
-    return str(error)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from linnet.boxes import areas, intersections
 from linnet.data.dataset import Sample
 from linnet.evaluation.average_precision import Detected, check_detections
 
@@ -135,9 +136,7 @@ def find_mistakes(
 def overlaps(first: NDArray[Any], second: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of boxes (N, 4) and (M, 4): IoU (N, M), and which share of the first lies on the second (N, M)."""
     first, second = first.astype(np.float64), second.astype(np.float64)
-    sides = np.minimum(first[:, None, 2:], second[:, 2:]) - np.maximum(first[:, None, :2], second[:, :2])
-    shared = sides.clip(0).prod(axis=2)
-    own, other = ((boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1) for boxes in (first, second))
+    shared, own, other = intersections(first, second), areas(first), areas(second)
     least = np.finfo(np.float64).tiny
     return shared / np.maximum(own[:, None] + other - shared, least), shared / np.maximum(own[:, None], least)
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from linnet.data.dataset import Sample
 from linnet.detection import Suppression
-from linnet.evaluation.accuracy import SHOWN_CLASSES, describe_failure
+from linnet.evaluation.accuracy import SHOWN_CLASSES
 from linnet.evaluation.average_precision import FIGURES, AveragePrecision, measure_precision
 from linnet.evaluation.box_mistakes import BoxMistakes, find_mistakes
 from linnet.evaluation.figures import Progress, Table, spell, with_interval
 from linnet.evaluation.resampled_precision import PrecisionStatistic
 from linnet.evaluation.uncertainty import Difference, Interval, interval_of, paired, resample
+from linnet.files import describe_failure
 from linnet.predictor import Predictor
 from linnet.results import Detections
 

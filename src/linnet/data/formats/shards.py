@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from linnet.data.parts import PARTS, Part, part_in
 from linnet.data.places import Place
 from linnet.data.reading import Labelled, Reading
 from linnet.data.sources import TIMEOUT_SECONDS, Address, Location, Span
+from linnet.files import write_atomically
 from linnet.images import SUFFIXES
 
 if TYPE_CHECKING:
@@ -256,12 +256,7 @@ def write_index(index: ShardIndex, folder: Path) -> Path:
         },
     }
     path = folder / INDEX
-    temporary = path.with_name(f".{INDEX}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, (json.dumps(document, separators=(",", ":")) + "\n").encode())
     return path
 
 
