@@ -391,6 +391,61 @@ def test_a_csv_in_the_folder_of_each_part(tmp_path: Path) -> None:
     assert listed(found, "test") == [("test/ant/d.png", "ant")]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "columns",
+    [("file", "label"), ("FileName", "Class Name"), (" Image ", "category"), ("image_path", "Label"), ("id", "breed")],
+)
+def test_a_table_as_other_programs_write_it(
+    delimiter: str, encoding: str, end: str, columns: tuple[str, str], tmp_path: Path
+) -> None:
+    make(tmp_path, "images/a.png", "images/b.png")
+    rows = [columns, ("images/a.png", "Mütze"), ("images/b.png", "hat")]
+    path = tmp_path / "labels.csv"
+    path.write_bytes((end.join(delimiter.join(row) for row in rows) + end).encode(encoding))
+    found = find(tmp_path)
+    assert listed(found) == [("images/a.png", "Mütze"), ("images/b.png", "hat")]
+    # What had to be guessed is said.
+    assert list(found.notes) == ([f"'{path}' is no UTF-8: it is read as Windows-1252."] if encoding == "cp1252" else [])
+    assert found.omissions == ()
+
+
+@pytest.mark.parametrize("told", ["images/{}.png", "images\\{}.png", "{}.png", "{}", "images/{}"])
+def test_a_table_s_pictures_are_found_where_people_have_them(told: str, tmp_path: Path) -> None:
+    make(tmp_path, "images/a.png", "images/b.png")
+    label(tmp_path, "file,label", f"{told.format('a')},ant", f"{told.format('b')},bee")
+    assert listed(find(tmp_path)) == [("images/a.png", "ant"), ("images/b.png", "bee")]
+
+
+def test_a_row_s_own_name_goes_before_all_others(tmp_path: Path) -> None:
+    make(tmp_path, "a", "a.png", "images/a", "x\\y.png", "x/y.png")
+    label(tmp_path, "file,label", "a,ant", "x\\y.png,bee", "none.png,bee")
+    assert [name for name, _ in listed(find(tmp_path))] == ["a", "x\\y.png", "none.png"]
+
+
+def test_numbers_that_pandas_wrote_as_floats_are_numbers(tmp_path: Path) -> None:
+    label(tmp_path, "file,class_index,label", "a.png,1.0,ant", "b.png,0.0,wasp", "c.png,1,ant")
+    found = find(tmp_path)
+    assert (found.classes, listed(found)[2]) == (("wasp", "ant"), ("c.png", "ant"))
+
+
+def test_tables_of_parts_are_read_by_their_names(tmp_path: Path) -> None:
+    make(tmp_path, *(f"images/{name}.png" for name in "abc"))
+    (tmp_path / "train.csv").write_text("image,label\na.png,ant\nb.png,bee\n")
+    (tmp_path / "valid.csv").write_text("image,label\nc.png,bee\n")
+    # As competitions have it: without classes there is nothing to measure, and it is named.
+    (tmp_path / "test.csv").write_text("image\nd.png\n")
+    found = find(tmp_path)
+    assert listed(found) == [("images/a.png", "ant"), ("images/b.png", "bee")]
+    assert listed(found, "validation") == [("images/c.png", "bee")]
+    assert [Path(one.name).name for one in found.omissions] == ["test.csv"]
+    (tmp_path / "more.csv").write_text("image,label\nc.png,bee\n")
+    with pytest.raises(ValueError, match=r"more.csv' tells no part, beside 2 other tables"):
+        find(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -399,13 +454,13 @@ def test_a_csv_in_the_folder_of_each_part(tmp_path: Path) -> None:
             b"picture,label\na.png,ant\n",
             "must have the columns file and label (or class_index); it has picture, label.",
         ),
-        (b"file;label\na.png;ant\n", "it has file;label."),
+        (b"file;number;weight\na.png;1;2\n", "it has file, number, weight."),
+        (b"filename,width,height,class,xmin,ymin,xmax,ymax\na.png,9,9,ant,1,1,5,5\n", "is a table of boxes"),
         (b"file,label\na.png,ant\nb.png\n", "line 3: there is no class."),
         (b"file,label\na.png,ant\nb.png,  \n", "line 3: there is no class."),
         (b"file,label\na.png,ant\n,bee\n", "line 3: there is no file."),
         (b"file,label,split\na.png,ant,holdout\n", "line 2: split is 'holdout'; train, validation or test"),
-        (b"file,label\n\xff.png,ant\n", "cannot be read as CSV"),
-        ("file,label\na.png,ant\n".encode("utf-16"), "cannot be read as CSV"),
+        ("file,label\na.png,ant\n".encode("utf-16") + b"x", "cannot be read as CSV"),
         (b"file,label\n" + b"a" * 200_000 + b",ant\n", "cannot be read as CSV"),
     ],
 )

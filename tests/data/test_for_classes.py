@@ -213,7 +213,7 @@ def test_an_absolute_file_stays_where_it_is(tmp_path: Path) -> None:
         pytest.param("file,class_index\na.png,1", id="no last line end"),
         pytest.param("file,class_index\n\n\na.png,1\n\n", id="empty lines"),
         pytest.param("class_index,file\n1,a.png\n", id="other order"),
-        pytest.param("id,file,class_index,class_name\n7,a.png,1,bee\n", id="other columns"),
+        pytest.param("id,file,class_index,weight\n7,a.png,1,0.5\n", id="other columns"),
         pytest.param('"file","class_index"\n"a.png","1"\n', id="quoted"),
         pytest.param("file,class_index\na.png, 1 \n", id="spaces around the number"),
         pytest.param("file,class_index\na.png,01\n", id="leading zero"),
@@ -257,7 +257,6 @@ def test_whatever_pythons_csv_writes_is_read_back(tmp_path: Path, rows: list[tup
     [
         ("4", "'4'"),
         ("-1", "'-1'"),
-        ("1.0", "'1.0'"),
         ("bee", "'bee'"),
         ("", "''"),
         ("nan", "'nan'"),
@@ -289,11 +288,8 @@ def test_a_row_without_a_file_is_refused_with_its_line(text: str, tmp_path: Path
     [
         ("", "must have the columns file and label (or class_index); it has nothing"),
         ("a.png,1\nb.png,2\n", "it has a.png, 1"),
-        ("file;class_index\na.png;1\n", "it has file;class_index"),
         ("file,class_index\n", "lists no pictures"),
         ("file,class_index\na.png\n", "line 2: there is no class"),
-        ("file,class_index\nä.png,1\n".encode("latin-1"), "cannot be read as CSV"),
-        ("file,class_index\na.png,1\n".encode("utf-16"), "cannot be read as CSV"),
         ("file,class_index\n" + "a" * 200_000 + ",1\n", "cannot be read as CSV"),
     ],
 )
