@@ -542,6 +542,16 @@ def test_a_number_without_a_name_is_refused_with_its_row(number: int, tmp_path: 
         find(path)
 
 
+def test_parquet_in_the_data_folder_of_the_datasets_library(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "README.md").write_text("x")
+    for part, labels in (("train", ["ant", "bee"]), ("test", ["bee"])):
+        write_table(tmp_path / "data" / f"{part}-00000-of-00001-0a1b.parquet", labels, b"x")
+    found = find(tmp_path)
+    assert (len(found.train), len(found.test), found.classes) == (2, 1, ("ant", "bee"))
+    assert [Path(one.name).name for one in found.omissions] == ["README.md"]
+
+
 # What is no data set
 
 

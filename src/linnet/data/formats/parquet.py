@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from linnet.data.columns import SUFFIX, read_table
 from linnet.data.formats.format import Format
 from linnet.data.leftovers import CLASS_FILE, class_names, omit_files, omit_folder
 from linnet.data.parts import DESCRIBED, Part, part_of
-from linnet.data.places import Place
+from linnet.data.places import Folder, Place
 from linnet.data.reading import Labelled, Reading
 from linnet.data.sources import ParquetRow
 
 
 def recognise(place: Place) -> str | None:
-    """A Parquet file, or a folder with some in it."""
+    """A Parquet file, or a folder with some in it, or in `data` as the datasets library has them."""
     if place.suffix == SUFFIX:
         return "it is a Parquet file"
-    found = place.folder.ending(SUFFIX) if place.folder is not None else []
-    return f"it has {found[0]}" if found else None
+    folder = _folder(place)
+    if folder is None:
+        return None
+    return f"it has {os.path.relpath(folder.join(folder.ending(SUFFIX)[0]), str(place.path))}"
+
+
+def _folder(place: Place) -> Folder | None:
+    """The folder that the files lie in."""
+    levels = [] if place.folder is None else [place.folder, *filter(None, [place.folder.below("data")])]
+    return next((level for level in levels if level.ending(SUFFIX)), None)
 
 
 def read(place: Place) -> Reading:
@@ -35,17 +44,20 @@ def read(place: Place) -> Reading:
         raise ValueError(f"'{place}' holds no pictures.")
     if place.folder is not None:
         reading.names = reading.names or class_names(place.folder)
+        own = _folder(place)
         known = {file.name for file, _ in files} | {CLASS_FILE}
-        omit_files(place.folder, reading, "lies beside the Parquet files", known=known)
-        for folder in place.folder.folders.values():
-            omit_folder(folder, reading, "lies beside the Parquet files")
+        for level in (place.folder, own) if own is not None and own is not place.folder else (place.folder,):
+            omit_files(level, reading, "lies beside the Parquet files", known=known)
+            for folder in level.folders.values():
+                if folder is not own:
+                    omit_folder(folder, reading, "lies beside the Parquet files")
     elif place.file is not None:
         reading.names = reading.names or class_names(place.base)
     return reading
 
 
 def _files(place: Place) -> list[tuple[Path, Part]]:
-    folder = place.base
+    folder = _folder(place) or place.base
     names = folder.ending(SUFFIX)
     if len(names) == 1:
         return [(Path(folder.join(names[0])), "train")]
@@ -86,5 +98,8 @@ FORMAT = Format(
     "classification",
     recognise,
     read,
-    (("Pictures and classes in rows", "train.parquet\ntest.parquet"),),
+    (
+        ("Pictures and classes in rows", "train.parquet\ntest.parquet"),
+        ("As the datasets library has them", "data/train-00000-of-00001.parquet\ndata/test-00000-of-00001.parquet"),
+    ),
 )
