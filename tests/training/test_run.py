@@ -89,7 +89,7 @@ def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
 def test_the_score_is_what_evaluate_gives(data: Path, tmp_path: Path) -> None:
     outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING, half=True))
     samples = measured(data / "test", classes=3, names=tuple(sorted(COLOURS)))
-    again = measure_accuracy(load(outcome.checkpoint), samples)
+    again = measure_accuracy(load(outcome.checkpoint), samples).with_intervals()
     assert again.to_json() == outcome.accuracy.to_json()
 
 
