@@ -6,19 +6,18 @@ import json
 import mmap
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
-from urllib.parse import unquote, urlsplit
 
 from linnet.data.dataset import Flaw
 from linnet.data.formats.format import Format
+from linnet.data.formats.pictures import PictureList, find_pictures, folders_for
 from linnet.data.headers import upright_size
 from linnet.data.leftovers import omit_unlisted
 from linnet.data.parts import PARTS, Part, part_in, part_of
-from linnet.data.places import Folder, Place, is_hidden, list_folder
+from linnet.data.places import Folder, Place, is_hidden
 from linnet.data.reading import Annotated, Annotation, Labelled, Reading, find_one_off
 from linnet.data.sources import File
 
@@ -33,9 +32,6 @@ LARGEST_NUMBER = 1e9
 
 DEPTH = 2
 """Folders below the place in which json files are looked for."""
-
-PICTURE_FOLDERS = ("images", "data", "imgs", "img", "JPEGImages")
-"""Where pictures are looked for beside an annotation file and above it."""
 
 Table = dict[str, Any]
 
@@ -76,11 +72,36 @@ def looks_like_coco(path: Path) -> bool:
         return content.find(b'"images"') >= 0 and content.find(b'"annotations"') >= 0
 
 
+@dataclass
+class _Document:
+    """A file that was opened, and its pictures."""
+
+    path: Path
+    part: Part
+    tables: dict[str, list[Table]]
+    sizes: dict[Any, tuple[int, int] | None]
+    pictures: PictureList
+
+
 def read(place: Place) -> Reading:
-    """The parts that the json files of a place tell; see `read_coco`."""
+    """The pictures and objects that the json files of a place list.
+
+    Where the pictures are looked for: `find_pictures`. Polygons and masks without a box get the box around them. Of
+    categories that share a name, each gets its id behind it; one that the others name as theirs above them and that
+    nothing is of (Roboflow's root) is no class. Where not one annotation has a box or a mask, the categories are
+    classes of whole pictures, as iNaturalist has them.
+
+    Raises:
+        OSError: if a file cannot be read.
+        ValueError: if one is no COCO json of objects, or not one of its pictures is there.
+    """
     assert isinstance(place.path, Path)
     files: list[tuple[Path, Part]] = [(place.path, "train")] if place.file is not None else _parts_of(place)
-    readings = [read_coco(file, part, place) for file, part in files]
+    documents = [_open(file, part, place) for file, part in files]
+    find_pictures([one.pictures for one in documents], place)
+    used = {_hashable(entry.get("category_id")) for one in documents for entry in one.tables["annotations"]}
+    roots = [_roots(one.tables["categories"], used) for one in documents]
+    readings = [_read_document(one, above) for one, above in zip(documents, roots, strict=True)]
     first = next((one for one, (_, part) in zip(readings, files, strict=True) if part == "train"), readings[0])
     reading = Reading(
         labelled=[picture for one in readings for picture in one.labelled],
@@ -88,8 +109,12 @@ def read(place: Place) -> Reading:
         # The classes are training's, and what only other parts have comes to light as unknown.
         names=first.names,
         flaws=[flaw for one in readings for flaw in one.flaws],
-        notes=list(dict.fromkeys(note for one in readings for note in one.notes)),
+        notes=[
+            f"The category {name!r} only stands above the others: it is no class."
+            for name in dict.fromkeys(each for one in roots for each in one)
+        ],
     )
+    reading.notes += [note for one in readings for note in one.notes]
     reading.flaws += find_one_off(reading.annotated, place.path)
     omit_unlisted(place, reading, [file for file, _ in files])
     return reading
@@ -117,33 +142,37 @@ def _parts_of(place: Place) -> list[tuple[Path, Part]]:
     return [(seen[part], part) for part in PARTS if part in seen]
 
 
-def read_coco(path: Path, part: Part, place: Place | None = None) -> Reading:
-    """The pictures and objects that a COCO json lists.
-
-    Where the pictures are looked for: `_Pictures`. Polygons and masks without a box get the box around them. Of
-    categories that share a name, each gets its id behind it; one that the others name as theirs above them and that
-    nothing is of (Roboflow's root) is no class. Where not one annotation has a box or a mask, the categories are
-    classes of whole pictures, as iNaturalist has them.
-
-    Args:
-        path: the file.
-        part: what its pictures are for.
-        place: what was given to `find`.
-
-    Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is no COCO json of objects.
-    """
+def _open(path: Path, part: Part, place: Place) -> _Document:
     document = read_json(path)
     tables = {name: _table(document, name, path) for name in ("images", "annotations", "categories")}
     if not tables["images"]:
         raise ValueError(f"'{path}' lists no pictures: `images` is empty.")
+    told = _listed_pictures(tables["images"], path)
+    words = path.stem.split("_")
+    word = next((each for each in reversed(words) if part_in(each) is not None), words[-1])
+    names = {number: name for number, (name, _) in told.items()}
+    pictures = PictureList(path, part, names, folders_for(path, word, place))
+    return _Document(path, part, tables, {number: size for number, (_, size) in told.items()}, pictures)
+
+
+def _read_document(document: _Document, roots: Collection[str]) -> Reading:
+    """What a file tells of its pictures, whose files are found; categories called as one of the roots are no classes."""
+    path, part, tables = document.path, document.part, document.tables
     reading = Reading()
-    categories = _without_root(tables["categories"], tables["annotations"], path, reading)
+    used = {_hashable(entry.get("category_id")) for entry in tables["annotations"]} if roots else set()
+    categories = [
+        entry for entry in tables["categories"] if entry.get("name") not in roots or _hashable(entry.get("id")) in used
+    ]
     names = _categories(categories, path, reading.flaws)
     reading.names = tuple(names.values())
     boxless = not any("bbox" in entry or "segmentation" in entry for entry in tables["annotations"])
-    pictures = _pictures(tables["images"], path, part, place or Place(path), reading, sized=not boxless)
+    pictures: dict[Any, Annotated] = {}
+    found = document.pictures.found
+    for number, file in document.pictures.locate(reading.flaws).items():
+        size = document.sizes[number]
+        if size is None and not boxless and number in found:
+            size = upright_size(file)
+        pictures[number] = Annotated(File(file), part, size, [])
     if boxless and tables["annotations"]:
         _read_classes(tables["annotations"], pictures, names, path, part, reading)
         return reading
@@ -251,18 +280,14 @@ def _hashable(value: Any) -> Any:
     return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
-def _without_root(table: Sequence[Table], annotations: Sequence[Table], path: Path, reading: Reading) -> list[Table]:
-    """The categories but for one that others name as theirs above them, and that no annotation is of."""
-    used = {_hashable(entry.get("category_id")) for entry in annotations}
-    above = {entry.get("supercategory") for entry in table if entry.get("supercategory") != entry.get("name")}
-    kept = []
-    for entry in table:
-        if entry.get("name") in above and _hashable(entry.get("id")) not in used:
-            text = f"The category {entry['name']!r} of '{path}' only stands above the others: it is no class."
-            reading.notes.append(text)
-        else:
-            kept.append(entry)
-    return kept or list(table)
+def _roots(table: Sequence[Table], used: Collection[Any]) -> list[str]:
+    """Names of the categories that others name as theirs above them, and that no annotation is of."""
+    above = {
+        name for entry in table if isinstance(name := entry.get("supercategory"), str) and name != entry.get("name")
+    }
+    names = [entry.get("name") for entry in table if _hashable(entry.get("id")) not in used]
+    found = [name for name in names if isinstance(name, str) and name in above]
+    return found if len(found) < len(table) else []
 
 
 def _categories(table: Sequence[Table], path: Path, flaws: list[Flaw]) -> dict[Any, str]:
@@ -291,116 +316,8 @@ def _categories(table: Sequence[Table], path: Path, flaws: list[Flaw]) -> dict[A
     }
 
 
-@dataclass
-class _Pictures:
-    """Where the pictures of an annotation file are.
-
-    Attributes:
-        folders: where they are looked for, in this order: first those of the file's own part.
-        used: path → id of the entry that it belongs to: no two have one.
-    """
-
-    folders: list[Folder]
-    used: dict[str, Any] = field(default_factory=dict)
-    names: dict[str, list[str]] = field(default_factory=dict)
-
-    def find(self, name: str, number: Any) -> str | None:
-        """The file of an entry: by its path, then by its last name in one folder after the other, then in any below."""
-        spellings = _spellings(name)
-        for find in (self._exact, self._by_last_name, self._anywhere):
-            for spelling in spellings:
-                for path in find(spelling):
-                    if self.used.setdefault(path, number) == number:
-                        return path
-        return None
-
-    def _exact(self, name: str) -> Iterator[str]:
-        if os.path.isabs(name) and os.path.isfile(name):
-            yield name
-        inside, last = os.path.split(name)
-        for folder in self.folders:
-            parts = [part for part in inside.split("/") if part not in ("", ".")]
-            found = folder.below("/".join(parts)) if parts else folder
-            if found is not None and last in found.files:
-                yield found.join(last)
-
-    def _by_last_name(self, name: str) -> Iterator[str]:
-        last = os.path.basename(name)
-        return (folder.join(last) for folder in self.folders if last in folder.files)
-
-    def _anywhere(self, name: str) -> Iterator[str]:
-        """In any folder below, however the name is spelt, if there is but one."""
-        if not self.names:
-            for path in dict.fromkeys(path for folder in self.folders for path in folder.all_pictures()):
-                self.names.setdefault(_folded(os.path.basename(path)), []).append(path)
-        found = self.names.get(_folded(os.path.basename(name)), [])
-        return iter(found if len(found) == 1 else ())
-
-
-def _spellings(name: str) -> list[str]:
-    """A name as it stands, and as it was meant: with slashes, without an address around it, in both Unicode forms."""
-    plain = name.replace("\\", "/")
-    forms = [plain]
-    if "://" in plain or "?" in plain or "%" in plain:
-        address = urlsplit(plain)
-        query = address.query.rpartition("=")[2] if "?" in plain else ""
-        forms += [unquote(plain), unquote(address.path.lstrip("/")), *([unquote(query)] if query else [])]
-    return list(
-        dict.fromkeys(form for each in forms if each for form in (each, normalize("NFC", each), normalize("NFD", each)))
-    )
-
-
-def _folded(name: str) -> str:
-    return normalize("NFC", name).casefold()
-
-
-def _folders_of(path: Path, part: Part, place: Place) -> list[Folder]:
-    """The folders where a file's pictures are looked for: its part's own, then beside it, then above."""
-    if place.images is not None:
-        whole = list_folder(place.images)
-        return [*_own(whole, path, part), whole]
-    beside, above = _folder_at(path.parent, place), _folder_at(path.parent.parent, place)
-    found: list[Folder] = []
-    for base in (beside, above):
-        holders = [base, *(base.folders[name] for name in PICTURE_FOLDERS if name in base.folders)]
-        for holder in holders:
-            found += _own(holder, path, part)
-    for base in (beside, above):
-        found += [base, *(base.folders[name] for name in PICTURE_FOLDERS if name in base.folders)]
-    if place.folder is not None and place.folder is not above:
-        found.append(place.folder)
-    return list({folder.path: folder for folder in found}.values())
-
-
-def _own(folder: Folder, path: Path, part: Part) -> list[Folder]:
-    """The folders in one that are called as the file's part: `train2017`, `Train` of instances_Train.json."""
-    own = path.stem.rsplit("_", 1)[-1].lower()
-    exact = [inside for name, inside in folder.folders.items() if name.lower() == own]
-    return exact or [inside for name, inside in folder.folders.items() if part_of(name) == part and own in ("", part)]
-
-
-def _folder_at(path: Path, place: Place) -> Folder:
-    """A folder, from the listing of the place if it is in that; of others only what is near is listed."""
-    if place.folder is not None:
-        inside = os.path.relpath(path, place.folder.path)
-        if inside == ".":
-            return place.folder
-        if not inside.startswith("..") and (found := place.folder.below(inside.replace(os.sep, "/"))) is not None:
-            return found
-    near = Folder(str(path))
-    with os.scandir(path) as entries:
-        for entry in sorted(entries, key=lambda one: one.name):
-            if not entry.is_dir():
-                near.files.append(entry.name)
-            elif entry.name in PICTURE_FOLDERS or part_in(entry.name) is not None:
-                near.folders[entry.name] = list_folder(near.join(entry.name))
-    return near
-
-
-def _pictures(
-    table: Sequence[Table], path: Path, part: Part, place: Place, reading: Reading, *, sized: bool
-) -> dict[Any, Annotated]:
-    """Id → picture; of a missing one, where it would be."""
+def _listed_pictures(table: Sequence[Table], path: Path) -> dict[Any, tuple[str, tuple[int, int] | None]]:
+    """Id → the name that is told, and the size (width, height)."""
     told: dict[Any, tuple[str, tuple[int, int] | None]] = {}
     for entry in table:
         number, name = _hashable(entry.get("id")), entry.get("file_name") or entry.get("coco_url")
@@ -411,33 +328,7 @@ def _pictures(
         width, height = (_number(entry.get(side)) for side in ("width", "height"))
         size = (int(width), int(height)) if width and height and min(width, height) >= 1 else None
         told[number] = name, size
-    pictures = _Pictures(_folders_of(path, part, place))
-    files = {number: pictures.find(name, number) for number, (name, _) in told.items()}
-    home = next((os.path.dirname(file) for file in files.values() if file is not None), None)
-    if home is None:
-        looked = ", ".join(f"'{folder.path}'" for folder in pictures.folders)
-        name = next(iter(told.values()))[0]
-        raise ValueError(
-            f"Not one picture of '{path}' was found, looked for in {looked}; the first is '{name}': --images FOLDER "
-            "tells where they are."
-        )
-    result: dict[Any, Annotated] = {}
-    claimed = set(pictures.used)
-    for number, (name, size) in told.items():
-        file = files[number]
-        if file is None:
-            last = os.path.basename(_spellings(name)[-1]) or name
-            expected = os.path.join(home, last)
-            if expected in claimed:
-                owner = pictures.used[expected]
-                text = f"the pictures {owner!r} and {number!r} of '{path.name}' ('{name}') would both be this file"
-                reading.flaws.append(Flaw("malformed", expected, text))
-                expected = os.path.join(home, f"{last} of picture {number}")
-            file = expected
-        elif size is None and sized:
-            size = upright_size(file)
-        result[number] = Annotated(File(file), part, size, [])
-    return result
+    return told
 
 
 def _box(entry: Table, size: tuple[int, int] | None) -> tuple[float, float, float, float] | None:
