@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import normalize
 
 import numpy as np
@@ -106,8 +106,7 @@ def make_data(reading: Reading, path: Location, format_name: str, task: Task) ->
     flaws, unknown = list(reading.flaws), list[Unknown]()
     parts: dict[Part, list[Sample]] = {part: [] for part in PARTS}
     if detects:
-        for one in reading.annotated:
-            sample = make_sample(one, known, flaws)
+        for one, sample in zip(reading.annotated, make_samples(reading.annotated, known, flaws), strict=True):
             parts[one.part].append(sample)
             unknown += [Unknown(thing.label, one.part, sample) for thing in one.objects if thing.label not in known]
     else:
@@ -150,13 +149,14 @@ def _ordered(labels: Iterable[str], numbers: Mapping[str, int], *, numeric: bool
 
 
 def clean_boxes(
-    boxes: NDArray[np.float64], size: tuple[int, int] | None
+    boxes: NDArray[np.float64], size: tuple[int, int] | NDArray[np.float64] | None
 ) -> tuple[NDArray[np.float64], list[Kind | None], NDArray[np.bool_]]:
     """Boxes with their corners in order, cut off at the borders of their picture.
 
     Args:
         boxes: (N, 4) x0, y0, x1, y1 in pixels.
-        size: (width, height) of the picture; without it, nothing is cut off at the right and the bottom.
+        size: (width, height) of the picture, or (N, 2) of the picture of each box, infinite where it is not known;
+            without it, nothing is cut off at the right and the bottom.
 
     Returns:
         The boxes (N, 4); what was wrong with each, or None; and (N,) whether it is to be kept.
@@ -164,17 +164,17 @@ def clean_boxes(
     finite = np.isfinite(np.abs(boxes).max(axis=1, initial=0))
     boxes = np.where(finite[:, None], boxes, 0)
     ordered = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1)
-    cut = ordered.clip(0, None if size is None else np.array((*size, *size), np.float64))
+    cut = ordered.clip(0, None if size is None else np.tile(np.asarray(size, np.float64), 2))
     # In the precision of a sample: a sliver may vanish.
     cut = cut.astype(np.float32).astype(np.float64)
     solid, kept = _are_solid(ordered), _are_solid(cut)
     inverted = (boxes[:, 0] > boxes[:, 2]) | (boxes[:, 1] > boxes[:, 3])
     outside = np.abs(cut - ordered).max(axis=1, initial=0) > SLACK
-    kinds: list[Kind | None] = []
-    for number in range(len(boxes)):
-        kind: Kind | None = "inverted" if inverted[number] else "outside" if outside[number] else None
+    kinds: list[Kind | None] = [None] * len(boxes)
+    for number in np.flatnonzero(~finite | ~kept | inverted | outside).tolist():
+        kind: Kind = "inverted" if inverted[number] else "outside"
         kind = kind if kept[number] else "beyond" if solid[number] else "degenerate"
-        kinds.append(kind if finite[number] else "malformed")
+        kinds[number] = kind if finite[number] else "malformed"
     return cut, kinds, kept
 
 
@@ -182,28 +182,38 @@ def _are_solid(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
-def make_sample(picture: Annotated, known: Mapping[str, int], flaws: list[Flaw]) -> Sample:
-    """The sample of a picture: boxes cleaned, those of classes that are not known left out; adds what was wrong."""
-    objects = [thing for thing in picture.objects if thing.label in known]
-    told = np.array([thing.box for thing in objects], np.float64).reshape(-1, 4)
-    boxes, kinds, kept = clean_boxes(told, picture.size)
-    for thing, kind in zip(objects, kinds, strict=True):
-        if kind is not None:
-            flaws.append(Flaw(kind, picture.source.name, f"{thing.label} at {describe_box(thing.box)}"))
-    boxes = boxes[kept]
+def make_samples(pictures: Sequence[Annotated], known: Mapping[str, int], flaws: list[Flaw]) -> list[Sample]:
+    """A sample of each picture: boxes cleaned, those of classes that are not known left out; adds what was wrong.
+
+    All boxes are cleaned at once: numpy takes as long for one as for a thousand.
+    """
+    objects = [[thing for thing in picture.objects if thing.label in known] for picture in pictures]
+    told = [thing for each in objects for thing in each]
+    counts = [len(each) for each in objects]
+    sizes = np.array([picture.size or (np.inf, np.inf) for picture in pictures], np.float64).reshape(-1, 2)
+    boxes = np.array([thing.box for thing in told], np.float64).reshape(-1, 4)
+    boxes, kinds, kept = clean_boxes(boxes, np.repeat(sizes, counts, axis=0))
+    ends = np.cumsum(counts).tolist()
+    if any(kinds):
+        owners = np.repeat(np.arange(len(pictures)), counts).tolist()
+        for owner, thing, kind in zip(owners, told, kinds, strict=True):
+            if kind is not None:
+                text = f"{thing.label} at {describe_box(thing.box)}"
+                flaws.append(Flaw(kind, pictures[owner].source.name, text))
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    left = [thing for thing, keep in zip(objects, kept, strict=True) if keep]
-    for number, thing in enumerate(left):
-        if thing.area is not None:
-            areas[number] = thing.area
-    boxed = Boxes(
-        boxes.astype(np.float32),
-        np.array([known[thing.label] for thing in left], np.int64),
-        np.array([thing.ignored for thing in left], np.bool_),
-        areas.astype(np.float32),
-        picture.size,
-    )
-    return Sample(picture.source, boxed)
+    given = np.array([np.nan if thing.area is None else thing.area for thing in told], np.float64)
+    areas = np.where(np.isnan(given), areas, given).astype(np.float32)
+    corners = boxes.astype(np.float32)
+    indices = np.array([known[thing.label] for thing in told], np.int64)
+    ignored = np.array([thing.ignored for thing in told], np.bool_)
+    samples, whole = [], bool(kept.all())
+    for picture, count, end in zip(pictures, counts, ends, strict=True):
+        own: Any = slice(end - count, end)
+        if not whole:
+            own = np.flatnonzero(kept[own]) + end - count
+        boxed = Boxes(corners[own], indices[own], ignored[own], areas[own], picture.size)
+        samples.append(Sample(picture.source, boxed))
+    return samples
 
 
 def describe_box(box: Sequence[float]) -> str:

@@ -199,15 +199,18 @@ class _BoxCheck(PictureCheck):
         """Objects that are tiny, as large as the picture, or there twice, and crowds."""
         cases: dict[Kind, list[tuple[str, str]]] = {"box_copies": [], "tiny_box": [], "huge_box": [], "crowd": []}
         for sample in self.everything:
-            sides = _shares(sample)[:, 2:] - _shares(sample)[:, :2]
+            if not len(sample.boxes):
+                continue
+            shares = _shares(sample)
+            shorter = (shares[:, 2:] - shares[:, :2]).min(axis=1)
             told: dict[Kind, NDArray[np.bool_]] = {
                 "box_copies": _copies(sample),
-                "tiny_box": sides.min(axis=1, initial=1) * self.resolution < SMALL_SIDE,
-                "huge_box": sides.min(axis=1, initial=1) > WHOLE,
+                "tiny_box": shorter * self.resolution < SMALL_SIDE,
+                "huge_box": shorter > WHOLE,
                 "crowd": sample.ignored,
             }
             for kind, which in told.items():
-                for number in np.flatnonzero(which).tolist():
+                for number in np.flatnonzero(which).tolist() if which.any() else ():
                     name = self.data.classes[sample.indices[number]]
                     cases[kind].append((sample.name, f"{name} at {describe_box(sample.boxes[number].tolist())}"))
         copies, tiny, huge, crowd = (len(found) for found in cases.values())
@@ -286,6 +289,8 @@ def _shares(sample: Sample) -> NDArray[np.float64]:
 
 def _copies(sample: Sample) -> NDArray[np.bool_]:
     """Which boxes overlap an earlier one of the same class so far that they are one object."""
+    if len(sample.boxes) < 2:
+        return np.zeros(len(sample.boxes), np.bool_)
     first, second = sample.boxes[:, None], sample.boxes[None]
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
     shared = sides.clip(0).prod(axis=-1)

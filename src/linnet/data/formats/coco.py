@@ -156,7 +156,7 @@ def _open(path: Path, part: Part, place: Place) -> _Document:
 
 
 def _read_document(document: _Document, roots: Collection[str]) -> Reading:
-    """What a file tells of its pictures, whose files are found; categories called as one of the roots are no classes."""
+    """What a file tells of its pictures, whose files are found; categories of the names `roots` are no classes."""
     path, part, tables = document.path, document.part, document.tables
     reading = Reading()
     used = {_hashable(entry.get("category_id")) for entry in tables["annotations"]} if roots else set()
@@ -271,6 +271,8 @@ def _table(document: Table, name: str, path: Path) -> list[Table]:
 
 def _hashable(value: Any) -> Any:
     """An id as a key; what cannot be one is no id. 1, 1.0, "1" and "1.0" are one id."""
+    if type(value) is int:
+        return value
     if isinstance(value, str) and value.isascii() and len(value) < 19:
         whole, _, rest = value.strip().partition(".")
         if whole.isdecimal() and not rest.strip("0"):
@@ -380,13 +382,16 @@ def _around_mask(mask: Table) -> tuple[float, float, float, float] | None:
 
 def _number(value: Any) -> float | None:
     """A number, also one that is written as text."""
+    if type(value) is float or type(value) is int:
+        # Most are, of millions.
+        return float(value) if -LARGEST_NUMBER <= value <= LARGEST_NUMBER else None
     if isinstance(value, str) and len(value) < 40:
         try:
             value = float(value)
         except ValueError:
             return None
-    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
-    return float(value) if number else None
+        return value if abs(value) <= LARGEST_NUMBER else None
+    return None
 
 
 def _short(entry: Table) -> str:
