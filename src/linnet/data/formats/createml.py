@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from linnet.data.dataset import Flaw
 from linnet.data.formats.format import Format
+from linnet.data.formats.pictures import PictureList, find_pictures, folders_for
 from linnet.data.headers import upright_size
 from linnet.data.leftovers import omit_unlisted
 from linnet.data.parts import PARTS, Part, part_in, part_of
@@ -68,35 +68,35 @@ def read(place: Place) -> Reading:
     parts: dict[Part, Path] = {}
     for file in files:
         part = part_of(file.parent.name) or part_in(file.stem)
-        if len(files) == 1:
-            part = "train"
+        part = "train" if len(files) == 1 else part
         if part is None or part in parts:
             raise ValueError(f"The name of '{file}' tells no part of its own beside {len(files) - 1} others.")
         parts[part] = file
-    reading = Reading()
-    there = 0
-    for part in (part for part in PARTS if part in parts):
-        for entry in _entries(parts[part]):
-            name = next(
-                (entry[key] for key in ("image", "imagefilename", "filename") if isinstance(entry.get(key), str)), ""
-            )
-            path = _picture_of(parts[part], name, place)
-            there += os.path.isfile(path)
-            reading.annotated.append(Annotated(File(path), part, upright_size(path), _objects(entry, path, reading)))
-    if not there:
-        first = reading.annotated[0].source.name if reading.annotated else "none"
-        raise ValueError(
-            f"Not one picture of '{place}' was found, such as '{first}': --images FOLDER tells where they are."
+    order = [part for part in PARTS if part in parts]
+    entries = {part: _entries(parts[part]) for part in order}
+    lists = [
+        PictureList(
+            parts[part],
+            part,
+            {number: _name_of(entry) for number, entry in enumerate(entries[part])},
+            folders_for(parts[part], parts[part].parent.name, place),
         )
+        for part in order
+    ]
+    find_pictures(lists, place)
+    reading = Reading()
+    for one in lists:
+        for number, path in one.locate(reading.flaws).items():
+            objects = _objects(entries[one.part][number], path, reading)
+            size = upright_size(path) if number in one.found else None
+            reading.annotated.append(Annotated(File(path), one.part, size, objects))
     omit_unlisted(place, reading, files)
     return reading
 
 
-def _picture_of(file: Path, name: str, place: Place) -> str:
-    plain = name.replace("\\", "/").replace("\0", "")
-    bases = [place.images] if place.images is not None else [file.parent, file.parent / "images", file.parent.parent]
-    tried = [os.path.join(base, each) for base in bases for each in (plain, os.path.basename(plain)) if each]
-    return next((path for path in tried if os.path.isfile(path)), tried[0] if tried else str(file.parent))
+def _name_of(entry: dict[str, Any]) -> str:
+    told = (entry.get(key) for key in ("image", "imagefilename", "filename"))
+    return next((name.replace("\0", "") for name in told if isinstance(name, str)), "")
 
 
 def _objects(entry: dict[str, Any], picture: str, reading: Reading) -> list[Annotation]:

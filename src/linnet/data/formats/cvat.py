@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from linnet.data.dataset import Flaw
 from linnet.data.formats.format import Format
+from linnet.data.formats.pictures import PictureList, find_pictures, folders_for
 from linnet.data.formats.voc import read_xml
 from linnet.data.leftovers import omit_unlisted
 from linnet.data.parts import Part, part_in, part_of
@@ -54,25 +54,29 @@ def read(place: Place) -> Reading:
     root = read_xml(file, LARGEST)
     if isinstance(root, str):
         raise ValueError(f"'{file}' {root}.")
-    reading = Reading()
     images = list(root.iterfind("image"))
     told = [_part_of(image) for image in images]
     some = any(part is not None for part in told)
-    left = there = 0
-    for image, part in zip(images, told, strict=True):
-        if some and part is None:
-            left += 1
-            continue
-        path = _picture_of(file, image, place)
-        there += os.path.isfile(path)
-        sides = [_number(image.get(side)) for side in ("width", "height")]
-        size = (int(sides[0]), int(sides[1])) if sides[0] and sides[1] else None
-        reading.annotated.append(Annotated(File(path), part or "train", size, _objects(image, path, reading)))
-    if not there:
-        first = reading.annotated[0].source.name if reading.annotated else "none"
-        raise ValueError(
-            f"Not one picture of '{file}' was found, such as '{first}': --images FOLDER tells where they are."
+    groups: dict[tuple[str, Part], list[int]] = {}
+    for number, (image, part) in enumerate(zip(images, told, strict=True)):
+        if part is not None or not some:
+            groups.setdefault((image.get("subset") or "", part or "train"), []).append(number)
+    lists = [
+        PictureList(
+            file, part, {number: _name_of(images[number]) for number in numbers}, folders_for(file, subset, place)
         )
+        for (subset, part), numbers in groups.items()
+    ]
+    if not lists:
+        raise ValueError(f"'{file}' lists no pictures.")
+    find_pictures(lists, place)
+    reading = Reading()
+    for one in lists:
+        for number, path in one.locate(reading.flaws).items():
+            sides = [_number(images[number].get(side)) for side in ("width", "height")]
+            size = (int(sides[0]), int(sides[1])) if sides[0] and sides[1] else None
+            reading.annotated.append(Annotated(File(path), one.part, size, _objects(images[number], path, reading)))
+    left = len(images) - len(reading.annotated)
     if left:
         reading.notes.append(f"{left:,} pictures of '{file}' are of no part, while others are: they are not read.")
     if root.find("track") is not None:
@@ -87,13 +91,8 @@ def _part_of(image: Element) -> Part | None:
     return part_of(subset) or part_in(subset) or next((part for part in map(part_of, words) if part is not None), None)
 
 
-def _picture_of(file: Path, image: Element, place: Place) -> str:
-    name = (image.get("name") or "").replace("\\", "/").replace("\0", "")
-    subset = image.get("subset") or ""
-    bases = [place.images] if place.images is not None else [file.parent / "images", file.parent, file.parent.parent]
-    names = [os.path.join(subset, name), name, os.path.join(subset, os.path.basename(name)), os.path.basename(name)]
-    tried = [os.path.join(base, each) for each in names for base in bases]
-    return next((path for path in tried if os.path.isfile(path)), tried[0])
+def _name_of(image: Element) -> str:
+    return (image.get("name") or "").replace("\0", "")
 
 
 def _objects(image: Element, picture: str, reading: Reading) -> list[Annotation]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import mmap
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from linnet.data.dataset import Flaw
 from linnet.data.formats.format import Format
+from linnet.data.formats.pictures import PictureList, find_pictures
 from linnet.data.leftovers import omit_unlisted
 from linnet.data.parts import Part, part_of
-from linnet.data.places import Place, is_picture_name
+from linnet.data.places import Folder, Place, list_folder
 from linnet.data.reading import Annotated, Annotation, Reading
 from linnet.data.sources import File
 
@@ -52,34 +54,68 @@ def read(place: Place) -> Reading:
         ValueError: if not one picture is there.
     """
     reading, known = Reading(), list[Path]()
-    found: list[tuple[str, Part | None]] = []
+    documents: dict[str, dict[str, Any]] = {}
+    groups: dict[tuple[str, Part | None], dict[Any, str]] = {}
+    levels: dict[str, Folder] = {}
     for level in place.base.walk():
         words = os.path.relpath(level.path, place.base.path).split(os.sep)
         part = next((told for told in map(part_of, words) if told is not None), None)
-        found += [(level.join(name), part) for name in level.ending(".json")]
-    some = any(part is not None for _, part in found)
-    missing = 0
-    for path, part in found:
-        document = _document(Path(path))
-        if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
-            if isinstance(document, str):
+        pictures = {os.path.splitext(name)[0]: name for name in level.pictures()}
+        for name in level.ending(".json"):
+            path = level.join(name)
+            document = _document(Path(path))
+            if isinstance(document, dict) and isinstance(document.get("shapes"), list):
+                known.append(Path(path))
+                documents[path], levels[level.path] = document, level
+                groups.setdefault((level.path, part), {})[path] = _name_of(document, level, name, pictures)
+            elif isinstance(document, str):
                 reading.flaws.append(Flaw("malformed", path, document))
-            continue
-        known.append(Path(path))
-        if some and part is None:
-            continue
-        picture = _picture_of(path, document, place)
-        missing += not os.path.isfile(picture)
-        objects = _objects(document["shapes"], picture, reading)
-        sides = [document.get(f"image{side}") for side in ("Width", "Height")]
-        whole = [side for side in sides if isinstance(side, int) and side > 0]
-        size = (whole[0], whole[1]) if len(whole) == 2 else None
-        reading.annotated.append(Annotated(File(picture), part or "train", size, objects))
-    if not reading.annotated or missing == len(reading.annotated):
-        first = reading.annotated[0].source.name if reading.annotated else "none"
-        raise ValueError(f"'{place}' has labelme's files, but not one of their pictures, such as '{first}'.")
+    some = any(part is not None for _, part in groups)
+    left = [path for (_, part), names in groups.items() if some and part is None for path in names]
+    if left:
+        reading.notes.append(
+            f"{len(left):,} json files lie in no folder of a part and are not read, such as '{left[0]}'."
+        )
+    lists = [
+        # Of two that name one picture, the one that is called as it comes first.
+        PictureList(
+            Path(folder),
+            part or "train",
+            dict(sorted(names.items(), key=lambda pair: _stem(pair[0]) != _stem(pair[1]))),
+            _folders_of(levels[folder], place),
+        )
+        for (folder, part), names in groups.items()
+        if part is not None or not some
+    ]
+    if not lists:
+        raise ValueError(f"'{place}' holds no json files with shapes, as labelme writes them.")
+    find_pictures(lists, place)
+    if not any(one.found for one in lists):
+        lists[0].locate(reading.flaws)
+    for one in lists:
+        for path, picture in sorted(one.locate(reading.flaws).items() if one.found else _absent(one)):
+            document = documents[path]
+            sides = [document.get(f"image{side}") for side in ("Width", "Height")]
+            whole = [side for side in sides if isinstance(side, int) and side > 0]
+            size = (whole[0], whole[1]) if len(whole) == 2 else None
+            objects = _objects(document["shapes"], picture, reading)
+            reading.annotated.append(Annotated(File(picture), one.part, size, objects))
     omit_unlisted(place, reading, known)
     return reading
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _folders_of(level: Folder, place: Place) -> list[Folder]:
+    return [level, place.base] if place.images is None else [list_folder(place.images)]
+
+
+def _absent(one: PictureList) -> Iterator[tuple[str, str]]:
+    """Files of a folder that has none of its pictures, and where they would be."""
+    for path, name in one.names.items():
+        yield path, os.path.join(one.file, os.path.basename(name.replace("\\", "/")) or name)
 
 
 def _document(path: Path) -> Any:
@@ -92,21 +128,12 @@ def _document(path: Path) -> Any:
         return f"is no JSON ({str(error).splitlines()[0]})"
 
 
-def _picture_of(path: str, document: dict[str, Any], place: Place) -> str:
-    folder, stem = os.path.dirname(path), os.path.splitext(os.path.basename(path))[0]
-    told = document.get("imagePath")
-    names = [told.replace("\\", "/")] if isinstance(told, str) and told and "\0" not in told else []
-    bases = [str(place.images)] if place.images is not None else [folder]
-    tried = [os.path.normpath(os.path.join(base, name)) for base in bases for name in names]
-    tried += [os.path.join(base, os.path.basename(name)) for base in bases for name in names]
-    for base in bases:
-        if os.path.isdir(base):
-            tried += [
-                os.path.join(base, name)
-                for name in sorted(os.listdir(base))
-                if is_picture_name(name) and os.path.splitext(name)[0] == stem
-            ]
-    return next((name for name in tried if os.path.isfile(name)), tried[0] if tried else f"{stem}.jpg")
+def _name_of(document: dict[str, Any], level: Folder, name: str, pictures: Mapping[str, str]) -> str:
+    """The picture that is told, or else the one that is called as the json file: many are renamed together."""
+    told, stem = document.get("imagePath"), os.path.splitext(name)[0]
+    plain = told.replace("\\", "/").replace("\0", "") if isinstance(told, str) else ""
+    there = plain and os.path.normpath(plain) in level.files
+    return plain if there or ("/" in plain and stem not in pictures) else pictures.get(stem, plain or f"{stem}.jpg")
 
 
 def _objects(shapes: list[Any], picture: str, reading: Reading) -> list[Annotation]:

@@ -42,7 +42,9 @@ class PictureList:
     refused: dict[Any, str] = field(default_factory=dict)
 
     def locate(self, flaws: list[Flaw]) -> dict[Any, str]:
-        """Id → the file, or where it would be if it were there; adds what is not taken to the flaws.
+        """Id → the file, or where it would be if it were there, in the order of the names.
+
+        What might be the file of an entry and is not taken is added to the flaws.
 
         Raises:
             ValueError: if not one is there.
@@ -55,10 +57,11 @@ class PictureList:
                 f"Not one picture of '{self.file}' was found, looked for in {looked}; the first is '{name}'{why}: "
                 "--images FOLDER tells where they are."
             )
-        located = dict(self.found)
+        located: dict[Any, str] = {}
         home = os.path.dirname(next(iter(self.found.values()), ""))
         for number, name in self.names.items():
-            if number in located:
+            if number in self.found:
+                located[number] = self.found[number]
                 continue
             plain = _spellings(name)[-1].lstrip("/") or name
             tried = [os.path.join(home, each) for each in (os.path.basename(plain) or plain, plain)]
