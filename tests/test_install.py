@@ -78,8 +78,8 @@ def test_code_that_does_not_build_stops_the_install(tmp_path: Path) -> None:
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, tmp_path / name)
-    with (tmp_path / "native" / "src" / "linnet.cpp").open("a") as file:
+    with (tmp_path / "native" / "engine" / "network.cpp").open("a") as file:
         file.write("this is no C++\n")
     done = install(tmp_path, tmp_path / "there")
     assert done.returncode != 0
-    assert "linnet.cpp" in done.stdout + done.stderr
+    assert "network.cpp" in done.stdout + done.stderr

@@ -169,7 +169,7 @@ def test_detectors_are_evaluated_on_boxes_only(
 ) -> None:
     assert main(["evaluate", str(picture_file.parent), "--model", str(constant_model)]) == 1
     err = capsys.readouterr().err
-    assert "holds no boxes" in err
+    assert "holds no labelled pictures" in err
     assert err.count("\n") == 1
 
 
