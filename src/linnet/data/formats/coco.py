@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -65,11 +66,11 @@ def _levels(folder: Folder, depth: int) -> Iterator[Folder]:
 
 
 def looks_like_coco(path: Path) -> bool:
-    """Whether a file has the words of both tables in it, wherever: they may stand in any order."""
+    """Whether a file begins both tables somewhere: they may stand in any order, and numbers of these names are none."""
     if not path.stat().st_size:
         return False
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b'"images"') >= 0 and content.find(b'"annotations"') >= 0
+        return all(re.search(rb'"%s"\s*:\s*\[' % name, content) is not None for name in (b"images", b"annotations"))
 
 
 @dataclass

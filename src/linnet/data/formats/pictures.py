@@ -67,7 +67,7 @@ class PictureList:
             tried = [os.path.join(home, each) for each in (os.path.basename(plain) or plain, plain)]
             # What is refused may lie there, and must not be read after all.
             absent = (path for path in tried if not os.path.lexists(path))
-            located[number] = next(absent, f"{tried[0]} (picture {number} of {self.file.name})")
+            located[number] = next(absent, f"{tried[0]} (picture {os.path.basename(str(number))} of {self.file.name})")
             if number in self.refused:
                 text = f"is named '{name}' by '{self.file.name}', but {self.refused[number]}"
                 flaws.append(Flaw("malformed", located[number], text))
@@ -260,7 +260,10 @@ def folders_for(file: Path, word: str, place: Place) -> list[Folder]:
     if place.images is not None:
         whole = list_folder(place.images)
         return [*_called(whole, word), whole]
-    bases = [_folder_at(file.parent, place), _folder_at(file.parent.parent, place)]
+    bases = [_folder_at(file.parent, place)]
+    if place.folder is None or str(file.parent) != place.folder.path or not place.folder.has_pictures():
+        # What lies above a folder with pictures belongs to other data.
+        bases.append(_folder_at(file.parent.parent, place))
     holders = [
         each for base in bases for each in (base, *(base.folders[n] for n in PICTURE_FOLDERS if n in base.folders))
     ]

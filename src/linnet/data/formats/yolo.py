@@ -140,11 +140,13 @@ def read(place: Place) -> Reading:
     count = MOST_CLASSES if reading.names is None else len(reading.names)
     highest = -1
     used: set[str] = set()
+    shared: list[str] = []
     for picture, part in layout.pictures.items():
         label = _label_of(picture)
         if label is None:
             reading.unlisted.append(picture)
         else:
+            shared += [label] if label in used else []
             used.add(label)
         size = upright_size(picture)
         objects = [] if label is None else _objects(Path(label), picture, size, count, layout.key_points, reading.flaws)
@@ -154,6 +156,9 @@ def read(place: Place) -> Reading:
     reading.names = names
     for one in reading.annotated:
         one.objects[:] = [thing._replace(label=names[int(thing.label)]) for thing in one.objects]
+    if shared:
+        text = "1 text file tells" if len(shared) == 1 else f"{len(shared):,} text files tell"
+        reading.notes.append(f"{text} the boxes of two pictures of one name, such as '{shared[0]}': is one a copy?")
     _tell_orphans(place.base, used, reading)
     reading.flaws += find_one_off(reading.annotated, place.path)
     omit_unlisted(place, reading, layout.known)
