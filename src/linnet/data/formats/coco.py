@@ -311,7 +311,8 @@ def _categories(table: Sequence[Table], path: Path, flaws: list[Flaw]) -> dict[A
             numbers = [str(number) for number, other in found.items() if other == name]
             flaws.append(Flaw("category_names", str(path), f"{name!r} has the ids {', '.join(numbers)}"))
     ordered = sorted(found, key=lambda number: (isinstance(number, str), number))
-    if ordered not in (list(range(len(ordered))), list(range(1, len(ordered) + 1))):
+    numbered = all(isinstance(number, int) for number in ordered)
+    if numbered and ordered not in (list(range(len(ordered))), list(range(1, len(ordered) + 1))):
         shown = ", ".join(map(str, ordered[:12])) + " …" * (len(ordered) > 12)
         flaws.append(Flaw("category_ids", str(path), f"the ids are {shown}"))
     return {

@@ -185,7 +185,7 @@ class Search:
         last = os.path.basename(name)
         for folder in one.folders:
             if folder.path not in self._inside:
-                self._inside[folder.path] = inside = {}
+                inside = self._inside[folder.path] = dict[str, list[str]]()
                 for other in folder.pictures():
                     inside.setdefault(_folded(other), []).append(other)
             alike = self._inside[folder.path].get(_folded(last), [])
