@@ -187,7 +187,7 @@ def _read_document(document: _Document, roots: Collection[str]) -> Reading:
         elif (label := names.get(_hashable(entry.get("category_id")))) is None:
             text = f"{text} is of the category {entry.get('category_id')!r}"
             reading.flaws.append(Flaw("unknown_category", where, text))
-        elif (box := _box(entry, picture.size)) is None:
+        elif (box := _box(entry)) is None:
             without += 1
             told = {name: value for name, value in entry.items() if name in ("bbox", "segmentation")}
             reading.flaws.append(Flaw("malformed", where, f"{text} has no box of four numbers: {_short(told)}"))
@@ -335,7 +335,7 @@ def _listed_pictures(table: Sequence[Table], path: Path) -> dict[Any, tuple[str,
     return told
 
 
-def _box(entry: Table, size: tuple[int, int] | None) -> tuple[float, float, float, float] | None:
+def _box(entry: Table) -> tuple[float, float, float, float] | None:
     told = entry.get("bbox")
     if isinstance(told, dict):
         told = [told.get(side) for side in ("x", "y", "width", "height")]
@@ -345,10 +345,10 @@ def _box(entry: Table, size: tuple[int, int] | None) -> tuple[float, float, floa
             return None
         x, y, width, height = values
         return x, y, x + width, y + height
-    return _around(entry.get("segmentation"), size) if told is None or told == [] else None
+    return _around(entry.get("segmentation")) if told is None or told == [] else None
 
 
-def _around(segmentation: Any, size: tuple[int, int] | None) -> tuple[float, float, float, float] | None:
+def _around(segmentation: Any) -> tuple[float, float, float, float] | None:
     """The box around polygons, each x, y, x, y, …, or around a mask of run lengths."""
     if isinstance(segmentation, dict):
         return _around_mask(segmentation)
@@ -412,6 +412,12 @@ FORMAT = Format(
             "COCO's own",
             "annotations/instances_train2017.json\nannotations/instances_val2017.json\ntrain2017/1.jpg\nval2017/2.jpg",
         ),
+        (
+            "CVAT's",
+            "annotations/instances_Train.json\nannotations/instances_Validation.json\nimages/Train/1.jpg\n"
+            "images/Validation/1.jpg",
+        ),
+        ("FiftyOne's", "labels.json\ndata/1.jpg"),
         ("Roboflow's", "train/_annotations.coco.json\ntrain/1.jpg\nvalid/_annotations.coco.json\nvalid/2.jpg"),
     ),
     images=True,

@@ -433,6 +433,7 @@ FORMAT = Format(
             "data.yaml\nimages/train/1.jpg\nlabels/train/1.txt\nimages/val/2.jpg\nlabels/val/2.txt",
         ),
         ("Images and labels below the parts", "data.yaml\ntrain/images/1.jpg\ntrain/labels/1.txt"),
+        ("Parts as data.yaml tells them", "data.yaml\nimages/2023/1.jpg\nlabels/2023/1.txt\nimages/2024/2.jpg"),
         ("Text files beside the pictures", "classes.txt\ntrain/1.jpg\ntrain/1.txt\nvalid/2.jpg\nvalid/2.txt"),
         ("CVAT's YOLO 1.1", "obj.data\nobj.names\nobj_train_data/1.jpg\nobj_train_data/1.txt\ntrain.txt"),
     ),
