@@ -154,6 +154,31 @@ def test_blocks_of_any_size(threads: int, stride: int, padding: Any) -> None:
     check_blocks(stride, padding)
 
 
+FULL = [{"kernel": 3}, {"kernel": 3, "stride": 2}, {"stride": 2}]
+"""Convolutions over channels and space at once, or that skip pixels: torch runs them."""
+
+
+@needs_the_library
+@pytest.mark.parametrize("full", FULL, ids=str)
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+def test_a_full_convolution_among_others_of_a_block(full: dict[str, int], place: str) -> None:
+    """As the extra maps of SSD have it, and with the block's input added behind it, which no file of linnet has."""
+    build = GraphBuilder((9, 8, 6), norm=NORM)
+    kinds: list[dict[str, Any]] = [{}, {"kernel": 3, "depthwise": True}]
+    kinds.insert(["first", "middle", "last"].index(place), full)
+    with build.block("b", "extra"):
+        x = INPUT
+        for number, options in enumerate(kinds):
+            x = build.convolve(f"c{number}", x, 6, **options)
+        if full.get("stride", 1) == 1:
+            x = build.add("", x, INPUT)
+    module = stirred(GraphNetwork(build.graph(x)))
+    pictures = channels_last(2, 6, (9, 8))
+    assert not fused.applies(parts_of(module), pictures)
+    expected = in_double(module, pictures)
+    assert_agree(step(module, pictures), expected)
+
+
 @needs_the_library
 @pytest.mark.parametrize("name", instruction_sets())
 def test_every_instruction_set(name: str) -> None:

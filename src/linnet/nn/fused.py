@@ -74,6 +74,8 @@ def applies(modules: Sequence[ConvolutionModule], x: Tensor) -> bool:
         return False
     if not x.is_contiguous(memory_format=torch.channels_last) or not all(_fits(module) for module in modules):
         return False
+    if len(modules) > 1 and any(runs_alone(module.layer) for module in modules):
+        return False
     # One value a channel has no variance: torch's own module says so.
     size = (x.shape[2], x.shape[3])
     for module in modules:
@@ -177,11 +179,18 @@ def run(
     return _Fused.apply(chain, x, *parameters)
 
 
+def runs_alone(layer: Convolve) -> bool:
+    """Is this a convolution that runs on torch, so that here only its batch norm and activation are left to do?
+
+    Such a one has no place among others in `run`, and nothing can be added to it there: its input is gone.
+    """
+    return not layer.depthwise and (layer.kernel > 1 or layer.stride > 1)
+
+
 def _kind(module: ConvolutionModule) -> str:
-    layer = module.layer
-    if layer.depthwise:
-        return "depthwise"
-    return "pointwise" if layer.kernel == 1 and layer.stride == 1 else "given"
+    if runs_alone(module.layer):
+        return "given"
+    return "depthwise" if module.layer.depthwise else "pointwise"
 
 
 class _Fused(torch.autograd.Function):

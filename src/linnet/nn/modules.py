@@ -128,6 +128,8 @@ def _continues(graph: Graph, taken: Sequence[Operation], following: Operation) -
     last = taken[-1]
     if not isinstance(last, Convolve) or graph.readers[last.name] != (following.name,) or last.name in graph.outputs:
         return False
+    if any(isinstance(each, Convolve) and fused.runs_alone(each) for each in (last, following)):
+        return False
     if isinstance(following, Convolve):
         return not following.dropout
     return isinstance(following, Add) and set(following.reads) == {last.name, taken[0].reads[0]}
