@@ -163,7 +163,7 @@ FULL = [{"kernel": 3}, {"kernel": 3, "stride": 2}, {"stride": 2}]
 @pytest.mark.parametrize("place", ["first", "middle", "last"])
 def test_a_full_convolution_among_others_of_a_block(full: dict[str, int], place: str) -> None:
     """As the extra maps of SSD have it, and with the block's input added behind it, which no file of linnet has."""
-    build = GraphBuilder((9, 8, 6), norm=NORM)
+    build = GraphBuilder((9, 8, 6), activation="relu6", norm=NORM)
     kinds: list[dict[str, Any]] = [{}, {"kernel": 3, "depthwise": True}]
     kinds.insert(["first", "middle", "last"].index(place), full)
     with build.block("b", "extra"):

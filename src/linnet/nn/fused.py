@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from linnet.architecture import Convolve
 from linnet.engine.library import (
     DepthwiseShape,
     Gradient,
