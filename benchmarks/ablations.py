@@ -6,138 +6,66 @@ python benchmarks/ablations.py cifar10/ --out docs/experiments/figure6 --seeds 5
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as parquet
-import torch
-import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor, nn
 
 import linnet
 from linnet.architecture import Architecture
 from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint, save_checkpoint
-from linnet.data.batches.loading import Batch
+from linnet.data import DataSet, Sample, find
+from linnet.data.batches.loading import EvaluationPictures, PictureBatches
 from linnet.images import Preprocessing
-from linnet.nn import Network, build
+from linnet.nn import Network
 from linnet.nn.files import tensors_of
 from linnet.paper.ablations import Budget, check_budget, experiments, plan, write_run
-from linnet.training.classification import PlainTask
-from linnet.training.inputs import as_inputs
-from linnet.training.recipes import ScratchSmall
-from linnet.training.start import draw_kaiming
+from linnet.tasks.classification.objective import ClassificationObjective
+from linnet.training.recipes import SCRATCH_SMALL
+from linnet.training.starts import from_nothing
 
 CONTRACT = Preprocessing(size=(32, 32), crop=1.0)
-FARTHEST = 4
-SMOOTHING = 0.1
 
 
-def load(path: Path, count: int) -> tuple[Tensor, Tensor]:
-    """(count, 3, 32, 32) uint8 and (count,) classes: the first of a fixed permutation, decoded once."""
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file '{path}'; CIFAR10 is a folder with train.parquet and test.parquet.")
-    table = parquet.read_table(path)
-    order = np.random.default_rng(0).permutation(table.num_rows)[:count]
-    picture, label = table.column_names[:2]
-    rows = table.take(order)
-    pictures = [np.asarray(Image.open(io.BytesIO(row)).convert("RGB")) for row in rows.column(picture).to_pylist()]
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
-    return pixels, torch.tensor(rows.column(label).to_pylist())
+def load(path: Path, budget: Budget) -> DataSet:
+    """CIFAR-10 with as many pictures as the budget allows, the first of a fixed permutation; test is validation.
+
+    The test part chooses nothing: the score of a run is that of its last epoch.
+    """
+    data = find(path)
+
+    def first(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
+        order = np.random.default_rng(0).permutation(len(samples))[:count]
+        return tuple(samples[number] for number in order.tolist())
+
+    train, test = first(data.train, budget.pictures), first(data.test, budget.test_pictures)
+    return replace(data, train=train, validation=test, test=())
 
 
-class MemoryBatches:
-    """Shifted and mirrored pictures from memory: what a seed sees depends on the seed and the epoch alone."""
-
-    def __init__(self, pixels: Tensor, classes: Tensor, batch: int, seed: int) -> None:
-        self.pixels, self.classes, self.batch, self.seed = F.pad(pixels, [FARTHEST] * 4), classes, batch, seed
-        self.steps = len(classes) // batch
-
-    def __len__(self) -> int:
-        return self.steps * self.batch
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[Sequence[Batch]]:
-        """See `linnet.training.task.Batches`."""
-        generator = np.random.default_rng((self.seed, number))
-        order = generator.permutation(len(self.classes))
-        moves = generator.integers(0, 2 * FARTHEST + 1, (len(order), 2))
-        mirrored = generator.random(len(order)) < 0.5
-        for step in range(start, self.steps):
-            chosen = order[step * self.batch : (step + 1) * self.batch]
-            parts = []
-            for index in chosen:
-                top, left = moves[index]
-                part = self.pixels[index, :, top : top + 32, left : left + 32]
-                parts.append(part.flip(2) if mirrored[index] else part)
-            seeds = [(self.seed, number, int(index)) for index in chosen]
-            yield [Batch(torch.stack(parts), self.classes[torch.from_numpy(chosen)], seeds, len(chosen))]
-
-    def name(self, seed: tuple[int, int, int]) -> str:
-        """See `linnet.training.task.Batches`."""
-        return f"picture {seed[2]}"
-
-
-class MemoryTask(PlainTask):
-    """Smoothed cross entropy on pictures from memory, with the accuracy on the test part after every epoch."""
-
-    def __init__(self, train: Tensor, pixels: Tensor, classes: Tensor) -> None:
-        self.train, self.pixels, self.classes = train, pixels, classes
-
-    def inputs(self, batch: Batch, network: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Normalised pictures."""
-        return ready(batch.pixels), batch.indices
-
-    def losses(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Cross entropy with smoothed targets, summed."""
-        loss = F.cross_entropy(outputs, targets, reduction="sum", label_smoothing=SMOOTHING)
-        return {"classification": loss}
-
-    def calibration(self, device: torch.device, pictures: int) -> Iterable[Tensor]:
-        """The first training pictures, unmoved: some hundred steps are too few for running statistics."""
-        return (ready(part) for part in self.train[:pictures].split(256))
-
-    def evaluate(self, network: nn.Module, fabric: Any) -> dict[str, float]:
-        """Top-1 of the last weights: no choice of the best epoch, so the test part chooses nothing."""
-        with torch.inference_mode():
-            right = sum(
-                int((network(ready(part)).argmax(1) == wanted).sum())
-                for part, wanted in zip(self.pixels.split(500), self.classes.split(500), strict=True)
-            )
-        return {"top1": right / len(self.classes)}
-
-
-def ready(pixels: Tensor) -> Tensor:
-    """uint8 → what the network takes."""
-    return as_inputs(pixels.float().div_(255), CONTRACT).contiguous(memory_format=torch.channels_last)
-
-
-def run(
-    architecture: Architecture, seed: int, budget: Budget, data: Sequence[Tensor]
-) -> tuple[Network, dict[str, Any]]:
+def run(architecture: Architecture, seed: int, budget: Budget, data: DataSet) -> tuple[Network, dict[str, Any]]:
     """One training from nothing: the network, and its curve and what it cost."""
-    generator = torch.Generator().manual_seed(seed)
-    network = build(architecture, generator=generator)
-    draw_kaiming(network, torch.Generator().manual_seed(seed))
-    recipe = ScratchSmall(
+    recipe = replace(
+        SCRATCH_SMALL,
         epochs=budget.epochs,
         batch=budget.batch,
         learning_rate=budget.learning_rate,
         average=0.0,
+        # Some hundred steps are too few for running statistics.
         batch_norm="recalculated",
         recalculate_pictures=1024,
         seed=seed,
     )
-    batches = MemoryBatches(data[0], data[1], budget.batch, seed)
-    task = MemoryTask(data[0], data[2], data[3])
+    network = from_nothing(architecture, recipe)
+    batches = PictureBatches(data.train, CONTRACT, recipe.crop_options, batch=recipe.batch, seed=seed)
+    validation = EvaluationPictures(data.validation, CONTRACT, batch=500)
+    objective = ClassificationObjective(CONTRACT, recipe, data.counts, list(data.train), validation)
     begun = time.perf_counter()
-    epochs = list(linnet.train(network, batches, recipe=recipe, task=task))
+    epochs = list(linnet.train(network, batches, recipe=recipe, task=objective))
     return network, {
         "seed": seed,
         "multiply_adds": cost(architecture).multiply_adds,
@@ -164,8 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     budget = Budget(epochs=options.epochs, pictures=options.pictures)
     check_budget(options.out, budget)
-    data = [*load(options.data / "train.parquet", budget.pictures)]
-    data += load(options.data / "test.parquet", budget.test_pictures)
+    data = load(options.data, budget)
     for group in options.only:
         seeds = options.seeds if group in ("variants", "first") else options.sweep_seeds
         for name, seed, path in plan(list(groups[group]), seeds, options.out):

@@ -52,7 +52,7 @@ def initial(checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> Checkpoint:
     from linnet.nn import build
     from linnet.nn.files import tensors_of
     from linnet.training.inputs import as_inputs
-    from linnet.training.start import draw_kaiming
+    from linnet.training.starts import draw_kaiming
     from linnet.training.statistics import recalculate
 
     assert checkpoint.preprocessing is not None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from linnet.architecture import Architecture, Detector
+from linnet.architecture import Architecture
 from linnet.architecture.network import check_whole
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
@@ -40,6 +40,47 @@ class Prepared(NamedTuple):
     size: tuple[int, int]
 
 
+Interpreter = Callable[[Output, Sequence[tuple[int, int]]], list[Result]]
+"""What a network gives for some pictures, and their (width, height) → what it says of each."""
+
+
+def _classifying(checkpoint: Checkpoint, runtime: str, suppression: Suppression) -> Interpreter:
+    def interpret(outputs: Output, sizes: Sequence[tuple[int, int]]) -> list[Result]:
+        return [Classification.from_logits(row, checkpoint.classes) for row in outputs]
+
+    return interpret
+
+
+def _detecting(checkpoint: Checkpoint, runtime: str, suppression: Suppression) -> Interpreter:
+    """Boxes of offsets and logits: of the native runtime natively, with equal results."""
+    detector: Any = checkpoint.architecture
+    places = anchors(detector)
+    find: Callable[..., tuple[Any, Any, Any]] = partial(
+        detect, anchors=places, scoring=detector.scoring, suppression=suppression
+    )
+    if runtime == "native":
+        from linnet.engine.boxes import NativeDetection
+
+        find = NativeDetection(places, detector.classes, scoring=detector.scoring, **asdict(suppression))
+
+    def interpret(outputs: Output, sizes: Sequence[tuple[int, int]]) -> list[Result]:
+        results: list[Result] = []
+        for offsets, logits, size in zip(*outputs, sizes, strict=True):
+            boxes, scores, classes = find(offsets, logits)
+            # The pictures are squashed whole (`Checkpoint` sees to it): fractions are fractions of the original.
+            results.append(Detections(boxes * np.array(size * 2, np.float32), scores, classes, checkpoint.classes))
+        return results
+
+    return interpret
+
+
+INTERPRETERS: dict[str, Callable[[Checkpoint, str, Suppression], Interpreter]] = {
+    "classification": _classifying,
+    "detection": _detecting,
+}
+"""Task → what makes sense of a network's outputs."""
+
+
 class Predictor:
     """A network that takes pictures. Made by `load`.
 
@@ -63,8 +104,7 @@ class Predictor:
         self.suppression = suppression or Suppression()
         self.runtime = choose_runtime(runtime)
         self._runtime = RUNTIMES[self.runtime](checkpoint, threads)
-        detector = checkpoint.architecture
-        self._detect = self._detection(detector) if isinstance(detector, Detector) else None
+        self._interpret_outputs = INTERPRETERS[checkpoint.task](checkpoint, self.runtime, self.suppression)
 
     @property
     def architecture(self) -> Architecture:
@@ -172,28 +212,7 @@ class Predictor:
         if not pictures:
             return []
         outputs = self.forward(np.stack([picture.pixels for picture in pictures]))
-        if self._detect is None:
-            return [Classification.from_logits(row, self.classes) for row in outputs]
-        rows = zip(*outputs, pictures, strict=True)
-        return [self._detections(offsets, logits, picture.size) for offsets, logits, picture in rows]
-
-    def _detection(self, detector: Detector) -> Callable[..., tuple[Any, Any, Any]]:
-        """What makes boxes of a picture's offsets and logits: of the native runtime also native, with equal results."""
-        places, rule = anchors(detector), self.suppression
-        if self.runtime != "native":
-            return partial(detect, anchors=places, scoring=detector.scoring, suppression=rule)
-        from linnet.engine.boxes import NativeDetection
-
-        assert detector.classes is not None
-        return NativeDetection(places, detector.classes, scoring=detector.scoring, **asdict(rule))
-
-    def _detections(
-        self, offsets: NDArray[np.float32], logits: NDArray[np.float32], size: tuple[int, int]
-    ) -> Detections:
-        assert self._detect is not None
-        boxes, scores, classes = self._detect(offsets, logits)
-        # A detector's pictures are squashed whole (`Checkpoint` sees to it): fractions are fractions of the original.
-        return Detections(boxes * np.array(size * 2, np.float32), scores, classes, self.classes)
+        return self._interpret_outputs(outputs, [picture.size for picture in pictures])
 
     def _needs_classes(self) -> None:
         if self.architecture.classes is None:

@@ -34,7 +34,7 @@ from linnet.paper.ablations import (
     write_run,
 )
 from linnet.paper.page import MissingResultsError
-from linnet.training.start import draw_kaiming
+from linnet.training.starts import draw_kaiming
 
 
 def test_the_paired_interval_of_known_numbers() -> None:

@@ -18,12 +18,12 @@ from linnet.data import find
 from linnet.data.batches.loading import Batch, EvaluationPictures
 from linnet.images import Preprocessing, normalise
 from linnet.nn import Network, load_tensors
-from linnet.training.classification import ClassificationTask
+from linnet.tasks.classification.objective import ClassificationObjective
 from linnet.training.devices import open_fabric
 from linnet.training.dropout import PictureDropout
 from linnet.training.inputs import as_inputs, ready
-from linnet.training.recipe import Recipe
-from linnet.training.recipes import ScratchSmall
+from linnet.training.recipe import ClassificationRecipe
+from linnet.training.recipes import SCRATCH_SMALL
 
 SIZE = (32, 32)
 CONTRACTS = [
@@ -34,8 +34,10 @@ CONTRACTS = [
 
 
 def task_of(contract: Preprocessing = CONTRACTS[0], counts: tuple[int, ...] = (3, 1, 2), **changes: Any) -> Any:
-    recipe: Recipe = replace(ScratchSmall(batch=8, batch_norm="trained", label_smoothing=0.0), **changes)
-    return ClassificationTask(contract, recipe, counts, [], EvaluationPictures([], contract))
+    recipe: ClassificationRecipe = replace(
+        replace(SCRATCH_SMALL, batch=8, batch_norm="trained", label_smoothing=0.0), **changes
+    )
+    return ClassificationObjective(contract, recipe, counts, [], EvaluationPictures([], contract))
 
 
 def network_of(classes: int = 3) -> Network:
@@ -101,9 +103,9 @@ def test_balanced_weights_give_every_class_the_same_say() -> None:
 def test_it_evaluates_as_one_counts_by_hand(tmp_path: Path) -> None:
     data = find(write_pictures(tmp_path / "data"))
     contract, network = CONTRACTS[0], network_of()
-    task = ClassificationTask(
+    task = ClassificationObjective(
         contract,
-        ScratchSmall(batch=8, batch_norm="trained"),
+        replace(SCRATCH_SMALL, batch=8, batch_norm="trained"),
         data.counts,
         data.train,
         EvaluationPictures(data.validation, contract, batch=8),
@@ -124,9 +126,9 @@ def test_stale_statistics_show_as_a_gap(tmp_path: Path) -> None:
     """A network that is right in training mode and wrong in evaluation mode: the field's commonest silent failure."""
     data = find(write_pictures(tmp_path / "data"))
     contract, network = CONTRACTS[0], network_of()
-    task = ClassificationTask(
+    task = ClassificationObjective(
         contract,
-        ScratchSmall(batch=18, batch_norm="trained"),
+        replace(SCRATCH_SMALL, batch=18, batch_norm="trained"),
         data.counts,
         [],
         EvaluationPictures(data.validation, contract, batch=18),

@@ -27,19 +27,23 @@ from linnet.evaluation.detector import MEASURING, measure_detector
 from linnet.images import Preprocessing
 from linnet.nn import Network, build, from_checkpoint
 from linnet.predictor import load
+from linnet.tasks.detection.objective import DetectionObjective
+from linnet.tasks.detection.start import FOCAL_BIAS
+from linnet.tasks.detection.start import find_start as find_detector_start
 from linnet.training import folder as files
-from linnet.training.detection import DetectionTask
-from linnet.training.detector_start import FOCAL_BIAS, DetectorStart, find_detector_start
 from linnet.training.devices import open_fabric
-from linnet.training.plan import Outcome, Plan, Voice
-from linnet.training.recipes import RECIPES, DetectFinetune, DetectPaper, Finetune
+from linnet.training.objective import Stopped
+from linnet.training.plan import Plan, Reporter
+from linnet.training.recipe import DetectionRecipe
+from linnet.training.recipes import DETECT_FINETUNE, DETECT_PAPER, FINETUNE
 from linnet.training.run import run_training
-from linnet.training.start import Wanted
+from linnet.training.starts import Start, StartOptions
 from linnet.training.statistics import freeze_statistics
-from linnet.training.task import Stopped
 
-SMALL = DetectFinetune(epochs=2, repeats=1, batch=4, learning_rate=0.003, average=0.9, workers=0, batch_norm="trained")
-NOTHING = Wanted("none", None, 64, {"width": 0.1})
+SMALL = replace(
+    DETECT_FINETUNE, epochs=2, repeats=1, batch=4, learning_rate=0.003, average=0.9, workers=0, batch_norm="trained"
+)
+NOTHING = StartOptions("none", None, 64, {"width": 0.1})
 NAMES = tuple(SHADES)
 
 
@@ -53,7 +57,7 @@ def data(tmp_path: Path) -> Path:
     return write_scenes(tmp_path / "data", test=4)
 
 
-def completed(plan: Plan, voice: Voice | None = None) -> Outcome:
+def completed(plan: Plan, voice: Reporter | None = None) -> Any:
     outcome = run_training(plan, voice)
     assert outcome is not None
     return outcome
@@ -71,7 +75,7 @@ def test_a_step_in_parts_is_the_step_as_a_whole(data: Path, loss: Any) -> None:
     recipe = replace(SMALL, batch=8, loss=loss)
     network = build(detector, generator=torch.Generator().manual_seed(0)).train()
     freeze_statistics(network)
-    task = DetectionTask(detector, contract, recipe, NAMES, found.train, found.validation)
+    task = DetectionObjective(detector, contract, recipe, NAMES, found.train, found.validation)
     fabric = open_fabric("cpu", "float32")
     gradients, sums = [], []
     for pieces in (1, 2):
@@ -96,10 +100,10 @@ def test_a_step_in_parts_is_the_step_as_a_whole(data: Path, loss: Any) -> None:
 # Starts
 
 
-def _start(source: Any, tmp_path: Path, recipe: DetectFinetune = SMALL, **wanted: Any) -> DetectorStart:
+def _start(source: Any, tmp_path: Path, recipe: DetectionRecipe = SMALL, **wanted: Any) -> Start:
     path = tmp_path / "start.safetensors"
     save_checkpoint(checkpoint_of(source, classes=wanted.pop("classes", None)), path)
-    return find_detector_start(Wanted(str(path), **wanted), NAMES, recipe)
+    return find_detector_start(StartOptions(str(path), **wanted), NAMES, recipe)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +143,7 @@ def test_a_detector_keeps_what_it_knows_of_boxes_and_of_classes_by_their_names(f
         expected, _ = before(images)
     torch.testing.assert_close(offsets, expected, rtol=1e-3, atol=1e-3)
     assert logits.shape[-1] == 3
-    assert not start.keeps_classifier
+    assert not start.keeps_classes
     # Two of its three classes, in another order.
     other = _start(replace(source, classes=3), tmp_path, classes=("red", "green", "blue"))
     kept = other.ready([images]).eval()
@@ -161,16 +165,17 @@ def test_focal_loss_begins_where_everything_is_improbable(tmp_path: Path) -> Non
     start = _start(source, tmp_path, recipe, resolution=64, options={"variant": "modern"})
     # Softmax shares cannot be asked one by one.
     with pytest.raises(ValueError, match="--loss mined"):
-        DetectionTask(_detector(start), start.contract, recipe, NAMES, [], [])
+        DetectionObjective(_detector(start), start.contract, recipe, NAMES, [], [])
     network: Network = start.ready([])
     with torch.inference_mode():
         logits = network.eval()(torch.zeros(1, 3, 64, 64))[1]
     assert float((logits - FOCAL_BIAS).abs().max()) < 2
 
 
-def _detector(start: DetectorStart) -> Detector:
-    assert start.detector is not None
-    return start.detector
+def _detector(start: Start) -> Detector:
+    detector = start.ready([]).architecture
+    assert isinstance(detector, Detector)
+    return detector
 
 
 @pytest.mark.parametrize(
@@ -197,7 +202,7 @@ def test_a_run_is_whole_resumes_to_the_bit_and_scores_as_evaluate_does(
 ) -> None:
     plan = Plan(data, tmp_path / "whole", SMALL, NOTHING, half=True)
     said: list[str] = []
-    outcome = completed(plan, Voice(say=said.append))
+    outcome = completed(plan, Reporter(say=said.append))
     folder = plan.out
     for name in files.OWN - {files.FAILED_BATCH, files.FETCHED}:
         assert (folder / name).exists(), name
@@ -214,11 +219,11 @@ def test_a_run_is_whole_resumes_to_the_bit_and_scores_as_evaluate_does(
     assert {"train_boxes", "train_classes", "AP", "AP50", "average_AP", "loss"} <= rows[0].keys()
     # By the command, which reads the file anew.
     assert main(["evaluate", str(data), "--model", str(outcome.checkpoint), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == outcome.detector.to_json() | {"part": "test"}
+    assert json.loads(capsys.readouterr().out) == outcome.measured.to_json() | {"part": "test"}
     # Stopped by the first state that is written after a step, and gone on with.
     stopped = replace(plan, out=tmp_path / "stopped")
     asked = iter([False, False, True])
-    monkeypatch.setattr("linnet.training.run.stop_signals", lambda: _Asked(asked))
+    monkeypatch.setattr("linnet.training.run.learning.stop_signals", lambda: _Asked(asked))
     with pytest.raises(Stopped):
         completed(stopped)
     monkeypatch.undo()
@@ -247,7 +252,7 @@ def test_the_loop_sees_what_the_file_s_predictor_sees(data: Path, tmp_path: Path
     save_checkpoint(checkpoint, tmp_path / "model.safetensors")
     validation = find(data).validation
     assert checkpoint.preprocessing is not None
-    task = DetectionTask(source, checkpoint.preprocessing, SMALL, NAMES, [], validation)
+    task = DetectionObjective(source, checkpoint.preprocessing, SMALL, NAMES, [], validation)
     fabric = open_fabric("cpu", "float32")
     found, _ = task._look(from_checkpoint(checkpoint), fabric, len(validation))
     predict = load(tmp_path / "model.safetensors", suppression=MEASURING)
@@ -264,25 +269,25 @@ def test_the_loop_sees_what_the_file_s_predictor_sees(data: Path, tmp_path: Path
 def test_the_recipe_follows_from_the_data(data: Path, tmp_path: Path) -> None:
     from linnet.cli.train import read_plan
 
-    assert type(read_plan([str(data), "--out", str(tmp_path / "run")])[1].recipe) is DetectFinetune
-    assert type(read_plan([f"--out={tmp_path}", str(data), "--epochs", "3"])[1].recipe) is DetectFinetune
+    assert read_plan([str(data), "--out", str(tmp_path / "run")])[1].recipe == DETECT_FINETUNE
+    given = read_plan([f"--out={tmp_path}", str(data), "--epochs", "3"])[1].recipe
+    assert given == replace(DETECT_FINETUNE, epochs=3)
     folders = write_pictures(tmp_path / "classes", train=2, validation=1)
     # A folder of boxes that is not the data decides nothing.
-    assert type(read_plan([str(folders), "--out", str(data)])[1].recipe) is Finetune
-    assert type(read_plan([str(data), "--out", "x", "--recipe", "detect-paper"])[1].recipe) is DetectPaper
-    resolved, reasons = DetectFinetune().resolve(205, pretrained=True)
+    assert read_plan([str(folders), "--out", str(data)])[1].recipe == FINETUNE
+    assert read_plan([str(data), "--out", "x", "--recipe", "detect-paper"])[1].recipe == DETECT_PAPER
+    resolved, reasons = DETECT_FINETUNE.resolve(205, pretrained=True)
     assert (resolved.repeats, resolved.epochs) == (7, 4)
     assert any("205 pictures" in reason for reason in reasons)
-    assert RECIPES["detect-paper"]().learning_rate == 0.004
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--mixup", "0.2"], "--mixup (=0.2) is for classes"),
+        (["--mixup", "0.2"], "--mixup is no option of the recipe detect-finetune, which is for detection"),
         (["--cut", "2"], "--cut (=2.0) must be a number from 0 to 1"),
         (["--repeats", "0"], "--repeats (=0) must be a whole number from 1"),
-        (["--recipe", "finetune"], "has boxes; --recipe finetune is for classes"),
+        (["--recipe", "finetune"], "has boxes; --recipe finetune is for classification. Take detect-finetune"),
         (["--batch", "1"], "leave single pictures"),
         (["--loss", "focal"], "--variant tensorflow, or --loss mined"),
         (["--architecture", "mobilenet_v2"], "take --architecture ssdlite or ssd"),
@@ -305,7 +310,7 @@ def test_flags_of_boxes_are_refused_for_classes(tmp_path: Path, capsys: pytest.C
     folders = write_pictures(tmp_path / "classes", train=2, validation=1)
     for flags, message in (
         (["--variant", "modern"], "--variant is for boxes"),
-        (["--recipe", "detect-finetune"], "--recipe detect-finetune is for boxes"),
+        (["--recipe", "detect-finetune"], "--recipe detect-finetune is for detection. Take finetune"),
         (["--images", str(folders)], "--images is for pictures with boxes"),
     ):
         arguments = ["train", str(folders), "--out", str(tmp_path / "run"), "--start", "none", "--overwrite"]
@@ -320,9 +325,9 @@ def test_eight_pictures_are_learned_by_heart(tmp_path: Path) -> None:
     for part in ("val", "test"):
         text = (data / "annotations" / "instances_train.json").read_text()
         (data / "annotations" / f"instances_{part}.json").write_text(text)
-    recipe = DetectFinetune(
-        epochs=4, repeats=40, batch=8, learning_rate=3e-3, cut=0.0, colour=0.0, average=0.0, workers=0
+    recipe = replace(
+        DETECT_FINETUNE, epochs=4, repeats=40, batch=8, learning_rate=3e-3, cut=0.0, colour=0.0, average=0.0, workers=0
     )
-    plan = Plan(data, tmp_path / "run", recipe, Wanted("none", None, 96, {"width": 0.35}))
+    plan = Plan(data, tmp_path / "run", recipe, StartOptions("none", None, 96, {"width": 0.35}))
     outcome = completed(plan)
-    assert (outcome.detector.precision.figures["AP50"] or 0) > 0.9
+    assert (outcome.measured.precision.figures["AP50"] or 0) > 0.9

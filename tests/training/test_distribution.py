@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from pictures import write_pictures, write_scenes
 from linnet.checkpoint import load_checkpoint
 from linnet.training import folder as files
 from linnet.training.plan import Plan
-from linnet.training.recipes import ScratchSmall
+from linnet.training.recipes import SCRATCH_SMALL
 from linnet.training.run import run_training
-from linnet.training.start import Wanted
+from linnet.training.starts import StartOptions
 
 FLAGS = shlex.split(
     "--recipe scratch-small --epochs 2 --batch 10 --learning-rate 0.001 --average 0.9 --workers 0 "
@@ -37,8 +38,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for name in ("green", "red"):
         (data / "train" / name / "000.png").unlink()
     # Trained a little: with statistics that fit, a step is stable, and rounding stays rounding.
-    recipe = ScratchSmall(epochs=3, batch=12, learning_rate=0.02, batch_norm="recalculated", average=0.0, workers=0)
-    run_training(Plan(data, folder / "start", recipe, Wanted("none", None, 32, {"width": 0.1})))
+    recipe = replace(
+        SCRATCH_SMALL, epochs=3, batch=12, learning_rate=0.02, batch_norm="recalculated", average=0.0, workers=0
+    )
+    run_training(Plan(data, folder / "start", recipe, StartOptions("none", None, 32, {"width": 0.1})))
     start = folder / "start" / files.BEST
     return data, start
 

@@ -17,7 +17,7 @@ from linnet.architecture import MobileNetV1
 from linnet.data import find
 from linnet.images import Preprocessing
 from linnet.nn import Network, load_tensors
-from linnet.training.features import STRENGTHS, Fit, compute_features, draw_penalties, fit_classifier
+from linnet.tasks.classification.features import STRENGTHS, Fit, compute_features, draw_penalties, fit_classifier
 
 CPU = torch.device("cpu")
 CONTRACT = Preprocessing(size=(32, 32))

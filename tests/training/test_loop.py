@@ -18,17 +18,17 @@ from linnet.data import find
 from linnet.data.batches.loading import EvaluationPictures, PictureBatches, Placement
 from linnet.images import Preprocessing
 from linnet.nn import Network, build
+from linnet.tasks.classification.objective import ClassificationObjective
 from linnet.training.averages import averaged
-from linnet.training.classification import ClassificationTask
 from linnet.training.loop import load_weights, train
-from linnet.training.recipe import Recipe
-from linnet.training.start import draw_kaiming, prepare_for_training
+from linnet.training.objective import Diverged, Epoch, Stopped
+from linnet.training.recipe import ClassificationRecipe
+from linnet.training.starts import draw_kaiming, prepare_for_training
 from linnet.training.state import Parts, TrainingState, load_state, save_state
-from linnet.training.task import Diverged, Epoch, Stopped
 
 TINY = MobileNetV2(width=0.1, resolution=32, early_stride=2, classes=3, dropout=0.3)
 CONTRACT = Preprocessing(size=(32, 32), crop=1.0)
-RECIPE = Recipe(
+RECIPE = ClassificationRecipe(
     epochs=2,
     batch=8,
     learning_rate=0.02,
@@ -47,14 +47,16 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.data = find(write_pictures(folder))
 
-    def network(self, recipe: Recipe = RECIPE, seed: int = 3, architecture: MobileNetV2 = TINY) -> Network:
+    def network(
+        self, recipe: ClassificationRecipe = RECIPE, seed: int = 3, architecture: MobileNetV2 = TINY
+    ) -> Network:
         generator = torch.Generator().manual_seed(seed)
         network = build(architecture, generator=generator)
         draw_kaiming(network, generator)
         prepare_for_training(network, recipe)
         return network
 
-    def batches(self, recipe: Recipe = RECIPE, *, placement: Placement | None = None) -> PictureBatches:
+    def batches(self, recipe: ClassificationRecipe = RECIPE, *, placement: Placement | None = None) -> PictureBatches:
         return PictureBatches(
             self.data.train,
             CONTRACT,
@@ -65,11 +67,11 @@ class Desk:
             order=recipe.order,
         )
 
-    def task(self, recipe: Recipe = RECIPE) -> ClassificationTask:
+    def task(self, recipe: ClassificationRecipe = RECIPE) -> ClassificationObjective:
         validation = EvaluationPictures(self.data.validation, CONTRACT)
-        return ClassificationTask(CONTRACT, recipe, self.data.counts, list(self.data.train), validation)
+        return ClassificationObjective(CONTRACT, recipe, self.data.counts, list(self.data.train), validation)
 
-    def run(self, recipe: Recipe = RECIPE, **options: Any) -> tuple[Network, list[Epoch]]:
+    def run(self, recipe: ClassificationRecipe = RECIPE, **options: Any) -> tuple[Network, list[Epoch]]:
         network = options.pop("network", None) or self.network(recipe)
         epochs = train(network, self.batches(recipe), recipe=recipe, task=self.task(recipe), **options)
         return network, list(epochs)
@@ -226,7 +228,7 @@ def test_any_batches_will_do() -> None:
     images[torch.arange(24), classes] += 1
     batches = list(zip(images.split(8), classes.split(8), strict=True))
     module = linnet.nn.build(TINY, generator=generator)
-    recipe = Recipe(epochs=6, average=0.0, optimizer="adamw", learning_rate=3e-3)
+    recipe = ClassificationRecipe(epochs=6, average=0.0, optimizer="adamw", learning_rate=3e-3)
     losses = [epoch.losses["loss"] for epoch in linnet.train(module, batches, recipe=recipe)]
     assert len(losses) == 6
     assert losses[-1] < losses[0] / 2

@@ -15,7 +15,7 @@ from linnet.architecture import MobileNetV2
 from linnet.nn import build
 from linnet.training.optimizers import TensorFlowRMSProp, build_optimizer, learning_rate
 from linnet.training.recipe import Recipe
-from linnet.training.recipes import Paper
+from linnet.training.recipes import PAPER
 
 
 def test_rmsprop_is_tensorflows() -> None:
@@ -49,7 +49,7 @@ def test_weight_decay_spares_norms_biases_and_depthwise_weights(optimizer: Any, 
 
 
 def test_the_papers_rate() -> None:
-    recipe = Paper()
+    recipe = PAPER
     for epoch in (0, 1, 10, 100):
         assert learning_rate(recipe, epoch=epoch, epochs=300) == pytest.approx(0.045 * 0.98**epoch)
 

@@ -28,15 +28,15 @@ from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.predictor import load
+from linnet.tasks.classification.features import STRENGTHS
 from linnet.training import folder as files
-from linnet.training.features import STRENGTHS
-from linnet.training.plan import Outcome, Plan, Voice
-from linnet.training.recipes import Features, Finetune, ScratchSmall
+from linnet.training.plan import Plan, Reporter
+from linnet.training.recipes import FEATURES, FINETUNE, SCRATCH_SMALL
 from linnet.training.run import run_training
-from linnet.training.start import Wanted
+from linnet.training.starts import StartOptions
 
-NOTHING = Wanted("none", None, 32, {"width": 0.1})
-SMALL = ScratchSmall(epochs=2, batch=8, learning_rate=0.05, average=0.9, workers=0)
+NOTHING = StartOptions("none", None, 32, {"width": 0.1})
+SMALL = replace(SCRATCH_SMALL, epochs=2, batch=8, learning_rate=0.05, average=0.9, workers=0)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def data(tmp_path: Path) -> Path:
     return write_pictures(tmp_path / "data", test=4)
 
 
-def completed(plan: Plan, voice: Voice | None = None) -> Outcome:
+def completed(plan: Plan, voice: Reporter | None = None) -> Any:
     """What a run in this process came to."""
     outcome = run_training(plan, voice)
     assert outcome is not None
@@ -63,7 +63,7 @@ def tensors_equal(first: Path, second: Path) -> bool:
 
 def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING), Voice(say=said.append))
+    outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING), Reporter(say=said.append))
     folder = tmp_path / "run"
     for name in files.OWN - {files.FAILED_BATCH, files.FETCHED}:
         assert (folder / name).exists(), name
@@ -71,7 +71,7 @@ def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(outcome.checkpoint)
     assert checkpoint.classes == tuple(sorted(COLOURS))
     assert options_of(checkpoint.architecture)["early_stride"] == 2
-    assert checkpoint.score["top1"] == outcome.accuracy.top1
+    assert checkpoint.score["top1"] == outcome.measured.top1
     assert checkpoint.score["images"] == 12
     assert {"data", "recipe", "command", "date"} <= checkpoint.provenance.keys()
     recipe = json.loads((folder / files.RECIPE).read_text())
@@ -90,7 +90,7 @@ def test_the_score_is_what_evaluate_gives(data: Path, tmp_path: Path) -> None:
     outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING, half=True))
     samples = measured(data / "test", classes=3, names=tuple(sorted(COLOURS)))
     again = measure_accuracy(load(outcome.checkpoint), samples).with_intervals()
-    assert again.to_json() == outcome.accuracy.to_json()
+    assert again.to_json() == outcome.measured.to_json()
 
 
 def test_a_split_is_made_kept_and_never_mixed(tmp_path: Path) -> None:
@@ -109,8 +109,8 @@ def test_a_folded_start_is_unfolded_and_its_origin_kept(data: Path, tmp_path: Pa
     start = tmp_path / "start.safetensors"
     checkpoint = checkpoint_of(MobileNetV2(width=0.1, resolution=64, classes=7, folded=True))
     save_checkpoint(replace(checkpoint, provenance={"source": "elsewhere", "licence": "Apache-2.0"}), start)
-    recipe = Finetune(epochs=1, batch=8, workers=0)
-    outcome = completed(Plan(data, tmp_path / "run", recipe, Wanted(str(start))))
+    recipe = replace(FINETUNE, epochs=1, batch=8, workers=0)
+    outcome = completed(Plan(data, tmp_path / "run", recipe, StartOptions(str(start))))
     trained = load_checkpoint(outcome.checkpoint)
     assert not trained.architecture.folded
     assert trained.architecture.classes == 3
@@ -123,13 +123,13 @@ def test_features_train_only_the_classifier(data: Path, tmp_path: Path) -> None:
     source = checkpoint_of(MobileNetV1(width=0.1, resolution=32, classes=7))
     save_checkpoint(source, start)
     said: list[str] = []
-    plan = Plan(data, tmp_path / "run", Features(workers=0), Wanted(str(start)))
-    outcome = completed(plan, Voice(say=said.append))
+    plan = Plan(data, tmp_path / "run", replace(FEATURES, workers=0), StartOptions(str(start)))
+    outcome = completed(plan, Reporter(say=said.append))
     trained = load_checkpoint(outcome.checkpoint)
     for name, values in source.tensors.items():
         if not name.startswith("classifier"):
             assert np.array_equal(trained.tensors[name], values), name
-    assert outcome.accuracy.top1 > 0.6
+    assert outcome.measured.top1 > 0.6
     for name in files.OWN - {files.FAILED_BATCH, files.FETCHED, "resume", "tensorboard"}:
         assert (tmp_path / "run" / name).exists(), name
     with (tmp_path / "run" / files.LOG).open() as file:
@@ -137,7 +137,7 @@ def test_features_train_only_the_classifier(data: Path, tmp_path: Path) -> None:
     assert [float(row["penalty"]) for row in tried] == list(STRENGTHS)
     assert sum(int(row["best"]) for row in tried) == 1
     said.clear()
-    completed(replace(plan, overwrite=True), Voice(say=said.append))
+    completed(replace(plan, overwrite=True), Reporter(say=said.append))
     assert any("from the cache" in sentence for sentence in said)
 
 
@@ -346,4 +346,4 @@ def test_without_weights_and_network_it_says_what_to_do(
 
 def test_a_batch_above_the_data_is_the_data(data: Path, tmp_path: Path) -> None:
     outcome = completed(Plan(data, tmp_path / "run", replace(SMALL, batch=4096, epochs=1), NOTHING))
-    assert outcome.accuracy.images == 12
+    assert outcome.measured.images == 12

@@ -23,13 +23,13 @@ from linnet.cli import main
 from linnet.data import find
 from linnet.data.sharding import write_shards
 from linnet.training import folder as files
-from linnet.training.plan import Outcome, Plan, Voice
-from linnet.training.recipes import Features, ScratchSmall
+from linnet.training.plan import Plan, Reporter
+from linnet.training.recipes import FEATURES, SCRATCH_SMALL
 from linnet.training.run import run_training
-from linnet.training.start import Wanted
+from linnet.training.starts import StartOptions
 
-NOTHING = Wanted("none", None, 32, {"width": 0.1})
-SMALL = ScratchSmall(epochs=2, batch=8, learning_rate=0.05, average=0.9, workers=0)
+NOTHING = StartOptions("none", None, 32, {"width": 0.1})
+SMALL = replace(SCRATCH_SMALL, epochs=2, batch=8, learning_rate=0.05, average=0.9, workers=0)
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -59,7 +59,7 @@ def url(shards: Path) -> Iterator[str]:
         thread.join()
 
 
-def completed(plan: Plan, voice: Voice | None = None) -> Outcome:
+def completed(plan: Plan, voice: Reporter | None = None) -> Any:
     outcome = run_training(plan, voice)
     assert outcome is not None
     return outcome
@@ -78,8 +78,8 @@ def test_shards_from_a_disk_and_over_http_train_the_same_network(shards: Path, u
     local = completed(Plan(shards, tmp_path / "local", SMALL, NOTHING))
     remote = completed(Plan(Path(url), tmp_path / "remote", SMALL, NOTHING))
     assert same(local.checkpoint, remote.checkpoint)
-    assert local.accuracy.to_json() == remote.accuracy.to_json()
-    assert local.accuracy.images == 12
+    assert local.measured.to_json() == remote.measured.to_json()
+    assert local.measured.images == 12
     assert remote.data.startswith(url.rstrip("/"))
     checkpoint = load_checkpoint(remote.checkpoint)
     assert checkpoint.provenance["data"] == url.rstrip("/")
@@ -116,7 +116,7 @@ def test_shards_without_a_validation_part_are_split(shards: Path, tmp_path: Path
     for file in shards.glob("train-*.tar"):
         os.link(file, alone / file.name)
     outcome = completed(Plan(alone, tmp_path / "run", replace(SMALL, epochs=1), NOTHING))
-    assert outcome.accuracy.images == 3
+    assert outcome.measured.images == 3
     split = json.loads((tmp_path / "run" / files.SPLIT).read_text())
     assert all(".tar:" in name for name in split["validation"])
 
@@ -125,10 +125,10 @@ def test_frozen_features_of_shards_over_http(url: str, tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     save_checkpoint(checkpoint_of(MobileNetV1(width=0.1, resolution=32, classes=7)), start)
     said: list[str] = []
-    plan = Plan(Path(url), tmp_path / "run", Features(workers=0), Wanted(str(start)))
-    assert completed(plan, Voice(say=said.append)).accuracy.images == 12
+    plan = Plan(Path(url), tmp_path / "run", replace(FEATURES, workers=0), StartOptions(str(start)))
+    assert completed(plan, Reporter(say=said.append)).measured.images == 12
     said.clear()
-    completed(replace(plan, overwrite=True), Voice(say=said.append))
+    completed(replace(plan, overwrite=True), Reporter(say=said.append))
     assert any("from the cache" in sentence for sentence in said)
 
 

@@ -14,11 +14,12 @@ from torch import nn
 from linnet.architecture import MobileNetV1, MobileNetV2, options_of
 from linnet.checkpoint import save_checkpoint
 from linnet.nn import build, tensors_of
-from linnet.training.recipes import Finetune, ScratchSmall
-from linnet.training.start import AUTO, Wanted, draw_kaiming, find_start
+from linnet.tasks.classification.start import find_start
+from linnet.training.recipes import FINETUNE, SCRATCH_SMALL
+from linnet.training.starts import AUTO, StartOptions, draw_kaiming
 
 NAMES = ("ant", "bee", "cat")
-RECIPE = Finetune()
+RECIPE = FINETUNE
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_other_classes_get_a_new_classifier_and_keep_the_rest(file: Path) -> None:
-    start = find_start(Wanted(str(file)), ("x", "y"), RECIPE)
+    start = find_start(StartOptions(str(file)), ("x", "y"), RECIPE)
     assert start.pretrained
-    assert not start.keeps_classifier
+    assert not start.keeps_classes
     assert start.network.architecture.classes == 2
     tensors = tensors_of(start.network)
     expected = checkpoint_of(MobileNetV2(width=0.1, resolution=64, classes=3)).tensors
@@ -43,15 +44,15 @@ def test_other_classes_get_a_new_classifier_and_keep_the_rest(file: Path) -> Non
 
 
 def test_the_same_classes_keep_their_classifier(file: Path) -> None:
-    start = find_start(Wanted(str(file)), NAMES, RECIPE)
-    assert start.keeps_classifier
+    start = find_start(StartOptions(str(file)), NAMES, RECIPE)
+    assert start.keeps_classes
     assert tensors_of(start.network)["classifier.weight"].any()
     # The same names in another order are other classes.
-    assert not find_start(Wanted(str(file)), ("bee", "ant", "cat"), RECIPE).keeps_classifier
+    assert not find_start(StartOptions(str(file)), ("bee", "ant", "cat"), RECIPE).keeps_classes
 
 
 def test_another_resolution_goes_into_network_and_contract(file: Path) -> None:
-    start = find_start(Wanted(str(file), resolution=96), NAMES, RECIPE)
+    start = find_start(StartOptions(str(file), resolution=96), NAMES, RECIPE)
     assert start.network.architecture.input_size == (96, 96)
     assert start.contract.size == (96, 96)
 
@@ -59,7 +60,7 @@ def test_another_resolution_goes_into_network_and_contract(file: Path) -> None:
 def test_auto_is_the_model_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path))
     save_checkpoint(checkpoint_of(MobileNetV2(width=0.1, resolution=64, classes=5)), tmp_path / f"{AUTO}.safetensors")
-    start = find_start(Wanted(), NAMES, RECIPE)
+    start = find_start(StartOptions(), NAMES, RECIPE)
     assert start.file is not None
     assert start.file.stem == AUTO
 
@@ -74,26 +75,26 @@ def test_auto_is_the_model_in_the_cache(tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_what_the_weights_cannot_be_is_refused(file: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        find_start(replace(Wanted(str(file)), **changes), NAMES, RECIPE)  # type: ignore[arg-type]
+        find_start(replace(StartOptions(str(file)), **changes), NAMES, RECIPE)  # type: ignore[arg-type]
 
 
 def test_channels_that_no_picture_has_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "many.safetensors"
     save_checkpoint(checkpoint_of(MobileNetV1(width=0.1, resolution=64, classes=3, input_channels=5)), path)
     with pytest.raises(ValueError, match="takes 5 channels; pictures have 3"):
-        find_start(Wanted(str(path)), NAMES, RECIPE)
+        find_start(StartOptions(str(path)), NAMES, RECIPE)
 
 
 def test_from_nothing_small_pictures_get_small_strides_and_one_seed_one_network() -> None:
-    small = find_start(Wanted("none", None, 32, {"width": 0.25}), NAMES, ScratchSmall())
+    small = find_start(StartOptions("none", None, 32, {"width": 0.25}), NAMES, SCRATCH_SMALL)
     assert options_of(small.network.architecture)["early_stride"] == 2
     assert small.contract.crop == 1.0
     assert not small.pretrained
-    large = find_start(Wanted("none", "mobilenet_v1", 128, {"width": 0.25}), NAMES, Finetune())
+    large = find_start(StartOptions("none", "mobilenet_v1", 128, {"width": 0.25}), NAMES, FINETUNE)
     assert options_of(large.network.architecture)["early_stride"] == 4
     assert large.contract.crop == 0.875
-    again = find_start(Wanted("none", None, 32, {"width": 0.25}), NAMES, ScratchSmall())
-    other = find_start(Wanted("none", None, 32, {"width": 0.25}), NAMES, ScratchSmall(seed=1))
+    again = find_start(StartOptions("none", None, 32, {"width": 0.25}), NAMES, SCRATCH_SMALL)
+    other = find_start(StartOptions("none", None, 32, {"width": 0.25}), NAMES, replace(SCRATCH_SMALL, seed=1))
     weights = [tensors_of(start.network)["stem.weight"] for start in (small, again, other)]
     assert np.array_equal(weights[0], weights[1])
     assert not np.array_equal(weights[0], weights[2])

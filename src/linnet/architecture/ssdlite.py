@@ -303,6 +303,10 @@ def ssd(*, variant: Variant = "tensorflow", backbone: Backbone | str = "mobilene
     return SSD(**detector_options(kernel | options, backbone=backbone, variant=variant))
 
 
+DETECTORS: dict[str, Callable[..., Detector]] = {"ssd": ssd, "ssdlite": ssdlite}
+"""Family → what makes a detector of options of its own and of its backbone."""
+
+
 def detector_options(
     options: Mapping[str, Any], *, backbone: Backbone | str = "mobilenet_v2", variant: str = "tensorflow"
 ) -> dict[str, Any]:

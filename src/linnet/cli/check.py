@@ -10,35 +10,23 @@ names. Ends with 1 if there are errors.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict, get_args
+from typing import Literal, get_args
 
 import tyro
 
-from linnet.architecture.ssdlite import ssdlite
 from linnet.cli.terminal import UsageError, bars, check_least, parse, print_json, progress, show, table
 from linnet.data import find
-from linnet.data.checks.boxes import check_boxes
-from linnet.data.checks.classes import check_data
 from linnet.data.checks.findings import BoxFindings, Findings, Severity
 from linnet.data.checks.pictures import counted
 from linnet.data.recognition import FormatName, UnusedImagesError
 from linnet.data.sources import locate
-from linnet.detection import anchors
+from linnet.tasks import TASKS
+from linnet.tasks.task import CheckOptions
 
 MOST_CLASSES = 40
 """Rows of the table; of more classes only the largest and the smallest ones are shown."""
-
-
-class Common(TypedDict):
-    """What both checks take."""
-
-    resolution: int | None
-    limit: int | None
-    threads: int | None
-    progress: Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -84,18 +72,8 @@ def _check(options: Options) -> Findings:
         raise UsageError(str(error)) from None
     total = sum(map(len, data.parts.values()))
     with progress(min(total, options.limit or total), "checking") as advance:
-        common: Common = {
-            "resolution": options.resolution,
-            "limit": options.limit,
-            "threads": options.threads,
-            "progress": advance,
-        }
-        if data.task == "classification":
-            return check_data(data, **common)
-        given: dict[str, Any] = {} if options.resolution is None else {"resolution": options.resolution}
-        detector = ssdlite(variant=options.variant, classes=max(len(data.classes), 1), **given)
-        common["resolution"] = min(detector.input_size)
-        return check_boxes(data, anchors=anchors(detector), **common)
+        looked = CheckOptions(options.resolution, options.variant, options.limit, options.threads)
+        return TASKS[data.task].check(data, looked, advance)
 
 
 def _show(findings: Findings, seconds: float) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,19 +23,11 @@ from linnet.data import DataSet, find
 from linnet.data.parts import Part
 from linnet.data.recognition import FormatName
 from linnet.engine.runtimes import RuntimeName
-from linnet.evaluation.accuracy import measure_accuracy
-from linnet.evaluation.box_report import write_box_report
-from linnet.evaluation.detector import MEASURING, measure_detector
+from linnet.evaluation.detector import MEASURING
 from linnet.evaluation.figures import Comparison, Figures, spell
-from linnet.evaluation.report import write_report
 from linnet.evaluation.uncertainty import SAMPLES
 from linnet.predictor import Predictor, load
-
-MEASURES: dict[str, Callable[..., Any]] = {"classification": measure_accuracy, "detection": measure_detector}
-"""Task of the data → what measures a model on them."""
-
-REPORTS: dict[str, Callable[[Any, Path], list[str]]] = {"classification": write_report, "detection": write_box_report}
-"""Task of the data → what writes the report, and gives sentences on what could not be written."""
+from linnet.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -103,25 +94,22 @@ def main(arguments: list[str]) -> int:
         if compared is not None:
             _show_comparison(compared)
     if options.report is not None:
-        for sentence in REPORTS[data.task](measured, options.report):
+        for sentence in TASKS[data.task].report(measured, options.report):
             print(f"linnet: {sentence}", file=sys.stderr)
     return int(bool(measured.failed))
 
 
 def _find(predictor: Predictor, options: Options) -> DataSet:
     """The part to measure, with the model's classes; says which part it is and what was left out of the data."""
-    task = predictor.architecture.task
-    if options.images is not None and task == "classification":
-        raise UsageError(f"--images is for pictures with boxes; '{options.model}' is a classifier.")
+    task = TASKS[predictor.architecture.task]
+    if options.images is not None and not task.takes_images:
+        raise UsageError(f"--images is for pictures with boxes; '{options.model}' is a {task.network}.")
     data = find(options.data, format=options.format, images=options.images)
-    if data.task != task:
-        if task == "classification":
-            raise ValueError(
-                f"'{data.path}' has boxes, and '{options.model}' is a classifier. Give --model a detector."
-            )
+    if data.task != task.name:
+        fitting = TASKS[data.task]
         raise ValueError(
-            f"'{data.path}' has classes of whole pictures, and '{options.model}' is a detector. Give --model a "
-            "classifier."
+            f"'{data.path}' has {fitting.labels}, and '{options.model}' is a {task.network}. Give --model a "
+            f"{fitting.network}."
         )
     part = data.part_to_measure(options.part)
     if len(data.parts) > 1 or part != "train":
@@ -133,7 +121,7 @@ def _find(predictor: Predictor, options: Options) -> DataSet:
 def _measure(predictor: Predictor, data: DataSet, options: Options) -> Any:
     (samples,) = data.parts.values()
     with progress(len(samples), "evaluating") as advance:
-        return MEASURES[data.task](predictor, samples, batch=options.batch, progress=advance)
+        return TASKS[data.task].measure(predictor, samples, batch=options.batch, progress=advance)
 
 
 def _measure_both(predictor: Predictor, other: Predictor, data: DataSet, options: Options) -> tuple[Any, Any]:

@@ -14,6 +14,7 @@ from linnet.architecture.cost import cost
 from linnet.catalogue import DOWNLOADS, EMBEDDED, cache_folder, models_in
 from linnet.checkpoint import read_header
 from linnet.cli.terminal import millions, parse, print_json, show, size, table
+from linnet.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def main(arguments: list[str]) -> int:
             row["architecture"],
             "" if row["parameters"] is None else millions(row["parameters"]),
             "" if row["multiply_adds"] is None else millions(row["multiply_adds"]),
-            _score(row["score"]),
+            _score(row),
             row["licence"],
         )
         for row in rows
@@ -82,6 +83,7 @@ def _describe(name: str, path: Path, where: str) -> dict[str, Any]:
             f"{architecture.classes or 'no'} classes",
             "parameters": price.parameters,
             "multiply_adds": price.multiply_adds,
+            "task": architecture.task,
             "score": header["score"],
             "licence": header["provenance"].get("licence", "not stated"),
         }
@@ -91,13 +93,10 @@ def _describe(name: str, path: Path, where: str) -> dict[str, Any]:
     return row
 
 
-def _score(score: Mapping[str, Any]) -> str:
+def _score(row: Mapping[str, Any]) -> str:
     """The figure by which a model is chosen."""
-    if isinstance(top1 := score.get("top1"), float):
-        return f"top-1 {top1:.1%}"
-    if isinstance(ap := score.get("AP"), float):
-        return f"AP {ap:.3f}, AP50 {score.get('AP50') or 0:.3f}"
-    return "not measured"
+    task = TASKS.get(row.get("task", ""))
+    return (task and task.summary(row["score"])) or "not measured"
 
 
 def _runtimes(as_json: bool) -> int:

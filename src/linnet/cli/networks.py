@@ -5,19 +5,16 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, field, fields
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import tyro
 
-from linnet.architecture import FAMILIES, Architecture, Detector
-from linnet.architecture.ssdlite import BACKBONES, ssd, ssdlite
-
-DETECTORS: dict[str, Callable[..., Detector]] = {"ssd": ssd, "ssdlite": ssdlite}
-"""Family → what makes a detector of options of its own and of its backbone."""
+from linnet.architecture import FAMILIES, Architecture
+from linnet.architecture.ssdlite import BACKBONES, DETECTORS
 
 BACKBONE_HELP = "What gives the features; the options of both are flags below."
 
@@ -45,6 +42,20 @@ def network_flags(family: str, *, variant: str = "tensorflow") -> list[Flag]:
     return list(flags.values())
 
 
+def trainable_flags() -> list[Flag]:
+    """One flag for each option that any family has; None where it is not given.
+
+    Without what the data decide, what the recipe does, and what a flag of the command says for all families.
+    """
+    flags: dict[str, Flag] = {}
+    for family in FAMILIES:
+        for name, hint, _ in network_flags(family):
+            if name not in ("classes", "resolution", "dropout", "folded"):
+                kind, help_text = get_args(hint)
+                flags.setdefault(name, (name, Annotated[kind | None, help_text], field(default=None)))
+    return list(flags.values())
+
+
 def network_of(family: str, values: Mapping[str, Any], *, variant: str = "tensorflow") -> Architecture:
     """The network that flags describe.
 
@@ -67,7 +78,7 @@ def _flag(kind: type, name: str, default: Any) -> Flag:
 
 
 @cache
-def documents(kind: type) -> dict[str, str]:
+def documents(kind: Any) -> dict[str, str]:
     """The text that stands under each field of a dataclass and of those that it inherits from."""
     found: dict[str, str] = {}
     for each in reversed(kind.__mro__[:-1]):

@@ -17,10 +17,10 @@ import tyro
 from linnet.architecture import FAMILIES, Architecture, Block, Detector, family_of, options_of
 from linnet.architecture.cost import INVERTED, Cost, block_memory, cost, layerwise_memory, materialised
 from linnet.architecture.network import OptionError
-from linnet.architecture.ssdlite import VARIANTS, Variant
+from linnet.architecture.ssdlite import DETECTORS, VARIANTS, Variant
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
-from linnet.cli.networks import DETECTORS, network_flags, network_of
+from linnet.cli.networks import network_flags, network_of
 from linnet.cli.plan import ScheduleName, describe_plan, show_plan
 from linnet.cli.terminal import UsageError, as_flag, millions, parse, print_json, show, size, table
 from linnet.engine.runtimes import MOST_THREADS

@@ -1,37 +1,35 @@
 """Trains a classifier, or a detector, on your own pictures: whichever the data show.
 
-DATA is a folder of class folders (with or without train, validation and test folders above them), a folder with a
-labels.csv, Parquet, or WebDataset shards (a folder, or an address with a shards.json in it); or pictures with boxes: a
-COCO json, or a folder with COCO, VOC or YOLO annotations. Everything goes into the folder --out: the best checkpoint,
-curves, what the network saw, what it confuses, and a card. What is not given is decided from the data, and the run says
-why.
+DATA is a data set in any format that `linnet check` reads (docs/data.md): class folders with or without train,
+validation and test folders above them, a table of labels, Parquet, or WebDataset shards; or pictures with boxes.
+Everything goes into the folder --out: the best checkpoint, curves, what the network saw, what it confuses, and a card.
+What is not given is decided from the data, and the run says why.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, make_dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from linnet.architecture.ssdlite import Variant
 from linnet.cli.terminal import UsageError, live_progress, parse, print_json, show
 from linnet.data import recognise_task
 from linnet.data.recognition import FormatName
 
 if TYPE_CHECKING:
-    from linnet.training.plan import Outcome, Plan, Voice
+    from linnet.training.objective import Epoch
+    from linnet.training.plan import Outcome, Plan, Reporter
     from linnet.training.state import TrainingState
-    from linnet.training.task import Epoch
+
+Family = Literal["mobilenet_v1", "mobilenet_v2", "ssd", "ssdlite"]
 
 RecipeName = Literal["finetune", "features", "scratch-small", "imagenet", "paper", "detect-finetune", "detect-paper"]
-
-DEFAULT, DEFAULT_OF_BOXES = "finetune", "detect-finetune"
-"""Recipes of data with classes and with boxes."""
 
 
 @dataclass(frozen=True)
@@ -39,44 +37,39 @@ class Options:
     """Options of `linnet train`, beside the recipe's fields."""
 
     data: tyro.conf.Positional[Path]
-    """Class folders, a folder with a labels.csv, Parquet, or a folder or address of WebDataset shards; or pictures with
-    boxes: a COCO json, or a folder with COCO, VOC or YOLO annotations."""
+    """The data set: class folders, a table of labels, Parquet, or WebDataset shards; or pictures with boxes in any
+    format that `linnet check` reads."""
     out: Path
-    """Folder of the run."""
+    """The folder of the run."""
     format: FormatName | None = None
-    """As what DATA is read; decided by looking if this is not given."""
+    """The format of the data. The default is to recognise it."""
     images: Path | None = None
-    """Folder of the pictures of a COCO json or of VOC files, where it is nowhere near them."""
+    """The folder with the pictures of a COCO json or of VOC files, if it does not lie beside them."""
     recipe: RecipeName | None = None
-    """Where the fields below begin; each can be changed. `finetune`, or of boxes `detect-finetune`, if this is not
-    given."""
+    """The recipe. Its fields are flags below. The default is `finetune`, and `detect-finetune` if the data have
+    boxes."""
     start: str | None = None
-    """Weights to start from: a checkpoint, a model's name, `auto` for ImageNet weights, `none`. `auto` if this is not
-    given, but `none` for the recipes that begin from nothing."""
-    architecture: Literal["mobilenet_v1", "mobilenet_v2", "ssdlite", "ssd"] | None = None
-    """Family; that of the start if this is not given, and `ssdlite` for boxes."""
-    variant: Literal["tensorflow", "modern"] | None = None
-    """Of boxes: the released detector exactly, or what suits small data and small objects, which is the default."""
-    backbone: Literal["mobilenet_v1", "mobilenet_v2"] | None = None
-    """Of boxes: what gives the features; the start's if this is not given."""
-    width: float | None = None
-    """Width multiplier of a network from nothing."""
+    """The weights to start from: a checkpoint, the name of a model, `auto` for ImageNet weights, or `none`. The default
+    is `auto`, and `none` for the recipes that begin from nothing."""
+    architecture: Family | None = None
+    """The family of the network. The default is that of the start, and `ssdlite` if the data have boxes."""
+    variant: Variant | None = None
+    """The variant of a detector: the released one exactly, or what suits small data and small objects, which is the
+    default."""
     resolution: int | None = None
-    """Side of the network's input in pixels; the start's if this is not given."""
-    early_stride: Literal[1, 2, 4] | None = None
-    """Of a network from nothing: 2 or 1 for small pictures (32 px)."""
+    """The side of the network's input in pixels. The default is that of the start."""
     resume: bool = False
     """Go on with the run in --out, exactly as if it had not stopped."""
     overwrite: bool = False
     """Replace the run in --out."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What trains."""
+    """The device that trains."""
     licence: str | None = None
-    """Licence of the trained weights, for the checkpoint and its card; that of the start if this is not given."""
+    """The licence of the trained weights, for the checkpoint and its card. The default is that of the start."""
     half: bool = False
-    """Write the checkpoint as float16: half the size."""
+    """Write the checkpoints as float16, which takes half the size."""
     json: bool = False
-    """Print the final figures as one JSON document; the run itself speaks on stderr."""
+    """Print the final figures as one JSON document. The run itself reports on stderr."""
 
 
 def main(arguments: list[str]) -> int:
@@ -88,35 +81,35 @@ def main(arguments: list[str]) -> int:
 
 
 def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
-    """Options and plan from the arguments; the recipe's fields are flags with the defaults of the named recipe."""
+    """Options and plan from the arguments; options of all networks and fields of all recipes are flags."""
+    from linnet.cli.networks import trainable_flags
+    from linnet.cli.recipes import recipe_flags, recipe_of
+    from linnet.tasks import TASKS
     from linnet.training.plan import Plan
     from linnet.training.recipes import RECIPES
-    from linnet.training.start import Wanted
+    from linnet.training.starts import StartOptions
 
-    kind = RECIPES.get(_recipe_name(arguments), RECIPES[DEFAULT])
-    combined = make_dataclass(
-        "Options",
-        [("fields", Annotated[kind, tyro.conf.arg(name="")], field(default_factory=kind))],
-        bases=(Options,),
-        frozen=True,
-        kw_only=True,
-    )
+    of_networks, of_recipes = trainable_flags(), recipe_flags()
+    combined = make_dataclass("Options", [*of_networks, *of_recipes], bases=(Options,), frozen=True, kw_only=True)
     combined.__doc__ = Options.__doc__
-    try:
-        options: Any = parse(combined, "train", __doc__, arguments)
-    except ValueError as error:
-        raise UsageError(_as_flag(str(error), kind)) from None
-    names = ("width", "early_stride", "variant", "backbone")
-    shape = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    recipe = options.fields
-    # A detector that begins from another keeps that one's resolution.
-    resolution = options.resolution or (None if recipe.task == "detection" else recipe.resolution)
-    wanted = Wanted(options.start or recipe.start, options.architecture, resolution, shape)
-    plan = Plan(
+    options: Any = parse(combined, "train", __doc__, arguments)
+    if options.resume and options.overwrite:
+        raise UsageError("--resume goes on with a run and --overwrite replaces it: give one of them.")
+    task = TASKS[recognise_task(options.data, format=options.format) or "classification"]
+    named = RECIPES[options.recipe or task.recipe]
+    recipe = recipe_of(named, {name: getattr(options, name) for name, *_ in of_recipes})
+    asked = {name: getattr(options, name) for name in ("variant", *(name for name, *_ in of_networks))}
+    start = StartOptions(
+        options.start or recipe.start,
+        options.architecture,
+        options.resolution,
+        {name: value for name, value in asked.items() if value is not None},
+    )
+    return options, Plan(
         options.data,
         options.out,
         recipe,
-        wanted,
+        start,
         resume=options.resume,
         overwrite=options.overwrite,
         device=options.device,
@@ -125,53 +118,23 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
         images=options.images,
         format=options.format,
     )
-    if plan.resume and plan.overwrite:
-        raise UsageError("--resume goes on with a run and --overwrite replaces it: give one of them.")
-    return options, plan
-
-
-def _recipe_name(arguments: Sequence[str]) -> str:
-    """The value of --recipe, or what the data show: needed before the flags can be known."""
-    for place, argument in enumerate(arguments):
-        if argument == "--recipe" and place + 1 < len(arguments):
-            return arguments[place + 1]
-        if argument.startswith("--recipe="):
-            return argument.partition("=")[2]
-    return DEFAULT_OF_BOXES if any(recognise_task(path) == "detection" for path in _paths(arguments)) else DEFAULT
-
-
-def _paths(arguments: Sequence[str]) -> list[Path]:
-    """What may be DATA: arguments that exist as files or folders, but not what other flags name."""
-    before = ("", *arguments)
-    words = [
-        word
-        for flag, word in zip(before, arguments, strict=False)
-        if flag not in ("--out", "--start", "--images", "--format")
-    ]
-    return [Path(word) for word in words if not word.startswith("-") and Path(word).exists()]
-
-
-def _as_flag(message: str, kind: type) -> str:
-    """A message of the recipe's own check, with the flag in the place of the field."""
-    for entry in fields(kind):
-        message = message.replace(f"`{entry.name}`", f"--{entry.name.replace('_', '-')}")
-    return message
 
 
 def run(options: Options, plan: Plan) -> int:
     """Trains and says what came of it."""
+    from linnet.training.failures import explain_failure
+    from linnet.training.objective import Stopped
     from linnet.training.run import run_training
-    from linnet.training.task import Stopped
 
     start = time.perf_counter()
     with live_progress() as bar:
         try:
-            outcome = run_training(plan, _voice(bar))
+            outcome = run_training(plan, _reporter(bar))
         except Stopped:
             print("linnet: stopped. The same command with --resume goes on.", file=sys.stderr)
             return 1
         except (RuntimeError, MemoryError) as error:
-            raise _explain(error, plan) from error
+            raise explain_failure(error, plan.recipe) from error
     if outcome is not None:
         _report(outcome, options.json, time.perf_counter() - start)
     return 0
@@ -189,38 +152,27 @@ def _report(outcome: Outcome, as_json: bool, seconds: float) -> None:
     )
 
 
-def _voice(bar: Any) -> Voice:
+def _reporter(bar: Any) -> Reporter:
     """Sentences and one line an epoch on stderr; between them a bar, if that is a terminal."""
-    from linnet.training.plan import Voice
+    from linnet.training.plan import Reporter
 
     def step(state: TrainingState, steps: int, loss: float, rate: float) -> None:
         bar.update(
             f"epoch {state.epoch + 1}/{state.epochs}", state.step, steps, f"loss {loss:.3f}, {rate:.0f} images/s"
         )
 
-    def epoch(result: Epoch, state: TrainingState) -> None:
-        bar.say(describe_epoch(result, state.epochs))
+    def epoch(result: Epoch, epochs: int, figures: str) -> None:
+        bar.say(describe_epoch(result, epochs, figures))
         if result.number == 1:
             bar.say(describe_stages(result))
 
-    return Voice(bar.say, step, epoch, lambda text, done, total: bar.update(text, done, total, ""))
+    return Reporter(bar.say, step, epoch, lambda text, done, total: bar.update(text, done, total, ""))
 
 
-def describe_epoch(epoch: Epoch, epochs: int) -> str:
+def describe_epoch(epoch: Epoch, epochs: int, figures: str) -> str:
     """One line: how far, how good, how fast, and what holds it up."""
-    figures = epoch.figures
-    parts = [f"epoch {epoch.number}/{epochs}: loss {epoch.losses['loss']:.3f}"]
-    if "top1" in figures:
-        text = f"validation top-1 {figures['top1']:.2%}"
-        if "average_top1" in figures:
-            text += f", averaged {figures['average_top1']:.2%}"
-        parts.append(text + (" *" if epoch.best else ""))
-    if "AP" in figures:
-        text = f"validation AP {figures['AP']:.3f}, AP50 {figures['AP50']:.3f}"
-        if "average_AP" in figures:
-            text += f", averaged {figures['average_AP']:.3f} and {figures['average_AP50']:.3f}"
-        parts.append(text + (" *" if epoch.best else ""))
-    if abs(gap := figures.get("gap", 0.0)) > 0.05:
+    parts = [f"epoch {epoch.number}/{epochs}: loss {epoch.losses['loss']:.3f}", figures + " *" * epoch.best]
+    if abs(gap := epoch.figures.get("gap", 0.0)) > 0.05:
         parts.append(f"training mode {gap:+.1%}: the statistics lag, see --batch-norm")
     parts.append(f"{epoch.images_per_second:.0f} images/s, {epoch.seconds:.0f} s")
     stages = epoch.stages
@@ -242,22 +194,3 @@ def describe_stages(epoch: Epoch) -> str:
         f"time: {shares}, evaluation {epoch.stages['evaluating'] / total:.0%}; one worker decodes {decoding:.0f} "
         f"images/s. What holds it up: {max(stages, key=lambda text: stages[text])}."
     )
-
-
-def _explain(error: Exception, plan: Plan) -> Exception:
-    """What torch means, in a sentence."""
-    text = str(error)
-    if isinstance(error, MemoryError) or "can't allocate memory" in text or "out of memory" in text.lower():
-        batch = plan.recipe.batch
-        ways = [f"--batch {max(batch // 2, 1)}", f"--accumulate {2 * plan.recipe.accumulate}", "--recompute"]
-        return ValueError(f"Out of memory at batch {batch}. Try {', or '.join(ways)}, or a smaller --resolution.")
-    if "DataLoader worker" in text and "killed" in text:
-        return ValueError(
-            "A process that decodes pictures was killed, often for memory. Try fewer --workers, and --resume."
-        )
-    if ("onnection" in text and ("closed" in text or "reset" in text)) or "gloo" in text.lower() or "NCCL" in text:
-        return ValueError(
-            "Another process of this run has ended; its own output says why. --resume goes on from the last epoch, "
-            "also with another number of processes."
-        )
-    return error

@@ -28,15 +28,17 @@ class Table:
 
 
 class Figures(Protocol):
-    """What a model came to on pictures.
+    """What a model came to on pictures. Frozen: what was measured stays."""
 
-    Attributes:
-        headline: name of the figure that tells two models apart, the higher the better; a key of `to_json`.
-        failed: name and error of each picture that could not be read; they count nowhere.
-    """
+    @property
+    def headline(self) -> str:
+        """Name of the figure that tells two models apart, the higher the better; a key of `to_json`."""
+        ...
 
-    headline: str
-    failed: list[tuple[str, str]]
+    @property
+    def failed(self) -> list[tuple[str, str]]:
+        """Name and error of each picture that could not be read; they count nowhere."""
+        ...
 
     @property
     def images(self) -> int:

@@ -1,6 +1,6 @@
 """The loop: a generator that trains an epoch, evaluates, and yields what came of it.
 
-Nothing in it knows what is trained: a task turns batches into inputs and losses, and says how good a network is.
+Nothing in it knows what is trained: an objective turns batches into inputs and losses, and says how good a network is.
 Nothing in it writes files: whoever takes the epochs does. Devices, precision and many processes are lightning-fabric's.
 """
 
@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from linnet.data.batches.loading import Batch
 from linnet.training.averages import Average, averaged, copy_into
 from linnet.training.devices import joined
+from linnet.training.objective import Batches, Diverged, Epoch, Objective, PlainBatches, PlainObjective, Stopped
 from linnet.training.optimizers import build_optimizer, learning_rate
 from linnet.training.recipe import Recipe
 from linnet.training.state import Parts, TrainingState
 from linnet.training.statistics import freeze_statistics, norms_of, recalculate
-from linnet.training.task import Batches, Diverged, Epoch, PlainBatches, Stopped, Task
 
 STOP_CHECK = 10
 """Steps between two agreements of several processes on whether to stop."""
@@ -34,7 +34,7 @@ def train(
     batches: Batches | Iterable[tuple[Tensor, Tensor]],
     *,
     recipe: Recipe | None = None,
-    task: Task | None = None,
+    task: Objective | None = None,
     fabric: Fabric | None = None,
     state: TrainingState | None = None,
     restore: Callable[[Parts], TrainingState] | None = None,
@@ -68,10 +68,7 @@ def train(
         >>> for epoch in linnet.train(module, batches):  # doctest: +SKIP
         ...     print(epoch.number, epoch.losses)
     """
-    if task is None:
-        from linnet.training.classification import PlainTask
-
-        task = PlainTask()
+    task = task or PlainObjective()
     recipe = recipe or Recipe(average=0.0)
     source = cast(Batches, batches) if hasattr(batches, "epoch") else PlainBatches(cast(Any, batches))
     run = _Run(network, source, recipe, task, fabric or Fabric(accelerator="cpu", devices=1))
@@ -86,7 +83,7 @@ def train(
 class _Run:
     """A run's parts, its position and one epoch of it."""
 
-    def __init__(self, network: nn.Module, batches: Batches, recipe: Recipe, task: Task, fabric: Fabric) -> None:
+    def __init__(self, network: nn.Module, batches: Batches, recipe: Recipe, task: Objective, fabric: Fabric) -> None:
         self.network, self.batches, self.recipe, self.task, self.fabric = network, batches, recipe, task, fabric
         self.state = TrainingState(epochs=recipe.epochs or 1)
         if recipe.synchronise and fabric.world_size > 1:

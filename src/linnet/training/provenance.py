@@ -10,7 +10,7 @@ from typing import Any
 from linnet.data.sources import locate
 from linnet.machine import usable_cores
 from linnet.training.folder import command, environment
-from linnet.training.start import Start
+from linnet.training.starts import Start
 
 
 def describe_origin(data: Path, recipe: str, start: Start, licence: str | None = None) -> dict[str, Any]:

@@ -2,164 +2,165 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import replace
+from typing import Any
 
-from linnet.training.recipe import DetectionRecipe, Recipe
+from linnet.training.recipe import ClassificationRecipe, DetectionRecipe, Recipe
 
-
-@dataclass(frozen=True, kw_only=True)
-class Finetune(Recipe):
-    """The default: a trained network learns your classes. What is not given is decided from the number of pictures.
+FINETUNE = ClassificationRecipe(
+    name="finetune",
+    about="""
+    The default: a trained network learns your classes. What is not given is decided from the number of pictures.
 
     Command: `linnet train clothing/ --out run/` (10 classes, 3,068 pictures, ImageNet weights, 224 pixels). Machine:
     one core of an AMD EPYC, 35 minutes. Score: 90.3 % of 372 test pictures, 2026-11-23.
-    """
+    """,
+    epochs=None,
+    optimizer="adamw",
+    learning_rate=None,
+    weight_decay=0.02,
+    clip=5.0,
+    average=None,
+    batch_norm="auto",
+    warmup_epochs=None,
+    least_area=None,
+    colour=0.2,
+)
 
-    epochs: int | None = None
-    optimizer: Literal["sgd", "adamw", "rmsprop"] = "adamw"
-    learning_rate: float | None = None
-    weight_decay: float = 0.02
-    clip: float | None = 5.0
-    average: float | None = None
-    batch_norm: Literal["auto", "trained", "frozen", "recalculated"] = "auto"
-    warmup_epochs: float | None = None
-    least_area: float | None = None
-    colour: float = 0.2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Features(Recipe):
-    """The right first thing on a small machine: the frozen network's features once, then a classifier in seconds.
+FEATURES = ClassificationRecipe(
+    name="features",
+    about="""
+    The right first thing on a small machine: the frozen network's features once, then a classifier in seconds.
 
     Command: `linnet train clothing/ --out run/ --recipe features`. Machine: two cores of an AMD EPYC, 2.4 minutes, of
     which seconds from the second time on. Score: 89.8 % of 372 test pictures, 2026-11-23.
-    """
+    """,
+    features_only=True,
+    epochs=1,
+    crop="whole",
+    flip=0.0,
+    average=0.0,
+    label_smoothing=0.0,
+    batch_norm="frozen",
+)
 
-    features_only: bool = True
-    epochs: int | None = 1
-    crop: Literal["resized", "shifted", "whole"] = "whole"
-    flip: float = 0.0
-    average: float | None = 0.0
-    label_smoothing: float = 0.0
-    batch_norm: Literal["auto", "trained", "frozen", "recalculated"] = "frozen"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScratchSmall(Recipe):
-    """32-pixel pictures from nothing: early strides reduced, shifted crops, one cosine.
+SCRATCH_SMALL = ClassificationRecipe(
+    name="scratch-small",
+    about="""
+    32-pixel pictures from nothing: early strides reduced, shifted crops, one cosine.
 
     Command: `linnet train cifar10/ --out run/ --recipe scratch-small --width 0.5 --early-stride 1 --validation 0.02
     --batch 128 --learning-rate 0.15 --epochs 24`. Machine: one core of an AMD EPYC, 99 minutes. Score: 86.8 % of 10,000
     test pictures, 87.1 % after ten more epochs from 0.12 and 88.4 % after 24 more from 0.15, started from the last, in
     258 minutes, 2026-11-23; 83.4 % in 47 minutes without `--early-stride 1`. More epochs and a larger width give more.
-    """
+    """,
+    start="none",
+    resolution=32,
+    epochs=32,
+    batch=256,
+    learning_rate=0.3,
+    weight_decay=5e-4,
+    average=0.999,
+    crop="shifted",
+    dropout=0.0,
+)
 
-    start: ClassVar[str] = "none"
-    resolution: ClassVar[int | None] = 32
-
-    epochs: int | None = 32
-    batch: int = 256
-    learning_rate: float | None = 0.3
-    weight_decay: float = 5e-4
-    average: float | None = 0.999
-    crop: Literal["resized", "shifted", "whole"] = "shifted"
-    dropout: float | None = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Paper(Recipe):
-    """The paper's own: RMSProp, 0.045 x 0.98 every epoch, weight decay 4e-5, batch 96 (section 6.1; TF-slim).
-
-    Command: `linnet train imagenet/ --out run/ --recipe paper`. Expected: 71.8 to 72.0 % after some 400 epochs, as
-    TF-slim published it; on eight GPUs multiply the rate by eight, as its script does. Not run by us, for want of
-    ImageNet. What the paper does not say (smoothing, average, augmentation, weights at the start) is TF-slim's.
-    """
-
-    start: ClassVar[str] = "none"
-    resolution: ClassVar[int | None] = 224
-
-    epochs: int | None = 300
-    batch: int = 96
-    optimizer: Literal["sgd", "adamw", "rmsprop"] = "rmsprop"
-    initial: Literal["released", "kaiming"] = "released"
-    learning_rate: float | None = 0.045
-    schedule: Literal["cosine", "step", "exponential", "constant"] = "exponential"
-    warmup_epochs: float | None = 0.0
-    least_area: float | None = 0.05
-    colour: float = 0.125
-
-
-@dataclass(frozen=True, kw_only=True)
-class Imagenet(Recipe):
-    """A modern recipe for ImageNet: 250 epochs of SGD along one cosine, crop and flip only.
+IMAGENET = ClassificationRecipe(
+    name="imagenet",
+    about="""
+    A modern recipe for ImageNet: 250 epochs of SGD along one cosine, crop and flip only.
 
     Command: `torchrun --nproc-per-node 8 -m -- linnet train imagenet/ --out run/ --recipe imagenet`. Expected: 72.8 %,
     as d-li14 published it for this schedule, the best plain MobileNetV2 1.0 of 250 epochs that is known. torchvision's
     600 epochs with mixup, cutmix and random policies end at 72.2 %: a network this small has no capacity to spare for
     strong mixing, and gains more from length. Not run by us: ImageNet is not at hand.
-    """
+    """,
+    start="none",
+    resolution=224,
+    epochs=250,
+    batch=1024,
+    learning_rate=0.4,
+    warmup_epochs=5.0,
+    label_smoothing=0.1,
+)
 
-    start: ClassVar[str] = "none"
-    resolution: ClassVar[int | None] = 224
+PAPER = ClassificationRecipe(
+    name="paper",
+    about="""
+    The paper's own: RMSProp, 0.045 x 0.98 every epoch, weight decay 4e-5, batch 96 (section 6.1; TF-slim).
 
-    epochs: int | None = 250
-    batch: int = 1024
-    learning_rate: float | None = 0.4
-    warmup_epochs: float | None = 5.0
-    label_smoothing: float = 0.1
+    Command: `linnet train imagenet/ --out run/ --recipe paper`. Expected: 71.8 to 72.0 % after some 400 epochs, as
+    TF-slim published it; on eight GPUs multiply the rate by eight, as its script does. Not run by us, for want of
+    ImageNet. What the paper does not say (smoothing, average, augmentation, weights at the start) is TF-slim's.
+    """,
+    start="none",
+    resolution=224,
+    epochs=300,
+    batch=96,
+    optimizer="rmsprop",
+    initial="released",
+    learning_rate=0.045,
+    schedule="exponential",
+    warmup_epochs=0.0,
+    least_area=0.05,
+    colour=0.125,
+)
 
-
-@dataclass(frozen=True, kw_only=True)
-class DetectFinetune(DetectionRecipe):
-    """The default where the data have boxes: a classifier's backbone, or a detector, learns your objects.
+DETECT_FINETUNE = DetectionRecipe(
+    name="detect-finetune",
+    about="""
+    The default where the data have boxes: a classifier's backbone, or a detector, learns your objects.
 
     What is not given is decided from the number of pictures. It takes 256 pixels, at which a step takes little more
     than half the time that it takes at 320; `--resolution 320` is for who has a GPU or patience, and was not compared.
 
     Command: `linnet train bccd-coco/ --out run/` (3 classes, 205 pictures, ImageNet weights). Machine: one core of an
     AMD EPYC, 11 minutes. Score: AP 0.563, AP50 0.899 on 72 test pictures, 2026-11-23.
-    """
+    """,
+    resolution=256,
+    optimizer="adamw",
+    learning_rate=None,
+    weight_decay=0.02,
+    clip=10.0,
+    average=None,
+    batch_norm="auto",
+    warmup_epochs=None,
+    least_area=None,
+    colour=0.2,
+)
 
-    resolution: ClassVar[int | None] = 256
-
-    optimizer: Literal["sgd", "adamw", "rmsprop"] = "adamw"
-    learning_rate: float | None = None
-    weight_decay: float = 0.02
-    clip: float | None = 10.0
-    average: float | None = None
-    batch_norm: Literal["auto", "trained", "frozen", "recalculated"] = "auto"
-    warmup_epochs: float | None = None
-    least_area: float | None = None
-    colour: float = 0.2
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectPaper(DetectionRecipe):
-    """The released detector's own: RMSProp at 0.004, batch 24, mined sigmoid loss, SSD's crops, no colours.
+DETECT_PAPER = DetectionRecipe(
+    name="detect-paper",
+    about="""
+    The released detector's own: RMSProp at 0.004, batch 24, mined sigmoid loss, SSD's crops, no colours.
 
     Command: `linnet train coco/ --out run/ --recipe detect-paper --variant tensorflow`. Expected: 22 AP on COCO, as the
     paper (22.1, test-dev) and TensorFlow's zoo published it, after 200,000 steps of 24 pictures. Not run by us, for
     want of COCO. Source: `ssdlite_mobilenet_v2_coco.config` of TensorFlow's Object Detection API.
-    """
+    """,
+    epochs=41,
+    batch=24,
+    repeats=1,
+    optimizer="rmsprop",
+    learning_rate=0.004,
+    schedule="constant",
+    warmup_epochs=0.0,
+    least_area=0.1,
+)
 
-    epochs: int | None = 41
-    batch: int = 24
-    repeats: int | None = 1
-    optimizer: Literal["sgd", "adamw", "rmsprop"] = "rmsprop"
-    learning_rate: float | None = 0.004
-    schedule: Literal["cosine", "step", "exponential", "constant"] = "constant"
-    warmup_epochs: float | None = 0.0
-    least_area: float | None = 0.1
-
-
-RECIPES: dict[str, type[Recipe]] = {
-    "finetune": Finetune,
-    "features": Features,
-    "scratch-small": ScratchSmall,
-    "imagenet": Imagenet,
-    "paper": Paper,
-    "detect-finetune": DetectFinetune,
-    "detect-paper": DetectPaper,
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (FINETUNE, FEATURES, SCRATCH_SMALL, IMAGENET, PAPER, DETECT_FINETUNE, DETECT_PAPER)
 }
-"""Name on the command line → recipe; the first of each task is its default."""
+"""Name on the command line → recipe."""
+
+
+def recipe_from(name: str, values: dict[str, Any]) -> Recipe:
+    """A named recipe with other values, as `dataclasses.asdict` wrote them down.
+
+    Raises:
+        KeyError: if there is no recipe of this name.
+        TypeError: on a field that it does not have.
+        ValueError: on a value that makes no sense.
+    """
+    return replace(RECIPES[name], **values)

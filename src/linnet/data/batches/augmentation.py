@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from linnet.architecture.network import OptionError
+
 Seeds = Sequence[tuple[int, ...]]
 """One a picture: whole numbers from 0, such as (seed of the run, epoch, number of the picture)."""
 
@@ -77,13 +79,13 @@ class Augmentation:
         for name, hint in get_type_hints(Augmentation).items():
             value = getattr(self, name)
             if get_origin(hint) is Literal and value not in get_args(hint):
-                raise ValueError(f"`{name}` (={value!r}) must be {' or '.join(map(repr, get_args(hint)))}.")
+                raise OptionError(name, value, f"must be {' or '.join(map(repr, get_args(hint)))}")
         for name in ("flip", "colour", "erasing"):
             self._check(name, 0, 1)
         self._check("policy_magnitude", 0, 30)
         self._check("policy_operations", 1, len(OPERATIONS))
         if not isinstance(self.policy_operations, Integral):
-            raise ValueError(f"`policy_operations` (={self.policy_operations!r}) must be a whole number.")
+            raise OptionError("policy_operations", self.policy_operations, "must be a whole number")
         for name in ("mixup", "cutmix"):
             if getattr(self, name) != 0:
                 self._check(name, 0.01, 100, " or 0")
@@ -92,7 +94,7 @@ class Augmentation:
         value = getattr(self, name)
         number = isinstance(value, Real) and not isinstance(value, bool)
         if not number or not least <= value <= most:
-            raise ValueError(f"`{name}` (={value!r}) must be a number from {least} to {most}{other}.")
+            raise OptionError(name, value, f"must be a number from {least} to {most}{other}")
 
 
 def augment(pixels: Tensor, seeds: Seeds, options: Augmentation) -> Tensor:

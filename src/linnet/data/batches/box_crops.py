@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from linnet.architecture.network import OptionError
 from linnet.data.batches.crops import cut_out
 from linnet.images import Preprocessing
 
@@ -57,7 +58,7 @@ class BoxCropOptions:
             value, (least, most) = getattr(self, entry.name), limits[entry.name]
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not least <= value <= most:
-                raise ValueError(f"`{entry.name}` (={value!r}) must be a number from {least} to {most}.")
+                raise OptionError(entry.name, value, f"must be a number from {least} to {most}")
 
 
 class View(NamedTuple):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from linnet.architecture.network import OptionError
 from linnet.images import Preprocessing, decode, prepare, resize_box
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ class CropOptions:
     def __post_init__(self) -> None:
         """Refuses nonsense."""
         if self.kind not in ("resized", "shifted", "whole"):
-            raise ValueError(f"`kind` (={self.kind!r}) must be 'resized' or 'shifted' or 'whole'.")
+            raise OptionError("kind", self.kind, "must be 'resized' or 'shifted' or 'whole'")
         if not _is_finite(self.least_area) or not 0 < self.least_area <= 1:
-            raise ValueError(f"`least_area` (={self.least_area!r}) must be a number above 0 and at most 1.")
+            raise OptionError("least_area", self.least_area, "must be a number above 0 and at most 1")
         if not _is_finite(self.aspect) or not 1 <= self.aspect <= 100:
-            raise ValueError(f"`aspect` (={self.aspect!r}) must be a number from 1 to 100.")
+            raise OptionError("aspect", self.aspect, "must be a number from 1 to 100")
         if not _is_finite(self.shift) or not 0 <= self.shift <= 0.5:
-            raise ValueError(f"`shift` (={self.shift!r}) must be a number from 0 to 0.5.")
+            raise OptionError("shift", self.shift, "must be a number from 0 to 0.5")
 
 
 def _is_finite(value: Any) -> bool:

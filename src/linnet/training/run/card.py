@@ -8,10 +8,12 @@ from typing import Any
 from linnet.architecture import family_of
 from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint
+from linnet.tasks import Task
 
 
 def write_card(
     checkpoint: Checkpoint,
+    task: Task,
     *,
     name: str,
     counts: Mapping[str, int],
@@ -22,6 +24,7 @@ def write_card(
 
     Args:
         checkpoint: with its provenance and score.
+        task: what it does.
         name: of the model.
         counts: pictures of each part.
         decisions: what the recipe decided by itself, and why.
@@ -43,7 +46,8 @@ def write_card(
         f"| multiply-adds | {price.multiply_adds:,} |",
     ]
     if score:
-        lines += [f"| {name} | {value} |" for name, value in _figures(score)]
+        lines += [f"| {name} | {value} |" for name, value in task.rows(score)]
+        lines.append(f"| measured on | {score['images']:,} pictures: {score['data']} |")
     lines += [f"| {part} pictures | {count:,} |" for part, count in counts.items()]
     if history:
         seconds = sum(float(entry["seconds"]) for entry in history)
@@ -54,48 +58,21 @@ def write_card(
             lines.append(f"- {key}: {provenance[key]}")
     if decisions:
         lines += ["", "## What the recipe decided", "", *(f"- {decision}" for decision in decisions)]
-    lines += _classes(score)
-    what = "top()" if checkpoint.task == "detection" else "label"
+    if entries := score.get("per_class"):
+        headings, *rows = task.class_rows(entries)
+        lines += ["", "## Classes", "", _row(headings), _row(["---"] * len(headings)).replace(" ", "")]
+        lines += [_row(row) for row in rows]
     lines += [
         "",
         "```python",
         "import linnet",
         "",
         f'predict = linnet.load("{name}")',
-        f'predict("picture.jpg").{what}',
+        f'predict("picture.jpg"){task.reading}',
         "```",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _figures(score: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was measured, and on what."""
-    measured_on = ("measured on", f"{score['images']:,} pictures: {score['data']}")
-    if "top1" in score:
-        return [
-            ("top-1", f"{score['top1']:.2%}"),
-            ("top-5", f"{score['top5']:.2%}"),
-            measured_on,
-            ("calibration error", f"{score['calibration_error']:.3f}"),
-        ]
-    shown = [(name, score.get(name)) for name in ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")]
-    return [*((name, f"{value:.3f}") for name, value in shown if value is not None), measured_on]
-
-
-def _classes(score: Mapping[str, Any]) -> list[str]:
-    """A table of each class's figures."""
-    entries = score.get("per_class") if score else None
-    if not entries:
-        return []
-    if "top1" in entries[0]:
-        rows = [f"| {entry['label']} | {entry['images']} | {entry['top1']:.1%} |" for entry in entries]
-        return ["", "## Classes", "", "| class | pictures | top-1 |", "|---|---|---|", *rows]
-    rows = [
-        f"| {entry['label']} | {entry['objects']} | {_plain(entry['AP'])} | {_plain(entry['AP50'])} |"
-        for entry in entries
-    ]
-    return ["", "## Classes", "", "| class | objects | AP | AP50 |", "|---|---|---|---|", *rows]
-
-
-def _plain(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.3f}"
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,4 +1,4 @@
-"""Detection as a task of the loop: SSD's losses on augmented pictures with boxes, average precision on validation."""
+"""What a detector learns: SSD's losses on augmented pictures with boxes, average precision on validation."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class BoxTargets:
 
 
 @dataclass
-class DetectionTask:
+class DetectionObjective:
     """Losses of boxes and classes on augmented pictures; COCO's AP on validation, which chooses the best version.
 
     Attributes:
@@ -113,14 +113,14 @@ class DetectionTask:
         boxes = moved_boxes(batch, self.augmentation)
         targets = self._assign(batch, boxes)
         matched = targets.matched if self._matched is None else self._matched
-        told = BoxTargets(
+        wanted = BoxTargets(
             targets.to(device),
             matched.to(device),
             batch.total,
             boxes.split(batch.counts),
             batch.indices.split(batch.counts),
         )
-        return as_inputs(images, self.contract), told
+        return as_inputs(images, self.contract), wanted
 
     def _assign(self, batch: BoxBatch, boxes: Tensor) -> Targets:
         return assign(self.anchors, boxes.split(batch.counts), batch.indices.split(batch.counts))
@@ -169,7 +169,7 @@ class DetectionTask:
     def evaluate(self, network: nn.Module, fabric: Fabric) -> dict[str, float]:
         """Loss, AP, AP50 and AP75 in evaluation mode, and AP50 of a part in both modes where they can differ.
 
-        `gap` is how much better the network is when it normalises by the batch, as in `ClassificationTask.evaluate`.
+        `gap` is how much better the network is when it normalises by the batch, as for a classifier.
         """
         found, sums = self._look(network, fabric, len(self.validation))
         figures = {"loss": float(sums[0] / sums[1].clamp(min=1))} | self._measure(found, ("AP", "AP50", "AP75"))

@@ -1,20 +1,20 @@
-"""What a run starts from: weights of a checkpoint with a new classifier, or none."""
+"""What a run starts from: weights of a checkpoint, or none. What a task makes of them is with the task."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from linnet.architecture import FAMILIES, Architecture, family_of
+from linnet.architecture import Architecture
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
 from linnet.images import Preprocessing
-from linnet.nn import Network, build, load_tensors
+from linnet.nn import Network, build, freeze
 from linnet.training.dropout import PictureDropout
 from linnet.training.recipe import Recipe
 from linnet.training.statistics import unfold
@@ -22,12 +22,9 @@ from linnet.training.statistics import unfold
 AUTO = "imagenet-v2-1.0-224-tf2"
 """What `auto` stands for: ImageNet weights in the cache, or to be downloaded."""
 
-SMALL = 64
-"""Pixels up to which a network from nothing gets reduced early strides and no margin around its crop."""
-
 
 @dataclass(frozen=True)
-class Wanted:
+class StartOptions:
     """What the network should be; what is None follows from the start, or from the defaults.
 
     Attributes:
@@ -43,7 +40,7 @@ class Wanted:
     options: Mapping[str, Any] | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Start:
     """A network to train.
 
@@ -52,14 +49,16 @@ class Start:
         contract: how pictures become its input.
         checkpoint: where the weights come from; None for random ones.
         file: its file.
-        keeps_classifier: whether the classes are the checkpoint's own.
+        keeps_classes: whether the classes are the checkpoint's own.
+        complete: what the whole network is made with, once batch norm is there: of a detector, heads on its backbone.
     """
 
     network: Network
     contract: Preprocessing
     checkpoint: Checkpoint | None = None
     file: Path | None = None
-    keeps_classifier: bool = False
+    keeps_classes: bool = False
+    complete: Callable[[Network], Network] = lambda network: network
 
     @property
     def pretrained(self) -> bool:
@@ -67,42 +66,18 @@ class Start:
         return self.checkpoint is not None
 
     def ready(self, inputs: Iterable[Tensor]) -> Network:
-        """The network with its batch norm; a folded one is unfolded on these inputs."""
-        return unfold(self.network, inputs) if self.network.architecture.folded else self.network
+        """The whole network with its batch norm; a folded one is unfolded on these inputs."""
+        return self.complete(unfold(self.network, inputs) if self.network.architecture.folded else self.network)
 
 
-def find_start(wanted: Wanted, classes: tuple[str, ...], recipe: Recipe) -> Start:
-    """The network that a run starts from, with a classifier for these classes.
-
-    Raises:
-        ValueError: if there is no such model, or it does not have the architecture that is asked for.
-        OSError: if the file may not be read, or `auto` cannot be downloaded.
-    """
-    if wanted.start == "none":
-        return _from_nothing(wanted, classes, recipe)
-    checkpoint, path = load_start(wanted)
-    architecture = _fitting(checkpoint, path, wanted, len(classes), recipe)
-    assert checkpoint.preprocessing is not None
-    network = Network(architecture, recompute_expansion=recipe.recompute)
-    own = checkpoint.classes == classes
-    tensors = dict(checkpoint.tensors)
-    if not own:
-        # All classes alike: the first gradients do not shake the backbone.
-        for name in ("classifier.weight", "classifier.bias"):
-            tensors[name] = torch.zeros(architecture.tensors[name]).numpy()
-    load_tensors(network, tensors)
-    contract = replace(checkpoint.preprocessing, size=architecture.input_size)
-    return Start(network, contract, checkpoint, path, own)
-
-
-def load_start(wanted: Wanted) -> tuple[Checkpoint, Path]:
+def load_start(options: StartOptions) -> tuple[Checkpoint, Path]:
     """The checkpoint that is named, and its file.
 
     Raises:
         ValueError: if there is no such model, or it takes no pictures.
         OSError: if the file may not be read, or `auto` cannot be downloaded.
     """
-    path = _find_auto() if wanted.start == "auto" else find_model(wanted.start)
+    path = _find_auto() if options.start == "auto" else find_model(options.start)
     checkpoint = load_checkpoint(path)
     if checkpoint.preprocessing is None:
         channels = checkpoint.architecture.input_channels
@@ -120,20 +95,38 @@ def _find_auto() -> Path:
         ) from None
 
 
-def _from_nothing(wanted: Wanted, classes: tuple[str, ...], recipe: Recipe) -> Start:
-    options = dict(wanted.options or {})
-    resolution = wanted.resolution or 224
-    if resolution <= SMALL:
-        options.setdefault("early_stride", 2)
-    if recipe.dropout is not None:
-        options["dropout"] = recipe.dropout
-    make: Any = FAMILIES[wanted.family or "mobilenet_v2"]
-    architecture: Architecture = make(resolution=resolution, classes=len(classes), **options)
-    generator = torch.Generator().manual_seed(recipe.seed)
+def generator_of(recipe: Recipe) -> torch.Generator:
+    """What weights from nothing are drawn with."""
+    return torch.Generator().manual_seed(recipe.seed)
+
+
+def from_nothing(architecture: Architecture, recipe: Recipe) -> Network:
+    """A network with random weights, drawn as the recipe says."""
+    generator = generator_of(recipe)
     network = build(architecture, generator=generator, recompute_expansion=recipe.recompute)
     if recipe.initial == "kaiming":
         draw_kaiming(network, generator)
-    return Start(network, Preprocessing(size=architecture.input_size, crop=1.0 if resolution <= SMALL else 0.875))
+    return network
+
+
+def check_same(found: Mapping[str, Any], path: Path, options: Mapping[str, Any]) -> None:
+    """Weights fit one network alone: raises a ValueError unless it has the options that are asked for."""
+    for name, value in options.items():
+        if found.get(name) != value:
+            raise ValueError(
+                f"'{path}' has {name.replace('_', ' ')} {found.get(name)}, not {value}: its weights fit no other. Give "
+                "another --start, or --start none."
+            )
+
+
+def check_known(options: Mapping[str, Any], known: Collection[str], family: str) -> None:
+    """Raises a ValueError on an option that a family does not have."""
+    for name in options:
+        if name not in known:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is no option of {family}, which has "
+                f"{', '.join('--' + each.replace('_', '-') for each in sorted(known))}."
+            )
 
 
 def draw_kaiming(network: Network, generator: torch.Generator) -> None:
@@ -152,32 +145,7 @@ def draw_kaiming(network: Network, generator: torch.Generator) -> None:
             nn.init.normal_(module.weight, std=0.01, generator=generator)
 
 
-def _fitting(checkpoint: Checkpoint, path: Path, wanted: Wanted, classes: int, recipe: Recipe) -> Architecture:
-    """The checkpoint's architecture with our classes, resolution and dropout; refuses what its weights cannot be."""
-    architecture = checkpoint.architecture
-    if architecture.task != "classification":
-        raise ValueError(f"'{path}' is a detector; a classifier begins from a classifier. Give another --start.")
-    if wanted.family is not None and wanted.family != family_of(architecture):
-        raise ValueError(
-            f"'{path}' is a {family_of(architecture)}, not a {wanted.family}. Give --start none, or another."
-        )
-    for name, value in (wanted.options or {}).items():
-        if (found := getattr(architecture, name, None)) != value:
-            raise ValueError(
-                f"'{path}' has {name.replace('_', ' ')} {found}, not {value}: its weights fit no other. Give another "
-                "--start, or --start none."
-            )
-    changes: dict[str, Any] = {"classes": classes}
-    if wanted.resolution is not None:
-        changes["resolution"] = wanted.resolution
-    if recipe.dropout is not None:
-        changes["dropout"] = recipe.dropout
-    return architecture.with_options(**changes)
-
-
 def prepare_for_training(network: Network, recipe: Recipe) -> None:
     """Gives a network the dropout whose masks belong to the pictures, and freezes what the recipe says."""
-    from linnet.nn import freeze
-
     network.dropout = PictureDropout(network.architecture.dropout)  # type: ignore[assignment]
     freeze(network, recipe.freeze)

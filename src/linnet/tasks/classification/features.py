@@ -28,8 +28,8 @@ from linnet.files import write_atomically
 from linnet.images import Preprocessing
 from linnet.nn import Network, tensors_of
 from linnet.training.inputs import ready
-from linnet.training.plan import Voice
-from linnet.training.task import Epoch
+from linnet.training.objective import Epoch
+from linnet.training.plan import Reporter
 
 STRENGTHS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 """Of the penalty on the classifier's weights; validation chooses."""
@@ -69,7 +69,7 @@ def train_classifier(
     device: torch.device,
     class_weights: Tensor | None = None,
     workers: int = 0,
-    voice: Voice | None = None,
+    reporter: Reporter | None = None,
 ) -> list[Fit]:
     """Gives the network the classifier that does best on validation, on features of its frozen backbone.
 
@@ -80,25 +80,25 @@ def train_classifier(
         device: where the features are computed; the classifier is fitted on the CPU.
         class_weights: (classes,) weights of the loss.
         workers: processes that decode.
-        voice: what is told of it.
+        reporter: what hears of it.
 
     Returns:
         All that were tried, the strongest penalty first; one is `best`.
     """
-    voice = voice or Voice()
+    reporter = reporter or Reporter()
     sets = []
     for text, samples in (("training", data.train), ("validation", data.validation)):
-        begun, progress = time.perf_counter(), partial(_measured, voice, f"features of {text}", len(samples))
+        begun, progress = time.perf_counter(), partial(_report, reporter, f"features of {text}", len(samples))
         features, cached = compute_features(
             network, samples, contract, device=device, workers=workers, progress=progress
         )
         how = "from the cache" if cached else f"computed in {time.perf_counter() - begun:.1f} s"
-        voice.say(f"{len(samples):,} {text} features {how}.")
+        reporter.say(f"{len(samples):,} {text} features {how}.")
         sets.append((features, torch.tensor([sample.index for sample in samples])))
     fits = fit_classifier(*sets[0], sets[1], count=len(data.classes), class_weights=class_weights)
     chosen = min(fits, key=lambda fit: (-fit.top1, fit.loss))
     for fit in fits:
-        voice.say(f"penalty {fit.strength:g}: validation top-1 {fit.top1:.2%}, loss {fit.loss:.4f}")
+        reporter.say(f"penalty {fit.strength:g}: validation top-1 {fit.top1:.2%}, loss {fit.loss:.4f}")
     classifier = network.classifier
     assert classifier is not None
     with torch.no_grad():
@@ -107,8 +107,8 @@ def train_classifier(
     return [replace(fit, best=fit is chosen) for fit in fits]
 
 
-def _measured(voice: Voice, text: str, total: int, done: int) -> None:
-    voice.measured(text, done, total)
+def _report(reporter: Reporter, text: str, total: int, done: int) -> None:
+    reporter.progress(text, done, total)
 
 
 def draw_penalties(path: Path, fits: Sequence[Fit]) -> None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from linnet.architecture import Detector, family_of
-from linnet.architecture.ssdlite import VARIANTS, ssd, ssdlite
+from linnet.architecture.ssdlite import DETECTORS, VARIANTS
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 from linnet.nn import Network, build, load_tensors, tensors_of
 from linnet.training.recipe import DetectionRecipe
-from linnet.training.start import Start, Wanted, draw_kaiming, load_start
+from linnet.training.starts import Start, StartOptions, check_same, from_nothing, generator_of, load_start
 
 FOCAL_BIAS = -4.6
 """Of class outputs that learn by focal loss: a score of 0.01, so that the background is not what the first steps learn
@@ -28,64 +27,41 @@ OF_THE_VARIANT = ("minimum_depth", "last_layer")
 """Options of a backbone that TensorFlow's detectors have their own of."""
 
 
-@dataclass
-class DetectorStart(Start):
-    """A detector to train.
-
-    Attributes:
-        detector: what the network becomes: `network` is its backbone until `ready`, or the whole of it.
-        recipe: tells how new weights are drawn.
-    """
-
-    detector: Detector | None = None
-    recipe: DetectionRecipe | None = None
-
-    def ready(self, inputs: Iterable[Tensor]) -> Network:
-        """The whole detector, with its batch norm; what the start lacks is drawn."""
-        assert self.detector is not None
-        assert self.recipe is not None
-        network = super().ready(inputs)
-        if network.architecture.task != "detection":
-            network = grow(network, self.detector, self.recipe)
-        return network
-
-
-def find_detector_start(wanted: Wanted, classes: tuple[str, ...], recipe: DetectionRecipe) -> DetectorStart:
+def find_start(options: StartOptions, classes: tuple[str, ...], recipe: DetectionRecipe) -> Start:
     """The network that a detector's run starts from, with heads for these classes.
 
     Raises:
         ValueError: if there is no such model, or it does not have the architecture that is asked for.
         OSError: if the file may not be read, or `auto` cannot be downloaded.
     """
-    if wanted.start == "none":
-        detector = _make(wanted, len(classes), recipe, {})
-        network = build(detector, generator=_generator(recipe), recompute_expansion=recipe.recompute)
-        if recipe.initial == "kaiming":
-            draw_kaiming(network, _generator(recipe))
+    if options.start == "none":
+        detector = _make(options, len(classes), recipe, {})
+        network = from_nothing(detector, recipe)
         _draw_biases(network, recipe)
-        contract = Preprocessing(size=detector.input_size, resize="squash", crop=1.0)
-        return DetectorStart(network, contract, detector=detector, recipe=recipe)
-    checkpoint, path = load_start(wanted)
+        return Start(network, Preprocessing(size=detector.input_size, resize="squash", crop=1.0))
+    checkpoint, path = load_start(options)
     assert checkpoint.preprocessing is not None
-    network, detector, own = (
-        _from_detector(checkpoint, path, wanted, classes, recipe)
-        if checkpoint.task == "detection"
-        else _from_classifier(checkpoint, path, wanted, classes, recipe)
-    )
+    start = _from_detector if checkpoint.task == "detection" else _from_classifier
+    network, detector, own = start(checkpoint, path, options, classes, recipe)
     contract = replace(checkpoint.preprocessing, size=detector.input_size, resize="squash", crop=1.0)
-    return DetectorStart(network, contract, checkpoint, path, own, detector, recipe)
+
+    def complete(network: Network) -> Network:
+        return network if network.architecture.task == "detection" else grow(network, detector, recipe)
+
+    return Start(network, contract, checkpoint, path, own, complete)
 
 
 def _from_classifier(
-    checkpoint: Checkpoint, path: Path, wanted: Wanted, classes: tuple[str, ...], recipe: DetectionRecipe
+    checkpoint: Checkpoint, path: Path, options: StartOptions, classes: tuple[str, ...], recipe: DetectionRecipe
 ) -> tuple[Network, Detector, bool]:
     """The backbone alone: a folded one is unfolded before it grows heads, which were never folded."""
     source: Any = checkpoint.architecture
-    variant = (wanted.options or {}).get("variant", "modern")
+    variant = (options.options or {}).get("variant", "modern")
     left = {"resolution", "classes", "dropout", "folded", *(OF_THE_VARIANT if variant == "tensorflow" else ())}
     taken = {field.name: getattr(source, field.name) for field in fields(source) if field.name not in left}
-    _check_same(taken | {"backbone": family_of(source)}, path, wanted)
-    detector = _make(wanted, len(classes), recipe, taken | {"backbone": family_of(source)})
+    taken["backbone"] = family_of(source)
+    detector = _make(options, len(classes), recipe, taken)
+    check_same(taken, path, {name: value for name, value in (options.options or {}).items() if name in taken})
     trunk = replace(detector.backbone, folded=source.folded)
     misfits = [name for name, shape in trunk.tensors.items() if checkpoint.tensors[name].shape != tuple(shape)]
     if misfits:
@@ -100,24 +76,24 @@ def _from_classifier(
 
 
 def _from_detector(
-    checkpoint: Checkpoint, path: Path, wanted: Wanted, classes: tuple[str, ...], recipe: DetectionRecipe
+    checkpoint: Checkpoint, path: Path, options: StartOptions, classes: tuple[str, ...], recipe: DetectionRecipe
 ) -> tuple[Network, Detector, bool]:
     """The whole detector; what its class heads say of classes that it does not know is drawn anew."""
     source = cast(Detector, checkpoint.architecture)
-    if wanted.family not in (None, family_of(source)):
-        raise ValueError(f"'{path}' is an {family_of(source)}, not an {wanted.family}. Give another --start.")
-    options = dict(wanted.options or {})
-    variant = options.pop("variant", None)
-    options |= {} if variant is None else {k: v for k, v in VARIANTS[variant].items() if k != "resolution"}
-    _check_same({name: _option(source, name) for name in options}, path, replace(wanted, options=options))
+    if options.family not in (None, family_of(source)):
+        raise ValueError(f"'{path}' is an {family_of(source)}, not an {options.family}. Give another --start.")
+    asked = dict(options.options or {})
+    variant = asked.pop("variant", None)
+    asked |= {} if variant is None else {k: v for k, v in VARIANTS[variant].items() if k != "resolution"}
+    check_same({name: _option(source, name) for name in asked}, path, asked)
     changes: dict[str, Any] = {"classes": len(classes)}
-    if wanted.resolution is not None:
-        changes["resolution"] = wanted.resolution
+    if options.resolution is not None:
+        changes["resolution"] = options.resolution
     if recipe.dropout is not None:
         changes["dropout"] = recipe.dropout
     detector = source.with_options(**changes)
     own = checkpoint.classes == classes
-    network = build(detector, generator=_generator(recipe), recompute_expansion=recipe.recompute)
+    network = build(detector, generator=generator_of(recipe), recompute_expansion=recipe.recompute)
     _draw_biases(network, recipe)
     tensors = tensors_of(network)
     for name, values in tensors.items():
@@ -141,18 +117,18 @@ def _says_classes(name: str) -> bool:
 
 
 def _carried(
-    trained: NDArray[Any], drawn: NDArray[np.float32], known: tuple[str, ...], wanted: tuple[str, ...]
+    trained: NDArray[Any], drawn: NDArray[np.float32], known: tuple[str, ...], classes: tuple[str, ...]
 ) -> NDArray[np.float32]:
-    """Weights (anchors x slots, …) for the wanted classes: those of the background and of classes known by name stay.
+    """Weights (anchors x slots, …) for the classes: those of the background and of classes known by name stay.
 
     A detector without class names keeps only its background.
     """
-    slots = 1 + len(wanted)
+    slots = 1 + len(classes)
     anchors, rest = drawn.shape[0] // slots, drawn.shape[1:]
     old = trained.reshape(anchors, trained.shape[0] // anchors, *rest)
     new = drawn.reshape(anchors, slots, *rest).copy()
     new[:, 0] = old[:, 0]
-    for number, name in enumerate(wanted, start=1):
+    for number, name in enumerate(classes, start=1):
         if name in known:
             new[:, number] = old[:, 1 + known.index(name)]
     return new.reshape(drawn.shape)
@@ -160,33 +136,26 @@ def _carried(
 
 def grow(trunk: Network, detector: Detector, recipe: DetectionRecipe) -> Network:
     """A detector on a trained backbone; extra levels and heads are drawn as the released detector draws them."""
-    network = build(detector, generator=_generator(recipe), recompute_expansion=recipe.recompute)
+    network = build(detector, generator=generator_of(recipe), recompute_expansion=recipe.recompute)
     _draw_biases(network, recipe)
     load_tensors(network, tensors_of(network) | tensors_of(trunk))
     return network
 
 
-def _make(wanted: Wanted, classes: int, recipe: DetectionRecipe, taken: Mapping[str, Any]) -> Detector:
-    options: dict[str, Any] = {"variant": "modern", **taken, **(wanted.options or {}), "classes": classes}
-    if (resolution := wanted.resolution or recipe.resolution) is not None:
-        options["resolution"] = resolution
+def _make(options: StartOptions, classes: int, recipe: DetectionRecipe, taken: Mapping[str, Any]) -> Detector:
+    values: dict[str, Any] = {"variant": "modern", **taken, **(options.options or {}), "classes": classes}
+    if (resolution := options.resolution or recipe.resolution) is not None:
+        values["resolution"] = resolution
     if recipe.dropout is not None:
-        options["dropout"] = recipe.dropout
-    if wanted.family not in (None, "ssdlite", "ssd"):
+        values["dropout"] = recipe.dropout
+    family = options.family or "ssdlite"
+    if family not in DETECTORS:
+        detectors = " or ".join(reversed(DETECTORS))
         raise ValueError(
-            f"The data have boxes, and a {wanted.family} finds none: take --architecture ssdlite or ssd; --backbone "
-            "names what gives the features."
+            f"The data have boxes, and a {family} finds none: take --architecture {detectors}; --backbone names what "
+            "gives the features."
         )
-    return ssd(**options) if wanted.family == "ssd" else ssdlite(**options)
-
-
-def _check_same(found: Mapping[str, Any], path: Path, wanted: Wanted) -> None:
-    for name, value in (wanted.options or {}).items():
-        if name != "variant" and found.get(name) != value:
-            raise ValueError(
-                f"'{path}' has {name.replace('_', ' ')} {found.get(name)}, not {value}: its weights fit no other. Give "
-                "another --start, or --start none."
-            )
+    return DETECTORS[family](**values)
 
 
 def _draw_biases(network: Network, recipe: DetectionRecipe) -> None:
@@ -194,7 +163,3 @@ def _draw_biases(network: Network, recipe: DetectionRecipe) -> None:
     if recipe.loss == "focal":
         for head in (block for block in network.architecture.layers if block.kind == "class head"):
             nn.init.constant_(network.module_of(head.name).convolution.bias, FOCAL_BIAS)
-
-
-def _generator(recipe: DetectionRecipe) -> torch.Generator:
-    return torch.Generator().manual_seed(recipe.seed)

@@ -1,8 +1,8 @@
-"""Classification as a task of the loop: cross entropy on augmented pictures, accuracy on validation."""
+"""What a classifier learns: cross entropy on augmented pictures, accuracy on validation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,40 +20,15 @@ from linnet.nn import Network
 from linnet.training.devices import joined
 from linnet.training.dropout import PictureDropout
 from linnet.training.inputs import as_inputs, calibration_inputs, ready
-from linnet.training.recipe import Recipe
+from linnet.training.recipe import ClassificationRecipe
 from linnet.training.statistics import batch_statistics
 
 GAP_PICTURES = 128
 """Validation pictures on which training mode and evaluation mode are compared after every epoch."""
 
 
-class PlainTask:
-    """Cross entropy on inputs that are ready, without evaluation: for loops of one's own around `linnet.train`."""
-
-    score = "top1"
-
-    def inputs(self, batch: Batch, network: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
-        """The batch as it is."""
-        return batch.pixels.to(device), batch.indices.to(device)
-
-    def losses(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Cross entropy, summed over the pictures."""
-        return {"classification": F.cross_entropy(outputs.float(), targets, reduction="sum")}
-
-    def evaluate(self, network: nn.Module, fabric: Fabric) -> dict[str, float]:
-        """Nothing: the caller evaluates."""
-        return {}
-
-    def begin_step(self, parts: Sequence[Batch], fabric: Fabric) -> None:
-        """Every picture's loss is its own: nothing of the others is needed."""
-
-    def calibration(self, device: torch.device, pictures: int) -> Iterable[Tensor]:
-        """There are no pictures of its own."""
-        raise ValueError("Statistics can be recalculated only where the pictures are known.")
-
-
 @dataclass
-class ClassificationTask:
+class ClassificationObjective:
     """Cross entropy with smoothed or mixed targets; top-1 and top-5 on validation.
 
     Attributes:
@@ -65,7 +40,7 @@ class ClassificationTask:
     """
 
     contract: Preprocessing
-    recipe: Recipe
+    recipe: ClassificationRecipe
     counts: Sequence[int]
     train: Sequence[Sample]
     validation: EvaluationPictures
@@ -73,13 +48,9 @@ class ClassificationTask:
     score: str = "top1"
 
     def __post_init__(self) -> None:
-        """The weight of each class in the loss: 1 on average over the training pictures."""
+        """What the recipe says of augmentation and of the loss."""
         self.augmentation = self.recipe.augmentation
-        self.class_weights: Tensor | None = None
-        if self.recipe.class_weights == "balanced":
-            counts = torch.tensor(self.counts, dtype=torch.float32)
-            seen = counts > 0
-            self.class_weights = torch.where(seen, counts.sum() / (seen.sum() * counts.clamp(min=1)), 0.0)
+        self.class_weights = class_weights(self.counts, self.recipe)
 
     def begin_step(self, parts: Sequence[Batch], fabric: Fabric) -> None:
         """Every picture's loss is its own: nothing of the others is needed."""
@@ -97,7 +68,7 @@ class ClassificationTask:
         return inputs, targets * (1 - smoothing) + smoothing / len(self.counts)
 
     def describe(self, inputs: Tensor, targets: Tensor, classes: Sequence[str]) -> tuple[NDArray[np.uint8], list[str]]:
-        """Inputs as pictures again, (N, H, W, 3), and what the network is told of each: `cat`, `cat 70%, dog 30%`."""
+        """Inputs as pictures again, (N, H, W, 3), and what the targets say of each: `cat`, `cat 70%, dog 30%`."""
         mean, std = (np.array(values, np.float32) for values in (self.contract.mean, self.contract.std))
         pixels = inputs.permute(0, 2, 3, 1).numpy() * std + mean
         if self.contract.colours == "BGR":
@@ -158,6 +129,15 @@ class ClassificationTask:
             hits += torch.tensor([len(indices), (trained == indices).sum(), (evaluated == indices).sum()])
         hits = joined(hits, fabric, how="sum")
         return float((hits[1] - hits[2]) / hits[0].clamp(min=1))
+
+
+def class_weights(counts: Sequence[int], recipe: ClassificationRecipe) -> Tensor | None:
+    """The weight of each class in the loss, (classes,): 1 on average over the pictures. None where all are alike."""
+    if recipe.class_weights != "balanced":
+        return None
+    pictures = torch.tensor(counts, dtype=torch.float32)
+    seen = pictures > 0
+    return torch.where(seen, pictures.sum() / (seen.sum() * pictures.clamp(min=1)), 0.0)
 
 
 def _count(outputs: Tensor, indices: Tensor) -> Tensor:

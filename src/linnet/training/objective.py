@@ -1,4 +1,4 @@
-"""What the loop and those around it have in common: batches in, a task, epochs out."""
+"""What the loop and those around it have in common: batches in, an objective, epochs out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -31,8 +32,8 @@ class Batches(Protocol):
         ...
 
 
-class Task(Protocol):
-    """What is learned."""
+class Objective(Protocol):
+    """What is learned: inputs and losses of a batch, and how good a network is."""
 
     score: str
     """Name of the figure that chooses the best version: the higher the better."""
@@ -132,3 +133,28 @@ class PlainBatches:
     def name(self, seed: tuple[int, int, int]) -> str:
         """See `Batches`."""
         return f"picture {seed[2]}"
+
+
+class PlainObjective:
+    """Cross entropy on inputs that are ready, without evaluation: for loops of one's own around `linnet.train`."""
+
+    score = "top1"
+
+    def inputs(self, batch: Batch, network: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The batch as it is."""
+        return batch.pixels.to(device), batch.indices.to(device)
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Cross entropy, summed over the pictures."""
+        return {"classification": F.cross_entropy(outputs.float(), targets, reduction="sum")}
+
+    def evaluate(self, network: nn.Module, fabric: Fabric) -> dict[str, float]:
+        """Nothing: the caller evaluates."""
+        return {}
+
+    def begin_step(self, parts: Sequence[Batch], fabric: Fabric) -> None:
+        """Every picture's loss is its own: nothing of the others is needed."""
+
+    def calibration(self, device: torch.device, pictures: int) -> Iterable[Tensor]:
+        """There are no pictures of its own."""
+        raise ValueError("Statistics can be recalculated only where the pictures are known.")

@@ -1,0 +1,80 @@
+"""What a classifier's run starts from: weights of a checkpoint with a new last layer, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from linnet.architecture import FAMILIES, Architecture, family_of, options_of
+from linnet.checkpoint import Checkpoint
+from linnet.images import Preprocessing
+from linnet.nn import Network, load_tensors
+from linnet.training.recipe import Recipe
+from linnet.training.starts import Start, StartOptions, check_known, check_same, from_nothing, load_start
+
+SMALL = 64
+"""Pixels up to which a network from nothing gets reduced early strides and no margin around its crop."""
+
+
+def find_start(options: StartOptions, classes: tuple[str, ...], recipe: Recipe) -> Start:
+    """The network that a run starts from, with a classifier for these classes.
+
+    Raises:
+        ValueError: if there is no such model, or it does not have the architecture that is asked for.
+        OSError: if the file may not be read, or `auto` cannot be downloaded.
+    """
+    if options.start == "none":
+        return _from_nothing(options, len(classes), recipe)
+    checkpoint, path = load_start(options)
+    architecture = _fitting(checkpoint, path, options, len(classes), recipe)
+    assert checkpoint.preprocessing is not None
+    network = Network(architecture, recompute_expansion=recipe.recompute)
+    own = checkpoint.classes == classes
+    tensors = dict(checkpoint.tensors)
+    if not own:
+        # All classes alike: the first gradients do not shake the backbone.
+        for name in ("classifier.weight", "classifier.bias"):
+            tensors[name] = np.zeros(architecture.tensors[name], np.float32)
+    load_tensors(network, tensors)
+    contract = replace(checkpoint.preprocessing, size=architecture.input_size)
+    return Start(network, contract, checkpoint, path, own)
+
+
+def _from_nothing(options: StartOptions, classes: int, recipe: Recipe) -> Start:
+    values: dict[str, Any] = dict(options.options or {})
+    family = options.family or "mobilenet_v2"
+    make: Any = FAMILIES[family]
+    check_known(values, {entry.name for entry in fields(make)}, family)
+    resolution = options.resolution or 224
+    if resolution <= SMALL:
+        values.setdefault("early_stride", 2)
+    if recipe.dropout is not None:
+        values["dropout"] = recipe.dropout
+    architecture: Architecture = make(resolution=resolution, classes=classes, **values)
+    contract = Preprocessing(size=architecture.input_size, crop=1.0 if resolution <= SMALL else 0.875)
+    return Start(from_nothing(architecture, recipe), contract)
+
+
+def _fitting(checkpoint: Checkpoint, path: Path, options: StartOptions, classes: int, recipe: Recipe) -> Architecture:
+    """The checkpoint's architecture with our classes, resolution and dropout; refuses what its weights cannot be."""
+    architecture = checkpoint.architecture
+    if architecture.task != "classification":
+        raise ValueError(
+            f"'{path}' is a network for {architecture.task}; a classifier begins from a classifier. Give "
+            "another --start."
+        )
+    family = family_of(architecture)
+    if options.family is not None and options.family != family:
+        raise ValueError(f"'{path}' is a {family}, not a {options.family}. Give --start none, or another.")
+    found = options_of(architecture)
+    check_known(options.options or {}, found, family)
+    check_same(found, path, options.options or {})
+    changes: dict[str, Any] = {"classes": classes}
+    if options.resolution is not None:
+        changes["resolution"] = options.resolution
+    if recipe.dropout is not None:
+        changes["dropout"] = recipe.dropout
+    return architecture.with_options(**changes)

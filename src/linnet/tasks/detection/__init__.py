@@ -1,0 +1,1 @@
+"""Where on a picture objects are, and of which class."""

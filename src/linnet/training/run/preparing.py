@@ -1,0 +1,257 @@
+"""Everything that a run depends on, decided and written down before anything is trained."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from linnet.architecture import from_options, options_of
+from linnet.checkpoint import Checkpoint, save_checkpoint
+from linnet.data import DataSet, find
+from linnet.data.batches.loading import Placement
+from linnet.data.sources import Address, locate
+from linnet.images import Preprocessing
+from linnet.machine import usable_cores
+from linnet.nn import Network, tensors_of
+from linnet.tasks import TASKS, Task
+from linnet.tasks.task import CheckOptions, Sharing, Trainer
+from linnet.training import folder as files
+from linnet.training.devices import open_fabric
+from linnet.training.inputs import calibration_inputs
+from linnet.training.plan import Plan, Reporter, check_same
+from linnet.training.provenance import describe_origin
+from linnet.training.recipe import Recipe
+from linnet.training.recipes import recipe_from
+from linnet.training.split import read_split, split_document
+
+CHECKED_PICTURES = 20_000
+"""Looked at before a training; of more a random part, since decoding all of them would take too long."""
+
+UNFOLDING_PICTURES = 512
+"""Training pictures on which a folded start's statistics are measured."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to train.
+
+    Attributes:
+        plan: what was asked for.
+        fabric: device, precision and processes.
+        reporter: what hears of the run; nothing in all processes but the first.
+        task: what is learned.
+        trainer: how it is.
+        data: with a validation part.
+        recipe: with every field decided.
+        decisions: a sentence for each field that was decided.
+        contract: how pictures become inputs.
+        network: at its start, or as a run that goes on described it.
+        provenance: of the checkpoints.
+    """
+
+    plan: Plan
+    fabric: Fabric
+    reporter: Reporter
+    task: Task
+    trainer: Trainer
+    data: DataSet
+    recipe: Recipe
+    decisions: Sequence[str]
+    contract: Preprocessing
+    network: Network
+    provenance: dict[str, Any]
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and reports."""
+        return bool(self.fabric.global_rank == 0)
+
+    @property
+    def workers(self) -> int:
+        """Processes that decode for this one."""
+        if self.recipe.workers is not None:
+            return self.recipe.workers
+        # The processes of one machine share its cores, and the network needs some too.
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return max(min(usable_cores() // local - 1, 8), 1)
+
+    @property
+    def sharing(self) -> Sharing:
+        """This process's part of the work."""
+        place = Placement(self.fabric.global_rank, self.fabric.world_size, self.recipe.accumulate)
+        return Sharing(place, self.workers, self.fabric.device.type == "cuda")
+
+    def save(self, network: Network, name: str) -> None:
+        """Writes a version of the network into the run's folder."""
+        checkpoint = Checkpoint(
+            network.architecture,
+            self.contract,
+            tensors_of(network),
+            self.data.classes,
+            provenance=self.provenance,
+        )
+        self.write(checkpoint, name)
+
+    def write(self, checkpoint: Checkpoint, name: str) -> None:
+        """Writes a checkpoint in the precision that was asked for."""
+        save_checkpoint(checkpoint, self.plan.out / name, dtype=np.float16 if self.plan.half else np.float32)
+
+
+def prepare(plan: Plan, reporter: Reporter) -> Prepared:
+    """Opens the run's folder and finds data, start and recipe; or reads what the run that goes on has written there.
+
+    Raises:
+        ValueError: if data, start and recipe do not fit each other.
+        OSError: if a file cannot be read or written.
+    """
+    fabric = open_fabric(plan.device, plan.recipe.precision, synchronise=plan.recipe.synchronise)
+    leads = fabric.global_rank == 0
+    reporter = reporter if leads else Reporter()
+    found = find(plan.data, format=plan.format, images=plan.images).for_training()
+    task = TASKS[found.task]
+    goes_on = False
+    if leads:
+        goes_on = files.prepare_run_folder(plan.out, resume=plan.resume, overwrite=plan.overwrite)
+    goes_on = bool(fabric.broadcast(goes_on))
+    for sentence in found.remarks():
+        reporter.say(sentence)
+    prepared = (_read if goes_on else _begin)(plan, fabric, reporter, task, found)
+    prepared = replace(prepared, data=_keep_evaluated(prepared))
+    _describe(prepared)
+    return prepared
+
+
+def _begin(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: DataSet) -> Prepared:
+    """A new run; its folder gets what it depends on before anything is trained."""
+    left_out = _check(plan, fabric, reporter, task, found)
+    data = found.without(set(left_out)).with_validation(plan.recipe.validation, plan.recipe.seed)
+    check_recipe(data, plan.recipe, task)
+    trainer = task.trainer()
+    trainer.refuse(data, plan.recipe)
+    start = trainer.start(data, plan.start, plan.recipe)
+    recipe, decisions = plan.recipe.resolve(len(data.train), pretrained=start.pretrained)
+    network = start.network
+    # A network that is not trained step by step needs no batch norm.
+    if not _fits_at_once(recipe):
+        if network.architecture.folded:
+            reporter.say("The start has its batch norm folded: it is unfolded on training pictures first.")
+        network = start.ready(_unfolding_inputs(data, start.contract, recipe))
+    provenance = describe_origin(plan.data, recipe.name, start, plan.licence)
+    if fabric.global_rank == 0:
+        files.write_json(plan.out / files.SPLIT, split_document(data, left_out))
+        files.write_json(plan.out / files.ENVIRONMENT, files.environment())
+        files.write_json(
+            plan.out / files.RECIPE,
+            {
+                "recipe": recipe.name,
+                "given": asdict(plan.recipe),
+                "resolved": asdict(recipe),
+                "decisions": list(decisions),
+                "data": str(locate(plan.data)),
+                "start": plan.start.start,
+                "architecture": options_of(network.architecture),
+                "preprocessing": start.contract.to_json(),
+                "classes": list(data.classes),
+                "provenance": provenance,
+            },
+        )
+    return Prepared(plan, fabric, reporter, task, trainer, data, recipe, decisions, start.contract, network, provenance)
+
+
+def check_recipe(data: DataSet, recipe: Recipe, task: Task) -> None:
+    """Raises a ValueError if a recipe is for another task than the data show."""
+    if recipe.task != task.name:
+        raise ValueError(
+            f"'{data.path}' has {task.labels}; --recipe {recipe.name} is for {recipe.task}. Take {task.recipe}, the "
+            "default here."
+        )
+
+
+def _fits_at_once(recipe: Recipe) -> bool:
+    return getattr(recipe, "features_only", False)
+
+
+def _check(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, data: DataSet) -> list[str]:
+    """Says what is wrong with the data; returns the names of pictures that cannot be read, in every process."""
+    broken: list[str] = []
+    if fabric.global_rank == 0:
+        # Behind http only the classes are looked at: pictures would come one request each.
+        limit = 0 if isinstance(data.train[0].file, Address) else CHECKED_PICTURES
+        total = min(len(data.train) + len(data.validation) + len(data.test), limit)
+        findings = task.check(
+            data,
+            CheckOptions(resolution=plan.start.resolution, limit=limit),
+            lambda done: reporter.progress("checking the pictures", done, total),
+        )
+        broken = sorted(findings.broken)
+        for problem in (*findings.of("error"), *findings.of("warning")):
+            reporter.say("; ".join((problem.sentence.rstrip("."), *problem.first_lines(3))) + ".")
+        if notes := len(findings.of("note")):
+            reporter.say(f"`linnet check {data.path}` has {notes} more to say.")
+    agreed: list[str] = fabric.broadcast(broken)
+    return agreed
+
+
+def _read(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: DataSet) -> Prepared:
+    """The run that goes on, as its folder describes it."""
+    data = _data_of_run(plan.out / files.SPLIT, found)
+    path = plan.out / files.RECIPE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        recipe = recipe_from(document["recipe"], document["resolved"])
+        given = recipe_from(document["recipe"], document["given"])
+        decisions = tuple(document["decisions"])
+        contract = Preprocessing.from_json(document["preprocessing"])
+        network = Network(from_options(document["architecture"]), recompute_expansion=recipe.recompute)
+        provenance = document["provenance"]
+        classes = tuple(document["classes"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"'{path}' is damaged ({error}). Start anew with --overwrite.") from None
+    if classes != data.classes:
+        raise ValueError(f"'{locate(plan.data)}' has other classes than the run in '{plan.out}' was begun with.")
+    check_same(plan.recipe, given)
+    # How the work is shared out may change: the steps stay what they were.
+    recipe = replace(recipe, workers=plan.recipe.workers, accumulate=plan.recipe.accumulate)
+    return Prepared(
+        plan, fabric, reporter, task, task.trainer(), data, recipe, decisions, contract, network, provenance
+    )
+
+
+def _data_of_run(path: Path, found: DataSet) -> DataSet:
+    if not path.is_file():
+        raise ValueError(
+            f"'{path}' is missing: the run cannot go on with the same pictures. Start anew with --overwrite."
+        )
+    return read_split(path, found)
+
+
+def _keep_evaluated(prepared: Prepared) -> DataSet:
+    """Validation and test shards behind http are read after every epoch: the folder keeps copies, made once."""
+    trainer, out = prepared.trainer, prepared.plan.out
+    if prepared.leads:
+        trainer.keep(prepared.data, out)
+    prepared.fabric.barrier()
+    return trainer.keep(prepared.data, out)
+
+
+def _unfolding_inputs(data: DataSet, contract: Preprocessing, recipe: Recipe) -> Iterator[torch.Tensor]:
+    order = np.random.default_rng((recipe.seed, 7)).permutation(len(data.train))[:UNFOLDING_PICTURES]
+    chosen = [data.train[number] for number in order.tolist()]
+    return calibration_inputs(chosen, contract, len(chosen), batch=recipe.batch, device=torch.device("cpu"))
+
+
+def _describe(prepared: Prepared) -> None:
+    data, say = prepared.data, prepared.reporter.say
+    parts = f"{len(data.train):,} for training, {len(data.validation):,} for validation"
+    what = f"{data.path}: {len(data.classes)} classes"
+    say(f"{what}, {parts}, {len(data.test):,} for the final score ({data.split}).")
+    for decision in prepared.decisions:
+        say(decision)
