@@ -60,6 +60,13 @@ extern "C" {
 /* All that the library shows. */
 #pragma GCC visibility push(default)
 
+/** Counts the changes of this interface: of what a function takes and gives, and of how structures lie in memory. */
+#define LINNET_INTERFACE 1
+
+/** LINNET_INTERFACE of the headers that this library was built with. A caller that was built with another number, or
+ * a library without this function, must not call any other: structures would be read from the wrong places. */
+int32_t linnet_interface_version(void);
+
 /** The version of the package that this library was built with, such as "0.1.0". Never null. */
 const char* linnet_version(void);
 

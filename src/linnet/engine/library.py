@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
 
+INTERFACE = 1
+"""`LINNET_INTERFACE` of linnet.h: the functions and structures below are those of this number."""
+
+NOT_BUILT = (
+    "linnet was installed without a C++ compiler. Take --runtime numpy, or install g++ or clang and then linnet again."
+)
 
 POINTER, COUNT, THREADS = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 
 # Name → result and arguments, in the order of native/include. Tensors and structures are passed as addresses.
 FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "linnet_interface_version": (ctypes.c_int32, []),
     "linnet_version": (ctypes.c_char_p, []),
     "linnet_instruction_set": (ctypes.c_char_p, []),
     "linnet_instruction_set_number": (ctypes.c_char_p, [ctypes.c_int32]),
@@ -158,7 +166,28 @@ def _declare(library: ctypes.CDLL) -> None:
 
 @cache
 def load_library() -> ctypes.CDLL | None:
-    """The library that was built with this package, or None. Declares the types of its functions."""
+    """The library that was built with this package, or None. Declares the types of its functions.
+
+    A library that was built of other sources counts as none: its structures lie differently in memory. A warning says
+    how to build it again.
+    """
+    library = _open()
+    if library is not None and _interface_of(library) != INTERFACE:
+        warnings.warn(f"{_out_of_step(library)} Until then linnet runs without it.", RuntimeWarning, stacklevel=2)
+        return None
+    if library is not None:
+        _declare(library)
+    return library
+
+
+def missing_library() -> str:
+    """Why `load_library` gives None, and what to do, as sentences."""
+    library = _open()
+    return NOT_BUILT if library is None or _interface_of(library) == INTERFACE else _out_of_step(library)
+
+
+def _open() -> ctypes.CDLL | None:
+    """What lies where the library belongs, of whatever sources it was built."""
     import linnet.engine
 
     # Not beside __file__: an editable install keeps the library elsewhere on the package's path.
@@ -166,10 +195,24 @@ def load_library() -> ctypes.CDLL | None:
         for name in NAMES:
             path = Path(folder) / name
             if path.is_file():
-                library = ctypes.CDLL(str(path))
-                _declare(library)
-                return library
+                return ctypes.CDLL(str(path))
     return None
+
+
+def _interface_of(library: ctypes.CDLL) -> int:
+    """The number of the interface that a library was built with; 0 of libraries from before there was a number."""
+    try:
+        return int(library.linnet_interface_version())
+    except AttributeError:
+        return 0
+
+
+def _out_of_step(library: ctypes.CDLL) -> str:
+    return (
+        f"The native library '{library._name}' was built of other sources than this Python package (interface "
+        f"{_interface_of(library)} instead of {INTERFACE}): build it again with `pip install .` in linnet's folder "
+        "(`pip install -e .` if it was installed so)."
+    )
 
 
 def native_version() -> str | None:

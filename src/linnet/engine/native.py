@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from linnet.engine.library import Error, Memory, PlanStep, ProgramLayer, SessionOptions, load_library
+from linnet.engine.library import Error, Memory, PlanStep, ProgramLayer, SessionOptions, load_library, missing_library
 from linnet.engine.program import ADD, CONCATENATE, LINEAR, POOLING, Program
 
 if TYPE_CHECKING:
@@ -54,13 +54,10 @@ class Step:
 
 
 def native_library() -> Any:
-    """The library; an EngineError where linnet was installed without it."""
+    """The library; an EngineError where there is none, or one of other sources."""
     library = load_library()
     if library is None:
-        raise EngineError(
-            "linnet was installed without its native engine, because no C++ compiler was found then. Take the numpy "
-            "runtime, or install a compiler and linnet again."
-        )
+        raise EngineError(missing_library())
     return library
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from linnet.checkpoint import Checkpoint
 from linnet.engine.blas import blas_threads
-from linnet.engine.library import engine_instruction_set, instruction_set, native_version
+from linnet.engine.library import engine_instruction_set, instruction_set, missing_library, native_version
 from linnet.engine.reference import Output
 from linnet.images import Preprocessing, grey_of, normalise
 from linnet.machine import instruction_set_refused, usable_cores
@@ -198,10 +198,7 @@ def choose_runtime(wanted: RuntimeName) -> str:
         return wanted
     if native_version() is None:
         if wanted == "native":
-            raise ValueError(
-                "The native runtime is not there: linnet was installed without a C++ compiler. Take --runtime numpy, "
-                "or install g++ or clang and then linnet again."
-            )
+            raise ValueError(f"The native runtime is not there. {missing_library()}")
         return "numpy"
     if engine_instruction_set() is None:
         raise ValueError(instruction_set_refused(instruction_set()))
