@@ -22,6 +22,7 @@ from linnet.files import write_atomically
 from linnet.images import Preprocessing
 from linnet.machine import usable_cores
 from linnet.nn import Network, tensors_of
+from linnet.nn.memory import trim
 from linnet.training import folder as files
 from linnet.training.box_subject import BoxSubject
 from linnet.training.card import write_card
@@ -360,6 +361,8 @@ class _Runner:
 
     def _finish(self, history: list[dict[str, Any]]) -> Outcome | None:
         """The score of the checkpoint that was written, measured by the code of `linnet evaluate`; the card."""
+        # What measures runs on memory of its own: the steps' need not stay beside it.
+        trim()
         path = self.out / files.BEST
         samples, part = (self.data.test, "test") if self.data.test else (self.data.validation, "validation")
         data = f"{locate(self.plan.data)}, {part} part"
