@@ -10,7 +10,7 @@ from typing import Any
 
 NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
 
-INTERFACE = 1
+INTERFACE = 2
 """`LINNET_INTERFACE` of linnet.h: the functions and structures below are those of this number."""
 
 NOT_BUILT = (
@@ -58,22 +58,110 @@ class Error(ctypes.Structure):
     _fields_ = (("text", ctypes.c_char * 256),)
 
 
+class Window(ctypes.Structure):
+    """`linnet_window` of linnet.h: which pixels one output is computed from."""
+
+    _fields_ = tuple((name, ctypes.c_int32) for name in ("kernel", "stride", "dilation", "padding"))
+
+
+_CLAMP = (("lowest", ctypes.c_float), ("highest", ctypes.c_float))
+_WEIGHTS = (("weights", COUNT), ("bias", COUNT))
+
+
+class ConvolutionLayer(ctypes.Structure):
+    """`linnet_convolution` of linnet.h."""
+
+    _fields_ = (
+        ("in_channels", ctypes.c_int32),
+        ("out_channels", ctypes.c_int32),
+        ("window", Window),
+        *_CLAMP,
+        *_WEIGHTS,
+    )
+
+
+class DepthwiseLayer(ctypes.Structure):
+    """`linnet_depthwise` of linnet.h: each channel is filtered by itself."""
+
+    _fields_ = (("channels", ctypes.c_int32), ("window", Window), *_CLAMP, *_WEIGHTS)
+
+
+class PoolingLayer(ctypes.Structure):
+    """`linnet_pooling` of linnet.h: the average over all pixels."""
+
+    _fields_ = (("channels", ctypes.c_int32),)
+
+
+class LinearLayer(ctypes.Structure):
+    """`linnet_linear` of linnet.h."""
+
+    _fields_ = (("in_channels", ctypes.c_int32), ("out_channels", ctypes.c_int32), *_CLAMP, *_WEIGHTS)
+
+
+class AdditionLayer(ctypes.Structure):
+    """`linnet_addition` of linnet.h."""
+
+    _fields_ = (("channels", ctypes.c_int32), *_CLAMP)
+
+
+class ConcatenationLayer(ctypes.Structure):
+    """`linnet_concatenation` of linnet.h."""
+
+    _fields_ = (("channels", ctypes.c_int32),)
+
+
+LayerBody = ConvolutionLayer | DepthwiseLayer | PoolingLayer | LinearLayer | AdditionLayer | ConcatenationLayer
+
+KINDS: dict[str, type[LayerBody]] = {
+    "convolution": ConvolutionLayer,
+    "depthwise": DepthwiseLayer,
+    "pooling": PoolingLayer,
+    "linear": LinearLayer,
+    "addition": AdditionLayer,
+    "concatenation": ConcatenationLayer,
+}
+"""Kinds of layers as the union in `linnet_layer` names them, in the order in which linnet.h numbers them."""
+
+
+class LayerUnion(ctypes.Union):
+    """`body` of `linnet_layer`: the structure of one kind."""
+
+    _fields_ = tuple(KINDS.items())
+
+
 class ProgramLayer(ctypes.Structure):
     """`linnet_layer` of linnet.h: what one layer computes, and of what."""
 
     _fields_ = (
-        *(
-            (name, ctypes.c_int32)
-            for name in (
-                "kind", "first_input", "input_count", "in_channels", "out_channels", "kernel", "stride", "dilation",
-                "padding",
-            )
-        ),
-        ("lowest", ctypes.c_float),
-        ("highest", ctypes.c_float),
-        ("weights", COUNT),
-        ("bias", COUNT),
-    )  # fmt: skip
+        ("kind", ctypes.c_int32),
+        ("first_input", ctypes.c_int32),
+        ("input_count", ctypes.c_int32),
+        ("body", LayerUnion),
+    )
+
+    @classmethod
+    def of(cls, own: LayerBody, first_input: int, input_count: int) -> ProgramLayer:
+        """A layer that reads so many of the program's inputs, from `first_input` on."""
+        (name,) = (name for name, kind in KINDS.items() if kind is type(own))
+        return cls([*KINDS].index(name), first_input, input_count, LayerUnion(**{name: own}))
+
+    @property
+    def own(self) -> LayerBody:
+        """What belongs to its kind; a change of it is a change of the layer."""
+        own: LayerBody = getattr(self.body, [*KINDS][self.kind])
+        return own
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of its output."""
+        own = self.own
+        return int(own.out_channels if isinstance(own, ConvolutionLayer | LinearLayer) else own.channels)
+
+    @property
+    def stride(self) -> int:
+        """Pixels of its input for each one of its output, along a side."""
+        own = self.own
+        return int(own.window.stride) if isinstance(own, ConvolutionLayer | DepthwiseLayer) else 1
 
 
 class SessionOptions(ctypes.Structure):
@@ -100,7 +188,7 @@ class PlanStep(ctypes.Structure):
     """`linnet_step` of linnet.h."""
 
     _fields_ = (
-        *((name, ctypes.c_int32) for name in ("first", "last", "schedule", "group")),
+        *((name, ctypes.c_int32) for name in ("first", "last", "schedule", "group", "element_bytes")),
         ("output_bytes", COUNT),
         ("scratch_bytes", COUNT),
         ("seconds", ctypes.c_double),
