@@ -107,8 +107,8 @@ class MemoryTask(PlainTask):
         """Top-1 of the last weights: no choice of the best epoch, so the test part chooses nothing."""
         with torch.inference_mode():
             right = sum(
-                int((network(ready(part)).argmax(1) == wanted).sum())
-                for part, wanted in zip(self.pixels.split(500), self.classes.split(500), strict=True)
+                int((network(ready(part)).argmax(1) == classes).sum())
+                for part, classes in zip(self.pixels.split(500), self.classes.split(500), strict=True)
             )
         return {"top1": right / len(self.classes)}
 

@@ -234,11 +234,12 @@ bool count(const linnet_layer& layer, bool reads_picture, Counts& counts) {
 
 // The first weight that is not a number or infinite; -1 if there is none.
 Index first_not_finite(const float* weights, Index count) {
-  // Zero times any finite number is zero: eight sums at a time tell that all is well, which is the rule.
+  // Zero times any finite number is zero: eight sums at a time show whether all are finite, which they nearly always
+  // are.
   float sums[8] = {};
   Index i = 0;
   for (; i + 8 <= count; i += 8) {
-    for (int lane = 0; lane < 8; ++lane) sums[lane] += weights[i + lane] * 0;
+    for (int k = 0; k < 8; ++k) sums[k] += weights[i + k] * 0;
   }
   bool fine = true;
   for (const float sum : sums) fine = fine && sum == 0;

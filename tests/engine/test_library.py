@@ -41,7 +41,7 @@ def test_its_version_is_the_package_version() -> None:
 @needs_library
 def test_it_names_this_processor() -> None:
     if not Path("/proc/cpuinfo").exists():
-        pytest.skip("only Linux tells what a processor has")
+        pytest.skip("only Linux says what a processor has")
     flags = set(Path("/proc/cpuinfo").read_text().split())
     needs = {"neon": {"asimd"}, "avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl"}}
     expected = ("baseline", *(name for name, flag in needs.items() if flag <= flags))

@@ -408,7 +408,7 @@ def test_a_process_may_end_while_a_thread_runs() -> None:
 
 def test_threads_that_wait_sleep() -> None:
     if not os.path.isdir("/proc/self/task"):
-        pytest.skip("only Linux tells what threads do")
+        pytest.skip("only Linux says what threads do")
     before = set(os.listdir("/proc/self/task"))
     session = check(MobileNetV2(width=0.35, resolution=64, classes=10), threads=4)
     session.run(pictures(MobileNetV2(width=0.35, resolution=64)))
@@ -556,7 +556,7 @@ def test_a_senseless_number_of_layers_is_refused(count: int) -> None:
 
 
 def test_a_program_of_very_many_layers_is_planned() -> None:
-    # Each layer reads the first one and is wanted: all 4,096 tensors live to the end.
+    # Each layer reads the first one and is asked for: all 4,096 tensors live to the end.
     build = GraphBuilder((8, 8, 1))
     first = build.convolve("first", INPUT, 1)
     names = [first, *(build.convolve(str(number), first, 1) for number in range(4095))]
