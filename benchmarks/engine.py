@@ -153,7 +153,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def as_markdown(document: dict[str, Any]) -> str:
-    """One row for each network, threads and batch; for each opponent the ratio of the minima and of the medians."""
+    """A row for each network, threads and batch; for each other runtime the ratio of the minima and of the medians."""
     found = [row["runtime"].split()[0] for entry in document["networks"].values() for row in entry["rows"]]
     others = [name for name in dict.fromkeys(found) if name != "linnet"]
     peak = document["peak_multiply_adds_per_s"]

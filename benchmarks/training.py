@@ -4,12 +4,12 @@
         [--ways NAME…] [--out FILE.json]
 
 A step is the forward pass of MobileNetV2 1.0 in training mode, cross-entropy, the backward pass and SGD with momentum,
-on one batch of random numbers. Every way has a process of its own, which takes a step when it is told to; a round is
+on one batch of random numbers. Every way has a process of its own, which takes a step when it is asked to; a round is
 one step of each, so all see the same neighbours on the machine. Peak memory is what the steps add to the process
 (highest resident size less what it was with the network built); on a GPU, what torch allocated at most.
 
 `eager` is torch's modules as they are, `linnet` the same network with linnet's own kernels, which are used without
-being asked for; both get their pictures as (N, C, H, W). "Kept memory" is the C library told never to give memory back
+being asked for; both get their pictures as (N, C, H, W). "Kept memory" is the C library set never to give memory back
 (GLIBC_TUNABLES): what linnet does for its own tensors, given to torch too. The ratio is to `eager` (above 1: faster).
 """
 

@@ -18,8 +18,10 @@ namespace linnet {
 constexpr Index kMostLayers = 4096;
 constexpr Index kMostChannels = 1 << 24;
 constexpr Index kMostSide = 1 << 16;
-constexpr Index kMostJoined = 64;              // outputs that one layer reads
-constexpr Index kMostFloats = Index{1} << 38;  // of any one thing
+constexpr Index kMostJoined = 64;             // outputs that one layer reads
+constexpr Index kMostBytes = Index{1} << 40;  // of any one thing
+constexpr Index kFloat = sizeof(float);
+constexpr Index kLineBytes = kLine * kFloat;  // of a cache line
 
 // Zeros of its own, aligned to cache lines; `allocate` says whether there was memory.
 template <typename Item>
@@ -73,14 +75,28 @@ struct PackedLayer {
   linnet_layer given;
   const float* weights;
   const float* bias;  // [out_blocks * kBlock]
+  Index channels;     // of its output
+  Index element;      // bytes of one number of its output
   Index in_blocks, out_blocks;
   Index inputs;      // rows of a panel
   int input, added;  // the layer that it reads, -1: the picture; and what is added to that, or to its output, -1: none
+  // What only layers of one kind have; of another kind these mean nothing.
+  const linnet_convolution& convolution() const { return given.body.convolution; }
+  const linnet_depthwise& depthwise() const { return given.body.depthwise; }
+  const linnet_linear& linear() const { return given.body.linear; }
+  const linnet_addition& addition() const { return given.body.addition; }
   // Whether it is one product over the pixels of another layer.
   bool pointwise() const {
-    return given.kind == LINNET_CONVOLUTION && given.kernel == 1 && given.stride == 1 && input >= 0;
+    return given.kind == LINNET_CONVOLUTION && convolution().window.kernel == 1 && convolution().window.stride == 1 &&
+           input >= 0;
   }
 };
+
+// Channels of a layer's first input and of its output; -1 for a kind that is unknown.
+Index in_channels(const linnet_layer& layer);
+Index out_channels(const linnet_layer& layer);
+// Which pixels an output of a layer comes of; null of a kind that takes them one by one or all together.
+const linnet_window* window_of(const linnet_layer& layer);
 
 struct Size {
   Index height, width;
@@ -99,12 +115,14 @@ struct linnet_network {
 
 namespace linnet {
 
-// A tensor or a ring of rows: [block][slots][width][kBlock], row r in slot r % slots.
+// A tensor or a ring of rows: [block][slots][width][kBlock], row r in slot r % slots, of numbers of `element` bytes.
 struct Map {
-  Index offset = 0;  // floats from the beginning of the arena, or of a thread's scratch space
+  Index offset = 0;  // bytes from the beginning of the arena, or of a thread's scratch space
+  Index element = 0;
   Index blocks = 0, slots = 0, width = 0;
-  Index block_step() const { return slots * width * kBlock; }
-  Index floats() const { return blocks * block_step(); }
+  Index block_step() const { return slots * width * kBlock; }  // numbers from one block to the next
+  Index numbers() const { return blocks * block_step(); }
+  Index bytes() const { return numbers() * element; }
 };
 
 // Layers that run together: [expand] depthwise project, or one convolution. -1: there is none.
@@ -121,22 +139,81 @@ constexpr int kMostUnits = 32;  // of a chain
 
 enum class StepKind { kChain, kGroups, kPointwise, kDepthwise, kHead, kPool, kLinear, kAdd, kConcatenate, kOutput };
 
-// What runs between two barriers.
+// Units that follow each other, of which each makes its rows when the next one asks for them.
+struct ChainStep {
+  Unit* units;
+  int count;
+};
+
+// One unit, some blocks of expanded channels at a time.
+struct GroupsStep {
+  Unit* unit;
+  Index group_blocks;
+};
+
+// A layer by itself: pointwise, pooling, linear, addition, concatenation.
+struct LayerStep {
+  int layer;
+};
+
+struct DepthwiseStep {
+  int layer;
+  Unit* sizes;  // without layers
+};
+
+// A pointwise layer, a pooling and perhaps a linear layer (else -1).
+struct HeadStep {
+  int layer, pool, linear;
+};
+
+// A layer's output in the caller's order, to the session's output of that number.
+struct OutputStep {
+  int layer, output;
+};
+
+// What runs between two barriers. The kind says which part of the union counts.
 struct Step {
   StepKind kind = StepKind::kChain;
   int schedule = LINNET_AUTO;
-  Unit* units = nullptr;  // of a chain; of groups, one
-  int unit_count = 0;
-  int layer = -1;              // of the kinds that are one layer
-  int pool = -1, linear = -1;  // of a head
-  Index group_blocks = 0;      // of expanded channels
-  Index scratch_floats = 0;    // of a thread
-  Index scratch_offset = 0;    // of all threads, in the arena
-  int output = -1;             // of the session
+  union {
+    ChainStep chain = {nullptr, 0};
+    GroupsStep groups;
+    LayerStep single;
+    DepthwiseStep depthwise;
+    HeadStep head;
+    OutputStep output;
+  };
+  Index scratch_bytes = 0;   // of a thread
+  Index scratch_offset = 0;  // of all threads, in the arena, in bytes
   double seconds = 0, least_seconds = 0;
-  int first_layer() const { return unit_count > 0 ? units[0].first() : layer; }
+
+  int first_layer() const {
+    switch (kind) {
+      case StepKind::kChain:
+        return chain.units[0].first();
+      case StepKind::kGroups:
+        return groups.unit->first();
+      case StepKind::kDepthwise:
+        return depthwise.layer;
+      case StepKind::kHead:
+        return head.layer;
+      case StepKind::kOutput:
+        return output.layer;
+      default:
+        return single.layer;
+    }
+  }
   int last_layer() const {
-    return unit_count > 0 ? units[unit_count - 1].project : linear >= 0 ? linear : pool >= 0 ? pool : layer;
+    switch (kind) {
+      case StepKind::kChain:
+        return chain.units[chain.count - 1].project;
+      case StepKind::kGroups:
+        return groups.unit->project;
+      case StepKind::kHead:
+        return head.linear >= 0 ? head.linear : head.pool;
+      default:
+        return first_layer();
+    }
   }
 };
 
@@ -153,7 +230,8 @@ struct Tensor {
 struct linnet_session {
   linnet_network* network = nullptr;
   linnet::Size picture = {0, 0};
-  linnet::Index picture_channels() const { return network->layers[0].given.in_channels; }
+  // The first layer reads the picture: nothing else is there yet.
+  linnet::Index picture_channels() const { return network->layers[0].convolution().in_channels; }
   int threads = 1;
   linnet::Array<float> table;
   linnet::Array<linnet::Tensor> tensors;
@@ -162,16 +240,16 @@ struct linnet_session {
   linnet::Index step_count = 0;
   linnet::Array<int> outputs;
   linnet::Index output_count = 0;
-  linnet::Array<float> arena;
+  linnet::Array<std::uint8_t> arena;
   linnet::Team team;
   // Of threads that are apart: a session of one thread for each, and nothing above but the team.
-  linnet::Array<linnet_session*> lanes;
+  linnet::Array<linnet_session*> apart;
 };
 
 namespace linnet {
 
 // Fills steps, tensors and the size of the arena of a session whose network, picture and threads are set.
-int make_plan(linnet_session& session, const linnet_options& options, Index* arena_floats, linnet_error* error);
+int make_plan(linnet_session& session, const linnet_options& options, Index* arena_bytes, linnet_error* error);
 
 // Runs one picture; called by all threads of the team at once.
 void run_steps(linnet_session& session, int thread, const std::uint8_t* pixels, float* const* outputs, Index picture);

@@ -20,33 +20,127 @@ int fail(linnet_error* error, int code, const char* format, ...) {
   return code;
 }
 
+Index in_channels(const linnet_layer& layer) {
+  switch (layer.kind) {
+    case LINNET_CONVOLUTION:
+      return layer.body.convolution.in_channels;
+    case LINNET_LINEAR:
+      return layer.body.linear.in_channels;
+    default:
+      return out_channels(layer);
+  }
+}
+
+Index out_channels(const linnet_layer& layer) {
+  switch (layer.kind) {
+    case LINNET_CONVOLUTION:
+      return layer.body.convolution.out_channels;
+    case LINNET_DEPTHWISE:
+      return layer.body.depthwise.channels;
+    case LINNET_POOLING:
+      return layer.body.pooling.channels;
+    case LINNET_LINEAR:
+      return layer.body.linear.out_channels;
+    case LINNET_ADD:
+      return layer.body.addition.channels;
+    case LINNET_CONCATENATE:
+      return layer.body.concatenation.channels;
+    default:
+      return -1;
+  }
+}
+
+const linnet_window* window_of(const linnet_layer& layer) {
+  if (layer.kind == LINNET_CONVOLUTION) return &layer.body.convolution.window;
+  return layer.kind == LINNET_DEPTHWISE ? &layer.body.depthwise.window : nullptr;
+}
+
 namespace {
 
 bool in_range(Index value, Index least, Index most) { return least <= value && value <= most; }
 
+struct Clamp {
+  float lowest, highest;
+};
+
+// What a layer's output is clamped to.
+Clamp clamp_of(const linnet_layer& layer) {
+  switch (layer.kind) {
+    case LINNET_CONVOLUTION:
+      return {layer.body.convolution.lowest, layer.body.convolution.highest};
+    case LINNET_DEPTHWISE:
+      return {layer.body.depthwise.lowest, layer.body.depthwise.highest};
+    case LINNET_LINEAR:
+      return {layer.body.linear.lowest, layer.body.linear.highest};
+    case LINNET_ADD:
+      return {layer.body.addition.lowest, layer.body.addition.highest};
+    default:
+      return {-__builtin_inff(), __builtin_inff()};
+  }
+}
+
+struct Places {
+  Index weights, bias;
+};
+
+// Where a layer's weights and its bias begin; -1 of a kind that has none.
+Places places_of(const linnet_layer& layer) {
+  switch (layer.kind) {
+    case LINNET_CONVOLUTION:
+      return {layer.body.convolution.weights, layer.body.convolution.bias};
+    case LINNET_DEPTHWISE:
+      return {layer.body.depthwise.weights, layer.body.depthwise.bias};
+    case LINNET_LINEAR:
+      return {layer.body.linear.weights, layer.body.linear.bias};
+    default:
+      return {-1, -1};
+  }
+}
+
+bool has_weights(const linnet_layer& layer) {
+  return layer.kind == LINNET_CONVOLUTION || layer.kind == LINNET_DEPTHWISE || layer.kind == LINNET_LINEAR;
+}
+
+struct Count {
+  Index least, most;
+};
+
+// How many outputs a layer reads.
+Count reads_of(const linnet_layer& layer) {
+  switch (layer.kind) {
+    case LINNET_CONVOLUTION:
+      return {1, 2};
+    case LINNET_ADD:
+      return {2, 2};
+    case LINNET_CONCATENATE:
+      return {2, kMostJoined};
+    default:
+      return {1, 1};
+  }
+}
+
+const char* fault_of_window(const linnet_window& window, bool depthwise) {
+  if (!in_range(window.stride, 1, 2)) return "its stride must be 1 or 2";
+  if (!in_range(window.padding, LINNET_SAME, LINNET_SYMMETRIC)) return "its rule of padding is unknown";
+  if (!in_range(window.dilation, 1, 1024)) return "its dilation must be from 1 to 1024";
+  if (depthwise) return window.kernel == 3 ? nullptr : "a depthwise kernel must be 3";
+  const bool fits = in_range(window.kernel, 1, 15) && window.kernel % 2 == 1;
+  return fits ? nullptr : "its kernel must be odd and at most 15";
+}
+
 // What is wrong with a layer's own numbers, or null.
 const char* fault_of(const linnet_layer& layer) {
-  const bool convolves = layer.kind == LINNET_CONVOLUTION || layer.kind == LINNET_DEPTHWISE;
   if (!in_range(layer.kind, LINNET_CONVOLUTION, LINNET_CONCATENATE)) return "its kind is unknown";
-  if (!in_range(layer.in_channels, 1, kMostChannels) || !in_range(layer.out_channels, 1, kMostChannels)) {
+  if (!in_range(in_channels(layer), 1, kMostChannels) || !in_range(out_channels(layer), 1, kMostChannels)) {
     return "it must have from 1 to 16,777,216 channels";
   }
-  if (!(layer.lowest <= layer.highest)) return "its lowest output must not be above its highest";
-  if (convolves && !in_range(layer.stride, 1, 2)) return "its stride must be 1 or 2";
-  if (convolves && !in_range(layer.padding, LINNET_SAME, LINNET_SYMMETRIC)) return "its rule of padding is unknown";
-  if (convolves && !in_range(layer.dilation, 1, 1024)) return "its dilation must be from 1 to 1024";
-  if (layer.kind == LINNET_CONVOLUTION) {
-    if (!in_range(layer.kernel, 1, 15) || layer.kernel % 2 == 0) return "its kernel must be odd and at most 15";
+  const Clamp clamp = clamp_of(layer);
+  if (!(clamp.lowest <= clamp.highest)) return "its lowest output must not be above its highest";
+  if (const linnet_window* window = window_of(layer)) {
+    if (const char* fault = fault_of_window(*window, layer.kind == LINNET_DEPTHWISE)) return fault;
   }
-  if (layer.kind == LINNET_DEPTHWISE && layer.kernel != 3) return "a depthwise kernel must be 3";
-  if ((layer.kind == LINNET_DEPTHWISE || layer.kind == LINNET_POOLING) && layer.in_channels != layer.out_channels) {
-    return "it must have as many outputs as inputs";
-  }
-  const Index least = layer.kind == LINNET_ADD || layer.kind == LINNET_CONCATENATE ? 2 : 1;
-  const Index most = layer.kind == LINNET_CONCATENATE                               ? kMostJoined
-                     : layer.kind == LINNET_ADD || layer.kind == LINNET_CONVOLUTION ? 2
-                                                                                    : 1;
-  if (!in_range(layer.input_count, least, most)) return "it reads too few outputs, or too many";
+  const Count reads = reads_of(layer);
+  if (!in_range(layer.input_count, reads.least, reads.most)) return "it reads too few outputs, or too many";
   return nullptr;
 }
 
@@ -56,22 +150,43 @@ bool gives_vector(const linnet_layer* layers, const std::int32_t* inputs, Index 
   return layers[number].kind == LINNET_POOLING || layers[number].kind == LINNET_LINEAR;
 }
 
+// What is wrong with a layer that reads the picture, or null.
+const char* misfit_of_picture(const linnet_layer& layer, const linnet_layer& first) {
+  if (layer.kind != LINNET_CONVOLUTION) return "only a convolution may read the picture";
+  const linnet_convolution& own = layer.body.convolution;
+  if (own.window.dilation != 1) return "what reads the picture may not be dilated";
+  if (own.in_channels > 4096) return "a picture has at most 4,096 channels";
+  if (own.in_channels != in_channels(first)) return "all that read the picture must take its channels";
+  return nullptr;
+}
+
+// What is wrong with the maps that a layer joins, or null.
+const char* misfit_of_joined(const linnet_layer* layers, const std::int32_t* inputs, const linnet_layer& layer) {
+  Index channels = 0;
+  for (Index i = 0; i < layer.input_count; ++i) {
+    const Index number = inputs[layer.first_input + i];
+    if (gives_vector(layers, inputs, number)) return "only maps are joined";
+    channels += out_channels(layers[number]);
+  }
+  return channels == out_channels(layer) ? nullptr : "it must have the channels of all that it joins";
+}
+
 // What is wrong with how a layer is tied to those before it, or null. Sizes of maps are a session's matter.
 const char* misfit_of(const linnet_layer* layers, const std::int32_t* inputs, Index number) {
   const linnet_layer& layer = layers[number];
   const std::int32_t* read = inputs + layer.first_input;
+  const bool reads_picture = read[0] == -1;
   for (Index i = 0; i < layer.input_count; ++i) {
     if (read[i] < (i == 0 ? -1 : 0) || read[i] >= number) {
       return "it may read only the picture (-1), and that first, and layers before it";
     }
   }
-  if (read[0] == -1) {
-    if (layer.kind != LINNET_CONVOLUTION) return "only a convolution may read the picture";
-    if (layer.dilation != 1) return "what reads the picture may not be dilated";
-    if (layer.in_channels > 4096) return "a picture has at most 4,096 channels";
-    if (layer.in_channels != layers[0].in_channels) return "all that read the picture must take its channels";
+  if (reads_picture) {
+    if (const char* misfit = misfit_of_picture(layer, layers[0])) return misfit;
+  } else if (layer.kind == LINNET_CONCATENATE) {
+    return misfit_of_joined(layers, inputs, layer);
   } else {
-    if (layers[read[0]].out_channels != layer.in_channels) {
+    if (out_channels(layers[read[0]]) != in_channels(layer)) {
       return "its inputs are not what the layer that it reads gives";
     }
     const bool vector = gives_vector(layers, inputs, read[0]);
@@ -79,28 +194,19 @@ const char* misfit_of(const linnet_layer* layers, const std::int32_t* inputs, In
       return "linear layers, and only they, follow a pooling or a linear layer";
     }
   }
-  if (layer.kind == LINNET_CONCATENATE) {
-    Index channels = 0;
-    for (Index i = 0; i < layer.input_count; ++i) {
-      if (gives_vector(layers, inputs, read[i])) return "only maps are joined";
-      channels += layers[read[i]].out_channels;
-    }
-    return channels == layer.out_channels ? nullptr : "it must have the channels of all that it joins";
-  }
-  if (layer.kind == LINNET_ADD && layer.in_channels != layer.out_channels) {
-    return "it must have as many outputs as inputs";
-  }
   if (layer.input_count == 2) {
     const bool pixels = layer.kind != LINNET_ADD || !gives_vector(layers, inputs, read[0]);
-    if (layers[read[1]].out_channels != layer.out_channels || gives_vector(layers, inputs, read[1]) == pixels) {
+    if (out_channels(layers[read[1]]) != out_channels(layer) || gives_vector(layers, inputs, read[1]) == pixels) {
       return "what is added must have its channels, and pixels where it has them";
     }
   }
   return nullptr;
 }
 
-bool has_weights(const linnet_layer& layer) {
-  return layer.kind == LINNET_CONVOLUTION || layer.kind == LINNET_DEPTHWISE || layer.kind == LINNET_LINEAR;
+// Weights of each input and output of a layer.
+Index taps_of(const linnet_layer& layer) {
+  const linnet_window* window = window_of(layer);
+  return window == nullptr ? 1 : Index{window->kernel} * window->kernel;
 }
 
 struct Counts {
@@ -109,32 +215,31 @@ struct Counts {
 
 // False if the numbers are beyond all bounds.
 bool count(const linnet_layer& layer, bool reads_picture, Counts& counts) {
-  const Index in = layer.in_channels, out = layer.out_channels;
+  const Index in = in_channels(layer), out = out_channels(layer), taps = taps_of(layer);
   const Index padded_in = reads_picture ? in : blocks_of(in) * kBlock, padded_out = blocks_of(out) * kBlock;
-  const Index taps = layer.kind == LINNET_CONVOLUTION ? layer.kernel * layer.kernel : 1;
   switch (layer.kind) {
-    case LINNET_POOLING:
-    case LINNET_ADD:
-    case LINNET_CONCATENATE:
-      counts = {0, 0};
-      break;
-    case LINNET_DEPTHWISE:
-      counts = {9 * in, 10 * padded_out};
-      break;
-    default:
+    case LINNET_CONVOLUTION:
+    case LINNET_LINEAR:
       counts = {in * out * taps, padded_in * padded_out * taps + padded_out};
       break;
+    case LINNET_DEPTHWISE:
+      counts = {in * taps, (taps + 1) * padded_out};
+      break;
+    default:
+      counts = {0, 0};
+      break;
   }
-  return counts.packed <= kMostFloats;
+  return counts.packed <= kMostBytes / kFloat;
 }
 
 // The first weight that is not a number or infinite; -1 if there is none.
 Index first_not_finite(const float* weights, Index count) {
-  // Zero times any finite number is zero: eight sums at a time tell that all is well, which is the rule.
+  // Zero times any finite number is zero: eight sums at a time show whether all are finite, which they nearly always
+  // are.
   float sums[8] = {};
   Index i = 0;
   for (; i + 8 <= count; i += 8) {
-    for (int lane = 0; lane < 8; ++lane) sums[lane] += weights[i + lane] * 0;
+    for (int k = 0; k < 8; ++k) sums[k] += weights[i + k] * 0;
   }
   bool fine = true;
   for (const float sum : sums) fine = fine && sum == 0;
@@ -158,16 +263,17 @@ int check(const linnet_layer* layers, Index layer_count, const std::int32_t* inp
     if (fault == nullptr && !count(layer, inputs[layer.first_input] < 0, counts))
       fault = "it has more weights than any memory holds";
     if (fault == nullptr && has_weights(layer)) {
-      const bool inside = in_range(layer.weights, 0, weight_count - counts.weights) &&
-                          in_range(layer.bias, 0, weight_count - layer.out_channels);
+      const Places places = places_of(layer);
+      const bool inside = in_range(places.weights, 0, weight_count - counts.weights) &&
+                          in_range(places.bias, 0, weight_count - out_channels(layer));
       if (!inside) fault = "its weights or its bias lie outside those that are given";
     }
     if (fault != nullptr) {
       return fail(error, LINNET_BAD_ARGUMENT, "Layer %lld of the program cannot run: %s.",
                   static_cast<long long>(number), fault);
     }
-    *packed += (counts.packed + kLine - 1) / kLine * kLine;
-    if (*packed > kMostFloats) {
+    *packed += round_up(counts.packed, kLine);
+    if (*packed > kMostBytes / kFloat) {
       return fail(error, LINNET_BAD_ARGUMENT, "The program has more weights than any memory holds.");
     }
   }
@@ -181,8 +287,7 @@ int check(const linnet_layer* layers, Index layer_count, const std::int32_t* inp
 // Panels in the order in which they are read: for each input of each tap, the weights of all outputs of the panel.
 void pack_product(const PackedLayer& own, const EngineKernels& kernels, const float* weights, float* packed) {
   const linnet_layer& layer = own.given;
-  const Index in = layer.in_channels, out = layer.out_channels;
-  const Index taps = layer.kind == LINNET_CONVOLUTION ? layer.kernel * layer.kernel : 1;
+  const Index in = in_channels(layer), out = out_channels(layer), taps = taps_of(layer);
   const Index padded_in = own.input < 0 ? in : blocks_of(in) * kBlock, blocks = blocks_of(out);
   for (Index first = 0; first < blocks;) {
     const Index panel = layer.kind == LINNET_LINEAR ? blocks : kernels.panel_blocks(blocks, first);
@@ -204,8 +309,8 @@ void pack_product(const PackedLayer& own, const EngineKernels& kernels, const fl
   }
 }
 
-void pack_depthwise(const linnet_layer& layer, const float* weights, float* packed) {
-  for (Index channel = 0; channel < layer.in_channels; ++channel) {
+void pack_depthwise(Index channels, const float* weights, float* packed) {
+  for (Index channel = 0; channel < channels; ++channel) {
     for (Index tap = 0; tap < 9; ++tap) {
       packed[(channel / kBlock * 9 + tap) * kBlock + channel % kBlock] = weights[channel * 9 + tap];
     }
@@ -218,8 +323,10 @@ void pack(linnet_network& network, const linnet_layer* layers, const float* weig
     const linnet_layer& given = layers[number];
     PackedLayer& layer = network.layers[number];
     layer.given = given;
-    layer.in_blocks = blocks_of(given.in_channels);
-    layer.out_blocks = blocks_of(given.out_channels);
+    layer.channels = out_channels(given);
+    layer.element = kFloat;
+    layer.in_blocks = blocks_of(in_channels(given));
+    layer.out_blocks = blocks_of(layer.channels);
     layer.input = network.inputs[given.first_input];
     layer.added =
         given.input_count > 1 && given.kind != LINNET_CONCATENATE ? network.inputs[given.first_input + 1] : -1;
@@ -230,14 +337,15 @@ void pack(linnet_network& network, const linnet_layer* layers, const float* weig
     layer.inputs = (counts.packed - padded_out) / padded_out;
     layer.weights = packed;
     layer.bias = packed + counts.packed - padded_out;
+    const Places places = places_of(given);
     if (given.kind == LINNET_DEPTHWISE) {
-      pack_depthwise(given, weights + given.weights, packed);
+      pack_depthwise(layer.channels, weights + places.weights, packed);
     } else {
-      pack_product(layer, *network.kernels, weights + given.weights, packed);
+      pack_product(layer, *network.kernels, weights + places.weights, packed);
     }
-    std::memcpy(packed + counts.packed - padded_out, weights + given.bias,
-                static_cast<std::size_t>(given.out_channels) * sizeof(float));
-    packed += (counts.packed + kLine - 1) / kLine * kLine;
+    std::memcpy(packed + counts.packed - padded_out, weights + places.bias,
+                static_cast<std::size_t>(layer.channels) * sizeof(float));
+    packed += round_up(counts.packed, kLine);
   }
 }
 
@@ -293,7 +401,7 @@ extern "C" int linnet_network_open(const linnet_layer* layers, int64_t layer_cou
       !made->weights.allocate(packed)) {
     destroy(made);
     return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for %lld bytes of packed weights.",
-                static_cast<long long>(packed * 4));
+                static_cast<long long>(packed * kFloat));
   }
   made->kernels = engine_kernels();
   std::memcpy(made->inputs.data(), inputs, static_cast<std::size_t>(input_count) * sizeof(std::int32_t));

@@ -17,10 +17,11 @@ struct Pads {
   Index before, output;
 };
 
-Pads pad_axis(Index length, const linnet_layer& layer) {
-  const Index reach = Index{layer.kernel - 1} * layer.dilation, output = (length + layer.stride - 1) / layer.stride;
-  if (layer.padding == LINNET_SYMMETRIC) return {reach / 2, output};
-  const Index total = larger((output - 1) * layer.stride + reach + 1 - length, 0);
+Pads pad_axis(Index length, const linnet_window& window) {
+  const Index reach = Index{window.kernel - 1} * window.dilation;
+  const Index output = (length + window.stride - 1) / window.stride;
+  if (window.padding == LINNET_SYMMETRIC) return {reach / 2, output};
+  const Index total = larger((output - 1) * window.stride + reach + 1 - length, 0);
   return {total / 2, output};
 }
 
@@ -29,7 +30,7 @@ class Planner {
   Planner(linnet_session& session, const linnet_options& options, linnet_error* error)
       : session_(session), options_(options), error_(error), layers_(session.network->layers) {}
 
-  int plan(Index* arena_floats);
+  int plan(Index* arena_bytes);
 
  private:
   const PackedLayer& layer(Index number) const { return layers_[number]; }
@@ -39,14 +40,15 @@ class Planner {
     return input < 0 ? session_.picture : tensor(input).size;
   }
   int input_of(Index number, Index i) const { return session_.network->inputs[layer(number).given.first_input + i]; }
-  bool wanted(Index number) const {
+  // Whether a layer's output is one of the session's.
+  bool asked_for(Index number) const {
     for (Index i = 0; i < session_.output_count; ++i) {
       if (session_.outputs[i] == number) return true;
     }
     return false;
   }
-  // The only layer that reads an output, if there is just one and nobody else wants it; else -1. That it is also added
-  // by `except` does not count.
+  // The only layer that reads an output, if there is just one and nobody else asks for it; else -1. That it is also
+  // added by `except` does not count.
   int only_reader(Index number, int except = -1) const;
 
   int find_sizes();
@@ -55,12 +57,15 @@ class Planner {
   bool finish_unit(Unit* unit);
   int schedule_of(const Unit& unit) const;
   bool extends(const Step& step, const Unit& unit) const;
-  Index head_of(Index number, Step* step);
+  Index head_of(Index number, HeadStep* head);
   Step& add_step(StepKind kind);
-  void keep_filter(Step& step);
+  void add_depthwise(Index number);
+  void add_unit(const Unit& unit, int schedule);
 
+  void plan_window(Step& step, Unit& unit);
   void plan_chain(Step& step);
   void plan_groups(Step& step);
+  void plan_head(Step& step);
   void plan_scratch(Step& step);
   void find_lives();
   void read_by(Index number, int step);
@@ -74,7 +79,7 @@ class Planner {
 };
 
 int Planner::only_reader(Index number, int except) const {
-  if (wanted(number)) return -1;
+  if (asked_for(number)) return -1;
   int reader = -1;
   for (Index other = number + 1; other < layers_.size(); ++other) {
     const PackedLayer& read = layer(other);
@@ -95,15 +100,16 @@ int Planner::find_sizes() {
     Tensor& own = tensor(number);
     const Size input = input_size(number);
     const bool vector = given.kind == LINNET_POOLING || given.kind == LINNET_LINEAR;
-    const bool convolves = given.kind == LINNET_CONVOLUTION || given.kind == LINNET_DEPTHWISE;
-    own.size = vector      ? Size{1, 1}
-               : convolves ? Size{pad_axis(input.height, given).output, pad_axis(input.width, given).output}
-                           : input;
+    const linnet_window* window = window_of(given);
+    own.size = vector              ? Size{1, 1}
+               : window != nullptr ? Size{pad_axis(input.height, *window).output, pad_axis(input.width, *window).output}
+                                   : input;
+    own.map.element = layer(number).element;
     own.map.blocks = layer(number).out_blocks;
     own.map.slots = own.size.height;
     own.map.width = own.size.width;
     // Sides are at most 2^16 and blocks 2^21, so this does not overflow.
-    if (own.map.floats() > kMostFloats) {
+    if (own.map.bytes() > kMostBytes) {
       return fail(error_, LINNET_OUT_OF_MEMORY, "The output of layer %lld is larger than any memory.",
                   static_cast<long long>(number));
     }
@@ -140,6 +146,12 @@ int Planner::schedule_of(const Unit& unit) const {
   return unit.input.height * unit.input.width <= kMostGroupPixels ? LINNET_GROUPS : LINNET_ROWS;
 }
 
+// The zeros above and beside a unit's input.
+void pad(Unit* unit, const linnet_window& window) {
+  unit->pad_top = pad_axis(unit->input.height, window).before;
+  unit->pad_left = pad_axis(unit->input.width, window).before;
+}
+
 // Whether a unit begins at this layer: a block, or the convolution of the picture.
 bool Planner::starts_unit(Index number, Unit* unit, int* schedule) {
   const linnet_layer& given = layer(number).given;
@@ -157,16 +169,13 @@ bool Planner::starts_unit(Index number, Unit* unit, int* schedule) {
     unit->project = static_cast<int>(number);
     unit->inner = unit->input;
     unit->output = tensor(number).size;
-    unit->pad_top = pad_axis(unit->input.height, given).before;
-    unit->pad_left = pad_axis(unit->input.width, given).before;
+    pad(unit, *window_of(given));
     return true;
   } else {
     return false;
   }
   if (!finish_unit(unit)) return false;
-  const linnet_layer& filter = layer(unit->depthwise).given;
-  unit->pad_top = pad_axis(unit->input.height, filter).before;
-  unit->pad_left = pad_axis(unit->input.width, filter).before;
+  pad(unit, layer(unit->depthwise).depthwise().window);
   unit->inner = unit->output = tensor(unit->depthwise).size;
   *schedule = schedule_of(*unit);
   return *schedule != LINNET_LAYERWISE;
@@ -174,26 +183,25 @@ bool Planner::starts_unit(Index number, Unit* unit, int* schedule) {
 
 // Whether a unit may go on where a chain ends, so that the tensor between them never exists whole.
 bool Planner::extends(const Step& step, const Unit& unit) const {
-  if (step.unit_count == kMostUnits || options_.joins_rows == 0) return false;
+  if (step.chain.count == kMostUnits || options_.joins_rows == 0) return false;
   const int last = step.last_layer();
   if (unit.depthwise < 0 || layer(unit.first()).input != last) return false;
   const int added = layer(unit.project).added;
   if (added >= 0 && added != last) return false;
   if (only_reader(last, unit.project) != unit.first()) return false;
   const Map& between = session_.tensors[last].map;
-  return options_.joins_rows == 1 || session_.threads == 1 ||
-         between.floats() * static_cast<Index>(sizeof(float)) > kKeptBytes;
+  return options_.joins_rows == 1 || session_.threads == 1 || between.bytes() > kKeptBytes;
 }
 
 // A pointwise layer, a pooling and perhaps a linear layer that run as one; gives the last of them.
-Index Planner::head_of(Index number, Step* step) {
+Index Planner::head_of(Index number, HeadStep* head) {
   if (!layer(number).pointwise() || layer(number).added >= 0 || layer(number).input < 0) return -1;
   const int pool = only_reader(number);
   if (pool != number + 1 || layer(pool).given.kind != LINNET_POOLING) return -1;
-  step->pool = pool;
   const int linear = only_reader(pool);
-  if (linear == pool + 1 && layer(linear).given.kind == LINNET_LINEAR) step->linear = linear;
-  return step->linear >= 0 ? step->linear : pool;
+  const bool ends = linear == pool + 1 && layer(linear).given.kind == LINNET_LINEAR;
+  *head = {static_cast<int>(number), pool, ends ? linear : -1};
+  return ends ? linear : pool;
 }
 
 Step& Planner::add_step(StepKind kind) {
@@ -204,134 +212,164 @@ Step& Planner::add_step(StepKind kind) {
 }
 
 // A depthwise layer of its own is half a unit, for its sizes.
-void Planner::keep_filter(Step& step) {
-  const linnet_layer& filter = layer(step.layer).given;
+void Planner::add_depthwise(Index number) {
   Unit& unit = session_.units[unit_count_++];
   unit = Unit();
-  unit.input = input_size(step.layer);
-  unit.inner = tensor(step.layer).size;
-  unit.pad_top = pad_axis(unit.input.height, filter).before;
-  unit.pad_left = pad_axis(unit.input.width, filter).before;
-  step.units = &unit;
+  unit.input = input_size(number);
+  unit.inner = tensor(number).size;
+  pad(&unit, layer(number).depthwise().window);
+  Step& step = add_step(StepKind::kDepthwise);
+  step.depthwise = {static_cast<int>(number), &unit};
   step.schedule = LINNET_LAYERWISE;
+}
+
+// Units of a chain follow each other, as they are found.
+void Planner::add_unit(const Unit& unit, int schedule) {
+  Unit* own = &session_.units[unit_count_++];
+  *own = unit;
+  if (schedule == LINNET_GROUPS) {
+    Step& step = add_step(StepKind::kGroups);
+    step.schedule = schedule;
+    step.groups = {own, 0};
+    return;
+  }
+  Step* previous = session_.step_count > 0 ? &session_.steps[session_.step_count - 1] : nullptr;
+  const bool joins = previous != nullptr && previous->kind == StepKind::kChain && extends(*previous, unit);
+  Step& step = joins ? *previous : add_step(StepKind::kChain);
+  if (!joins) step.chain = {own, 0};
+  ++step.chain.count;
+  if (schedule != LINNET_AUTO) step.schedule = schedule;
+}
+
+// What runs a layer by itself.
+StepKind single_step(int kind) {
+  switch (kind) {
+    case LINNET_POOLING:
+      return StepKind::kPool;
+    case LINNET_LINEAR:
+      return StepKind::kLinear;
+    case LINNET_ADD:
+      return StepKind::kAdd;
+    case LINNET_CONCATENATE:
+      return StepKind::kConcatenate;
+    default:
+      return StepKind::kPointwise;
+  }
 }
 
 void Planner::find_steps() {
   for (Index number = 0; number < layers_.size(); ++number) {
     const Index begun = number;
     Unit unit;
+    HeadStep head;
     int schedule = LINNET_AUTO;
-    Step head;
     if (starts_unit(number, &unit, &schedule)) {
+      add_unit(unit, schedule);
       number = unit.project;
-      Step* previous = session_.step_count > 0 ? &session_.steps[session_.step_count - 1] : nullptr;
-      const bool joins = schedule != LINNET_GROUPS && previous != nullptr && previous->kind == StepKind::kChain &&
-                         extends(*previous, unit);
-      Step& step = joins ? *previous : add_step(schedule == LINNET_GROUPS ? StepKind::kGroups : StepKind::kChain);
-      if (schedule != LINNET_AUTO) step.schedule = schedule;
-      // The units of a chain follow each other, as they are found.
-      Unit* own = &session_.units[unit_count_++];
-      *own = unit;
-      if (step.unit_count++ == 0) step.units = own;
     } else if (const Index last = head_of(number, &head); last >= 0) {
-      Step& step = add_step(StepKind::kHead);
-      step.layer = static_cast<int>(number);
-      step.pool = head.pool;
-      step.linear = head.linear;
+      add_step(StepKind::kHead).head = head;
       number = last;
+    } else if (layer(number).given.kind == LINNET_DEPTHWISE) {
+      add_depthwise(number);
     } else {
-      const linnet_layer& given = layer(number).given;
-      const StepKind kind = given.kind == LINNET_POOLING       ? StepKind::kPool
-                            : given.kind == LINNET_LINEAR      ? StepKind::kLinear
-                            : given.kind == LINNET_ADD         ? StepKind::kAdd
-                            : given.kind == LINNET_CONCATENATE ? StepKind::kConcatenate
-                            : given.kind == LINNET_DEPTHWISE   ? StepKind::kDepthwise
-                                                               : StepKind::kPointwise;
-      Step& step = add_step(kind);
-      step.layer = static_cast<int>(number);
-      if (kind == StepKind::kDepthwise) keep_filter(step);
+      add_step(single_step(layer(number).given.kind)).single = {static_cast<int>(number)};
     }
     for (Index i = 0; i < session_.output_count; ++i) {
       if (session_.outputs[i] < begun || session_.outputs[i] > number) continue;
-      Step& step = add_step(StepKind::kOutput);
-      step.layer = session_.outputs[i];
-      step.output = static_cast<int>(i);
+      add_step(StepKind::kOutput).output = {session_.outputs[i], static_cast<int>(i)};
     }
   }
 }
 
 // Gives a map a place in a thread's scratch space.
-void take(Step& step, Map& map, Index blocks, Index slots, Index width) {
+void take(Step& step, Map& map, Index element, Index blocks, Index slots, Index width) {
+  map.element = element;
   map.blocks = blocks;
   map.slots = slots;
   map.width = width;
-  map.offset = step.scratch_floats;
-  step.scratch_floats += (map.floats() + kLine - 1) / kLine * kLine;
+  map.offset = step.scratch_bytes;
+  step.scratch_bytes += round_up(map.bytes(), kLineBytes);
+}
+
+// Rows that a filter spans.
+Index reach_of(const linnet_window& window) { return Index{window.kernel - 1} * window.dilation + 1; }
+
+void Planner::plan_window(Step& step, Unit& unit) {
+  const linnet_convolution& own = layer(unit.project).convolution();
+  const Index kernel = own.window.kernel;
+  if (layer(unit.project).input >= 0) {
+    // The pixels under the kernel, for one row of outputs.
+    take(step, unit.window, layer(layer(unit.project).input).element, kernel * kernel * layer(unit.project).in_blocks,
+         1, unit.output.width);
+    return;
+  }
+  // Rows of the picture as floats, with the zeros around them; its channels lie side by side, in no blocks.
+  unit.window.element = kFloat;
+  unit.window.offset = step.scratch_bytes;
+  unit.window.width = (unit.output.width - 1) * own.window.stride + kernel;
+  unit.window.width = larger(unit.window.width, unit.pad_left + unit.input.width) * own.in_channels;
+  step.scratch_bytes += round_up(kernel * unit.window.width * kFloat, kLineBytes);
 }
 
 void Planner::plan_chain(Step& step) {
-  for (int i = 0; i < step.unit_count; ++i) {
-    Unit& unit = step.units[i];
-    const linnet_layer& project = layer(unit.project).given;
+  for (int i = 0; i < step.chain.count; ++i) {
+    Unit& unit = step.chain.units[i];
     if (unit.depthwise >= 0) {
-      const linnet_layer& filter = layer(unit.depthwise).given;
-      const Index reach = 2 * Index{filter.dilation} + 1;
-      const Index blocks = layer(unit.depthwise).in_blocks;
-      if (unit.expand >= 0) take(step, unit.expanded, blocks, smaller(reach, unit.input.height), unit.input.width);
-      take(step, unit.filtered, blocks, 1, unit.inner.width);
-    } else if (layer(unit.project).input < 0) {
-      // Rows of the picture as floats, with the zeros around them.
-      unit.window.offset = step.scratch_floats;
-      unit.window.width = (unit.output.width - 1) * project.stride + project.kernel;
-      unit.window.width = larger(unit.window.width, unit.pad_left + unit.input.width) * project.in_channels;
-      step.scratch_floats += (project.kernel * unit.window.width + kLine - 1) / kLine * kLine;
+      const PackedLayer& filter = layer(unit.depthwise);
+      const Index rows = smaller(reach_of(filter.depthwise().window), unit.input.height);
+      if (unit.expand >= 0) {
+        take(step, unit.expanded, layer(unit.expand).element, filter.in_blocks, rows, unit.input.width);
+      }
+      take(step, unit.filtered, filter.element, filter.in_blocks, 1, unit.inner.width);
     } else {
-      // The pixels under the kernel, for one row of outputs.
-      take(step, unit.window, Index{project.kernel} * project.kernel * layer(unit.project).in_blocks, 1,
-           unit.output.width);
+      plan_window(step, unit);
     }
-    if (i + 1 < step.unit_count) {
-      const Unit& next = step.units[i + 1];
-      const Index reach = 2 * Index{layer(next.depthwise).given.dilation} + 1;
-      take(step, unit.made, layer(unit.project).out_blocks, smaller(reach, unit.output.height), unit.output.width);
+    if (i + 1 < step.chain.count) {
+      const Index reach = reach_of(layer(step.chain.units[i + 1].depthwise).depthwise().window);
+      const PackedLayer& project = layer(unit.project);
+      take(step, unit.made, project.element, project.out_blocks, smaller(reach, unit.output.height), unit.output.width);
     }
   }
 }
 
 void Planner::plan_groups(Step& step) {
-  Unit& unit = step.units[0];
-  const Index blocks = layer(unit.depthwise).in_blocks;
+  Unit& unit = *step.groups.unit;
+  const PackedLayer& filter = layer(unit.depthwise);
+  const Index blocks = filter.in_blocks;
   const Index own = (blocks + session_.threads - 1) / session_.threads;
   const Index pixels = unit.inner.height * unit.inner.width;
   const bool own_group = options_.groups != nullptr && options_.groups[unit.depthwise] > 0;
-  const Index wanted = own_group ? options_.groups[unit.depthwise] : options_.group;
-  const Index group =
-      wanted > 0 ? blocks_of(wanted) : kGroupBytes / (pixels * kBlock * static_cast<Index>(sizeof(float)));
+  const Index asked = own_group ? options_.groups[unit.depthwise] : options_.group;
+  const Index group = asked > 0 ? blocks_of(asked) : kGroupBytes / (pixels * kBlock * filter.element);
   // Panels are not cut: a group is a whole number of them, at least one, and at most what a thread has to do.
   const Index panel = unit.expand >= 0 ? session_.network->kernels->panel_blocks(kMostChannels, 0) : 1;
   const Index most = unit.expand >= 0 ? panel + 1 : 1;
-  step.group_blocks = smaller(larger(group / panel * panel, most), larger(own, most));
+  step.groups.group_blocks = smaller(larger(group / panel * panel, most), larger(own, most));
   if (unit.expand >= 0) {
-    take(step, unit.expanded, smaller(kMostPanelBlocks, blocks), unit.input.height, unit.input.width);
+    take(step, unit.expanded, layer(unit.expand).element, smaller(kMostPanelBlocks, blocks), unit.input.height,
+         unit.input.width);
   }
-  take(step, unit.filtered, smaller(step.group_blocks, blocks), unit.inner.height, unit.inner.width);
+  take(step, unit.filtered, filter.element, smaller(step.groups.group_blocks, blocks), unit.inner.height,
+       unit.inner.width);
   // Each thread's sum over its own groups.
   if (session_.threads > 1) {
-    take(step, unit.made, layer(unit.project).out_blocks, unit.output.height, unit.output.width);
+    take(step, unit.made, kFloat, layer(unit.project).out_blocks, unit.output.height, unit.output.width);
   }
 }
 
+void Planner::plan_head(Step& step) {
+  const Size size = input_size(step.head.layer);
+  Map panel;
+  take(step, panel, layer(step.head.layer).element, kMostPanelBlocks, size.height, size.width);
+  if (step.head.linear < 0) return;
+  // The averages of a panel, then each thread's own part of the linear layer's sums.
+  step.scratch_bytes += (kMostPanelBlocks + layer(step.head.linear).out_blocks) * kBlock * kFloat;
+}
+
 void Planner::plan_scratch(Step& step) {
-  const auto& layers = layers_;
   if (step.kind == StepKind::kChain) plan_chain(step);
   if (step.kind == StepKind::kGroups) plan_groups(step);
-  if (step.kind == StepKind::kHead) {
-    const Size size = input_size(step.layer);
-    Map panel;
-    take(step, panel, kMostPanelBlocks, size.height, size.width);
-    // The averages of a panel, then each thread's own part of the linear layer's sums.
-    if (step.linear >= 0) step.scratch_floats += kMostPanelBlocks * kBlock + layers[step.linear].out_blocks * kBlock;
-  }
+  if (step.kind == StepKind::kHead) plan_head(step);
 }
 
 void Planner::read_by(Index number, int step) {
@@ -344,7 +382,7 @@ void Planner::find_lives() {
     Step& step = session_.steps[i];
     const int now = static_cast<int>(i);
     if (step.kind == StepKind::kOutput) {
-      read_by(step.layer, now);
+      read_by(step.output.layer, now);
       continue;
     }
     const int first = step.first_layer(), last = step.last_layer();
@@ -360,32 +398,32 @@ void Planner::find_lives() {
 }
 
 // Gives tensors and scratch spaces places in the arena: the largest first, each as low as those that live at the same
-// time let it. Returns the floats of the arena.
+// time let it. Returns the bytes of the arena.
 Index Planner::place_all() {
   struct Live {
-    Index floats, offset;
+    Index bytes, offset;
     int first, last;
     Index* place;
   };
   Array<Live> lives;
   if (!lives.allocate(session_.step_count + layers_.size())) return -1;
   Index count = 0;
-  const auto add = [&](Index floats, int first, int last, Index* place) {
-    if (floats > 0) lives[count++] = {(floats + kLine - 1) / kLine * kLine, -1, first, last, place};
+  const auto add = [&](Index bytes, int first, int last, Index* place) {
+    if (bytes > 0) lives[count++] = {round_up(bytes, kLineBytes), -1, first, last, place};
   };
   for (Index i = 0; i < session_.step_count; ++i) {
     Step& step = session_.steps[i];
-    add(step.scratch_floats * session_.threads, static_cast<int>(i), static_cast<int>(i), &step.scratch_offset);
+    add(step.scratch_bytes * session_.threads, static_cast<int>(i), static_cast<int>(i), &step.scratch_offset);
   }
   for (Index number = 0; number < layers_.size(); ++number) {
     Tensor& own = tensor(number);
-    if (own.whole) add(own.map.floats(), own.first_step, own.last_step, &own.map.offset);
+    if (own.whole) add(own.map.bytes(), own.first_step, own.last_step, &own.map.offset);
   }
   Index arena = 0;
   for (Index done = 0; done < count; ++done) {
     Live* next = nullptr;
     for (Index i = 0; i < count; ++i) {
-      if (lives[i].offset < 0 && (next == nullptr || lives[i].floats > next->floats)) next = &lives[i];
+      if (lives[i].offset < 0 && (next == nullptr || lives[i].bytes > next->bytes)) next = &lives[i];
     }
     // The lowest place that is free: tried after each that is in the way, from the bottom up.
     Index offset = 0;
@@ -394,20 +432,20 @@ Index Planner::place_all() {
       for (Index i = 0; i < count; ++i) {
         const Live& other = lives[i];
         const bool meets = other.offset >= 0 && other.first <= next->last && next->first <= other.last;
-        if (meets && other.offset < offset + next->floats && offset < other.offset + other.floats) {
-          offset = other.offset + other.floats;
+        if (meets && other.offset < offset + next->bytes && offset < other.offset + other.bytes) {
+          offset = other.offset + other.bytes;
           moved = true;
         }
       }
     }
     next->offset = offset;
     *next->place = offset;
-    arena = larger(arena, offset + next->floats);
+    arena = larger(arena, offset + next->bytes);
   }
   return arena;
 }
 
-int Planner::plan(Index* arena_floats) {
+int Planner::plan(Index* arena_bytes) {
   // Every layer begins at most one step, every output one more.
   if (!session_.tensors.allocate(layers_.size()) || !session_.units.allocate(layers_.size()) ||
       !session_.steps.allocate(layers_.size() + session_.output_count)) {
@@ -418,22 +456,22 @@ int Planner::plan(Index* arena_floats) {
   for (Index i = 0; i < session_.step_count; ++i) {
     plan_scratch(session_.steps[i]);
     // Scratch space of all threads side by side, each on lines of its own.
-    Index& floats = session_.steps[i].scratch_floats;
-    floats = (floats + kLine - 1) / kLine * kLine;
-    if (floats > kMostFloats / session_.threads) {
+    Index& bytes = session_.steps[i].scratch_bytes;
+    bytes = round_up(bytes, kLineBytes);
+    if (bytes > kMostBytes / session_.threads) {
       return fail(error_, LINNET_OUT_OF_MEMORY, "A step needs more scratch space than any memory holds.");
     }
   }
   find_lives();
-  *arena_floats = place_all();
-  if (*arena_floats < 0) return fail(error_, LINNET_OUT_OF_MEMORY, "There is no memory for a plan.");
+  *arena_bytes = place_all();
+  if (*arena_bytes < 0) return fail(error_, LINNET_OUT_OF_MEMORY, "There is no memory for a plan.");
   return LINNET_OK;
 }
 
 }  // namespace
 
-int make_plan(linnet_session& session, const linnet_options& options, Index* arena_floats, linnet_error* error) {
-  return Planner(session, options, error).plan(arena_floats);
+int make_plan(linnet_session& session, const linnet_options& options, Index* arena_bytes, linnet_error* error) {
+  return Planner(session, options, error).plan(arena_bytes);
 }
 
 }  // namespace linnet

@@ -20,23 +20,31 @@ struct Worker {
   const PackedLayer& layer(int number) const { return session.network->layers[number]; }
   const Tensor& tensor(int number) const { return session.tensors[number]; }
   int input_of(const PackedLayer& layer, Index i) const { return session.network->inputs[layer.given.first_input + i]; }
-  float* arena(Index offset) const { return session.arena.data() + offset; }
-  float* scratch(const Step& step) const { return arena(step.scratch_offset + thread * step.scratch_floats); }
+  std::uint8_t* arena() const { return session.arena.data(); }
+  std::uint8_t* scratch(const Step& step) const { return arena() + step.scratch_offset + thread * step.scratch_bytes; }
 };
 
-// A map in memory.
+// A map in memory, of numbers of one type.
+template <typename Number>
 struct Rows {
-  float* data = nullptr;
+  Number* data = nullptr;
   Map map;
   Index block_step() const { return map.block_step(); }
-  float* row(Index block, Index r) const { return data + block * block_step() + r % map.slots * map.width * kBlock; }
+  Number* row(Index block, Index r) const { return data + block * block_step() + r % map.slots * map.width * kBlock; }
 };
 
-Rows whole_rows(const Worker& worker, int number) {
-  const Tensor& tensor = worker.tensor(number);
-  return {worker.arena(tensor.map.offset), tensor.map};
+// The map that lies in `memory`, an arena or scratch space, at its own offset.
+template <typename Number>
+Rows<Number> rows_in(std::uint8_t* memory, const Map& map) {
+  return {reinterpret_cast<Number*>(memory + map.offset), map};
 }
 
+// A layer's whole output.
+Rows<float> whole_rows(const Worker& worker, int number) {
+  return rows_in<float>(worker.arena(), worker.tensor(number).map);
+}
+
+// A convolution of so many pixels, whose inputs lie in blocks.
 Product product_of(const PackedLayer& layer, Index pixels, const float* a, Index a_run_step) {
   Product job = {};
   job.pixels = pixels;
@@ -45,8 +53,8 @@ Product product_of(const PackedLayer& layer, Index pixels, const float* a, Index
   job.a = a;
   job.a_run_step = a_run_step;
   job.a_pixel_step = kBlock;
-  job.lowest = layer.given.lowest;
-  job.highest = layer.given.highest;
+  job.lowest = layer.convolution().lowest;
+  job.highest = layer.convolution().highest;
   return job;
 }
 
@@ -60,19 +68,20 @@ Index take_panel(const Worker& worker, const PackedLayer& layer, Index first, Pr
 }
 
 DepthwiseRow depthwise_of(const PackedLayer& layer, const Unit& unit) {
+  const linnet_depthwise& own = layer.depthwise();
   DepthwiseRow job = {};
   job.width = unit.input.width;
   job.output_width = unit.inner.width;
-  job.stride = layer.given.stride;
-  job.dilation = layer.given.dilation;
+  job.stride = own.window.stride;
+  job.dilation = own.window.dilation;
   job.pad_left = unit.pad_left;
-  job.lowest = layer.given.lowest;
-  job.highest = layer.given.highest;
+  job.lowest = own.lowest;
+  job.highest = own.highest;
   return job;
 }
 
 // The three input rows of output row `r` of one block.
-void take_rows(DepthwiseRow* job, const Rows& input, Index block, Index r, const Unit& unit) {
+void take_rows(DepthwiseRow* job, const Rows<float>& input, Index block, Index r, const Unit& unit) {
   for (Index tap = 0; tap < 3; ++tap) {
     const Index y = r * job->stride - unit.pad_top + tap * job->dilation;
     job->rows[tap] = y < 0 || y >= unit.input.height ? nullptr : input.row(block, y);
@@ -82,20 +91,19 @@ void take_rows(DepthwiseRow* job, const Rows& input, Index block, Index r, const
 // A chain of units, each of which makes its rows when the next one asks for them.
 class Chain {
  public:
-  Chain(const Worker& worker, const Step& step) : worker_(worker), step_(step), scratch_(worker.scratch(step)) {}
+  Chain(const Worker& worker, const Step& step) : worker_(worker), step_(step.chain), scratch_(worker.scratch(step)) {}
 
   void run() {
-    const int last = step_.unit_count - 1;
+    const int last = step_.count - 1;
     const Range rows = share_of(step_.units[last].output.height, worker_.thread, worker_.threads());
     if (rows.count() == 0) return;
     Index first = rows.first;
     for (int i = last; i >= 0; --i) {
       const Unit& unit = step_.units[i];
-      const linnet_layer& spans = filter_of(unit);
       states_[i].next = first;
-      first = larger(first * spans.stride - unit.pad_top, 0);
+      first = larger(first * filter_of(unit).stride - unit.pad_top, 0);
       states_[i].entered = first;
-      states_[i].output = i == last ? whole_rows(worker_, unit.project) : Rows{scratch_ + unit.made.offset, unit.made};
+      states_[i].output = i == last ? whole_rows(worker_, unit.project) : rows_in<float>(scratch_, unit.made);
       const int input = worker_.layer(unit.first()).input;
       if (i == 0 && input >= 0) input_ = whole_rows(worker_, input);
     }
@@ -106,19 +114,21 @@ class Chain {
   struct State {
     Index next;     // the row to be made next
     Index entered;  // the input row that is taken next: expanded, or read from the picture
-    Rows output;
+    Rows<float> output;
   };
 
-  const linnet_layer& filter_of(const Unit& unit) const {
-    return worker_.layer(unit.depthwise >= 0 ? unit.depthwise : unit.project).given;
+  // What a unit's rows are made from: the pixels under its filter, or under its only convolution.
+  const linnet_window& filter_of(const Unit& unit) const {
+    return unit.depthwise >= 0 ? worker_.layer(unit.depthwise).depthwise().window
+                               : worker_.layer(unit.project).convolution().window;
   }
 
-  const Rows& input_of(int i) const { return i == 0 ? input_ : states_[i - 1].output; }
+  const Rows<float>& input_of(int i) const { return i == 0 ? input_ : states_[i - 1].output; }
 
   void make(int i) {
     const Unit& unit = step_.units[i];
     State& state = states_[i];
-    const linnet_layer& filter = filter_of(unit);
+    const linnet_window& filter = filter_of(unit);
     const Index r = state.next++;
     const Index reach = Index{filter.kernel - 1} * filter.dilation;
     const Index lowest_row = smaller(r * filter.stride - unit.pad_top + reach, unit.input.height - 1);
@@ -130,22 +140,23 @@ class Chain {
     } else {
       filter_row(i, unit, state, r, lowest_row);
       const PackedLayer& project = worker_.layer(unit.project);
-      const Map& filtered = unit.filtered;
-      write(project, state, r, product_of(project, filtered.width, scratch_ + filtered.offset, filtered.block_step()));
+      const Rows<float> filtered = rows_in<float>(scratch_, unit.filtered);
+      write(project, state, r, product_of(project, filtered.map.width, filtered.data, filtered.block_step()));
     }
   }
 
   // Expands what the row needs and is not there yet, and filters it: panel by panel, so that it is read from the
   // fastest cache.
   void filter_row(int i, const Unit& unit, State& state, Index r, Index lowest_row) {
-    const Rows& input = input_of(i);
+    const Rows<float>& input = input_of(i);
+    const Rows<float> filtered = rows_in<float>(scratch_, unit.filtered);
     const PackedLayer& filter = worker_.layer(unit.depthwise);
     DepthwiseRow job = depthwise_of(filter, unit);
-    const auto filter_block = [&](const Rows& rows, Index block) {
+    const auto filter_block = [&](const Rows<float>& rows, Index block) {
       take_rows(&job, rows, block, r, unit);
       job.taps = filter.weights + block * 9 * kBlock;
       job.bias = filter.bias + block * kBlock;
-      job.output = scratch_ + unit.filtered.offset + block * unit.filtered.block_step();
+      job.output = filtered.row(block, 0);
       worker_.kernels.depthwise_row(job);
     };
     if (unit.expand < 0) {
@@ -153,7 +164,7 @@ class Chain {
       return;
     }
     const PackedLayer& expand = worker_.layer(unit.expand);
-    const Rows expanded = {scratch_ + unit.expanded.offset, unit.expanded};
+    const Rows<float> expanded = rows_in<float>(scratch_, unit.expanded);
     Product product = product_of(expand, unit.input.width, nullptr, input.block_step());
     product.c_step = expanded.block_step();
     for (Index first = 0, blocks; first < expand.out_blocks; first += blocks) {
@@ -170,9 +181,9 @@ class Chain {
 
   // The last product of a unit, into row `r` of its output.
   void write(const PackedLayer& layer, const State& state, Index r, Product product) {
-    const Rows& output = state.output;
+    const Rows<float>& output = state.output;
     product.c_step = output.block_step();
-    Rows added;
+    Rows<float> added;
     if (layer.added >= 0) {
       added = added_rows(layer.added);
       product.added_step = added.block_step();
@@ -185,8 +196,8 @@ class Chain {
     }
   }
 
-  Rows added_rows(int number) const {
-    for (int i = 0; i + 1 < step_.unit_count; ++i) {
+  Rows<float> added_rows(int number) const {
+    for (int i = 0; i + 1 < step_.count; ++i) {
       if (step_.units[i].project == number) return states_[i].output;
     }
     return whole_rows(worker_, number);
@@ -195,9 +206,10 @@ class Chain {
   // A window of rows of the picture, as floats and with zeros around them, moves down.
   void convolve_picture(const Unit& unit, State& state, Index r) {
     const PackedLayer& layer = worker_.layer(unit.project);
-    const Index kernel = layer.given.kernel, stride = layer.given.stride, channels = layer.given.in_channels;
+    const linnet_convolution& own = layer.convolution();
+    const Index kernel = own.window.kernel, stride = own.window.stride, channels = own.in_channels;
     const Index width = unit.window.width, top = r * stride - unit.pad_top;
-    float* window = scratch_ + unit.window.offset;
+    float* window = rows_in<float>(scratch_, unit.window).data;
     // Rows that the window had before move up; the others are read.
     const Index kept = state.entered > larger(top, 0) ? state.entered - top : 0;
     if (kept > 0) {
@@ -235,9 +247,11 @@ class Chain {
   // The pixels under the kernel are gathered for a row of outputs; then it is one product.
   void convolve(const Unit& unit, State& state, Index r) {
     const PackedLayer& layer = worker_.layer(unit.project);
-    const Index kernel = layer.given.kernel, stride = layer.given.stride, dilation = layer.given.dilation;
+    const linnet_window& own = layer.convolution().window;
+    const Index kernel = own.kernel, stride = own.stride, dilation = own.dilation;
     const Index blocks = layer.in_blocks, width = unit.output.width;
-    float* run = scratch_ + unit.window.offset;
+    float* const runs = rows_in<float>(scratch_, unit.window).data;
+    float* run = runs;
     for (Index tap = 0; tap < kernel * kernel; ++tap) {
       const Index y = r * stride - unit.pad_top + tap / kernel * dilation;
       const bool inside = y >= 0 && y < unit.input.height;
@@ -254,15 +268,15 @@ class Chain {
         }
       }
     }
-    Product product = product_of(layer, width, scratch_ + unit.window.offset, width * kBlock);
+    Product product = product_of(layer, width, runs, width * kBlock);
     product.runs = kernel * kernel * blocks;
     write(layer, state, r, product);
   }
 
   const Worker& worker_;
-  const Step& step_;
-  float* scratch_;
-  Rows input_;
+  const ChainStep& step_;
+  std::uint8_t* scratch_;
+  Rows<float> input_;
   State states_[kMostUnits];
 };
 
@@ -271,19 +285,19 @@ class Chain {
 class Groups {
  public:
   Groups(const Worker& worker, const Step& step)
-      : worker_(worker), step_(step), unit_(step.units[0]), scratch_(worker.scratch(step)) {}
+      : worker_(worker), step_(step), unit_(*step.groups.unit), scratch_(worker.scratch(step)) {}
 
   void run() {
     const PackedLayer& filter = worker_.layer(unit_.depthwise);
     const Range own = own_blocks(filter.in_blocks);
     const bool alone = worker_.threads() == 1;
-    const Rows output = whole_rows(worker_, unit_.project);
-    sums_ = alone ? output : Rows{scratch_ + unit_.made.offset, unit_.made};
+    const Rows<float> output = whole_rows(worker_, unit_.project);
+    sums_ = alone ? output : rows_in<float>(scratch_, unit_.made);
     for (Index first = own.first; first < own.last;) {
       Index group = 0;
       while (first + group < own.last) {
         const Index panel = panel_at(first + group);
-        if (group > 0 && group + panel > step_.group_blocks) break;
+        if (group > 0 && group + panel > step_.groups.group_blocks) break;
         filter_panel(first + group, panel, group, own);
         group += panel;
       }
@@ -291,7 +305,7 @@ class Groups {
       first += group;
     }
     if (alone) return;
-    if (own.count() == 0) std::memset(sums_.data, 0, static_cast<std::size_t>(sums_.map.floats()) * sizeof(float));
+    if (own.count() == 0) std::memset(sums_.data, 0, static_cast<std::size_t>(sums_.map.bytes()));
     worker_.session.team.barrier();
     join(output);
   }
@@ -317,11 +331,11 @@ class Groups {
   // Expands and filters a panel of so many blocks, to place `place` of the group.
   void filter_panel(Index first, Index blocks, Index place, const Range& own) {
     const PackedLayer& filter = worker_.layer(unit_.depthwise);
-    Rows input = whole_rows_of_input();
+    Rows<float> input = whole_rows_of_input();
     Index shift = first;
     if (unit_.expand >= 0) {
       const PackedLayer& expand = worker_.layer(unit_.expand);
-      const Rows expanded = {scratch_ + unit_.expanded.offset, unit_.expanded};
+      const Rows<float> expanded = rows_in<float>(scratch_, unit_.expanded);
       const Index pixels = unit_.input.height * unit_.input.width;
       Product product = product_of(expand, pixels, input.data, input.block_step());
       take_panel(worker_, expand, first, &product);
@@ -347,9 +361,9 @@ class Groups {
     }
   }
 
-  Rows filtered() const { return {scratch_ + unit_.filtered.offset, unit_.filtered}; }
+  Rows<float> filtered() const { return rows_in<float>(scratch_, unit_.filtered); }
 
-  Rows whole_rows_of_input() const { return whole_rows(worker_, worker_.layer(unit_.first()).input); }
+  Rows<float> whole_rows_of_input() const { return whole_rows(worker_, worker_.layer(unit_.first()).input); }
 
   // Adds a group's part to the sums; what comes after the sums is done with the last one.
   void project(Index first, Index group, bool begins, bool ends) {
@@ -362,7 +376,7 @@ class Groups {
       product.lowest = -__builtin_inff();
       product.highest = __builtin_inff();
     }
-    Rows added;
+    Rows<float> added;
     if (ends && layer.added >= 0) {
       added = whole_rows(worker_, layer.added);
       product.added_step = added.block_step();
@@ -382,16 +396,17 @@ class Groups {
     }
   }
 
-  void join(const Rows& output) const {
+  void join(const Rows<float>& output) const {
     const PackedLayer& layer = worker_.layer(unit_.project);
     const Range blocks = share_of(layer.out_blocks, worker_.thread, worker_.threads());
-    const float* all = worker_.arena(step_.scratch_offset) + unit_.made.offset;
-    Rows added;
+    // The sums of the first thread; those of the next one lie behind its scratch space.
+    const float* all = rows_in<float>(worker_.arena() + step_.scratch_offset, unit_.made).data;
+    Rows<float> added;
     if (layer.added >= 0) added = whole_rows(worker_, layer.added);
     for (Index block = blocks.first; block < blocks.last; ++block) {
       worker_.kernels.join_block(unit_.output.height * unit_.output.width, worker_.threads(),
-                                 all + block * sums_.block_step(), step_.scratch_floats, layer.bias + block * kBlock,
-                                 layer.given.lowest, layer.given.highest,
+                                 all + block * sums_.block_step(), step_.scratch_bytes / kFloat,
+                                 layer.bias + block * kBlock, layer.convolution().lowest, layer.convolution().highest,
                                  added.data == nullptr ? nullptr : added.row(block, 0), output.row(block, 0));
     }
   }
@@ -399,16 +414,16 @@ class Groups {
   const Worker& worker_;
   const Step& step_;
   const Unit& unit_;
-  float* scratch_;
-  Rows sums_;
+  std::uint8_t* scratch_;
+  Rows<float> sums_;
   alignas(64) float zeros_[kMostPanelBlocks * kBlock] = {};
 };
 
 // A pointwise layer of its own, over all pixels. Few pixels are not cut between threads, but the outputs are: every
 // thread then reads its own weights.
-void run_pointwise(const Worker& worker, const Step& step) {
+void run_pointwise(const Worker& worker, const LayerStep& step) {
   const PackedLayer& layer = worker.layer(step.layer);
-  const Rows input = whole_rows(worker, layer.input), output = whole_rows(worker, step.layer);
+  const Rows<float> input = whole_rows(worker, layer.input), output = whole_rows(worker, step.layer);
   const Index all = output.map.slots * output.map.width;
   const bool cuts_pixels = all >= 64 * worker.threads();
   const Range pixels = cuts_pixels ? share_of(all, worker.thread, worker.threads()) : Range{0, all};
@@ -416,7 +431,7 @@ void run_pointwise(const Worker& worker, const Step& step) {
   const Index shift = pixels.first * kBlock;
   Product product = product_of(layer, pixels.count(), input.data + shift, input.block_step());
   product.c_step = output.block_step();
-  Rows added;
+  Rows<float> added;
   if (layer.added >= 0) {
     added = whole_rows(worker, layer.added);
     product.added_step = added.block_step();
@@ -434,10 +449,10 @@ void run_pointwise(const Worker& worker, const Step& step) {
 }
 
 // A depthwise layer of its own.
-void run_depthwise(const Worker& worker, const Step& step) {
+void run_depthwise(const Worker& worker, const DepthwiseStep& step) {
   const PackedLayer& layer = worker.layer(step.layer);
-  const Rows input = whole_rows(worker, layer.input), output = whole_rows(worker, step.layer);
-  const Unit& unit = step.units[0];
+  const Rows<float> input = whole_rows(worker, layer.input), output = whole_rows(worker, step.layer);
+  const Unit& unit = *step.sizes;
   const Range rows = share_of(layer.out_blocks * unit.inner.height, worker.thread, worker.threads());
   DepthwiseRow job = depthwise_of(layer, unit);
   for (Index i = rows.first; i < rows.last; ++i) {
@@ -453,13 +468,14 @@ void run_depthwise(const Worker& worker, const Step& step) {
 // The last convolution, averaged panel by panel, and the linear layer's part of each panel: neither the map nor the
 // averages exist whole. Each thread takes its own panels and has its own sums of the linear layer.
 void run_head(const Worker& worker, const Step& step) {
-  const PackedLayer& layer = worker.layer(step.layer);
-  const Rows input = whole_rows(worker, layer.input);
+  const PackedLayer& layer = worker.layer(step.head.layer);
+  const Rows<float> input = whole_rows(worker, layer.input);
   const Index pixels = input.map.slots * input.map.width;
-  float* panel = worker.scratch(step);
-  float* averages = panel + kMostPanelBlocks * pixels * kBlock;
-  float* sums = averages + kMostPanelBlocks * kBlock;
-  const PackedLayer* linear = step.linear < 0 ? nullptr : &worker.layer(step.linear);
+  // A panel of the map, its averages, and the thread's sums of the linear layer.
+  const Index averages_at = kMostPanelBlocks * pixels * kBlock, sums_at = averages_at + kMostPanelBlocks * kBlock;
+  float* panel = reinterpret_cast<float*>(worker.scratch(step));
+  float *averages = panel + averages_at, *sums = panel + sums_at;
+  const PackedLayer* linear = step.head.linear < 0 ? nullptr : &worker.layer(step.head.linear);
   const Index columns = linear == nullptr ? 0 : linear->out_blocks * kBlock;
   if (linear != nullptr) std::memset(sums, 0, static_cast<std::size_t>(columns) * sizeof(float));
   float* output = whole_rows(worker, step.last_layer()).data;
@@ -486,18 +502,18 @@ void run_head(const Worker& worker, const Step& step) {
   }
   if (linear == nullptr) return;
   if (worker.threads() > 1) worker.session.team.barrier();
-  const float* all = worker.arena(step.scratch_offset) + (sums - panel);
+  const float* all = reinterpret_cast<float*>(worker.arena() + step.scratch_offset) + sums_at;
   const Range joined = share_of(linear->out_blocks, worker.thread, worker.threads());
   for (Index block = joined.first; block < joined.last; ++block) {
-    worker.kernels.join_block(1, worker.threads(), all + block * kBlock, step.scratch_floats,
-                              linear->bias + block * kBlock, linear->given.lowest, linear->given.highest, nullptr,
+    worker.kernels.join_block(1, worker.threads(), all + block * kBlock, step.scratch_bytes / kFloat,
+                              linear->bias + block * kBlock, linear->linear().lowest, linear->linear().highest, nullptr,
                               output + block * kBlock);
   }
 }
 
-void run_pool(const Worker& worker, const Step& step) {
+void run_pool(const Worker& worker, const LayerStep& step) {
   const PackedLayer& layer = worker.layer(step.layer);
-  const Rows input = whole_rows(worker, layer.input), output = whole_rows(worker, step.layer);
+  const Rows<float> input = whole_rows(worker, layer.input), output = whole_rows(worker, step.layer);
   const Index pixels = input.map.slots * input.map.width;
   const Range blocks = share_of(layer.out_blocks, worker.thread, worker.threads());
   for (Index block = blocks.first; block < blocks.last; ++block) {
@@ -505,29 +521,29 @@ void run_pool(const Worker& worker, const Step& step) {
   }
 }
 
-void run_linear(const Worker& worker, const Step& step) {
+void run_linear(const Worker& worker, const LayerStep& step) {
   if (worker.thread > 0) return;
   const PackedLayer& layer = worker.layer(step.layer);
   const float* input = whole_rows(worker, layer.input).data;
   float* output = whole_rows(worker, step.layer).data;
   const Index columns = layer.out_blocks * kBlock;
   std::memset(output, 0, static_cast<std::size_t>(columns) * sizeof(float));
-  worker.kernels.accumulate(layer.given.in_channels, input, columns, layer.weights, output);
+  worker.kernels.accumulate(layer.linear().in_channels, input, columns, layer.weights, output);
   for (Index block = 0; block < layer.out_blocks; ++block) {
     float* values = output + block * kBlock;
-    worker.kernels.join_block(1, 1, values, 0, layer.bias + block * kBlock, layer.given.lowest, layer.given.highest,
-                              nullptr, values);
+    worker.kernels.join_block(1, 1, values, 0, layer.bias + block * kBlock, layer.linear().lowest,
+                              layer.linear().highest, nullptr, values);
   }
 }
 
 // Two outputs of one shape, number by number: maps and vectors alike, the zeros that fill their blocks included.
-void run_add(const Worker& worker, const Step& step) {
+void run_add(const Worker& worker, const LayerStep& step) {
   const PackedLayer& layer = worker.layer(step.layer);
   const float* first = whole_rows(worker, layer.input).data;
   const float* second = whole_rows(worker, layer.added).data;
-  const Rows output = whole_rows(worker, step.layer);
-  const Range own = share_of(output.map.floats() / kBlock, worker.thread, worker.threads());
-  const float lowest = layer.given.lowest, highest = layer.given.highest;
+  const Rows<float> output = whole_rows(worker, step.layer);
+  const Range own = share_of(output.map.numbers() / kBlock, worker.thread, worker.threads());
+  const float lowest = layer.addition().lowest, highest = layer.addition().highest;
   for (Index i = own.first * kBlock; i < own.last * kBlock; ++i) {
     const float sum = first[i] + second[i];
     output.data[i] = sum < lowest ? lowest : sum > highest ? highest : sum;
@@ -535,21 +551,21 @@ void run_add(const Worker& worker, const Step& step) {
 }
 
 // Maps of one size behind each other along the channels. Blocks that begin where a block begins are copied whole.
-void run_concatenate(const Worker& worker, const Step& step) {
+void run_concatenate(const Worker& worker, const LayerStep& step) {
   const PackedLayer& layer = worker.layer(step.layer);
-  const Rows output = whole_rows(worker, step.layer);
+  const Rows<float> output = whole_rows(worker, step.layer);
   const Range own = share_of(output.map.slots * output.map.width, worker.thread, worker.threads());
   const Index pixels = own.count();
   if (pixels == 0) return;
   Index begin = 0;  // channels of the output that are written
   for (Index i = 0; i < layer.given.input_count; ++i) {
     const int number = worker.input_of(layer, i);
-    const Rows input = whole_rows(worker, number);
-    const Index channels = worker.layer(number).given.out_channels;
+    const Rows<float> input = whole_rows(worker, number);
+    const Index channels = worker.layer(number).channels;
     for (Index channel = 0; channel < channels;) {
-      const Index place = begin + channel, lane = channel % kBlock, target = place % kBlock;
-      const Index count = smaller(smaller(kBlock - lane, kBlock - target), channels - channel);
-      const float* read = input.row(channel / kBlock, 0) + own.first * kBlock + lane;
+      const Index place = begin + channel, source = channel % kBlock, target = place % kBlock;
+      const Index count = smaller(smaller(kBlock - source, kBlock - target), channels - channel);
+      const float* read = input.row(channel / kBlock, 0) + own.first * kBlock + source;
       float* write = output.row(place / kBlock, 0) + own.first * kBlock + target;
       for (Index pixel = 0; pixel < pixels; ++pixel) {
         std::memcpy(write + pixel * kBlock, read + pixel * kBlock, static_cast<std::size_t>(count) * sizeof(float));
@@ -559,17 +575,17 @@ void run_concatenate(const Worker& worker, const Step& step) {
     begin += channels;
   }
   // What fills the last block is read with it.
-  for (Index lane = begin % kBlock; lane > 0 && lane < kBlock; ++lane) {
-    float* write = output.row(begin / kBlock, 0) + own.first * kBlock + lane;
+  for (Index target = begin % kBlock; target > 0 && target < kBlock; ++target) {
+    float* write = output.row(begin / kBlock, 0) + own.first * kBlock + target;
     for (Index pixel = 0; pixel < pixels; ++pixel) write[pixel * kBlock] = 0;
   }
 }
 
 // From blocks to the caller's order, channels side by side.
-void run_output(const Worker& worker, const Step& step) {
+void run_output(const Worker& worker, const OutputStep& step) {
   const PackedLayer& layer = worker.layer(step.layer);
-  const Rows values = whole_rows(worker, step.layer);
-  const Index channels = layer.given.out_channels, all = values.map.slots * values.map.width;
+  const Rows<float> values = whole_rows(worker, step.layer);
+  const Index channels = layer.channels, all = values.map.slots * values.map.width;
   const Range pixels = share_of(all, worker.thread, worker.threads());
   float* output = worker.outputs[step.output] + worker.picture * all * channels;
   for (Index block = 0; block < layer.out_blocks; ++block) {
@@ -588,21 +604,21 @@ void run_step(const Worker& worker, const Step& step) {
     case StepKind::kGroups:
       return Groups(worker, step).run();
     case StepKind::kPointwise:
-      return run_pointwise(worker, step);
+      return run_pointwise(worker, step.single);
     case StepKind::kDepthwise:
-      return run_depthwise(worker, step);
+      return run_depthwise(worker, step.depthwise);
     case StepKind::kHead:
       return run_head(worker, step);
     case StepKind::kPool:
-      return run_pool(worker, step);
+      return run_pool(worker, step.single);
     case StepKind::kLinear:
-      return run_linear(worker, step);
+      return run_linear(worker, step.single);
     case StepKind::kAdd:
-      return run_add(worker, step);
+      return run_add(worker, step.single);
     case StepKind::kConcatenate:
-      return run_concatenate(worker, step);
+      return run_concatenate(worker, step.single);
     case StepKind::kOutput:
-      return run_output(worker, step);
+      return run_output(worker, step.output);
   }
 }
 

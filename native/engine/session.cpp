@@ -20,12 +20,12 @@ void run_pictures(void* context, int thread) {
   Run& run = *static_cast<Run*>(context);
   linnet_session& session = *run.session;
   const Index bytes = session.picture.height * session.picture.width * session.picture_channels();
-  if (session.lanes.size() == 0) {
+  if (session.apart.size() == 0) {
     for (Index i = 0; i < run.pictures; ++i) run_steps(session, thread, run.pixels + i * bytes, run.outputs, i);
     return;
   }
   for (Index i = run.next.fetch_add(1); i < run.pictures; i = run.next.fetch_add(1)) {
-    run_steps(*session.lanes[thread], 0, run.pixels + i * bytes, run.outputs, i);
+    run_steps(*session.apart[thread], 0, run.pixels + i * bytes, run.outputs, i);
   }
 }
 
@@ -41,12 +41,12 @@ const char* fault_of(const linnet_network& network, const linnet_options& option
   if (bad_choice(options.schedule)) return "the schedule is unknown";
   if (options.group < 0) return "a group has at least one channel";
   if (options.output_count < 1 || options.output_count > layers || options.outputs == nullptr) {
-    return "at least one output must be wanted, and each once";
+    return "at least one output must be asked for, and each once";
   }
   for (Index i = 0; i < options.output_count; ++i) {
     if (options.outputs[i] < 0 || options.outputs[i] >= layers) return "an output names no layer";
     for (Index other = 0; other < i; ++other) {
-      if (options.outputs[other] == options.outputs[i]) return "at least one output must be wanted, and each once";
+      if (options.outputs[other] == options.outputs[i]) return "at least one output must be asked for, and each once";
     }
   }
   for (Index i = 0; options.schedules != nullptr && i < layers; ++i) {
@@ -57,7 +57,7 @@ const char* fault_of(const linnet_network& network, const linnet_options& option
   }
   if (options.apart != 0 && options.apart != 1) return "threads are apart (1) or not (0)";
   if (options.table == nullptr) return "a table of the bytes' values is needed";
-  for (Index i = 0; i < network.layers[0].given.in_channels * 256; ++i) {
+  for (Index i = 0; i < network.layers[0].convolution().in_channels * 256; ++i) {
     if (!std::isfinite(options.table[i])) return "a value of the table is no finite number";
   }
   return nullptr;
@@ -71,18 +71,18 @@ int start_threads(linnet_session& session, linnet_error* error) {
   return LINNET_OK;
 }
 
-int open_lanes(linnet_session& session, const linnet_options& options, linnet_error* error) {
+int open_apart(linnet_session& session, const linnet_options& options, linnet_error* error) {
   session.picture = {options.height, options.width};
   session.threads = options.threads;
   session.output_count = options.output_count;
-  if (!session.lanes.allocate(options.threads)) {
+  if (!session.apart.allocate(options.threads)) {
     return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for a session.");
   }
   linnet_options alone = options;
   alone.threads = 1;
   alone.apart = 0;
-  for (Index i = 0; i < session.lanes.size(); ++i) {
-    if (const int code = linnet_session_open(session.network, &alone, &session.lanes[i], error)) return code;
+  for (Index i = 0; i < session.apart.size(); ++i) {
+    if (const int code = linnet_session_open(session.network, &alone, &session.apart[i], error)) return code;
   }
   return start_threads(session, error);
 }
@@ -97,18 +97,18 @@ int open_session(linnet_session& session, const linnet_options& options, linnet_
   }
   std::memcpy(session.table.data(), options.table, static_cast<std::size_t>(values) * sizeof(float));
   for (Index i = 0; i < options.output_count; ++i) session.outputs[i] = options.outputs[i];
-  Index floats = 0;
-  if (const int code = make_plan(session, options, &floats, error)) return code;
-  if (!session.arena.allocate(floats)) {
+  Index bytes = 0;
+  if (const int code = make_plan(session, options, &bytes, error)) return code;
+  if (!session.arena.allocate(bytes)) {
     return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for %lld bytes of activations.",
-                static_cast<long long>(floats * 4));
+                static_cast<long long>(bytes));
   }
   return start_threads(session, error);
 }
 
-// What a session's plan is told of: itself, or the first of its lanes.
+// Whose plan a session has: its own, or that of the first of its threads that are apart.
 const linnet_session& planned(const linnet_session& session) {
-  return session.lanes.size() == 0 ? session : *session.lanes[0];
+  return session.apart.size() == 0 ? session : *session.apart[0];
 }
 
 }  // namespace
@@ -126,7 +126,7 @@ extern "C" int linnet_session_open(linnet_network* network, const linnet_options
   network->users.fetch_add(1);
   made->network = network;
   const bool apart = options->apart == 1 && options->threads > 1;
-  if (const int code = apart ? open_lanes(*made, *options, error) : open_session(*made, *options, error)) {
+  if (const int code = apart ? open_apart(*made, *options, error) : open_session(*made, *options, error)) {
     linnet_session_close(made);
     return code;
   }
@@ -137,7 +137,7 @@ extern "C" int linnet_session_open(linnet_network* network, const linnet_options
 extern "C" void linnet_session_close(linnet_session* session) {
   if (session == nullptr) return;
   linnet_network* network = session->network;
-  for (Index i = 0; i < session->lanes.size(); ++i) linnet_session_close(session->lanes[i]);
+  for (Index i = 0; i < session->apart.size(); ++i) linnet_session_close(session->apart[i]);
   destroy(session);
   linnet_network_close(network);
 }
@@ -163,9 +163,9 @@ extern "C" void linnet_session_memory(const linnet_session* session, linnet_memo
   if (memory == nullptr) return;
   *memory = {0, 0};
   if (session == nullptr) return;
-  memory->weights = session->network->weights.size() * static_cast<Index>(sizeof(float));
-  const Index lanes = larger(session->lanes.size(), 1);
-  memory->arena = planned(*session).arena.size() * lanes * static_cast<Index>(sizeof(float));
+  memory->weights = session->network->weights.size() * kFloat;
+  const Index arenas = larger(session->apart.size(), 1);
+  memory->arena = planned(*session).arena.size() * arenas;
 }
 
 extern "C" int64_t linnet_session_steps(const linnet_session* session) {
@@ -181,10 +181,12 @@ extern "C" int linnet_session_step(const linnet_session* session, int64_t number
   step->first = own.first_layer();
   step->last = own.last_layer();
   step->schedule = own.schedule;
-  step->group = static_cast<int32_t>(own.group_blocks * kBlock);
-  step->output_bytes =
-      own.kind == StepKind::kOutput ? 0 : plan.tensors[step->last].map.floats() * static_cast<Index>(sizeof(float));
-  step->scratch_bytes = own.scratch_floats * session->threads * static_cast<Index>(sizeof(float));
+  const Index blocks = own.kind == StepKind::kGroups ? own.groups.group_blocks : 0;
+  step->group = static_cast<int32_t>(blocks * kBlock);
+  const Map& left = plan.tensors[step->last].map;
+  step->element_bytes = static_cast<int32_t>(left.element);
+  step->output_bytes = own.kind == StepKind::kOutput ? 0 : left.bytes();
+  step->scratch_bytes = own.scratch_bytes * session->threads;
   step->seconds = own.seconds;
   step->least_seconds = own.least_seconds;
   return LINNET_OK;

@@ -19,11 +19,11 @@
  *       const float weights[] = {1 / 3.0f, 1 / 3.0f, 1 / 3.0f, 2, 0, 0, 0, 0.5f};  // behind them the two biases
  *       const int32_t inputs[] = {-1, 0};  // the convolution reads the picture, the pooling reads the convolution
  *       const linnet_layer layers[] = {
- *           {.kind = LINNET_CONVOLUTION, .first_input = 0, .input_count = 1, .in_channels = 3, .out_channels = 2,
- *            .kernel = 1, .stride = 1, .dilation = 1, .padding = LINNET_SAME, .lowest = 0, .highest = 6,
- *            .weights = 0, .bias = 6},
- *           {.kind = LINNET_POOLING, .first_input = 1, .input_count = 1, .in_channels = 2, .out_channels = 2,
- *            .kernel = 1, .stride = 1, .dilation = 1, .lowest = -1e30f, .highest = 1e30f}};
+ *           {.kind = LINNET_CONVOLUTION, .first_input = 0, .input_count = 1,
+ *            .body.convolution = {.in_channels = 3, .out_channels = 2, .lowest = 0, .highest = 6,
+ *                                 .window = {.kernel = 1, .stride = 1, .dilation = 1, .padding = LINNET_SAME},
+ *                                 .weights = 0, .bias = 6}},
+ *           {.kind = LINNET_POOLING, .first_input = 1, .input_count = 1, .body.pooling = {.channels = 2}}};
  *       linnet_error error;
  *       linnet_network* network = NULL;
  *       if (failed(linnet_network_open(layers, 2, inputs, 2, weights, 8, &network, &error), &error)) return 1;
@@ -60,6 +60,13 @@ extern "C" {
 /* All that the library shows. */
 #pragma GCC visibility push(default)
 
+/** Counts the changes of this interface: of what a function takes and gives, and of how structures lie in memory. */
+#define LINNET_INTERFACE 2
+
+/** LINNET_INTERFACE of the headers that this library was built with. A caller that was built with another number, or
+ * a library without this function, must not call any other: structures would be read from the wrong places. */
+int32_t linnet_interface_version(void);
+
 /** The version of the package that this library was built with, such as "0.1.0". Never null. */
 const char* linnet_version(void);
 
@@ -94,35 +101,87 @@ typedef struct linnet_error {
   char text[256];
 } linnet_error;
 
-/* Kinds of layers. */
-#define LINNET_CONVOLUTION 0 /* weights [out][in][kernel][kernel]; pointwise if the kernel is 1 */
-#define LINNET_DEPTHWISE 1   /* 3x3; weights [channels][3][3] */
-#define LINNET_POOLING 2     /* the average over all pixels; no weights */
-#define LINNET_LINEAR 3      /* after a pooling or a linear layer; weights [out][in] */
-#define LINNET_ADD 4         /* two outputs of one shape, with or without pixels; no weights */
-#define LINNET_CONCATENATE 5 /* from 2 to 64 outputs of one size behind each other along their channels; no weights */
+/* Kinds of layers; each has a structure of its own below. */
+#define LINNET_CONVOLUTION 0 /* pointwise if the kernel is 1 */
+#define LINNET_DEPTHWISE 1   /* each channel is filtered by itself */
+#define LINNET_POOLING 2     /* the average over all pixels */
+#define LINNET_LINEAR 3      /* after a pooling or a linear layer */
+#define LINNET_ADD 4         /* two outputs of one shape, with or without pixels */
+#define LINNET_CONCATENATE 5 /* from 2 to 64 outputs of one size behind each other along their channels */
 
 /* Rules of padding: zeros after the activation of the layer before, so that one output comes of each `stride` pixels.
  */
 #define LINNET_SAME 0      /* as few zeros as are needed, the odd one at the end */
 #define LINNET_SYMMETRIC 1 /* dilation * (kernel - 1) / 2 at every side */
 
+/** Which pixels one output is computed from. */
+typedef struct linnet_window {
+  int32_t kernel;   /* pixels a side: odd and at most 15; of a depthwise convolution 3 */
+  int32_t stride;   /* 1 or 2 */
+  int32_t dilation; /* from 1 to 1024; 1 where the picture is read */
+  int32_t padding;
+} linnet_window;
+
+/**
+ * clamp(weights * input + bias, lowest, highest), to which a second input is added where there is one. Here and below:
+ * `lowest` and `highest` are -infinity and infinity where there is no activation; `weights` and `bias` say where they
+ * begin, in floats.
+ */
+typedef struct linnet_convolution {
+  int32_t in_channels, out_channels;
+  linnet_window window;
+  float lowest, highest;
+  int64_t weights; /* [out_channels][in_channels][kernel][kernel] */
+  int64_t bias;    /* [out_channels] */
+} linnet_convolution;
+
+/** clamp(weights * input + bias, lowest, highest). */
+typedef struct linnet_depthwise {
+  int32_t channels;
+  linnet_window window;
+  float lowest, highest;
+  int64_t weights; /* [channels][kernel][kernel] */
+  int64_t bias;    /* [channels] */
+} linnet_depthwise;
+
+typedef struct linnet_pooling {
+  int32_t channels;
+} linnet_pooling;
+
+/** clamp(weights * input + bias, lowest, highest). */
+typedef struct linnet_linear {
+  int32_t in_channels, out_channels;
+  float lowest, highest;
+  int64_t weights; /* [out_channels][in_channels] */
+  int64_t bias;    /* [out_channels] */
+} linnet_linear;
+
+/** clamp(first + second, lowest, highest). */
+typedef struct linnet_addition {
+  int32_t channels;
+  float lowest, highest;
+} linnet_addition;
+
+typedef struct linnet_concatenation {
+  int32_t channels; /* of all that it joins */
+} linnet_concatenation;
+
 /**
  * A layer reads `inputs[first_input]` and so on of the program's inputs: numbers of earlier layers, or -1 for the
  * picture, which only convolutions read. Any number of later layers may read one output, and any output may be asked
  * for.
- *
- * output = clamp(weights * input + bias, lowest, highest); a convolution with a second input adds that to it. An
- * addition is clamp(first + second, lowest, highest).
  */
 typedef struct linnet_layer {
-  int32_t kind;
-  int32_t first_input, input_count;  /* 1; of a convolution 1 or 2; of an addition 2; of a concatenation 2 to 64 */
-  int32_t in_channels, out_channels; /* in: of the first input */
-  int32_t kernel, stride, dilation;  /* stride 1 or 2; what reads the picture has dilation 1 */
-  int32_t padding;
-  float lowest, highest; /* -infinity and infinity: no activation */
-  int64_t weights, bias; /* where they begin, in floats */
+  int32_t kind;                     /* which of the structures in `body` counts */
+  int32_t first_input, input_count; /* 1; of a convolution 1 or 2; of an addition 2; of a concatenation 2 to 64 */
+  union {
+    linnet_convolution convolution;
+    linnet_depthwise depthwise;
+    linnet_pooling pooling;
+    linnet_linear linear;
+    linnet_addition addition;
+    linnet_concatenation concatenation;
+  } body;
 } linnet_layer;
 
 typedef struct linnet_network linnet_network;
@@ -159,7 +218,7 @@ typedef struct linnet_options {
   int32_t group;          /* expanded channels of a group; 0: decided */
   int32_t joins_rows;     /* 1: neighbours that run by rows become one, so that no tensor between them exists whole;
                              0: never; -1: decided */
-  const int32_t* outputs; /* layers whose outputs are wanted */
+  const int32_t* outputs; /* layers whose outputs are asked for */
   int32_t output_count;
   const float* table;       /* [channels][256]: what each value of a picture's bytes stands for */
   const int32_t* schedules; /* one for each layer, read at depthwise ones: overrides `schedule` unless 0; may be null */
@@ -197,6 +256,7 @@ typedef struct linnet_step {
   int32_t first, last;   /* layers */
   int32_t schedule;      /* of the above; LINNET_AUTO: what has only one way */
   int32_t group;         /* channels of a group */
+  int32_t element_bytes; /* of one number of what it leaves behind */
   int64_t output_bytes;  /* of what it leaves behind */
   int64_t scratch_bytes; /* of all threads */
   double seconds;        /* of the last picture */

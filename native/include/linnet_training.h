@@ -4,8 +4,8 @@
  * Tensors are float32 with the channels last: "rows" are the pixels of all pictures, a row holds its channels side by
  * side, nothing lies between rows. All memory is the caller's and must not overlap unless a function says otherwise.
  *
- * A convolution writes its own output u, before batch norm, and the moments that batch norm needs. Whoever reads u next
- * is told by a `linnet_transform` how to make the activation of it, so that neither the normalised tensor nor the
+ * A convolution writes its own output u, before batch norm, and the moments that batch norm needs. Who reads u next
+ * gets a `linnet_transform`, which says how the activation is made of it, so that neither the normalised tensor nor the
  * activation is ever stored. The backward functions read u again for the same reason.
  *
  * `threads` is from 1: the work is cut into that many parts of fixed bounds, so equal arguments give equal bits. The

@@ -124,10 +124,10 @@ static void accumulate(Index inputs, const float* values, Index columns, const f
 
 static void join_block(Index pixels, int parts, const float* part, Index part_step, const float* bias, float lowest,
                        float highest, const float* added, float* c) {
-  for (int lane = 0; lane < kParts; ++lane) {
-    const Vec start = load(bias + lane * kLanes);
+  for (int vector = 0; vector < kParts; ++vector) {
+    const Vec start = load(bias + vector * kLanes);
     for (Index pixel = 0; pixel < pixels; ++pixel) {
-      const Index place = pixel * kBlock + lane * kLanes;
+      const Index place = pixel * kBlock + vector * kLanes;
       Vec sum = start;
       for (int i = 0; i < parts; ++i) sum += load(part + i * part_step + place);
       sum = clamp(sum, splat(lowest), splat(highest));

@@ -48,6 +48,8 @@ const void* choose_table(const void* const* tables) {
 
 }  // namespace linnet
 
+extern "C" int32_t linnet_interface_version(void) { return LINNET_INTERFACE; }
+
 extern "C" const char* linnet_version(void) { return LINNET_VERSION; }
 
 extern "C" const char* linnet_instruction_set_number(int32_t number) {

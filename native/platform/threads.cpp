@@ -51,7 +51,7 @@ int Team::start(int threads) {
 }
 
 void Team::run(int threads, Task task, void* context) {
-  wanted_ = threads;
+  taking_part_ = threads;
   task_ = task;
   context_ = context;
   if (threads > 1) open(job_);
@@ -97,7 +97,7 @@ void* Team::loop(void* argument) {
   for (unsigned seen = self.seen;; ++seen) {
     team.pass(team.job_, seen);
     if (team.ends_) return nullptr;
-    if (self.number < team.wanted_) team.task_(team.context_, self.number);
+    if (self.number < team.taking_part_) team.task_(team.context_, self.number);
     team.barrier();
   }
 }

@@ -55,7 +55,7 @@ class Team {
   std::atomic<unsigned> job_{0}, phase_{0};
   std::atomic<int> arrived_{0};
   std::atomic<bool> ends_{false};
-  int wanted_ = 1;
+  int taking_part_ = 1;  // threads that the present job runs on
   Task task_ = nullptr;
   void* context_ = nullptr;
   int size_ = 1;

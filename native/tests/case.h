@@ -22,15 +22,38 @@ struct Case {
   std::vector<std::vector<float>> expected;  // one for each output
 };
 
+// Channels that a layer gives.
+inline std::int64_t channels_of(const linnet_layer& layer) {
+  switch (layer.kind) {
+    case LINNET_CONVOLUTION:
+      return layer.body.convolution.out_channels;
+    case LINNET_LINEAR:
+      return layer.body.linear.out_channels;
+    case LINNET_DEPTHWISE:
+      return layer.body.depthwise.channels;
+    case LINNET_POOLING:
+      return layer.body.pooling.channels;
+    case LINNET_ADD:
+      return layer.body.addition.channels;
+    default:
+      return layer.body.concatenation.channels;
+  }
+}
+
+// Which pixels a convolution takes; null of what is none.
+inline const linnet_window* window_of(const linnet_layer& layer) {
+  if (layer.kind == LINNET_CONVOLUTION) return &layer.body.convolution.window;
+  return layer.kind == LINNET_DEPTHWISE ? &layer.body.depthwise.window : nullptr;
+}
+
 // Floats that a layer gives for one picture, by the rule that linnet.h states.
 inline std::int64_t output_floats(const std::vector<linnet_layer>& layers, const std::vector<std::int32_t>& inputs,
                                   std::int64_t height, std::int64_t width, std::int32_t number) {
-  const std::int64_t channels = layers[static_cast<std::size_t>(number)].out_channels;
+  const std::int64_t channels = channels_of(layers[static_cast<std::size_t>(number)]);
   while (number >= 0) {
     const linnet_layer& layer = layers[static_cast<std::size_t>(number)];
     if (layer.kind == LINNET_POOLING || layer.kind == LINNET_LINEAR) return channels;
-    const bool strides = layer.kind == LINNET_CONVOLUTION || layer.kind == LINNET_DEPTHWISE;
-    const std::int64_t stride = strides ? layer.stride : 1;
+    const std::int64_t stride = window_of(layer) == nullptr ? 1 : window_of(layer)->stride;
     height = (height + stride - 1) / stride;
     width = (width + stride - 1) / stride;
     number = inputs[static_cast<std::size_t>(layer.first_input)];

@@ -31,10 +31,10 @@ float clamped(float x, float lowest, float highest) { return x < lowest ? lowest
 void expect(const EngineKernels& kernels, const char* kernel, const Guarded<float>& ours,
             const std::vector<float>& expected) {
   for (Index i = 0; i < ours.size(); ++i) {
-    const float value = ours.data()[i], wanted = expected[static_cast<std::size_t>(i)];
-    if (std::fabs(value - wanted) <= 2e-4F * (1 + std::fabs(wanted))) continue;
+    const float value = ours.data()[i], right = expected[static_cast<std::size_t>(i)];
+    if (std::fabs(value - right) <= 2e-4F * (1 + std::fabs(right))) continue;
     std::fprintf(stderr, "%s %s: number %lld is %g and should be %g\n", kernels.name, kernel, static_cast<long long>(i),
-                 static_cast<double>(value), static_cast<double>(wanted));
+                 static_cast<double>(value), static_cast<double>(right));
     std::exit(1);
   }
 }
@@ -66,13 +66,13 @@ void check_product(const EngineKernels& kernels, Index pixels, Index blocks, Ind
   std::vector<float> expected(static_cast<std::size_t>(c.size()));
   for (Index block = 0; block < blocks; ++block) {
     for (Index pixel = 0; pixel < pixels; ++pixel) {
-      for (Index lane = 0; lane < kBlock; ++lane) {
-        const Index place = (block * pixels + pixel) * kBlock + lane;
+      for (Index channel = 0; channel < kBlock; ++channel) {
+        const Index place = (block * pixels + pixel) * kBlock + channel;
         double sum =
-            job.bias != nullptr ? static_cast<double>(bias[block * kBlock + lane]) : static_cast<double>(c[place]);
+            job.bias != nullptr ? static_cast<double>(bias[block * kBlock + channel]) : static_cast<double>(c[place]);
         for (Index i = 0; i < runs * run; ++i) {
           sum += static_cast<double>(a[i / run * a_run_step + pixel * step + i % run]) *
-                 static_cast<double>(weights[(i * blocks + block) * kBlock + lane]);
+                 static_cast<double>(weights[(i * blocks + block) * kBlock + channel]);
         }
         float x = clamped(static_cast<float>(sum), job.lowest, job.highest);
         if (job.added != nullptr) x += added[place];
@@ -121,15 +121,15 @@ void check_depthwise(const EngineKernels& kernels, Index width, Index stride, In
   job.output = output.data();
   std::vector<float> expected(static_cast<std::size_t>(output.size()));
   for (Index x = 0; x < outputs; ++x) {
-    for (Index lane = 0; lane < kBlock; ++lane) {
-      float sum = bias[lane];
+    for (Index channel = 0; channel < kBlock; ++channel) {
+      float sum = bias[channel];
       for (Index tap = 0; tap < 9; ++tap) {
         const Index column = x * stride - pad + tap % 3 * dilation;
         const float* row = job.rows[tap / 3];
         if (row != nullptr && column >= 0 && column < width)
-          sum += row[column * kBlock + lane] * taps[tap * kBlock + lane];
+          sum += row[column * kBlock + channel] * taps[tap * kBlock + channel];
       }
-      expected[static_cast<std::size_t>(x * kBlock + lane)] = clamped(sum, job.lowest, job.highest);
+      expected[static_cast<std::size_t>(x * kBlock + channel)] = clamped(sum, job.lowest, job.highest);
     }
   }
   kernels.depthwise_row(job);
@@ -155,10 +155,10 @@ void check_pool(const EngineKernels& kernels, Index pixels) {
   Guarded<float> values(pixels * kBlock), sums(kBlock);
   fill(values);
   std::vector<float> expected(kBlock);
-  for (std::size_t lane = 0; lane < kBlock; ++lane) {
+  for (std::size_t channel = 0; channel < kBlock; ++channel) {
     double sum = 0;
-    for (Index pixel = 0; pixel < pixels; ++pixel) sum += static_cast<double>(values[pixel * kBlock + Index(lane)]);
-    expected[lane] = static_cast<float>(sum / static_cast<double>(pixels));
+    for (Index pixel = 0; pixel < pixels; ++pixel) sum += static_cast<double>(values[pixel * kBlock + Index(channel)]);
+    expected[channel] = static_cast<float>(sum / static_cast<double>(pixels));
   }
   kernels.pool_block(pixels, values.data(), 1 / static_cast<float>(pixels), sums.data());
   expect(kernels, "pool_block", sums, expected);

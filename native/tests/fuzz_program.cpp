@@ -42,11 +42,12 @@ constexpr double kMostProducts = 3e6;  // of one run
 double products(const std::vector<linnet_layer>& layers, double pixels) {
   double sum = 0;
   for (const linnet_layer& layer : layers) {
-    const double depth = layer.kind == LINNET_DEPTHWISE ? 1.0 : (layer.in_channels + 7.0);
-    const double taps = layer.kind == LINNET_CONVOLUTION || layer.kind == LINNET_DEPTHWISE
-                            ? static_cast<double>(layer.kernel) * layer.kernel
-                            : 1.0;
-    sum += depth * (layer.out_channels + 7.0) * taps * pixels;
+    const bool full = layer.kind == LINNET_CONVOLUTION || layer.kind == LINNET_LINEAR;
+    // Of both the first number is that of the input's channels.
+    const double depth = full ? layer.body.convolution.in_channels + 7.0 : 1.0;
+    const linnet_window* window = window_of(layer);
+    const double taps = window == nullptr ? 1.0 : static_cast<double>(window->kernel) * window->kernel;
+    sum += depth * (static_cast<double>(channels_of(layer)) + 7.0) * taps * pixels;
   }
   return sum;
 }
@@ -65,7 +66,7 @@ bool run(linnet_network* network, const std::vector<linnet_layer>& layers, const
   const int opened = linnet_session_open(network, &options, &session, &error);
   check_error(opened, error);
   if (opened != LINNET_OK) return false;
-  const std::size_t channels = static_cast<std::size_t>(layers[0].in_channels);
+  const std::size_t channels = static_cast<std::size_t>(layers[0].body.convolution.in_channels);
   const bool runs = products(layers, static_cast<double>(options.height) * options.width) < kMostProducts;
   if (runs) {
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>(options.height) * options.width * channels);
@@ -138,7 +139,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                          static_cast<std::int64_t>(weights.size()), &network, &error);
   check_error(opened, error);
   if (opened != LINNET_OK) return 0;
-  std::vector<float> table(static_cast<std::size_t>(layers[0].in_channels) * 256);
+  std::vector<float> table(static_cast<std::size_t>(layers[0].body.convolution.in_channels) * 256);
   for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 256) / 128 - 1;
   linnet_options options = {};
   options.height = header.height;
@@ -188,13 +189,13 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
   Record record, other;
   std::memcpy(&record, place, sizeof(record));
   std::memcpy(&other, data + sizeof(Header) + random() % count * sizeof(Record), sizeof(other));
-  const std::size_t field = random() % 9;
+  const std::size_t field = random() % (sizeof(linnet_layer) / 4);
   std::int32_t value = values[random() % (sizeof(values) / sizeof(values[0]))];
   if (random() % 2 == 0) std::memcpy(&value, reinterpret_cast<char*>(&other) + field * 4, 4);
   const auto reads = static_cast<std::int32_t>(random() % (count + 1)) - 1;
   switch (random() % 8) {
     case 0:
-      record.layer.weights = static_cast<std::int64_t>(value) * (std::int64_t{1} << (random() % 32));
+      record.layer.body.convolution.weights = static_cast<std::int64_t>(value) * (std::int64_t{1} << (random() % 32));
       break;
     case 1:
       record.layer = other.layer;

@@ -61,8 +61,27 @@ def test_structures_lie_in_memory_as_in_c(tmp_path: Path) -> None:
             size = f"sizeof((({name}*)0)->{field})"
             lines.append(f'printf("{name}.{field} %zu %zu\\n", offsetof({name}, {field}), {size});')
             expected.append(f"{name}.{field} {place.offset} {place.size}")
+    for field, kind in library.KINDS.items():
+        member = f"body.{field}"
+        size = f"sizeof(((linnet_layer*)0)->{member})"
+        lines.append(f'printf("{member} %zu %zu\\n", offsetof(linnet_layer, {member}), {size});')
+        expected.append(f"{member} {library.ProgramLayer.body.offset} {ctypes.sizeof(kind)}")
     includes = "".join(f'#include "{path.name}"\n' for path in HEADERS)
     source = (
         f"#include <stddef.h>\n#include <stdio.h>\n{includes}int main(void) {{\n{chr(10).join(lines)}\nreturn 0;\n}}\n"
     )
     assert compile_and_run(source, tmp_path).splitlines() == expected
+
+
+def test_kinds_of_layers_are_numbered_as_in_c() -> None:
+    manual = (ROOT / "native" / "include" / "linnet.h").read_text()
+    numbered = re.search(r"/\* Kinds of layers;.*?\*/\n((?:#define .*\n)+)", manual)
+    union = re.search(r"union \{\n(.*?)\} body;", manual, re.DOTALL)
+    assert numbered is not None
+    assert union is not None
+    numbers = re.findall(r"#define LINNET_(\w+) (\d)", numbered[1])
+    assert [int(number) for _, number in numbers] == list(range(len(library.KINDS)))
+    members = re.findall(r"linnet_(\w+) (\w+);", union[1])
+    assert [name for name, _ in members] == [name for _, name in members] == list(library.KINDS)
+    # Two of them are named shortly: ADD and CONCATENATE.
+    assert all(name.startswith(short.lower()[:3]) for (short, _), name in zip(numbers, library.KINDS, strict=True))

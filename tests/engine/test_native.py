@@ -23,7 +23,18 @@ from numpy.typing import NDArray
 
 from linnet.architecture import INPUT, Architecture, Graph, GraphBuilder, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssd, ssdlite
-from linnet.engine.library import Error, ProgramLayer, instruction_sets, load_library
+from linnet.engine.library import (
+    AdditionLayer,
+    ConcatenationLayer,
+    ConvolutionLayer,
+    Error,
+    LinearLayer,
+    PoolingLayer,
+    ProgramLayer,
+    Window,
+    instruction_sets,
+    load_library,
+)
 from linnet.engine.native import EngineError, NativeNetwork, NativeSession, Schedule
 from linnet.engine.program import Program, lower
 from linnet.engine.reference import NumpyNetwork
@@ -397,7 +408,7 @@ def test_a_process_may_end_while_a_thread_runs() -> None:
 
 def test_threads_that_wait_sleep() -> None:
     if not os.path.isdir("/proc/self/task"):
-        pytest.skip("only Linux tells what threads do")
+        pytest.skip("only Linux says what threads do")
     before = set(os.listdir("/proc/self/task"))
     session = check(MobileNetV2(width=0.35, resolution=64, classes=10), threads=4)
     session.run(pictures(MobileNetV2(width=0.35, resolution=64)))
@@ -537,7 +548,7 @@ def test_a_senseless_number_of_layers_is_refused(count: int) -> None:
     library, error, handle = load_library(), Error(), ctypes.c_void_p()
     assert library is not None
     weights = np.zeros(8, np.float32)
-    layers = (ProgramLayer * 1)(ProgramLayer(0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 6, 0, 0))
+    layers = (ProgramLayer * 1)(ProgramLayer.of(ConvolutionLayer(1, 1, Window(1, 1, 1, 0), 0, 6, 0, 0), 0, 1))
     inputs = np.array([-1], np.int32)
     places = (ctypes.byref(layers), count, inputs.ctypes.data, 1, weights.ctypes.data, 8)
     assert library.linnet_network_open(*places, ctypes.byref(handle), ctypes.byref(error)) == 1
@@ -545,7 +556,7 @@ def test_a_senseless_number_of_layers_is_refused(count: int) -> None:
 
 
 def test_a_program_of_very_many_layers_is_planned() -> None:
-    # Each layer reads the first one and is wanted: all 4,096 tensors live to the end.
+    # Each layer reads the first one and is asked for: all 4,096 tensors live to the end.
     build = GraphBuilder((8, 8, 1))
     first = build.convolve("first", INPUT, 1)
     names = [first, *(build.convolve(str(number), first, 1) for number in range(4095))]
@@ -610,7 +621,10 @@ def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
 
 
 def changed(**changes: Any) -> Program:
-    """A program, one of its layers changed; the names say which: `layer_field`, `inputs` being what it reads."""
+    """A program, some layers of it changed; the names say which: `layer3_stride`.
+
+    `inputs` is what a layer reads, `own` makes it one of another kind.
+    """
     architecture = MobileNetV2(width=0.35, resolution=64, classes=10)
     program = lower(architecture, random_tensors(architecture))
     inputs = list(program.inputs)
@@ -620,8 +634,12 @@ def changed(**changes: Any) -> Program:
         if field == "inputs":
             layer.first_input, layer.input_count = len(inputs), len(value)
             inputs += value
+        elif field == "own":
+            layer.kind, layer.body = ProgramLayer.of(value, 0, 0).kind, ProgramLayer.of(value, 0, 0).body
         else:
-            setattr(layer, field, value)
+            places = (getattr(layer.own, "window", None), layer.own, layer)
+            place = next(place for place in places if hasattr(place, field))
+            setattr(place, field, value)
     return replace(program, inputs=tuple(inputs))
 
 
@@ -650,7 +668,7 @@ def changed(**changes: Any) -> Program:
         ({"layer0_in_channels": 5000}, "at most 4,096 channels"),
         ({"layer4_dilation": 0}, "its dilation must be from 1 to 1024"),
         ({"layer4_dilation": 2**31 - 1}, "its dilation must be from 1 to 1024"),
-        ({"layer4_out_channels": 2**24, "layer4_in_channels": 2**24}, "its inputs are not what"),
+        ({"layer4_channels": 2**24}, "its inputs are not what"),
         ({"layer3_in_channels": 2**24, "layer2_out_channels": 2**24}, "outside those that are given"),
         ({"layer3_inputs": [2, 9]}, "only the picture (-1), and that first, and layers before it"),
         ({"layer3_inputs": [2, -1]}, "only the picture (-1), and that first, and layers before it"),
@@ -660,10 +678,14 @@ def changed(**changes: Any) -> Program:
         ({"layer3_input_count": -1}, "it reads too few outputs, or too many"),
         ({"layer3_first_input": -1}, "its inputs lie outside those that are given"),
         ({"layer3_first_input": 2**31 - 1}, "its inputs lie outside those that are given"),
-        ({"layer3_kind": 4}, "it reads too few outputs, or too many"),
-        ({"layer3_kind": 4, "layer3_inputs": [2, 2]}, "it must have as many outputs as inputs"),
-        ({"layer3_kind": 5, "layer3_inputs": [2, 2]}, "it must have the channels of all that it joins"),
-        ({"layer0_kind": 5, "layer0_inputs": [-1, -1]}, "only the picture (-1), and that first"),
+        ({"layer3_own": AdditionLayer(8, 0, 6)}, "it reads too few outputs, or too many"),
+        ({"layer3_own": AdditionLayer(8, 7, 6), "layer3_inputs": [2, 2]}, "its lowest output must not be above"),
+        ({"layer3_own": AdditionLayer(16, 0, 6), "layer3_inputs": [2, 2]}, "its inputs are not what"),
+        ({"layer3_own": PoolingLayer(16)}, "its inputs are not what"),
+        ({"layer3_own": LinearLayer(8, 48, 0, 6, 0, 0)}, "linear layers, and only they, follow a pooling"),
+        ({"layer3_own": ConcatenationLayer(15), "layer3_inputs": [2, 2]}, "the channels of all that it joins"),
+        ({"layer0_own": ConcatenationLayer(16), "layer0_inputs": [-1, -1]}, "only the picture (-1), and that first"),
+        ({"layer0_own": PoolingLayer(3)}, "only a convolution may read the picture"),
         ({"layer1_kernel": 5}, "a depthwise kernel must be 3"),
         ({"layer1_inputs": [0, 0]}, "it reads too few outputs, or too many"),
     ],

@@ -32,9 +32,9 @@ def natively(offsets: Array, logits: Array, anchors: Array, *, scoring: Any, sup
 
 
 def assert_same(found: Found, expected: Found) -> None:
-    for ours, wanted in zip(found, expected, strict=True):
-        assert ours.dtype == wanted.dtype
-        assert np.array_equal(ours, wanted)
+    for ours, right in zip(found, expected, strict=True):
+        assert ours.dtype == right.dtype
+        assert np.array_equal(ours, right)
 
 
 def outputs(seed: int, count: int, classes: int, *, levels: int = 0) -> tuple[Array, Array, Array]:

@@ -133,7 +133,7 @@ const wasi = new WASI({{
   version: "preview1", args: ["run_program"], stdin: openSync({cases!r}, "r"), stdout: openSync({outputs!r}, "w"),
 }});
 const module = await WebAssembly.compile(readFileSync({program!r}));
-console.log(WebAssembly.Module.imports(module).map((wanted) => wanted.name).join(" "));
+console.log(WebAssembly.Module.imports(module).map((each) => each.name).join(" "));
 process.exit(wasi.start(await WebAssembly.instantiate(module, wasi.getImportObject())));
 """
 """A WebAssembly program in Node, whose only ties to the system are the two files."""

@@ -73,10 +73,10 @@ def _onnx_of(setting: Setting) -> Path:
 
 
 def _linnet(setting: Setting) -> tuple[str, Run]:
-    from linnet.engine.library import engine_instruction_set, native_version
+    from linnet.engine.library import engine_instruction_set, missing_library, native_version
 
     if native_version() is None:
-        raise MissingRuntime("linnet was installed without a C++ compiler")
+        raise MissingRuntime(missing_library())
     predictor = Predictor(setting.checkpoint, runtime="native", threads=setting.threads)
     return f"{native_version()} ({engine_instruction_set()})", lambda: as_arrays(predictor.forward(setting.pixels))
 

@@ -58,6 +58,7 @@ def describe_plan(
             "schedule": step.schedule,
             "group": step.group,
             "output_bytes": step.output_bytes,
+            "element_bytes": step.element_bytes,
             "scratch_bytes": step.scratch_bytes,
             "multiply_adds": sum(counts.get(number, 0) for number in range(first, last + 1)),
         }

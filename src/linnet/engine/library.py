@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
 
+INTERFACE = 2
+"""`LINNET_INTERFACE` of linnet.h: the functions and structures below are those of this number."""
+
+NOT_BUILT = (
+    "linnet was installed without a C++ compiler. Take --runtime numpy, or install g++ or clang and then linnet again."
+)
 
 POINTER, COUNT, THREADS = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 
 # Name → result and arguments, in the order of native/include. Tensors and structures are passed as addresses.
 FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "linnet_interface_version": (ctypes.c_int32, []),
     "linnet_version": (ctypes.c_char_p, []),
     "linnet_instruction_set": (ctypes.c_char_p, []),
     "linnet_instruction_set_number": (ctypes.c_char_p, [ctypes.c_int32]),
@@ -50,22 +58,110 @@ class Error(ctypes.Structure):
     _fields_ = (("text", ctypes.c_char * 256),)
 
 
+class Window(ctypes.Structure):
+    """`linnet_window` of linnet.h: which pixels one output is computed from."""
+
+    _fields_ = tuple((name, ctypes.c_int32) for name in ("kernel", "stride", "dilation", "padding"))
+
+
+_CLAMP = (("lowest", ctypes.c_float), ("highest", ctypes.c_float))
+_WEIGHTS = (("weights", COUNT), ("bias", COUNT))
+
+
+class ConvolutionLayer(ctypes.Structure):
+    """`linnet_convolution` of linnet.h."""
+
+    _fields_ = (
+        ("in_channels", ctypes.c_int32),
+        ("out_channels", ctypes.c_int32),
+        ("window", Window),
+        *_CLAMP,
+        *_WEIGHTS,
+    )
+
+
+class DepthwiseLayer(ctypes.Structure):
+    """`linnet_depthwise` of linnet.h: each channel is filtered by itself."""
+
+    _fields_ = (("channels", ctypes.c_int32), ("window", Window), *_CLAMP, *_WEIGHTS)
+
+
+class PoolingLayer(ctypes.Structure):
+    """`linnet_pooling` of linnet.h: the average over all pixels."""
+
+    _fields_ = (("channels", ctypes.c_int32),)
+
+
+class LinearLayer(ctypes.Structure):
+    """`linnet_linear` of linnet.h."""
+
+    _fields_ = (("in_channels", ctypes.c_int32), ("out_channels", ctypes.c_int32), *_CLAMP, *_WEIGHTS)
+
+
+class AdditionLayer(ctypes.Structure):
+    """`linnet_addition` of linnet.h."""
+
+    _fields_ = (("channels", ctypes.c_int32), *_CLAMP)
+
+
+class ConcatenationLayer(ctypes.Structure):
+    """`linnet_concatenation` of linnet.h."""
+
+    _fields_ = (("channels", ctypes.c_int32),)
+
+
+LayerBody = ConvolutionLayer | DepthwiseLayer | PoolingLayer | LinearLayer | AdditionLayer | ConcatenationLayer
+
+KINDS: dict[str, type[LayerBody]] = {
+    "convolution": ConvolutionLayer,
+    "depthwise": DepthwiseLayer,
+    "pooling": PoolingLayer,
+    "linear": LinearLayer,
+    "addition": AdditionLayer,
+    "concatenation": ConcatenationLayer,
+}
+"""Kinds of layers as the union in `linnet_layer` names them, in the order in which linnet.h numbers them."""
+
+
+class LayerUnion(ctypes.Union):
+    """`body` of `linnet_layer`: the structure of one kind."""
+
+    _fields_ = tuple(KINDS.items())
+
+
 class ProgramLayer(ctypes.Structure):
     """`linnet_layer` of linnet.h: what one layer computes, and of what."""
 
     _fields_ = (
-        *(
-            (name, ctypes.c_int32)
-            for name in (
-                "kind", "first_input", "input_count", "in_channels", "out_channels", "kernel", "stride", "dilation",
-                "padding",
-            )
-        ),
-        ("lowest", ctypes.c_float),
-        ("highest", ctypes.c_float),
-        ("weights", COUNT),
-        ("bias", COUNT),
-    )  # fmt: skip
+        ("kind", ctypes.c_int32),
+        ("first_input", ctypes.c_int32),
+        ("input_count", ctypes.c_int32),
+        ("body", LayerUnion),
+    )
+
+    @classmethod
+    def of(cls, own: LayerBody, first_input: int, input_count: int) -> ProgramLayer:
+        """A layer that reads so many of the program's inputs, from `first_input` on."""
+        (name,) = (name for name, kind in KINDS.items() if kind is type(own))
+        return cls([*KINDS].index(name), first_input, input_count, LayerUnion(**{name: own}))
+
+    @property
+    def own(self) -> LayerBody:
+        """What belongs to its kind; a change of it is a change of the layer."""
+        own: LayerBody = getattr(self.body, [*KINDS][self.kind])
+        return own
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of its output."""
+        own = self.own
+        return int(own.out_channels if isinstance(own, ConvolutionLayer | LinearLayer) else own.channels)
+
+    @property
+    def stride(self) -> int:
+        """Pixels of its input for each one of its output, along a side."""
+        own = self.own
+        return int(own.window.stride) if isinstance(own, ConvolutionLayer | DepthwiseLayer) else 1
 
 
 class SessionOptions(ctypes.Structure):
@@ -92,7 +188,7 @@ class PlanStep(ctypes.Structure):
     """`linnet_step` of linnet.h."""
 
     _fields_ = (
-        *((name, ctypes.c_int32) for name in ("first", "last", "schedule", "group")),
+        *((name, ctypes.c_int32) for name in ("first", "last", "schedule", "group", "element_bytes")),
         ("output_bytes", COUNT),
         ("scratch_bytes", COUNT),
         ("seconds", ctypes.c_double),
@@ -158,7 +254,28 @@ def _declare(library: ctypes.CDLL) -> None:
 
 @cache
 def load_library() -> ctypes.CDLL | None:
-    """The library that was built with this package, or None. Declares the types of its functions."""
+    """The library that was built with this package, or None. Declares the types of its functions.
+
+    A library that was built of other sources counts as none: its structures lie differently in memory. A warning says
+    how to build it again.
+    """
+    library = _open()
+    if library is not None and _interface_of(library) != INTERFACE:
+        warnings.warn(f"{_out_of_step(library)} Until then linnet runs without it.", RuntimeWarning, stacklevel=2)
+        return None
+    if library is not None:
+        _declare(library)
+    return library
+
+
+def missing_library() -> str:
+    """Why `load_library` gives None, and what to do, as sentences."""
+    library = _open()
+    return NOT_BUILT if library is None or _interface_of(library) == INTERFACE else _out_of_step(library)
+
+
+def _open() -> ctypes.CDLL | None:
+    """What lies where the library belongs, of whatever sources it was built."""
     import linnet.engine
 
     # Not beside __file__: an editable install keeps the library elsewhere on the package's path.
@@ -166,10 +283,24 @@ def load_library() -> ctypes.CDLL | None:
         for name in NAMES:
             path = Path(folder) / name
             if path.is_file():
-                library = ctypes.CDLL(str(path))
-                _declare(library)
-                return library
+                return ctypes.CDLL(str(path))
     return None
+
+
+def _interface_of(library: ctypes.CDLL) -> int:
+    """The number of the interface that a library was built with; 0 of libraries from before there was a number."""
+    try:
+        return int(library.linnet_interface_version())
+    except AttributeError:
+        return 0
+
+
+def _out_of_step(library: ctypes.CDLL) -> str:
+    return (
+        f"The native library '{library._name}' was built of other sources than this Python package (interface "
+        f"{_interface_of(library)} instead of {INTERFACE}): build it again with `pip install .` in linnet's folder "
+        "(`pip install -e .` if it was installed so)."
+    )
 
 
 def native_version() -> str | None:

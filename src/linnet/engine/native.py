@@ -12,8 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from linnet.engine.library import Error, Memory, PlanStep, ProgramLayer, SessionOptions, load_library
-from linnet.engine.program import ADD, CONCATENATE, LINEAR, POOLING, Program
+from linnet.engine.library import (
+    ConvolutionLayer,
+    Error,
+    LinearLayer,
+    Memory,
+    PlanStep,
+    PoolingLayer,
+    ProgramLayer,
+    SessionOptions,
+    load_library,
+    missing_library,
+)
+from linnet.engine.program import Program
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +53,7 @@ class Step:
         output_bytes: of the tensor that it leaves.
         scratch_bytes: of all threads together.
         seconds: the least that it took so far.
+        element_bytes: of one number of the tensor that it leaves.
     """
 
     first: str
@@ -51,16 +63,14 @@ class Step:
     output_bytes: int
     scratch_bytes: int
     seconds: float
+    element_bytes: int
 
 
 def native_library() -> Any:
-    """The library; an EngineError where linnet was installed without it."""
+    """The library; an EngineError where there is none, or one of other sources."""
     library = load_library()
     if library is None:
-        raise EngineError(
-            "linnet was installed without its native engine, because no C++ compiler was found then. Take the numpy "
-            "runtime, or install a compiler and linnet again."
-        )
+        raise EngineError(missing_library())
     return library
 
 
@@ -153,14 +163,16 @@ class NativeSession:
         _check_whole("height", height, 1, MOST_SIDE)
         _check_whole("width", width, 1, MOST_SIDE)
         self.network, self.size, self.threads = network, (height, width), threads
-        self.channels = network.layers[0].in_channels
+        first = network.layers[0].own
+        assert isinstance(first, ConvolutionLayer)  # nothing else may read the picture
+        self.channels = int(first.in_channels)
         table = np.ascontiguousarray(table, np.float32)
         if table.shape != (self.channels, 256):
             raise EngineError(f"The table must be ({self.channels}, 256); this one is {table.shape}.")
         # Several names may stand for one layer: a block, and its projection.
-        wanted = [_layer(network, name) for name in outputs]
-        numbers = np.array(list(dict.fromkeys(wanted)), np.int32)
-        self._order = [numbers.tolist().index(number) for number in wanted]
+        asked = [_layer(network, name) for name in outputs]
+        numbers = np.array(list(dict.fromkeys(asked)), np.int32)
+        self._order = [numbers.tolist().index(number) for number in asked]
         own = np.zeros(len(network.layers), np.int32)
         for name, value in (schedules or {}).items():
             own[_layer(network, name)] = _number(value)
@@ -191,12 +203,11 @@ class NativeSession:
     def _shape(self, number: int) -> tuple[int, ...]:
         """What a layer gives for one picture."""
         layer = self.network.layers[number]
-        if layer.kind in (POOLING, LINEAR):
+        if isinstance(layer.own, PoolingLayer | LinearLayer):
             return (layer.out_channels,)
         source = self.network.inputs[layer.first_input]
         read = self.size if source < 0 else self._shape(source)[:-1]
-        stride = 1 if layer.kind in (ADD, CONCATENATE) else layer.stride
-        return (*(-(-side // stride) for side in read), layer.out_channels)
+        return (*(-(-side // layer.stride) for side in read), layer.out_channels)
 
     def run(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """(N, H, W, C) uint8 → for each output (N, H, W, C) or (N, C) float32. Calls from several threads take turns.
@@ -258,6 +269,7 @@ class NativeSession:
                 step.output_bytes,
                 step.scratch_bytes,
                 step.least_seconds,
+                step.element_bytes,
             )
             for step in self._steps()
         )

@@ -1,4 +1,4 @@
-"""Operations lowered to what the native engine runs: one record a kernel, and all weights in one array."""
+"""Operations lowered to what the native engine runs: its layers, and all weights in one array."""
 
 from __future__ import annotations
 
@@ -22,16 +22,23 @@ from linnet.architecture import (
     Pool,
 )
 from linnet.engine.fold import fold
-from linnet.engine.library import ProgramLayer
+from linnet.engine.library import (
+    AdditionLayer,
+    ConcatenationLayer,
+    ConvolutionLayer,
+    DepthwiseLayer,
+    LayerBody,
+    LinearLayer,
+    PoolingLayer,
+    ProgramLayer,
+    Window,
+)
 from linnet.engine.reference import RUN, Output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float32]
-
-CONVOLUTION, DEPTHWISE, POOLING, LINEAR, ADD, CONCATENATE = range(6)
-"""Kinds of layers, as linnet.h numbers them."""
 
 PADDING = {"same": 0, "symmetric": 1}
 RANGES = {"linear": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
@@ -151,7 +158,7 @@ def _in_order(graph: Graph) -> list[Operation]:
 
 @dataclass
 class _Lowering:
-    """Records so far, where their inputs and weights stand, and which tensors have to exist."""
+    """Layers so far, where their inputs and weights stand, and which tensors have to exist."""
 
     graph: Graph
     tensors: Mapping[str, NDArray[np.float32]]
@@ -162,27 +169,16 @@ class _Lowering:
     parts: list[NDArray[np.float32]] = field(default_factory=list)
     size: int = 0
 
-    def record(
-        self,
-        operation: Operation,
-        kind: int,
-        *,
-        reads: Sequence[str] | None = None,
-        clamp: tuple[float, float] = RANGES["linear"],
-        kernel: int = 1,
-        stride: int = 1,
-        dilation: int = 1,
-        padding: int = 0,
-    ) -> None:
-        """Appends a record of an operation with its weights."""
+    def record(self, operation: Operation, own: LayerBody, reads: Sequence[str] | None = None) -> None:
+        """Appends a layer of an operation that reads these, by default what the operation reads."""
         numbers = [self.numbers[name] for name in reads or operation.reads]
-        inputs, outputs = (self.graph.shape_of(name)[-1] for name in (operation.reads[0], operation.name))
-        places = [self._place(name) for name in operation.tensors] or [0, 0]
-        reads_at = (len(self.inputs), len(numbers))
-        window = (kernel, stride, dilation, padding)
-        self.layers.append(ProgramLayer(kind, *reads_at, inputs, outputs, *window, *clamp, *places))
+        self.layers.append(ProgramLayer.of(own, len(self.inputs), len(numbers)))
         self.inputs += numbers
         self.numbers[operation.name] = len(self.layers) - 1
+
+    def channels(self, operation: Operation) -> tuple[int, int]:
+        """Of its first input and of its output."""
+        return self.graph.shape_of(operation.reads[0])[-1], self.graph.shape_of(operation.name)[-1]
 
     def added_to(self, operation: Operation) -> str | None:
         """What a shortcut adds to an operation, if its sum is all that is read of it: the engine adds as it writes."""
@@ -193,8 +189,11 @@ class _Lowering:
         other = next((name for name in total.reads if name != operation.name), None)
         return other if other in self.numbers and other != INPUT else None
 
+    def places(self, operation: Operation) -> list[int]:
+        """Where the values of an operation's weights and bias begin, which are put behind those that are there."""
+        return [self._place(name) for name in operation.tensors]
+
     def _place(self, name: str) -> int:
-        """Where a tensor's values begin among the weights."""
         values = np.ascontiguousarray(self.tensors[name], np.float32).ravel()
         self.parts.append(values)
         self.size += values.size
@@ -202,36 +201,44 @@ class _Lowering:
 
 
 def _convolve(lowering: _Lowering, operation: Convolve) -> None:
-    added = None if operation.depthwise else lowering.added_to(operation)
-    lowering.record(
-        operation,
-        DEPTHWISE if operation.depthwise else CONVOLUTION,
-        reads=(*operation.reads, *([added] if added else [])),
-        clamp=RANGES[operation.activation],
-        kernel=operation.kernel,
-        stride=operation.stride,
-        dilation=operation.dilation,
-        padding=PADDING[operation.padding],
-    )
+    window = Window(operation.kernel, operation.stride, operation.dilation, PADDING[operation.padding])
+    inputs, outputs = lowering.channels(operation)
+    clamp, places = RANGES[operation.activation], lowering.places(operation)
+    if operation.depthwise:
+        lowering.record(operation, DepthwiseLayer(outputs, window, *clamp, *places))
+        return
+    added = lowering.added_to(operation)
+    own = ConvolutionLayer(inputs, outputs, window, *clamp, *places)
+    lowering.record(operation, own, (*operation.reads, *([added] if added else [])))
 
 
 def _add(lowering: _Lowering, operation: Add) -> None:
-    """A record of its own, unless one of its terms was recorded with the sum."""
+    """A layer of its own, unless one of its terms was recorded with the sum."""
     for term in operation.reads:
         made = lowering.numbers[term]
         if term not in lowering.kept and lowering.graph.readers[term] == (operation.name,) and made >= 0:
             layer = lowering.layers[made]
-            if layer.kind in (CONVOLUTION, DEPTHWISE) and layer.input_count == 2:
+            if isinstance(layer.own, ConvolutionLayer) and layer.input_count == 2:
                 lowering.numbers[operation.name] = made
                 return
-    lowering.record(operation, ADD)
+    lowering.record(operation, AdditionLayer(lowering.channels(operation)[1], *RANGES["linear"]))
+
+
+def _linear(lowering: _Lowering, operation: Linear) -> None:
+    own = LinearLayer(*lowering.channels(operation), *RANGES["linear"], *lowering.places(operation))
+    lowering.record(operation, own)
+
+
+def _of_channels(kind: type[PoolingLayer | ConcatenationLayer]) -> Callable[[_Lowering, Operation], None]:
+    """Records a layer that has nothing of its own but the channels of its output."""
+    return lambda lowering, operation: lowering.record(operation, kind(lowering.channels(operation)[1]))
 
 
 KERNELS: dict[type[Operation], Callable[[_Lowering, Any], None]] = {
     Convolve: _convolve,
     Add: _add,
-    Pool: lambda lowering, operation: lowering.record(operation, POOLING),
-    Linear: lambda lowering, operation: lowering.record(operation, LINEAR),
-    Concatenate: lambda lowering, operation: lowering.record(operation, CONCATENATE),
+    Pool: _of_channels(PoolingLayer),
+    Linear: _linear,
+    Concatenate: _of_channels(ConcatenationLayer),
 }
 """Kind of operation → what records it."""

@@ -83,9 +83,9 @@ class NumpyNetwork:
             (N, …) as the operations describe it.
         """
         values: dict[str, Array] = {INPUT: inputs}
-        wanted: dict[str, list[str]] = {}
+        asked: dict[str, list[str]] = {}
         for name in names:
-            wanted.setdefault(self.graph.aliases[name], []).append(name)
+            asked.setdefault(self.graph.aliases[name], []).append(name)
         kept: dict[str, Array] = {}
         for operation in self.graph.operations:
             read = [values[name] for name in operation.reads]
@@ -94,7 +94,7 @@ class NumpyNetwork:
             weights = self._weights.get(operation.name), self._biases.get(operation.name)
             result = RUN[type(operation)](operation, read, weights, operation.name in self._overwriting)
             values[operation.name] = result
-            kept |= {name: result.copy() for name in wanted.get(operation.name, ())}
+            kept |= {name: result.copy() for name in asked.get(operation.name, ())}
         outputs = tuple(values[name] for name in self.graph.outputs)
         return (outputs if len(outputs) > 1 else outputs[0]), {name: kept[name] for name in names}
 

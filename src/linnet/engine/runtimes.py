@@ -11,7 +11,7 @@ import numpy as np
 
 from linnet.checkpoint import Checkpoint
 from linnet.engine.blas import blas_threads
-from linnet.engine.library import engine_instruction_set, instruction_set, native_version
+from linnet.engine.library import engine_instruction_set, instruction_set, missing_library, native_version
 from linnet.engine.reference import Output
 from linnet.images import Preprocessing, grey_of, normalise
 from linnet.machine import instruction_set_refused, usable_cores
@@ -29,9 +29,10 @@ RuntimeName = Literal["auto", "native", "numpy", "torch"]
 MOST_THREADS = 256
 """Of the engine."""
 
-FEWEST_IDLE = 1.08
-"""Threads run pictures of their own unless that leaves more of them idle in the last round than running together costs:
-two threads run one picture 1.85 times as fast as one thread does."""
+TOGETHER = 1.85 / 2
+"""Speed of threads that run one picture together, as a share of their speed when each runs pictures of its own: two
+threads, which wait for each other after every step, run a picture 1.85 times as fast as one does (MobileNetV2 1.0 at
+224: `python benchmarks/engine.py`). When each runs its own, some are idle in the last round unless pictures fill it."""
 
 Outputs = tuple[Output, "dict[str, NDArray[np.float32]]"]
 
@@ -83,8 +84,8 @@ class NativeRuntime:
 
     def _session_for(self, pictures: int) -> NativeSession | None:
         """Of enough pictures each thread takes its own: nobody waits for another, for an arena more a thread."""
-        whole = -(-pictures // self._threads) * self._threads
-        if self._session is None or self._threads == 1 or not 0 < whole <= FEWEST_IDLE * pictures:
+        room = -(-pictures // self._threads) * self._threads  # pictures that as many rounds could take
+        if self._session is None or self._threads == 1 or not 0 < TOGETHER * room <= pictures:
             return self._session
         if self._apart is None:
             from linnet.engine.native import NativeSession
@@ -186,22 +187,19 @@ RUNTIMES: dict[str, Callable[[Checkpoint, int | None], Runtime]] = {
 }
 
 
-def choose_runtime(wanted: RuntimeName) -> str:
-    """The runtime that `wanted` means here; `auto` never imports torch, so that predicting starts fast.
+def choose_runtime(name: RuntimeName) -> str:
+    """The runtime that `name` means here; `auto` never imports torch, so that predicting starts fast.
 
     Raises:
         ValueError: if there is no such runtime, or LINNET_ISA names an instruction set that cannot run.
     """
-    if wanted not in ("auto", *RUNTIMES):
-        raise ValueError(f"`runtime` (={wanted!r}) must be 'auto', {', '.join(map(repr, RUNTIMES))}.")
-    if wanted in ("numpy", "torch"):
-        return wanted
+    if name not in ("auto", *RUNTIMES):
+        raise ValueError(f"`runtime` (={name!r}) must be 'auto', {', '.join(map(repr, RUNTIMES))}.")
+    if name in ("numpy", "torch"):
+        return name
     if native_version() is None:
-        if wanted == "native":
-            raise ValueError(
-                "The native runtime is not there: linnet was installed without a C++ compiler. Take --runtime numpy, "
-                "or install g++ or clang and then linnet again."
-            )
+        if name == "native":
+            raise ValueError(f"The native runtime is not there. {missing_library()}")
         return "numpy"
     if engine_instruction_set() is None:
         raise ValueError(instruction_set_refused(instruction_set()))

@@ -6,6 +6,7 @@ run depends on, `learn` trains, `measure` scores the checkpoint that was written
 
 from __future__ import annotations
 
+from linnet.nn.memory import trim
 from linnet.training.plan import Outcome, Plan, Reporter
 from linnet.training.run.learning import learn
 from linnet.training.run.measuring import measure
@@ -27,4 +28,6 @@ def run_training(plan: Plan, reporter: Reporter | None = None) -> Outcome | None
     learned = learn(prepared)
     # Nothing is measured before every process has let go of its part.
     prepared.fabric.barrier()
+    # What measures runs on memory of its own: the steps' need not stay beside it.
+    trim()
     return measure(learned) if prepared.leads else None
