@@ -20,6 +20,7 @@ from linnet.architecture.operations import (
     Pool,
     Reshape,
     Shape,
+    of_kind,
 )
 
 
@@ -45,7 +46,7 @@ class Block:
     @property
     def convolutions(self) -> tuple[Convolve, ...]:
         """Its convolutions, in the order in which they run."""
-        return tuple(operation for operation in self.operations if isinstance(operation, Convolve))
+        return of_kind(self.operations, Convolve)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -58,9 +59,8 @@ class Block:
     @property
     def adds(self) -> tuple[str, ...]:
         """The tensors from elsewhere that a shortcut adds to its own."""
-        sums = [operation for operation in self.operations if isinstance(operation, Add)]
         outside = set(self.reads)
-        return tuple(name for operation in sums for name in operation.reads if name in outside)
+        return tuple(name for operation in of_kind(self.operations, Add) for name in operation.reads if name in outside)
 
     @property
     def joins_input(self) -> bool:
@@ -161,7 +161,7 @@ class Graph:
     @property
     def convolutions(self) -> tuple[Convolve, ...]:
         """Every convolution in the order in which it runs."""
-        return tuple(operation for operation in self.operations if isinstance(operation, Convolve))
+        return of_kind(self.operations, Convolve)
 
     @property
     def tensors(self) -> dict[str, Shape]:

@@ -8,8 +8,9 @@ code, and a short loop that knows no network (docs/decisions/0013). Maps are (he
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -287,3 +288,11 @@ class Concatenate(Operation):
             raise ValueError(f"{', '.join(map(str, inputs))} differ elsewhere than along axis {self.axis}")
         total = sum(given[self.axis] for given in inputs)
         return *inputs[0][: self.axis], total, *inputs[0][self.axis + 1 :]
+
+
+K = TypeVar("K", bound=Operation)
+
+
+def of_kind(operations: Iterable[Operation], kind: type[K]) -> tuple[K, ...]:
+    """Those operations that are of one kind, in order."""
+    return tuple(operation for operation in operations if isinstance(operation, kind))

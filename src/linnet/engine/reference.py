@@ -60,7 +60,7 @@ class NumpyNetwork:
         self._weights = {
             operation.name: LAYOUTS[type(operation)](operation, folded[f"{operation.label}.weight"])
             for operation in self.graph.operations
-            if isinstance(operation, Convolve | Linear)
+            if operation.tensors
         }
         self._biases = {name: folded[f"{self.graph.by_name[name].label}.bias"] for name in self._weights}
         self._free = _last_uses(self.graph)

@@ -30,6 +30,7 @@ from linnet.architecture import (
     Reshape,
 )
 from linnet.architecture.cost import INVERTED
+from linnet.architecture.operations import of_kind
 from linnet.nn import fused
 from linnet.nn.convolution import ConvolutionModule
 
@@ -93,7 +94,7 @@ class Chain:
     @property
     def convolutions(self) -> tuple[Convolve, ...]:
         """All but the sum; none where the chain is a single operation of another kind."""
-        return tuple(operation for operation in self.operations if isinstance(operation, Convolve))
+        return of_kind(self.operations, Convolve)
 
     @property
     def adds_input(self) -> bool:
@@ -166,7 +167,7 @@ class GraphNetwork(nn.Module):
             self._places |= {name: (key, None if alone else part) for name, part in parts.items()}
             module = nn.ModuleDict({parts[operation.name]: of for operation, of in made.items()})
             (self.body if inner else self.heads)[key] = next(iter(module.values())) if alone else module
-        linear = [operation for operation in graph.operations if isinstance(operation, Linear)]
+        linear = of_kind(graph.operations, Linear)
         self.dropout = nn.Dropout(linear[-1].dropout if linear else 0.0)
         self._dropped = linear[-1].name if linear else ""
         self._chains = chains_of(graph)

@@ -15,7 +15,7 @@ import numpy as np
 
 from linnet.architecture import INPUT, Add, Architecture, Backbone, Convolve, MobileNetV1, MobileNetV2
 from linnet.architecture.mobilenet_v2 import STAGES
-from linnet.architecture.operations import pad_amounts
+from linnet.architecture.operations import of_kind, pad_amounts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -246,7 +246,7 @@ def _compare(candidate: Backbone, chain: Chain) -> tuple[int, str]:
 def _compare_sums(candidate: Architecture, chain: Chain) -> str:
     """Whether the file adds where the network does, and the same tensors."""
     steps = dict(zip((convolution.name for convolution in candidate.convolutions), chain.steps, strict=True))
-    added = {each.reads[0]: each.reads[1] for each in candidate.operations if isinstance(each, Add)}
+    added = {each.reads[0]: each.reads[1] for each in of_kind(candidate.operations, Add)}
     found = outputs_by_name(candidate, chain) | {INPUT: chain.steps[0].input}
     for name, step in steps.items():
         if step.sum_source != (found.get(added[name]) if name in added else None):
