@@ -282,7 +282,11 @@ def _no_pictures(data: Path) -> None:
         (None, ["--resume"], "holds no run to resume"),
         (None, ["--start", "nowhere.safetensors"], "There is no file 'nowhere.safetensors'"),
         (None, ["--freeze", "blocks.99"], "There is no layer 'blocks.99'"),
-        (None, ["--resolution", "7"], "`resolution` (=7)"),
+        (None, ["--resolution", "7"], "--resolution (=7) must be"),
+        (None, ["--expansion", "0.5"], "--expansion (=0.5) must be a number at least 1"),
+        (None, ["--convolution", "full"], "--convolution is no option of mobilenet_v2, which has --activation"),
+        (None, ["--scales", "0.1"], "--scales is no option of mobilenet_v2"),
+        (None, ["--repeats", "2"], "--repeats is no option of the recipe scratch-small, which is for classification"),
     ],
 )
 def test_bad_input_is_one_sentence(

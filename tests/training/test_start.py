@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,9 @@ import torch
 from networks import checkpoint_of
 from torch import nn
 
-from linnet.architecture import MobileNetV1, MobileNetV2, options_of
+from linnet.architecture import FAMILIES, MobileNetV1, MobileNetV2, options_of
 from linnet.checkpoint import save_checkpoint
+from linnet.cli.networks import trainable_flags
 from linnet.nn import build, tensors_of
 from linnet.tasks.classification.start import find_start
 from linnet.training.recipes import FINETUNE, SCRATCH_SMALL
@@ -55,6 +56,27 @@ def test_another_resolution_goes_into_network_and_contract(file: Path) -> None:
     start = find_start(StartOptions(str(file), resolution=96), NAMES, RECIPE)
     assert start.network.architecture.input_size == (96, 96)
     assert start.contract.size == (96, 96)
+
+
+def test_a_network_from_nothing_has_the_recipes_resolution_unless_one_is_given() -> None:
+    for resolution, expected in ((None, 32), (48, 48)):
+        start = find_start(StartOptions("none", resolution=resolution, options={"width": 0.1}), NAMES, SCRATCH_SMALL)
+        assert start.network.architecture.input_size == (expected, expected)
+    wide = find_start(StartOptions("none", options={"width": 0.1}), NAMES, FINETUNE)
+    assert wide.network.architecture.input_size == (224, 224)
+
+
+def test_everything_that_an_architecture_can_say_can_be_trained() -> None:
+    """Each option of each family has a flag, and what flags give arrives in the network."""
+    from linnet.cli.train import read_plan
+
+    given = {"expansion": 3.0, "shortcut": "none", "padding": "symmetric", "output_stride": 16, "stem": "fixed"}
+    flags = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    plan = read_plan(["nowhere", "--out", "run", "--start", "none", "--recipe", "scratch-small", *flags])[1]
+    options = options_of(find_start(plan.start, NAMES, plan.recipe).network.architecture)
+    assert {name: options[name] for name in given} == given
+    every = {name for name, *_ in trainable_flags()} | {"resolution", "dropout", "classes", "folded"}
+    assert {entry.name for kind in FAMILIES.values() for entry in fields(kind)} <= every  # type: ignore[arg-type]
 
 
 def test_auto_is_the_model_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from linnet.architecture.network import OptionError
 from linnet.architecture.ssdlite import Variant
-from linnet.cli.terminal import UsageError, live_progress, parse, print_json, show
+from linnet.cli.terminal import UsageError, as_flag, live_progress, parse, print_json, show
 from linnet.data import recognise_task
 from linnet.data.recognition import FormatName
 
@@ -133,6 +134,8 @@ def run(options: Options, plan: Plan) -> int:
         except Stopped:
             print("linnet: stopped. The same command with --resume goes on.", file=sys.stderr)
             return 1
+        except OptionError as error:
+            raise as_flag(error) from None
         except (RuntimeError, MemoryError) as error:
             raise explain_failure(error, plan.recipe) from error
     if outcome is not None:

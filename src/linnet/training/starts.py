@@ -121,12 +121,11 @@ def check_same(found: Mapping[str, Any], path: Path, options: Mapping[str, Any])
 
 def check_known(options: Mapping[str, Any], known: Collection[str], family: str) -> None:
     """Raises a ValueError on an option that a family does not have."""
+    flags = [f"--{name.replace('_', '-')}" for name in sorted(known) if name not in ("classes", "family", "folded")]
     for name in options:
         if name not in known:
-            raise ValueError(
-                f"--{name.replace('_', '-')} is no option of {family}, which has "
-                f"{', '.join('--' + each.replace('_', '-') for each in sorted(known))}."
-            )
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{flag} is no option of {family}, which has {', '.join(flags)}.")
 
 
 def draw_kaiming(network: Network, generator: torch.Generator) -> None:

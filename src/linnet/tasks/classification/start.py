@@ -48,7 +48,7 @@ def _from_nothing(options: StartOptions, classes: int, recipe: Recipe) -> Start:
     family = options.family or "mobilenet_v2"
     make: Any = FAMILIES[family]
     check_known(values, {entry.name for entry in fields(make)}, family)
-    resolution = options.resolution or 224
+    resolution = options.resolution or recipe.resolution or 224
     if resolution <= SMALL:
         values.setdefault("early_stride", 2)
     if recipe.dropout is not None:
@@ -70,11 +70,11 @@ def _fitting(checkpoint: Checkpoint, path: Path, options: StartOptions, classes:
     if options.family is not None and options.family != family:
         raise ValueError(f"'{path}' is a {family}, not a {options.family}. Give --start none, or another.")
     found = options_of(architecture)
-    check_known(options.options or {}, found, family)
+    check_known(options.options or {}, found.keys() - {"family"}, family)
     check_same(found, path, options.options or {})
     changes: dict[str, Any] = {"classes": classes}
-    if options.resolution is not None:
-        changes["resolution"] = options.resolution
+    if (resolution := options.resolution or recipe.resolution) is not None:
+        changes["resolution"] = resolution
     if recipe.dropout is not None:
         changes["dropout"] = recipe.dropout
     return architecture.with_options(**changes)

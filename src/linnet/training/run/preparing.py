@@ -188,7 +188,7 @@ def _check(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, data: Dat
         total = min(len(data.train) + len(data.validation) + len(data.test), limit)
         findings = task.check(
             data,
-            CheckOptions(resolution=plan.start.resolution, limit=limit),
+            CheckOptions(resolution=plan.start.resolution or plan.recipe.resolution, limit=limit),
             lambda done: reporter.progress("checking the pictures", done, total),
         )
         broken = sorted(findings.broken)
