@@ -325,8 +325,25 @@ def test_a_resumed_run_keeps_its_recipe_and_its_data(
     assert "--weight-decay 0.1 differs from the run's" in refusal(
         [*arguments, "--resume", "--weight-decay", "0.1"], capsys
     )
+    # What is not said again is what it was.
+    assert main(["train", str(data), "--out", str(tmp_path / "run"), "--recipe", "scratch-small", "--resume"]) == 0
+    assert json.loads((tmp_path / "run" / files.RECIPE).read_text())["resolved"]["epochs"] == 1
     (data / "train" / "red" / "000.png").unlink()
     assert "has changed since the run was begun" in refusal([*arguments, "--resume"], capsys)
+
+
+def test_a_run_of_another_version_is_told_from_a_damaged_one(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", data, "--out", tmp_path / "run", *FLAGS, "--epochs", "1"]
+    assert main([str(argument) for argument in arguments]) == 0
+    path = tmp_path / "run" / files.RECIPE
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in document.items() if name != "format"}))
+    assert "was begun by another version of linnet" in refusal([*arguments, "--resume"], capsys)
+    for text in (json.dumps(document | {"recipe": "nothing"}), "[]", "{"):
+        path.write_text(text)
+        assert "is damaged" in refusal([*arguments, "--resume"], capsys)
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(

@@ -9,6 +9,7 @@ from pathlib import Path
 from linnet.evaluation.figures import Figures
 from linnet.training.objective import Epoch
 from linnet.training.recipe import Recipe
+from linnet.training.recipes import RECIPES
 from linnet.training.starts import StartOptions
 from linnet.training.state import TrainingState
 
@@ -73,7 +74,7 @@ class Outcome:
 def check_same(given: Recipe, begun: Recipe) -> None:
     """A run that goes on keeps its recipe: flags that say otherwise are refused."""
     free = {"workers", "accumulate"}
-    default = type(given)()
+    default = RECIPES.get(given.name) or type(given)()
     flags = [entry.name for entry in fields(given) if entry.metadata.get("flag", True)]
     for name, value in asdict(given).items():
         was = getattr(begun, name, None)

@@ -32,11 +32,18 @@ from linnet.training.recipe import Recipe
 from linnet.training.recipes import recipe_from
 from linnet.training.split import read_split, split_document
 
+FORMAT = 2
+"""Of a run's folder. Runs of version 0.1 have none: their networks' parts and their recipes' fields had other names."""
+
 CHECKED_PICTURES = 20_000
 """Looked at before a training; of more a random part, since decoding all of them would take too long."""
 
 UNFOLDING_PICTURES = 512
 """Training pictures on which a folded start's statistics are measured."""
+
+
+class VersionError(ValueError):
+    """A run's folder of another version."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,7 @@ def _begin(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: Da
         files.write_json(
             plan.out / files.RECIPE,
             {
+                "format": FORMAT,
                 "recipe": recipe.name,
                 "given": asdict(plan.recipe),
                 "resolved": asdict(recipe),
@@ -206,6 +214,11 @@ def _read(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: Dat
     path = plan.out / files.RECIPE
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
+        if document.get("format") != FORMAT:
+            raise VersionError(
+                f"The run in '{plan.out}' was begun by another version of linnet, and this one cannot go on with it to "
+                f"the bit. Begin a new run from its weights: --start {plan.out / files.LAST} and another --out."
+            )
         recipe = recipe_from(document["recipe"], document["resolved"])
         given = recipe_from(document["recipe"], document["given"])
         decisions = tuple(document["decisions"])
@@ -213,7 +226,9 @@ def _read(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: Dat
         network = Network(from_options(document["architecture"]), recompute_expansion=recipe.recompute)
         provenance = document["provenance"]
         classes = tuple(document["classes"])
-    except (ValueError, KeyError, TypeError) as error:
+    except VersionError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"'{path}' is damaged ({error}). Start anew with --overwrite.") from None
     if classes != data.classes:
         raise ValueError(f"'{locate(plan.data)}' has other classes than the run in '{plan.out}' was begun with.")
