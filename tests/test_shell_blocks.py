@@ -72,7 +72,7 @@ def reason_of(line: str) -> str | None:
 
 @pytest.fixture
 def desk(tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with everything that the lines name, small; the weights that a training starts from stand in the cache."""
+    """A folder with everything that the lines name, small; the weights that trainings start from stand in the cache."""
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     start = checkpoint_of(MobileNetV2(width=0.1, resolution=64, classes=7))
