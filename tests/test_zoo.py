@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import ROOT
+from safetensors.numpy import save as save_safetensors
 from samples import measured
 from smear import draw_smear
 
 import linnet
+from linnet.architecture import options_of
 from linnet.catalogue import DEFAULT_MODEL, EMBEDDED, models_in
-from linnet.checkpoint import load_checkpoint
+from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.evaluation.detector import MEASURING, measure_detector
 
@@ -87,3 +93,31 @@ def test_it_scores_what_it_claims(name: str, sample_data: Callable[[str], Path])
     assert accuracy.images == claimed["images"]
     # Rounding differs from machine to machine, and may turn a picture.
     assert accuracy.top1 == pytest.approx(claimed["top1"], abs=2 / accuracy.images)
+
+
+@pytest.mark.parametrize("name", [*MODELS, *DETECTORS])
+def test_its_header_of_format_1_is_read_for_ever(name: str, tmp_path: Path) -> None:
+    """tests/format1 keeps what stood in the embedded files when they had format 1, whatever they become."""
+    kept = json.loads((ROOT / "tests" / "format1" / f"{name}.json").read_text(encoding="utf-8"))
+    document = kept["document"]
+    assert document["format"] == 1
+    now = load_checkpoint(EMBEDDED / f"{name}.safetensors")
+    halves = {tensor: values.astype(np.float16) for tensor, values in now.tensors.items()}
+    content = save_safetensors(halves, metadata={"linnet": json.dumps(document, separators=(",", ":"))})
+    path = tmp_path / "old.safetensors"
+    path.write_bytes(content.replace(b"0" * 64, hashlib.sha256(content).hexdigest().encode(), 1))
+    old = load_checkpoint(path)
+    # The weights' names and shapes belong to a format too.
+    shapes = sorted((tensor, list(values.shape)) for tensor, values in old.tensors.items())
+    assert hashlib.sha256(json.dumps(shapes).encode()).hexdigest() == kept["tensors"]
+    assert old.architecture == now.architecture
+    assert list(old.classes or ()) == document["classes"]
+    assert old.preprocessing is not None
+    assert json.loads(json.dumps(old.preprocessing.to_json())) == document["preprocessing"]
+    assert (dict(old.score), dict(old.provenance)) == (document["score"], document["provenance"])
+    for option in ("width", "resolution", "classes", "early_stride", "dropout"):
+        options = options_of(old.architecture)
+        value = options[option] if option in options else options["backbone"][option]
+        assert value == document["architecture"][option], option
+    save_checkpoint(old, tmp_path / "new.safetensors")
+    assert load_checkpoint(tmp_path / "new.safetensors").architecture == old.architecture

@@ -1,0 +1,129 @@
+"""Do the commands run that README, CONTRIBUTING and the pages of docs/ show in blocks of `sh`?
+
+Each block runs in a folder that has what its lines name, line by line. What is not run stands in `NOT_RUN` with its
+reason; a line that is neither fails.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from networks import checkpoint_of
+from pictures import write_pictures, write_scenes
+
+from linnet.architecture import MobileNetV2
+from linnet.checkpoint import save_checkpoint
+from linnet.cli import main
+
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "docs/*.md", "docs/decisions/*.md", "native/*.md")
+    for path in ROOT.glob(pattern)
+)
+
+NOT_RUN = {
+    "make demo": "makes an environment of its own; test_install.py runs the demo's program",
+    "make test": "is this suite",
+    "make setup": "makes an environment of its own",
+    "make fix": "changes the project's files",
+    "make check": "is run beside this suite, by .ci/run",
+    "make bench": "measures for minutes",
+    "torchrun --nnodes 4": "needs four machines",
+}
+"""Beginning of a line → why it is not run. That the targets of `make` exist is tested in test_readme.py."""
+
+SLOW = ("torchrun",)
+"""Programs of lines that are slow to begin."""
+
+SHORTER = {
+    "train boxes/": "--epochs 1 --batch 4 --workers 0 --resolution 64 --repeats 1",
+    "train data/ --out run/ --recipe features": "--workers 0 --resolution 64",
+    "train": "--epochs 1 --batch 4 --workers 0 --resolution 64",
+}
+"""What stands in a line → flags that it gets here, so that it ends soon; what a recipe decides from the data is tested
+elsewhere."""
+
+
+def lines_of(block: str) -> list[str]:
+    """Its commands, each on one line, without comments."""
+    joined = block.replace("\\\n", " ")
+    return [line for line in map(str.strip, joined.splitlines()) if line and not line.startswith("#")]
+
+
+BLOCKS = {
+    f"{page}-{number}": lines_of(block)
+    for page in PAGES
+    for number, block in enumerate(re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL))
+}
+"""Page and number of a block → its commands."""
+
+
+def reason_of(line: str) -> str | None:
+    """Why a line is not run; None: it is."""
+    return next((reason for beginning, reason in NOT_RUN.items() if f"{line} ".startswith(f"{beginning} ")), None)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with everything that the lines name, small; the weights that trainings start from stand in the cache."""
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    start = checkpoint_of(MobileNetV2(width=0.1, resolution=64, classes=7))
+    save_checkpoint(start, tmp_path / "cache" / "imagenet-v2-1.0-224-tf2.safetensors")
+    write_pictures(tmp_path / "data", train=6, validation=3, test=2)
+    write_scenes(tmp_path / "boxes", train=8, validation=4, test=4)
+    (tmp_path / "photos").mkdir()
+    shutil.copy(picture_file, tmp_path / "photos")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    return tmp_path
+
+
+def run_line(line: str) -> None:
+    """As a shell would; linnet's own commands in this process, where they take no second to begin."""
+    words = shlex.split(line, comments=True)
+    more = next((flags for beginning, flags in SHORTER.items() if beginning in " ".join(words)), "")
+    program, arguments = words[0], [*words[1:], *more.split()]
+    if program == "linnet":
+        assert main(arguments) == 0, line
+        return
+    programs = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}
+    assert program in programs, f"{line!r} neither is run here nor stands in NOT_RUN"
+    done = subprocess.run(
+        [*programs[program], *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_there_are_blocks() -> None:
+    assert {name.rsplit("-", 1)[0] for name in BLOCKS} >= {"README.md", "CONTRIBUTING.md", "docs/scaling.md"}
+    # What is excused is there.
+    lines = [f"{line} " for block in BLOCKS.values() for line in block]
+    for beginning in NOT_RUN:
+        assert any(line.startswith(f"{beginning} ") for line in lines), beginning
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_it_runs(name: str, desk: Path) -> None:
+    for line in BLOCKS[name]:
+        if reason_of(line) is None and not line.startswith(SLOW):
+            run_line(line)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BLOCKS)
+def test_its_slow_lines_run(name: str, desk: Path) -> None:
+    for line in BLOCKS[name]:
+        if reason_of(line) is None and line.startswith(SLOW):
+            run_line(line)
