@@ -47,6 +47,7 @@ from linnet.cli import main
 predict = linnet.load("cifar10")
 print(predict.runtime, len(predict(np.zeros((50, 60, 3), np.uint8)).top(5)))
 main(["models", "--runtimes"])
+main(["paper", "table2"])
 main(["predict", "--runtime", "native", "nowhere.jpg"])
 """
 
@@ -58,6 +59,7 @@ def test_without_a_compiler_all_but_the_engine_works(tmp_path: Path) -> None:
     assert not list((tmp_path / "there").rglob("*.so"))
     lines = run_installed(tmp_path / "there", USING + "sys.stdout.flush()").splitlines()
     assert lines[0] == "numpy 5"
+    assert any("only the first of them has the stride s" in line for line in lines), lines
     assert any("native" in line and "without a C++ compiler" in line for line in lines), lines
 
 

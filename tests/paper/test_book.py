@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from linnet.cli import main
-from linnet.paper import ITEMS, make
-from linnet.paper.book import CHAPTERS, write_book
+from linnet.paper import ITEMS, make, prose
+from linnet.paper.book import placed, write_book
 from linnet.paper.page import Page
 
 
 def test_every_page_has_its_place_and_only_one() -> None:
-    placed = [name for chapter in CHAPTERS for name in chapter.pages]
-    assert sorted(placed) == sorted(ITEMS)
+    assert sorted(placed()) == sorted(ITEMS)
 
 
 def test_the_text_links_pictures_that_are_there(tmp_path: Path) -> None:
@@ -52,3 +51,19 @@ def test_the_command_goes_on_where_results_are_missing(tmp_path: Path, capsys: p
     assert "3,504,872" in captured.out
     assert "linnet paper: figure6 could not be made: there are no results of trainings in" in captured.err
     assert "*figure6 is not here: there are no results" in (tmp_path / "book.md").read_text()
+
+
+def test_all_words_of_a_page_are_shown() -> None:
+    """What a Markdown file says in other places than the code reads would be lost unseen."""
+    for name in ("figure2", "table3", "table7"):
+        page = make(name)
+        shown = "\n".join([page.title, *page.paragraphs, *page.notes])
+        lines = (Path(prose.__file__).with_name(f"{name}.md")).read_text("utf-8").splitlines()
+        for line in lines:
+            if line and "{" not in line and line != prose.NOTES:
+                assert line.removeprefix("# ").removeprefix("* ").strip() in shown, line
+
+
+def test_a_missing_number_is_named() -> None:
+    with pytest.raises(KeyError, match="kernel"):
+        prose.read("figure2", side="14 x 14")

@@ -141,6 +141,7 @@ def test_every_item_is_a_module_and_every_module_an_item() -> None:
         "activations",
         "book",
         "page",
+        "prose",
         "slabs",
         "timing",
     }

@@ -1,7 +1,7 @@
 """The paper, made again from our own code: one module a table or figure, each beside the printed values.
 
-A module has `TITLE` and `make() -> Page`, or `make(results) -> Page` where it needs what experiments have measured. It
-uses the public parts of linnet only, and describes no network of its own.
+A module has `make() -> Page`, or `make(results) -> Page` where it needs what experiments have measured. Its words stand
+in the Markdown file of its name. It uses the public parts of linnet only, and describes no network of its own.
 """
 
 from __future__ import annotations

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linnet.paper.page import Page, PaperTable, new_figure
+from linnet.paper.prose import read
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-TITLE = "Figure 1: ReLU destroys information in few dimensions"
 
 DIMENSIONS = (2, 3, 5, 15, 30)
 INTRINSIC = (1, 2, 4, 8)
@@ -43,16 +43,11 @@ def make() -> Page:
         rows.append((str(dimension), f"{measured:.2%}", f"{expected:.2%}", f"{error:.2f}"))
         document.append({"dimension": dimension, "collapsed": measured, "expected": expected, "error": error})
     inner = list(collapse_by_expansion(generator))
+    words = read("figure1", draws=DRAWS, directions=DIRECTIONS, lost=expected_collapse(96, 16), bound=2.0**-48)
     return Page(
         "figure1",
-        TITLE,
-        "A two-dimensional spiral is embedded in m dimensions, cut by ReLU, and brought back. Where fewer than two of "
-        "the m coordinates stay positive, a piece of the plane collapses onto a line or a point: in 2 or 3 dimensions "
-        "much of the spiral is lost, in 15 or 30 almost nothing. That is why the thin end of a block is linear.\n\n"
-        "How wide is wide enough depends on what is inside. For points of n dimensions in m = tn, the second table "
-        "gives the collapsed share. Without expansion (t = 1) half is lost of one dimension and nearly all of eight; "
-        "at t = 2 a quarter to 40 %; at t = 6, the paper's choice, less than 2 % of one dimension, and nothing that "
-        "could be seen from four dimensions on.",
+        words.title,
+        words.text,
         (
             PaperTable(("m", "collapsed, measured", "Theorem 1", "median distance from half the input"), rows),
             PaperTable(
@@ -65,17 +60,7 @@ def make() -> Page:
             f"Of a plane {document[0]['collapsed']:.0%} collapses in 2 dimensions, {document[1]['collapsed']:.0%} in 3 "
             f"and {document[3]['collapsed']:.2%} in 15, as Theorem 1 says."
         ),
-        notes=(
-            f"Measured over {DRAWS} random matrices and {DIRECTIONS} random directions each: a direction counts as "
-            "collapsed where fewer than n of the m coordinates are positive, so that the point cannot be got back "
-            "(Lemma 2). Theorem 1 gives 1 - N / 2^m with N the sum of the binomials C(m, k) for k from 0 to m - n.",
-            "As m grows, the output tends to half the input: a random half of the coordinates is cut off. The last "
-            "column is the median over the matrices of |2 output - input| / |input|.",
-            "In appendix A the sentence before the bound calls N / 2^m the collapsed share; by Theorem 1 it is the "
-            "preserved one. The end of that bound, a collapsed share of at most 2^(-m/2), is for m far above n: the "
-            f"bottleneck of 16 channels that t = 6 expands to 96 loses {expected_collapse(96, 16):.1e} by Theorem 1, "
-            f"more than {2.0**-48:.1e}.",
-        ),
+        notes=words.notes,
         document={"draws": DRAWS, "seed": SEED, "rows": document, "by_expansion": inner},
         plot=_plot(inner),
     )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from linnet.architecture import Architecture, Block, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.paper.page import Page, PaperTable, new_figure
+from linnet.paper.prose import read
 from linnet.paper.slabs import ACTIVATIONS, Chain, chain, draw, legend, operator, shape, width_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLE = "Figure 2: from the regular convolution to the bottleneck with expansion"
 
 # All blocks are those of one stage: maps of 14 x 14 for pictures of 224 pixels.
 STRIDE = 16
@@ -37,15 +37,18 @@ def make(first: MobileNetV1 | None = None, second: MobileNetV2 | None = None) ->
             name = f"{of.title[:3]} {operator(step)}, {ACTIVATIONS[step.activation]}"
             sizes = (shape(step, output=False), shape(step, output=True))
             layers.append((name, step.label, *sizes, f"{price[step.label].multiply_adds:,}"))
+    words = read(
+        "figure2", side=" x ".join([str(drawn[0].slabs[0].side)] * 2), **_numbers(drawn, sums, (first, second))
+    )
     return Page(
         "figure2",
-        TITLE,
-        _TEXT.format(side=" x ".join([str(drawn[0].slabs[0].side)] * 2)),
+        words.title,
+        words.text,
         (
             PaperTable(("block", "channels", "parameters", "multiply-adds", "(a) costs … times as much"), summary),
             PaperTable(("operator", "layer", "input", "output", "multiply-adds"), layers, "The layers that are drawn"),
         ),
-        notes=_notes(drawn, sums, (first, second)),
+        notes=words.notes,
         document={
             "blocks": [
                 {"title": of.title, "multiply_adds": total, "tensors": [vars(slab) for slab in of.slabs]}
@@ -92,38 +95,30 @@ def middle_block(architecture: Architecture) -> int:
     raise ValueError(f"This network has no block that keeps its shape at stride {STRIDE}.")
 
 
-_TEXT = (
-    "A tensor is drawn as a slab: its face is the map, its thickness the number of channels. All four blocks stand at "
-    "the same place of their networks, where the map is {side}, and are drawn to one scale. (a) A regular convolution "
-    "looks at a patch of all channels at once, and pays for it. (b) A separable one looks at the patch in each channel "
-    "by itself (3x3 depthwise), then mixes the channels at each point (1x1): nearly the same work for an eighth or a "
-    "ninth of the cost. This is the block of MobileNetV1. (c) If the tensor that is handed on holds little, it can be "
-    "thin: the 1x1 now ends in a bottleneck. Behind it stands no non-linearity (hatched), because ReLU destroys "
-    "information where there are few dimensions (figure 1). The next block then has to widen it again. (d) Draw the "
-    "line between the blocks elsewhere, and the widening comes first: expand, filter, project. This is the block of "
-    "MobileNetV2."
-)
-
-
 def _end(block: Block) -> str:
     """What the block ends in: `linear`, or the ablation's activation."""
     return ACTIVATIONS[block.convolutions[-1].activation]
 
 
-def _notes(drawn: Sequence[Chain], sums: Sequence[int], networks: tuple[MobileNetV1, MobileNetV2]) -> tuple[str, ...]:
+def _numbers(
+    drawn: Sequence[Chain], sums: Sequence[int], networks: tuple[MobileNetV1, MobileNetV2]
+) -> dict[str, object]:
+    """What the notes say in numbers."""
     first, second = networks
     wide = drawn[0].slabs[0].channels
     kernel = drawn[0].steps[0].kernel ** 2
-    return (
-        f"From (a) to (b) the cost falls by k²d / (k² + d) = {kernel} x {wide} / ({kernel} + {wide}) = "
-        f"{sums[0] / sums[1]:.2f}: with 3x3 kernels by a factor between 8 and 9, as the paper says.",
-        f"(c) and (d) {'are' if sums[2] == sums[3] else 'are not'} the same layers in a stack, cut at another place: "
-        f"{sums[2]:,} and {sums[3]:,} multiply-adds.",
-        f"From (b) to (d) the tensor between the blocks shrinks from {drawn[1].slabs[-1].channels} to "
-        f"{drawn[3].slabs[-1].channels} channels. The networks have {len(first.blocks)} and {len(second.blocks)} "
-        "blocks; what that does to the accuracy is in table 4.",
-        "The last 1x1 of (c) is the first of the next block, in grey.",
-    )
+    return {
+        "kernel": kernel,
+        "wide": wide,
+        "ratio": sums[0] / sums[1],
+        "are": "are" if sums[2] == sums[3] else "are not",
+        "third": sums[2],
+        "fourth": sums[3],
+        "separable_width": drawn[1].slabs[-1].channels,
+        "bottleneck_width": drawn[3].slabs[-1].channels,
+        "first_blocks": len(first.blocks),
+        "second_blocks": len(second.blocks),
+    }
 
 
 def _plot(drawn: Sequence[Chain], sums: Sequence[int]) -> Figure | None:

@@ -10,12 +10,12 @@ from linnet.architecture import MobileNetV2
 from linnet.architecture.cost import block_memory, cost
 from linnet.paper.figure2 import middle_block
 from linnet.paper.page import Page, PaperTable, new_figure
+from linnet.paper.prose import read
 from linnet.paper.slabs import ACTIVATIONS, Chain, chain, draw, legend, operator, shape, width_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLE = "Figure 3: the residual and the inverted residual"
 
 BYTES = 4
 
@@ -51,15 +51,16 @@ def make(architecture: MobileNetV2 | None = None) -> Page:
             | {"multiply_adds": total, "tensors": [vars(slab) for slab in of.slabs]}
         )
     headings = ("block", "channels", "multiply-adds", "kept for the shortcut, kB", "alive at the block of the sum, kB")
+    words = read("figure3", **_numbers(document))
     return Page(
         "figure3",
-        TITLE,
-        _TEXT,
+        words.title,
+        words.text,
         (
             PaperTable(headings, summary),
             PaperTable(("operator", "layer", "input", "output", "multiply-adds"), layers, "The layers that are drawn"),
         ),
-        notes=_notes(document),
+        notes=words.notes,
         document={"bytes_per_element": BYTES, "blocks": document},
         plot=_plot(drawn),
     )
@@ -87,31 +88,10 @@ def chains(architecture: MobileNetV2) -> list[Chain]:
     ]
 
 
-_TEXT = (
-    "A shortcut adds what goes into a block to what comes out of it, so that the block has to learn the difference "
-    "only, and gradients have a short way back. The classical residual block (ResNet) joins the tensors with many "
-    "channels and squeezes in between: wide, narrow, wide. MobileNetV2 turns that inside out: the shortcut joins the "
-    "bottlenecks, and the widening happens in between. If the thin tensors hold all that matters, as the paper "
-    "argues, they are what has to be handed on, and the wide ones are but a detail of the block. They can then be "
-    "computed piece by piece and forgotten (section 5.1), which a shortcut between them would forbid.\n\n"
-    'Both drawings are real networks: (b) is MobileNetV2, (a) the same layers with `shortcut="expansion"`, which the '
-    "paper trains for figure 6. Only the place where the stack is joined differs, and with it what must be kept in "
-    "memory meanwhile."
-)
-
-
-def _notes(document: Sequence[dict[str, object]]) -> tuple[str, ...]:
+def _numbers(document: Sequence[dict[str, object]]) -> dict[str, object]:
+    """What the notes say in numbers."""
     costs = [of["multiply_adds"] for of in document]
-    return (
-        "The last tensor of (a) is the next block's expansion, after its non-linearity; the sum goes into its "
-        "depthwise convolution. In (b) the sum comes after the linear 1x1, and nothing follows it.",
-        f"The two stacks have {'the same' if costs[0] == costs[1] else 'different'} multiply-adds a block; additions "
-        "of a shortcut are not counted.",
-        "Memory is for float32 (kB = 1000 bytes). What is alive is formula (2) of section 5.1 with a block as one "
-        "operation: its inner tensors need not exist whole, unless a shortcut joins them.",
-        "A block of ResNet differs from (a) in more than the shortcut: its 3x3 is a regular convolution between two "
-        "narrow tensors, and its non-linearities stand after every layer. It is not part of linnet.",
-    )
+    return {"same": "the same" if costs[0] == costs[1] else "different"}
 
 
 def _plot(drawn: Sequence[Chain]) -> Figure | None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from linnet.architecture import Block, Convolve, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.paper.page import Page, PaperTable, new_figure
+from linnet.paper.prose import read
 from linnet.paper.slabs import ACTIVATED, ACTIVATIONS, BLUE, HATCHING, operator, shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLE = "Figure 4: blocks compared"
 
 DEPTHWISE = ("#fbe3c6", "#e07b00")
 
@@ -51,12 +51,13 @@ def make(first: MobileNetV1 | None = None, second: MobileNetV2 | None = None) ->
             | {"channels": [of.steps[0].in_channels, *(step.out_channels for step in of.steps)]}
         )
     headings = ("operator", "layer", "stride", "input", "output", "parameters", "multiply-adds")
+    words = read("figure4")
     return Page(
         "figure4",
-        TITLE,
-        _TEXT,
+        words.title,
+        words.text,
         (PaperTable(headings, rows),),
-        notes=_NOTES,
+        notes=words.notes,
         document={"blocks": document},
         plot=_plot(drawn),
     )
@@ -94,25 +95,6 @@ def columns(first: MobileNetV1, second: MobileNetV2) -> list[Column]:
 
 def _stride(block: Block) -> int:
     return max(step.stride for step in block.convolutions)
-
-
-_TEXT = (
-    "Each operator is drawn as wide at its top as the tensor that it reads, and as wide at its bottom as the tensor "
-    "that it writes, all to one scale. MobileNetV1 filters and mixes at full width, and both layers end in a "
-    "non-linearity. MobileNetV2 comes in thin, expands, filters at the wide place, and goes out thin and linear "
-    "(hatched). Where the stride is 1 and the widths agree, the input is added to the output; where the stride is 2 "
-    "the shapes differ, and nothing is added."
-)
-
-_NOTES = (
-    "The printed figure also has the blocks of ShuffleNet and NASNet, which linnet does not have. ShuffleNet's "
-    "replaces the 1x1 convolutions by grouped ones, each group seeing a part of the channels only, and shuffles the "
-    "channels between so that the groups hear of each other; its shortcut joins wide tensors, and at stride 2 it "
-    "concatenates with a pooled input instead of adding. NASNet's was found by a search: several branches of "
-    "separable convolutions with kernels of 3, 5 and 7 and of poolings, summed in pairs and concatenated.",
-    "Batch normalisation stands after every convolution. At stride 2 the depthwise convolution has the stride; at t = "
-    "1 there is no expansion.",
-)
 
 
 def _plot(drawn: Sequence[Column]) -> Figure | None:

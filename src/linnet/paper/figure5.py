@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from linnet.architecture import MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.paper.page import MissingResultsError, Page, PaperTable, difference, new_figure
+from linnet.paper.prose import read
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLE = "Figure 5: accuracy against multiply-adds"
 
 RESOLUTIONS = (224, 192, 160, 128, 96)
 
@@ -64,21 +64,17 @@ def make(results: Path) -> Page:
                 rows.append((name, f"{top1:.1f}", f"{shown:.2f} M", f"{exact:,}", difference(exact / 1e6, shown)))
                 document.append({"network": name, "top1": top1, "plotted": shown, "multiply_adds": exact})
     smallest = min(row["multiply_adds"] for row in document)
+    words = read("figure5", smallest=smallest)
     return Page(
         "figure5",
-        TITLE,
-        "Published ImageNet accuracies (data), costs from the description (exact). MobileNetV2 lies above MobileNetV1 "
-        "at every cost that both have.",
+        words.title,
+        words.text,
         [
             PaperTable(("network", "top-1", "multiply-adds plotted", "exact", ""), rows),
             *([_table(measured)] if measured else []),
         ],
         notes=(
-            "The plotted costs of MobileNetV2 include the additions of the average pooling.",
-            f"The text has networks from '7' multiply-adds on, without a unit. The smallest one here has {smallest:,}.",
-            "Table 4 prints 72.0 and 74.7 for MobileNetV2 1.0 and 1.4; this figure plots the released networks, 71.8 "
-            "and 75.0.",
-            "MobileNetV1 0.75 is plotted 2.6 % too low and 0.25 at 192 pixels 13 % too high.",
+            *words.notes,
             "Our own points are of another test set: photographs that are almost certainly among ImageNet's training "
             "pictures. They stand far above the published ones and show the order of the networks, not their accuracy. "
             f"`{COMMAND}` makes them."

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from linnet.architecture.cost import cost
 from linnet.paper.ablations import COMMAND, Paired, experiments, paired, read_runs
 from linnet.paper.page import Page, PaperTable, new_figure
+from linnet.paper.prose import read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLE = "Figure 6: the linear bottleneck and the shortcut, trained"
 
 # What differs from the base, and by how many points the paper's curve ends above (+) or below the base's; as digitised.
 CLAIMS: dict[str, tuple[str, float | None]] = {
@@ -44,26 +44,21 @@ def make(results: Path) -> Page:
             rows.append((label, *_final(runs[name]), *_cells(comparisons[name]), points(printed)))
         else:
             rows.append((label, "0", "not trained", "", "", "", points(printed)))
+    words = read(
+        "figure6",
+        **_conditions(runs["base"]),
+        first_cost=_cost("mobilenet_v1"),
+        base_cost=_cost("base"),
+        command=COMMAND,
+        folder=folder,
+    )
     return Page(
         "figure6",
-        TITLE,
-        _conditions(runs["base"]),
+        words.title,
+        words.text,
         (PaperTable(("variant", "seeds", "top-1", "against the base", "95 % interval", "p", "paper, ImageNet"), rows),),
         finding=verdict(comparisons),
-        notes=(
-            "Top-1 is that of the last weights, mean ± standard error over the seeds. All variants of a seed see the "
-            "same pictures in the same order with the same shifts. The difference is paired: seed by seed, in points, "
-            "with the interval and p of a t-test. A claim is made only where the interval excludes zero.",
-            "The paper's column is the end of its curves (digitised): one run each, and no error bars. In its text the "
-            "non-linear bottleneck costs 'several percent'; its figure shows 0.6 points.",
-            "All variants but MobileNetV1 have the same weights and multiply-adds. MobileNetV1 and the base differ in "
-            "multiply-adds by what its width in steps of 0.01 leaves: "
-            f"{_cost('mobilenet_v1')} against {_cost('base')} million.",
-            "The trainings are short and the networks small: nothing has converged. The differences say how far equal "
-            "training takes the variants, and need not be those at the end of a long one. The paper's base ends at "
-            "71.0 % in this figure and at 72.0 % in table 4; it does not say why.",
-            f"Made by `{COMMAND} --out {folder}`; it goes on where it was interrupted.",
-        ),
+        notes=words.notes,
         document={
             "budget": _any(runs["base"])["budget"],
             "runs": {name: {seed: run["top1"] for seed, run in found.items()} for name, found in runs.items()},
@@ -134,17 +129,17 @@ def _cells(found: Paired | None) -> tuple[str, str, str]:
     return points(100 * found.mean), f"{points(100 * found.low)} to {points(100 * found.high)}", f"{found.p:.2g}"
 
 
-def _conditions(found: Mapping[int, Mapping[str, Any]]) -> str:
+def _conditions(found: Mapping[int, Mapping[str, Any]]) -> dict[str, object]:
+    """Under what the variants were trained, as the text says it."""
     run = _any(found)
     budget = run["budget"]
-    minutes = statistics.median(run["seconds"] for run in found.values()) / 60
-    return (
-        "A bottleneck is thin, and Figure 1 says that ReLU destroys information in few dimensions: so a block should "
-        "end without one, and the shortcut should join the thin ends. Here the variants are trained from nothing: "
-        f"CIFAR-10, 32 pixels, early strides halved, {run['multiply_adds'] / 1e6:.1f} million multiply-adds a picture, "
-        f"{budget['pictures']:,} training pictures for {budget['epochs']} epochs, tested on "
-        f"{budget['test_pictures']:,} pictures that chose nothing; {minutes:.1f} minutes a run on one core."
-    )
+    return {
+        "millions": run["multiply_adds"] / 1e6,
+        "pictures": budget["pictures"],
+        "epochs": budget["epochs"],
+        "test_pictures": budget["test_pictures"],
+        "minutes": statistics.median(run["seconds"] for run in found.values()) / 60,
+    }
 
 
 def _plot(runs: Runs) -> Figure | None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from linnet.paper.activations import COMMAND, block_numbers, read_activations
 from linnet.paper.page import MissingResultsError, Page, PaperTable, new_figure, plain
+from linnet.paper.prose import read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLE = "Figure 7: what stays positive after an expansion"
 
 # Channels of each expansion, then average, least and most positive ones: at step 0, and fully trained; as digitised.
 PRINTED = (
@@ -49,27 +49,20 @@ def make(results: Path) -> Page:
         raise MissingResultsError(f"no result in '{folder}' has an initial network. Make one by `{COMMAND} --initial`.")
     printed_below = [number for number, (total, _, (_, least, _)) in enumerate(PRINTED) if least < total / 6]
     means = [trained[0] / total for total, _, trained in PRINTED]
+    words = read(
+        "figure7",
+        count_below=len(printed_below),
+        below=", ".join(f"blocks.{number + 1}" for number in printed_below),
+        least=100 * min(means),
+        most=100 * max(means),
+    )
     return Page(
         "figure7",
-        TITLE,
-        "After an expansion ReLU6 zeroes a part of the channels, about half where weights are random. What a "
-        "bottleneck passed on can only be got back as long as at least as many channels stay positive as it had "
-        "(Lemma 2): that is 1/t of them, the dashed line. Counted at every position of every picture; the paper's own "
-        "numbers stand beside those of a network of its size.",
+        words.title,
+        words.text,
         [_table(name, model) for name, model in models.items()],
         finding=" ".join(_said_of(name, model) for name, model in models.items()),
-        notes=(
-            "At step 0 the weights are random (Kaiming's) and batch norm is that of the pictures; the paper's start is "
-            "another (normal, 0.09), and its pictures are ImageNet's.",
-            "The paper says that 'all but the two layers' stay above the threshold at all times. Its own plot has "
-            f"{len(printed_below)} below it: {', '.join(f'blocks.{number + 1}' for number in printed_below)}.",
-            "Lemma 2 is about ReLU, and asks for independent rows too. Channels that ReLU6 cuts off at 6 count as "
-            "positive here, though they say no more how large they were.",
-            f"After training {100 * min(means):.0f} to {100 * max(means):.0f} % of an expansion's channels are "
-            "positive on average in the paper's plot: still about half.",
-            "The networks are others than the paper's, trained by others with other settings: what can be "
-            "compared is where they stand to the line.",
-        ),
+        notes=words.notes,
         document={name: {part: model[part] for part in COLUMNS} for name, model in models.items()},
         plot=_plot(models),
     )

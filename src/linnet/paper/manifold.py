@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from linnet.paper.activations import block_numbers, read_activations
 from linnet.paper.page import Page, PaperTable, new_figure, plain
+from linnet.paper.prose import read
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLE = "The manifold of interest: how many dimensions a bottleneck uses"
 
 FULL = 0.9
 """Share of its channels from which on a bottleneck is said to be nearly full."""
@@ -48,15 +48,11 @@ def make(results: Path) -> Page:
     largest = max(
         models, key=lambda name: (models[name]["width"], models[name]["resolution"], models[name]["pictures"])
     )
+    words = read("manifold")
     return Page(
         "manifold",
-        TITLE,
-        "The paper's argument begins with a guess: what a layer says of a picture lies on a manifold of few "
-        "dimensions, so that a thin bottleneck can hold it. How few? At sampled positions of many pictures, the "
-        "covariance of a tensor's channels has eigenvalues; the *participation ratio* (Σλ)²/Σλ² counts how many of "
-        "them really weigh, and the *components* are the fewest that hold 99 % of the variance. Both describe "
-        "the straight space around the points: a curved manifold in it may have fewer dimensions, and directions in "
-        "which little varies are not counted, whether they matter or not.",
+        words.title,
+        words.text,
         [
             PaperTable(
                 (
@@ -76,9 +72,7 @@ def make(results: Path) -> Page:
         ],
         finding=_finding(models, summaries),
         notes=(
-            "The width that just spans: the width of the model times the largest share of its channels that the 99 % "
-            "components of any of its bottlenecks take. It is a reading of this network: one that is trained thinner "
-            "learns another manifold, and a single bottleneck decides: the fullest block.",
+            *words.notes,
             *(
                 f"{name}: {model['pictures']} pictures of {model['data']} at {model['resolution'][0]} pixels, at most "
                 f"{model['positions']} positions of each map: {_vectors(model)}."

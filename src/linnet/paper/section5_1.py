@@ -16,13 +16,13 @@ from linnet.engine.library import engine_instruction_set
 from linnet.engine.native import NativeNetwork, NativeSession
 from linnet.engine.program import lower
 from linnet.paper.page import MissingResultsError, Page, PaperTable, new_figure
+from linnet.paper.prose import read
 from linnet.paper.sweeps import sweep_points
 from linnet.paper.timing import random_checkpoint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLE = "Section 5.1: memory against the number of splits"
 
 SPLITS = (1, 2, 3, 4, 5, 6, 8, 16)
 ROUNDS = 5
@@ -53,30 +53,19 @@ def make(results: Path) -> Page:
         missing = ""
     except MissingResultsError as error:
         expansions, missing = [], str(error)
+    words = read(
+        "section5_1",
+        rounds=ROUNDS,
+        engine_rounds=2 * ROUNDS,
+        curves=" Both curves are drawn." if len(expansions) > 1 else "",
+    )
     return Page(
         "section5.1",
-        TITLE,
-        "A block is a sum over its expanded channels, so it may be computed in t slices of which one exists at a time. "
-        "MobileNetV2 1.0 at 224, one picture, float32, one thread; time relative to whole layers, minima of "
-        f"interleaved rounds of the same runtime, {ROUNDS} of torch and {2 * ROUNDS} of the engine.\n\n"
-        "The paper recommends 't, a small constant, 2 to 5'. It says so of the **splits** of this section and not of "
-        "the **expansion** ratio, which has the same letter: splits change memory and time and no result, the "
-        "expansion changes the network." + (" Both curves are drawn." if len(expansions) > 1 else ""),
+        words.title,
+        words.text,
         [PaperTable(_HEADINGS, [_row(row) for row in document])],
         finding=_said_of_engine(document),
-        notes=[
-            "torch needs more than the formula counts: its convolutions have scratch memory of their own.",
-            "From t = 4 on the first block dominates, and its input and output cannot be split: the gain saturates. "
-            "The paper gives another reason for few splits: many small products of matrices use the cache badly.",
-            "The paper's text calls the first map of a block A and the last one B, and composes them as A∘N∘B: that "
-            "is the wrong way round.",
-            "The engine's memory is its arena: all tensors and scratch spaces of a run. It expands a panel of its "
-            "matrix product at a time, so that even one slice needs less than the formula, and no slice is thinner "
-            "than a panel; from t = 2 on the stem and the first block dominate, which have no expansion to split.",
-            "By rows, three rows of the expanded tensor exist instead of some of its channels; the engine chooses for "
-            "each block, and runs the first blocks as one chain of rows.",
-            _said_of(expansions, missing),
-        ],
+        notes=(*words.notes, _said_of(expansions, missing)),
         document={"architecture": "mobilenet_v2 1.0 at 224", "rows": document, "expansions": expansions},
         plot=_plot(document, expansions),
     )

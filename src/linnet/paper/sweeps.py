@@ -10,11 +10,11 @@ from linnet.architecture import MobileNetV2
 from linnet.paper.ablations import COMMAND, experiments, read_runs
 from linnet.paper.figure6 import mean_and_error
 from linnet.paper.page import MissingResultsError, Page, PaperTable, new_figure
+from linnet.paper.prose import read
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLE = "Sweeps: how much expansion, how much width"
 
 SWEEPS = {
     "expansions": ("Expansion at equal width", "expansion t"),
@@ -43,23 +43,15 @@ def make(results: Path) -> Page:
         for sweep, found in points.items()
     ]
     left = [SWEEPS[sweep][0].lower() for sweep in SWEEPS if sweep not in points]
-    notes = [
-        "Data, training and test pictures as in Figure 6; mean ± standard error over the seeds. Points of one seed "
-        "have no error: differences of a point or two between them mean nothing.",
-        "Channels are rounded to multiples of 8, so that the cost of a network goes in steps: at matched "
-        "multiply-adds the column says how near it came.",
-    ]
-    if left:
-        notes.append(f"Not yet run: {', '.join(left)}. `{COMMAND} --out {folder}` goes on with them.")
+    more = [f"Not yet run: {', '.join(left)}. `{COMMAND} --out {folder}` goes on with them."] if left else []
+    words = read("sweeps")
     return Page(
         "sweeps",
-        TITLE,
-        "How wide should the inside of a block be? The paper says that expansions from 5 to 10 give nearly the same "
-        "curves, that small networks like smaller ones and large networks larger ones. And the width multiplier "
-        "trades accuracy for cost.",
+        words.title,
+        words.text,
         tables,
         finding=" ".join(_said_of(sweep, found) for sweep, found in points.items()),
-        notes=tuple(notes),
+        notes=(*words.notes, *more),
         document={"sweeps": points},
         plot=_plot(points),
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from linnet.architecture import MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.paper.page import Page, PaperTable
-
-TITLE = "Table 1: the bottleneck residual block"
+from linnet.paper.prose import read
 
 # Block 1 of the network: stride 2, expansion 6, from 16 to 24 channels.
 EXAMPLE = 1
@@ -19,24 +18,24 @@ def make() -> Page:
     price = {row.name: row for row in cost(architecture).layers}
     letters = (("h x w x k", "h x w x tk"), ("h x w x tk", "h/s x w/s x tk"), ("h/s x w/s x tk", "h/s x w/s x k'"))
     rows = []
-    for (read, written), layer in zip(letters, block.convolutions, strict=True):
+    for (source, result), layer in zip(letters, block.convolutions, strict=True):
         operator = {"pointwise": "1x1", "depthwise": f"{layer.kernel}x{layer.kernel} depthwise"}[layer.kind]
         rows.append(
             (
                 f"{operator}, {layer.activation}",
-                read,
-                written,
+                source,
+                result,
                 _shape((*layer.input_size, layer.in_channels)),
                 _shape((*layer.output_size, layer.out_channels)),
                 f"{price[layer.name].multiply_adds:,}",
             )
         )
     headings = ("operator", "input", "output", f"{block.name}: input", "output", "multiply-adds")
+    words = read("table1")
     return Page(
         "table1",
-        TITLE,
-        "A thin tensor is expanded, filtered channel by channel, and projected back. The last step is linear: a ReLU "
-        "in so few dimensions would destroy information (figure 1).",
+        words.title,
+        words.text,
         (PaperTable(headings, rows),),
         document={"block": block.name, "rows": [list(row) for row in rows]},
     )

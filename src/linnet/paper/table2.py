@@ -8,8 +8,7 @@ from linnet.architecture import Block, MobileNetV2
 from linnet.architecture.cost import INVERTED, cost
 from linnet.architecture.operations import Shape
 from linnet.paper.page import Page, PaperTable
-
-TITLE = "Table 2: MobileNetV2"
+from linnet.paper.prose import read
 
 # Input, operator, t, c, n, s as printed.
 PRINTED = (
@@ -43,19 +42,14 @@ def make() -> Page:
     total = cost(architecture)
     rows.append(("all", "", "", "", "", "", f"{total.parameters:,}", f"{total.multiply_adds:,}"))
     equal = tuple(derived) == PRINTED
+    words = read("table2")
     return Page(
         "table2",
-        TITLE,
-        "Each row is n times the same block; only the first of them has the stride s.",
+        words.title,
+        words.text,
         (PaperTable(("input", "operator", "t", "c", "n", "s", "parameters", "multiply-adds"), rows),),
         finding=f"The rows derived from the description are {'those' if equal else 'not those'} printed.",
-        notes=(
-            "The text speaks of 19 residual bottleneck layers; the table and the code have 17. With the first and "
-            "the last convolution they are 19 layers.",
-            "The first version of the paper on arXiv printed strides 1 and 2 in the rows of 64 and 96 channels the "
-            "wrong way round.",
-            "The block of t = 1 has no expansion layer; kept, it would add 12,845,056 multiply-adds.",
-        ),
+        notes=words.notes,
         document={
             "equals_printed": equal,
             "rows": [list(row) for row in derived],

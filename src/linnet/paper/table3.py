@@ -5,8 +5,7 @@ from __future__ import annotations
 from linnet.architecture import MobileNetV1, MobileNetV2
 from linnet.architecture.cost import materialised
 from linnet.paper.page import Page, PaperTable, difference
-
-TITLE = "Table 3: what has to be materialised"
+from linnet.paper.prose import read
 
 # Side → channels and kilobytes as printed on arXiv: MobileNetV1, MobileNetV2, ShuffleNet (2x, g = 3).
 PRINTED = {
@@ -45,25 +44,13 @@ def make() -> Page:
     ]
     rows.append(("max", *most, f"{MAXIMA[2]:g}"))
     headings = ("size", "V1 printed", "V1 ours", "", "V2 printed", "V2 ours", "", "ShuffleNet printed")
+    words = read("table3")
     return Page(
         "table3",
-        TITLE,
-        "Channels / kilobytes of the largest single tensor at each size, 16 bits an element, and how far our kilobytes "
-        "are from the printed ones. A block of MobileNetV2 is "
-        "one operation: its wide inner tensors never exist whole, so only the thin ones count.",
+        words.title,
+        words.text,
         (PaperTable(headings, rows),),
-        notes=(
-            "At 56, 28 and 14 the printed entries of MobileNetV2 are the width of the next row of table 2; the widest "
-            "tensors that live there have 24, 32 and 96 channels.",
-            "MobileNetV1 at 7 x 7: 1024 x 49 x 2 bytes are 100 kB, not 199.",
-            "Printed is the version on arXiv. That of the conference has 1 / O(1) in the row of 112 x 112, where the "
-            "block can be split (section 5.1), and so maxima of 800, 200 and 600.",
-            "The printed kilobytes are cut or rounded: 2 for 2.6 at 1 x 1.",
-            "ShuffleNet with factor 2 and 3 groups has 480, 960 and 1920 channels; the printed 400, 800 and 1600 are "
-            "those of 2 groups.",
-            "ShuffleNet at 112 x 112 needs 800 kB, but the printed maximum is 600. Its block is not part of linnet.",
-            "The unit 'Kb' of the paper is the kilobyte.",
-        ),
+        notes=words.notes,
         document={"bytes_per_element": 2, "rows": document},
     )
 

@@ -8,9 +8,8 @@ from typing import Any
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.paper.page import Page, PaperTable, difference
+from linnet.paper.prose import read
 from linnet.paper.timing import ROUNDS, interleaved_times
-
-TITLE = "Table 4: size and time on ImageNet networks"
 
 # Top-1, parameters and multiply-adds in millions, milliseconds on one large core of a Pixel 1; as printed.
 PRINTED: tuple[tuple[str, Architecture, float, float, float, float], ...] = (
@@ -72,24 +71,18 @@ def make() -> Page:
         "Pixel 1 ms",
         "here ms",
     )
+    words = read("table4", rounds=ROUNDS, runtime=runtime)
     return Page(
         "table4",
-        TITLE,
-        f"Costs are derived from the description. 'Here' is the median of {ROUNDS} interleaved runs of one picture on "
-        f"one thread with the {runtime} runtime, normalisation included. ShuffleNet and NASNet stand "
-        "as printed: linnet has no such networks.",
+        words.title,
+        words.text,
         (PaperTable(headings, rows),),
         finding=(
             f"MobileNetV2 takes {document[1]['median_ms'] / document[0]['median_ms']:.2f} of MobileNetV1's time here, "
             f"and {PRINTED[1][-1] / PRINTED[0][-1]:.2f} on the Pixel, for "
             f"{document[1]['multiply_adds'] / document[0]['multiply_adds']:.2f} of its multiply-adds."
         ),
-        notes=(
-            "3.4 M counts no batch norm, and is cut, not rounded (3.47 M); 3.50 M counts scale and shift too.",
-            "6.9 M and 585 M for width 1.4 are slips: no way of counting gives more than 6.2 M, and the released "
-            "network costs 582 M.",
-            "575 M for MobileNetV1 is 569 M everywhere else.",
-        ),
+        notes=words.notes,
         document={"runtime": runtime, "threads": 1, "batch": 1, "rows": document},
     )
 

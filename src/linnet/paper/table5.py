@@ -8,8 +8,7 @@ from linnet.architecture import SSD, Detector, SSDLite
 from linnet.architecture.cost import LayerCost, cost
 from linnet.architecture.ssdlite import released_backbone
 from linnet.paper.page import Page, PaperTable, difference
-
-TITLE = "Table 5: SSD and SSDLite heads"
+from linnet.paper.prose import read
 
 RESOLUTION = 320
 CLASSES = 80
@@ -43,16 +42,17 @@ def make() -> Page:
             parts.append((f"{kind.__name__}: {part}", *(f"{number:,}" for number in numbers)))
         ways += _ways(kind, printed_multiply_adds)
         document.append({"heads": kind.__name__, "parameters": parameters, "multiply_adds": multiply_adds})
+    words = read("table5", resolution=RESOLUTION, **_numbers())
     return Page(
         "table5",
-        TITLE,
-        _TEXT,
+        words.title,
+        words.text,
         (
             PaperTable(_HEADINGS, rows),
             PaperTable(("part", "parameters", "multiply-adds"), parts, "Where it goes"),
             PaperTable(("heads, way of counting", "billions", "printed", ""), ways, "Ways of counting"),
         ),
-        notes=_notes(),
+        notes=words.notes,
         document={"resolution": RESOLUTION, "classes": CLASSES, "rows": document},
     )
 
@@ -68,15 +68,6 @@ def head_costs(detector: Detector) -> tuple[LayerCost, ...]:
 
 
 _HEADINGS = ("heads", "parameters printed", "exact", "", "multiply-adds printed", "exact", "")
-
-_TEXT = (
-    "A detector looks at maps of several sizes. At each place of each map it says, for a handful of boxes, how to "
-    "shift them and what they hold. SSD says so with regular 3x3 convolutions, which read all channels of a patch for "
-    "each number that they write; with 80 classes these heads cost twice as much as the whole of MobileNetV2 under "
-    "them. SSDLite puts a 3x3 depthwise and a 1x1 convolution in their place. Counted here are the heads and the four "
-    f"extra levels, without the backbone, on MobileNetV2 at {RESOLUTION} x {RESOLUTION} pixels, with {CLASSES} classes "
-    "and the background."
-)
 
 
 def _part(row: LayerCost) -> str:
@@ -100,21 +91,22 @@ def _ways(kind: type[Detector], printed: float) -> list[tuple[str, str, str, str
     return rows
 
 
-def _notes() -> tuple[str, ...]:
+def _numbers() -> dict[str, object]:
+    """What the notes say in numbers."""
     heads = _sums(head_costs(described(SSDLite)))[1]
     whole = cost(described(SSDLite)).multiply_adds
     regular = _sums(head_costs(described(SSD)))[1]
     backbone = whole - heads
     bare = _sums(head_costs(described(SSD, CLASSES - 1)))[0]
-    return (
-        f"The printed 0.35 B of SSDLite are operations: 2 x {heads / 1e9:.4f} = {2 * heads / 1e9:.4f}. In the row of "
-        "SSD one multiply-add is one. Table 6 settles it: the whole detector is printed with 0.8 B, and ours is "
-        f"{backbone / 1e9:.3f} + {heads / 1e9:.3f} = {whole / 1e9:.3f}; with 0.35 B it would round "
-        f"to {backbone / 1e9 + 0.35:.1f}. So SSDLite's heads are {regular / heads:.1f} times cheaper than SSD's, not "
-        f"{1.25 / 0.35:.1f} times as the printed numbers say. That the factor of two is how the slip came about is "
-        "our guess.",
-        f"The printed multiply-adds fit {CLASSES} outputs an anchor to the digit (1.25 and 2 x 0.176 = 0.35), SSD's "
-        f"parameters {CLASSES + 1}, with the background (14.8 M; {CLASSES} outputs would be {bare / 1e6:.1f} M).",
-        "Parameters count batch norm's scale and shift, and biases. The released configuration has 300 pixels and 90 "
-        "classes, the paper 320 and 80.",
-    )
+    return {
+        "heads": heads / 1e9,
+        "doubled": 2 * heads / 1e9,
+        "backbone": backbone / 1e9,
+        "whole": whole / 1e9,
+        "as_printed": backbone / 1e9 + 0.35,
+        "ratio": regular / heads,
+        "printed_ratio": 1.25 / 0.35,
+        "classes": CLASSES,
+        "with_background": CLASSES + 1,
+        "bare": bare / 1e6,
+    }

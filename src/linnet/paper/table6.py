@@ -8,9 +8,8 @@ from linnet.architecture import SSDLite
 from linnet.architecture.cost import cost
 from linnet.architecture.ssdlite import ssdlite
 from linnet.paper.page import Page, PaperTable, difference
+from linnet.paper.prose import read
 from linnet.paper.timing import ROUNDS, interleaved_times
-
-TITLE = "Table 6: detectors on COCO"
 
 # mAP, parameters in millions, multiply-adds in billions, milliseconds on one large core of a Pixel 1; as printed.
 OURS: tuple[tuple[str, SSDLite, float, float, float, float], ...] = (
@@ -56,18 +55,20 @@ def make(*, rounds: int = ROUNDS) -> Page:
             }
         )
     first, second = (statistics.median(taken) for taken in times)
+    words = read(
+        "table6",
+        rounds=rounds,
+        runtime=runtime,
+        ratio_there=OURS[0][-1] / OURS[1][-1],
+        ratio_here=first / second,
+        **_numbers(),
+    )
     return Page(
         "table6",
-        TITLE,
-        "A detector with MobileNetV2 and SSDLite heads needs a small part of the parameters and multiply-adds of the "
-        "large ones. Costs are derived from the description: 320 x 320 pixels, 80 classes and the background. The "
-        "mAP is the paper's, on COCO's test-dev: linnet has not trained on COCO. 'Here' is the median of "
-        f"{rounds} interleaved runs of one picture on one thread with the {runtime} runtime, normalisation included, "
-        "the choice of the boxes not. MobileNetV1's detector takes "
-        f"{OURS[0][-1] / OURS[1][-1]:.2f} times as long as MobileNetV2's on the Pixel and {first / second:.2f} times "
-        "here. SSD300, SSD512 and YOLOv2 stand as printed: linnet has no such networks.",
+        words.title,
+        words.text,
         (PaperTable(_HEADINGS, rows),),
-        notes=_notes(),
+        notes=words.notes,
         document={"runtime": runtime, "threads": 1, "batch": 1, "rows": document},
     )
 
@@ -86,7 +87,8 @@ _HEADINGS = (
 )
 
 
-def _notes() -> tuple[str, ...]:
+def _numbers() -> dict[str, object]:
+    """What the notes say in numbers."""
     scores = {name: score for name, score, *_ in OTHERS} | {name: score for name, _, score, *_ in OURS}
     ranked = sorted(scores.items(), key=lambda entry: -entry[1])
     name, detector, score, *_ = OURS[1]
@@ -95,11 +97,15 @@ def _notes() -> tuple[str, ...]:
     price = cost(detector)
     _, _, size, work = OTHERS[2]
     released = SSDLite()
-    return (
-        f"The text calls {name} the most accurate of the three, but by its own table ({score}) it comes after "
-        f"{', '.join(better)}; it beats {', '.join(worse)} alone.",
-        "'20 times more efficient and 10 times smaller than YOLOv2': "
-        f"{1e9 * work / price.multiply_adds:.1f} and {1e6 * size / price.parameters:.1f} times by our counts.",
-        f"The released configuration has {released.input_size[0]} pixels and {released.classes} classes: "
-        f"{cost(released).parameters:,} parameters, {cost(released).multiply_adds:,} multiply-adds.",
-    )
+    return {
+        "name": name,
+        "score": score,
+        "better": ", ".join(better),
+        "worse": ", ".join(worse),
+        "times_cheaper": 1e9 * work / price.multiply_adds,
+        "times_smaller": 1e6 * size / price.parameters,
+        "released_side": released.input_size[0],
+        "released_classes": released.classes,
+        "released_parameters": cost(released).parameters,
+        "released_multiply_adds": cost(released).multiply_adds,
+    }

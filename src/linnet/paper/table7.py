@@ -9,8 +9,7 @@ from typing import Literal, NamedTuple
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import LayerCost, cost
 from linnet.paper.page import Page, PaperTable, difference
-
-TITLE = "Table 7: segmentation with DeepLabv3"
+from linnet.paper.prose import read
 
 
 class Entry(NamedTuple):
@@ -77,17 +76,18 @@ def make() -> Page:
             | {"multi_scale": entry.multi_scale, "parameters": parameters}
             | dict(zip(("multiply_adds_at_512", "multiply_adds", "multiply_adds_padded"), counts, strict=True))
         )
+    words = read("table7", **_numbers())
     return Page(
         "table7",
-        TITLE,
-        _TEXT,
+        words.title,
+        words.text,
         (
             PaperTable(_HEADINGS, rows),
             PaperTable(("part", "parameters", "at 513", "at 512"), _sums(), f"{_name(ON_DEVICE)}, part by part"),
             PaperTable(("backbone", "map", "parameters", "multiply-adds"), _backbones(), "The backbones alone, at 513"),
             PaperTable(_SIZES, sizes, "Which picture size, and which way of counting, the printed numbers fit"),
         ),
-        notes=_notes(),
+        notes=words.notes,
         document={"resolution": RESOLUTION, "rows": document},
     )
 
@@ -177,20 +177,6 @@ _HEADINGS = (
 )
 _SIZES = ("network", "printed", "at 512", "", "at 513", "", "at 513, dilated maps filled up", "")
 
-_TEXT = (
-    "Segmentation says for every pixel what it belongs to. A map at stride 32 is too coarse for that, so the last "
-    "strides are left away and the convolutions behind them dilated: the map stays at stride 16 or 8 of the picture, "
-    "and each point sees as far as before. DeepLabv3 puts a head on that map: its average, a 1x1 and (ASPP) three "
-    "dilated 3x3 convolutions side by side, then a 1x1 over all of them. MobileNetV2* is cut before its last layer, "
-    "where the map has 320 channels instead of 1280.\n\n"
-    "**What linnet has, and what is missing.** The dilated backbones are described, so they are counted exactly: "
-    "`linnet.mobilenet_v2(output_stride=16, resolution=513)`, and `blocks.16` is the map of 320 channels. Missing is "
-    "segmentation itself: the head (ASPP, the image's average), the enlargement of its scores to pixels, testing at "
-    "several scales, and training on pixel labels. The head is therefore counted here by plain arithmetic (weights "
-    "times positions; branches of 256 channels, 21 scores), not from a description, and the mIOU is the paper's. "
-    "ResNet-101 is not part of linnet."
-)
-
 
 def _name(entry: Entry) -> str:
     words = [entry.network, f"stride {entry.output_stride}"]
@@ -224,22 +210,21 @@ def _backbones() -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _notes() -> tuple[str, ...]:
+def _numbers() -> dict[str, object]:
+    """What the notes say in numbers."""
     first, second, resnet = PRINTED[0], PRINTED[2], PRINTED[6:]
     ratios = sorted(other.multiply_adds / own.multiply_adds for other, own in zip(resnet, PRINTED[:2], strict=True))
     counted = total(first, RESOLUTION) / total(second, RESOLUTION)
     at_512 = total(ON_DEVICE, 512) / 1e9
     at_513 = total(ON_DEVICE, RESOLUTION) / 1e9
     misfit = total(PRINTED[1], RESOLUTION, padded=True) / 1e9
-    return (
-        f"The caption says 512 pixels. The row for devices, printed with {ON_DEVICE.multiply_adds} B, is "
-        f"{at_512:.3f} B at 512 and {at_513:.3f} B at 513: 513 fits, 512 does not. The released network takes 513 too.",
-        "The parameters agree with all rows. The multiply-adds of the rows with ASPP are printed higher than counted. "
-        "Counted on maps that are filled up to a multiple of the dilation (33 to 36 at stride 16), three of the four "
-        f"come out as printed; MobileNetV1 at stride 8 does not ({misfit:.1f} B). So the filling is a guess that fits "
-        "most, not all.",
-        f"The text says 4.9 to 5.7 times fewer multiply-adds than ResNet-101; the table gives {ratios[0]:.2f} and "
-        f"{ratios[1]:.2f}.",
-        "The text says about 2.5 times fewer for MobileNetV2* than for MobileNetV1: printed "
-        f"{first.multiply_adds / second.multiply_adds:.2f}, counted {counted:.2f} (stride 16, ASPP).",
-    )
+    return {
+        "printed": ON_DEVICE.multiply_adds,
+        "at_512": at_512,
+        "at_513": at_513,
+        "misfit": misfit,
+        "low": ratios[0],
+        "high": ratios[1],
+        "printed_ratio": first.multiply_adds / second.multiply_adds,
+        "counted": counted,
+    }
