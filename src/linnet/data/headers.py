@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from linnet.images import formats
 
@@ -22,7 +23,7 @@ PNG = b"\x89PNG"
 EXIF = re.compile(rb"Exif\0\0(II|MM)")
 
 
-def upright_size(file: Path | str) -> tuple[int, int] | None:
+def upright_size(file: Path | str | bytes) -> tuple[int, int] | None:
     """(width, height) of a picture as its header tells, turned upright; None where that cannot be read."""
     found = size_and_orientation(file)
     if found is None:
@@ -31,12 +32,12 @@ def upright_size(file: Path | str) -> tuple[int, int] | None:
     return (height, width) if turn in range(5, 9) else (width, height)
 
 
-def size_and_orientation(file: Path | str) -> tuple[tuple[int, int], int] | None:
+def size_and_orientation(file: Path | str | bytes) -> tuple[tuple[int, int], int] | None:
     """(width, height) of a picture before it is turned, and its EXIF orientation; None where that cannot be read."""
     from PIL import Image
 
     try:
-        with open(file, "rb") as opened:
+        with _open(file) as opened:
             start = opened.read(64)
             opened.seek(0)
             image = Image.open(opened, formats=formats(start))
@@ -50,10 +51,10 @@ def size_and_orientation(file: Path | str) -> tuple[tuple[int, int], int] | None
         return None
 
 
-def may_be_turned(file: Path | str) -> bool:
+def may_be_turned(file: Path | str | bytes) -> bool:
     """Whether a file may have an EXIF orientation that turns it: told by its first bytes, so that few are opened."""
     try:
-        with open(file, "rb", buffering=0) as opened:
+        with _open(file) as opened:
             start = opened.read(BEGINNING)
             if start.startswith(PNG) and len(start) == BEGINNING:
                 # Some programs put them behind the pixels.
@@ -64,6 +65,10 @@ def may_be_turned(file: Path | str) -> bool:
     if start.startswith(b"\xff\xd8"):
         return EXIF.search(start) is not None
     return start.startswith(WHOLLY) or (start.startswith(PNG) and (b"eXIf" in start or b"Raw profile" in start))
+
+
+def _open(file: Path | str | bytes) -> IO[bytes]:
+    return io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb", buffering=BEGINNING)
 
 
 def orientation(image: Image.Image) -> int:

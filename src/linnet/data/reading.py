@@ -12,7 +12,7 @@ import numpy as np
 from linnet.data.dataset import Boxes, DataSet, Flaw, Kind, Omission, Sample, Task, Unknown
 from linnet.data.headers import may_be_turned, size_and_orientation
 from linnet.data.parts import PARTS, Part
-from linnet.data.sources import File, Location, Source
+from linnet.data.sources import File, Location, ParquetRow, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,8 +149,9 @@ def follow_turns(pictures: Sequence[Annotated]) -> tuple[list[Annotated], list[s
     shown: list[str] = []
     turned: list[str] = []
     for picture in pictures:
-        if isinstance(picture.source, File) and may_be_turned(picture.source.name):
-            told = size_and_orientation(picture.source.name)
+        content = _content(picture.source)
+        if content is not None and may_be_turned(content):
+            told = size_and_orientation(content)
             if told is not None and told[1] > 1:
                 (width, height), turn = told
                 along = turn in range(5, 9) and width != height and picture.size == (width, height)
@@ -173,6 +174,16 @@ def follow_turns(pictures: Sequence[Annotated]) -> tuple[list[Annotated], list[s
             f"('{turned[0]}'{' is the first' * (len(turned) > 1)})."
         )
     return found, notes
+
+
+def _content(source: Source) -> str | bytes | None:
+    """What tells how a picture is turned: its file's name, or its bytes; None where these are far."""
+    if isinstance(source, File):
+        return source.name
+    try:
+        return source.picture if isinstance(source, ParquetRow) else None
+    except ValueError:
+        return None
 
 
 def _turned(
