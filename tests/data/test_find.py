@@ -455,7 +455,6 @@ def test_tables_of_parts_are_read_by_their_names(tmp_path: Path) -> None:
             "must have the columns file and label (or class_index); it has picture, label.",
         ),
         (b"file;number;weight\na.png;1;2\n", "it has file, number, weight."),
-        (b"filename,width,height,class,xmin,ymin,xmax,ymax\na.png,9,9,ant,1,1,5,5\n", "is a table of boxes"),
         (b"file,label\na.png,ant\nb.png\n", "line 3: there is no class."),
         (b"file,label\na.png,ant\nb.png,  \n", "line 3: there is no class."),
         (b"file,label\na.png,ant\n,bee\n", "line 3: there is no file."),

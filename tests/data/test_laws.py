@@ -25,7 +25,7 @@ from linnet.images import SUFFIXES
 
 PICTURES = ("a.jpg", "b.PNG", "c.webp", "d.jpeg")
 
-OTHERS = ("notes.txt", "README.md", ".DS_Store", "Thumbs.db", "._a.jpg", ".hidden.png", "film.mp4", "x.heic", "y.pgm")
+OTHERS = ("notes.txt", "README.md", ".DS_Store", "Thumbs.db", "._a.jpg", ".hidden.png", "film.mp4", "x.jxl", "y.jp2")
 
 FOLDERS = ("ant", "bee", "train", "Testing", "val", "seg_train", "seg_test", ".git", "__MACOSX", "deep", "10", "9")
 
@@ -156,12 +156,12 @@ def test_what_is_left_out_is_named_by_check_train_and_evaluate(
     LAYOUTS["folders"](tmp_path, draw_all())
     for folder in ("loose", "train/ant/.ipynb_checkpoints"):
         draw_all()[3].save(tmp_path / folder)
-    (tmp_path / "train" / "bee" / "x.heic").touch()
+    (tmp_path / "train" / "bee" / "x.jxl").touch()
     main(["check", str(tmp_path)])
     shown = capsys.readouterr().out
     assert "loose (1 file)" in shown or "loose" in shown
     assert "train/ant/.ipynb_checkpoints" in shown
-    assert "train/bee/x.heic" in shown
+    assert "train/bee/x.jxl" in shown
     assert [sentence for sentence in find(tmp_path).remarks() if "3 files are not read" in sentence]
 
 
@@ -223,11 +223,11 @@ def test_predict_names_the_pictures_that_it_does_not_read(
 ) -> None:
     folder = tmp_path / "photos"
     draw_all()[0].save(folder)
-    make(folder, {"a.heic", "deep/b.pgm", "notes.txt"})
+    make(folder, {"a.jxl", "deep/b.jp2", "notes.txt"})
     assert main(["predict", str(folder), "--model", str(small_model)]) == 0
     shown = capsys.readouterr().err
-    assert "a.heic" in shown
-    assert "b.pgm" in shown
+    assert "a.jxl" in shown
+    assert "b.jp2" in shown
     assert "notes.txt" not in shown
 
 

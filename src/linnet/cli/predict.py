@@ -16,7 +16,7 @@ import tyro
 
 from linnet.catalogue import DEFAULT_MODEL
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, show, table
-from linnet.data.places import unread_pictures
+from linnet.data.places import how_to_read, unread_pictures
 from linnet.detection import Suppression
 from linnet.engine.runtimes import RuntimeName
 from linnet.evaluation.drawing import draw
@@ -62,7 +62,8 @@ def main(arguments: list[str]) -> int:
     for folder in filter(Path.is_dir, map(Path, options.pictures)):
         if unread := unread_pictures(folder):
             named = ", ".join(unread[:3]) + f" and {len(unread) - 3:,} more" * (len(unread) > 3)
-            print(f"linnet: not read in '{folder}', being of no format that linnet reads: {named}.", file=sys.stderr)
+            sentence = f"linnet: not read in '{folder}', being of no format that linnet reads: {named}."
+            print(f"{sentence} {how_to_read(unread)}".rstrip(), file=sys.stderr)
     if options.draw is not None and options.draw.resolve() in {file.resolve().parent for file in files}:
         raise UsageError(f"--draw '{options.draw}' holds pictures of this run. Name another folder.")
     prepare_folder("--draw", options.draw)

@@ -14,6 +14,7 @@ from unicodedata import normalize
 import numpy as np
 
 from linnet.data.parts import PARTS, Part
+from linnet.data.places import how_to_read
 from linnet.data.sources import Address, Location, ParquetRow, Source, Span
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ Kind = Literal[
     "transparent",
     "deep",
     "animated",
+    "unended",
     "empty_folder",
     "no_picture",
     "not_read",
@@ -427,7 +429,9 @@ def _omitted(omissions: Sequence[Omission], short: Callable[[str], str]) -> list
     reasons = Counter(one.reason for one in told)
     first = reasons.most_common(1)[0][0]
     why = f" ({first})" if len(reasons) == 1 else ""
-    return [f"{files:,} {'file is' if files == 1 else 'files are'} not read: {shown}{why}; `linnet check` says why."]
+    how = how_to_read(one.name for one in told)
+    sentence = f"{files:,} {'file is' if files == 1 else 'files are'} not read: {shown}{why}; `linnet check` says why."
+    return [f"{sentence} {how}".rstrip()]
 
 
 def split_off(groups: Sequence[int], share: float, seed: int) -> set[int]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from linnet.data.sources import Address, Location, locate
-from linnet.images import SUFFIXES
+from linnet.images import HEIF_SUFFIXES, INSTALL, SUFFIXES
 
 LITTER_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
 """What file managers leave behind, in lower case."""
@@ -139,15 +139,23 @@ def is_picture_name(name: str) -> bool:
 
 
 OTHER_PICTURES = (
-    *(".heic", ".heif", ".jxl", ".jp2", ".j2k", ".jpe", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".svg", ".psd"),
+    *(".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".tga", ".ico", ".svg", ".psd"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw", ".exr", ".hdr", ".dcm"),
 )
-"""Endings of pictures that are not read, in lower case."""
+"""Endings of pictures that are not read, in lower case; HEIC where it is not installed."""
 
 
 def unread_pictures(path: Path) -> list[str]:
     """Files in a folder, at every level, that are pictures by their names, but of no format that is read."""
-    return [folder.join(name) for folder in list_folder(path).walk() for name in folder.ending(*OTHER_PICTURES)]
+    unread = tuple(ending for ending in OTHER_PICTURES if ending not in SUFFIXES)
+    return [folder.join(name) for folder in list_folder(path).walk() for name in folder.ending(*unread)]
+
+
+def how_to_read(names: Iterable[str]) -> str:
+    """A sentence on what has to be installed for some files that are not read; nothing where nothing would help."""
+    if any(name.lower().endswith(HEIF_SUFFIXES) for name in names) and not set(HEIF_SUFFIXES) & set(SUFFIXES):
+        return f"HEIC needs pillow-heif: {INSTALL}."
+    return ""
 
 
 class Place:

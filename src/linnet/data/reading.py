@@ -10,8 +10,9 @@ from unicodedata import normalize
 import numpy as np
 
 from linnet.data.dataset import Boxes, DataSet, Flaw, Kind, Omission, Sample, Task, Unknown
+from linnet.data.headers import may_be_turned, size_and_orientation
 from linnet.data.parts import PARTS, Part
-from linnet.data.sources import Location, Source
+from linnet.data.sources import File, Location, ParquetRow, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,10 +104,12 @@ def make_data(reading: Reading, path: Location, format_name: str, task: Task) ->
     for spelt in labels:
         if spelt not in known and (index := composed.get(normalize("NFC", spelt))) is not None:
             known[spelt] = index
-    flaws, unknown = list(reading.flaws), list[Unknown]()
+    flaws, unknown, notes = list(reading.flaws), list[Unknown](), list(reading.notes)
     parts: dict[Part, list[Sample]] = {part: [] for part in PARTS}
     if detects:
-        for one, sample in zip(reading.annotated, make_samples(reading.annotated, known, flaws), strict=True):
+        annotated, turns = follow_turns(reading.annotated)
+        notes += turns
+        for one, sample in zip(annotated, make_samples(annotated, known, flaws), strict=True):
             parts[one.part].append(sample)
             unknown += [Unknown(thing.label, one.part, sample) for thing in one.objects if thing.label not in known]
     else:
@@ -132,8 +135,67 @@ def make_data(reading: Reading, path: Location, format_name: str, task: Task) ->
         omissions=tuple(reading.omissions),
         flaws=tuple(flaws),
         unlisted=tuple(reading.unlisted),
-        notes=tuple(reading.notes),
+        notes=tuple(notes),
     )
+
+
+def follow_turns(pictures: Sequence[Annotated]) -> tuple[list[Annotated], list[str]]:
+    """The boxes of all pictures as they lie on the upright ones, and sentences on those that EXIF turns.
+
+    People draw boxes on the picture that they see, which is turned. Only where the annotations tell the size that it
+    has before it is turned, its boxes are turned along.
+    """
+    found: list[Annotated] = []
+    shown: list[str] = []
+    turned: list[str] = []
+    for picture in pictures:
+        content = _content(picture.source)
+        if content is not None and may_be_turned(content):
+            told = size_and_orientation(content)
+            if told is not None and told[1] > 1:
+                (width, height), turn = told
+                along = turn in range(5, 9) and width != height and picture.size == (width, height)
+                (turned if along else shown).append(picture.source.name)
+                if along:
+                    objects = [thing._replace(box=_turned(thing.box, width, height, turn)) for thing in picture.objects]
+                    picture = picture._replace(size=(height, width), objects=objects)
+        found.append(picture)
+    notes = []
+    if shown:
+        what = "picture is" if len(shown) == 1 else "pictures are"
+        notes.append(
+            f"{len(shown):,} {what} turned by EXIF: boxes are taken as drawn on the turned picture, which is the one "
+            f"that is shown ('{shown[0]}'{' is the first' * (len(shown) > 1)})."
+        )
+    if turned:
+        what = "picture is" if len(turned) == 1 else "pictures are"
+        notes.append(
+            f"{len(turned):,} {what} turned by EXIF, but annotated in the size before that: the boxes are turned along "
+            f"('{turned[0]}'{' is the first' * (len(turned) > 1)})."
+        )
+    return found, notes
+
+
+def _content(source: Source) -> str | bytes | None:
+    """What tells how a picture is turned: its file's name, or its bytes; None where these are far."""
+    if isinstance(source, File):
+        return source.name
+    try:
+        return source.picture if isinstance(source, ParquetRow) else None
+    except ValueError:
+        return None
+
+
+def _turned(
+    box: tuple[float, float, float, float], width: int, height: int, turn: int
+) -> tuple[float, float, float, float]:
+    """A box of a picture of this size, on the one that an EXIF orientation of 5 to 8 makes of it."""
+    x0, y0, x1, y1 = box
+    if turn in (6, 7):
+        y0, y1 = height - y1, height - y0
+    if turn in (7, 8):
+        x0, x1 = width - x1, width - x0
+    return y0, x0, y1, x1
 
 
 def _ordered(labels: Iterable[str], numbers: Mapping[str, int], *, numeric: bool) -> tuple[str, ...]:

@@ -49,6 +49,15 @@ def find(path: str | Path | Address, *, format: str | None = None, images: str |
         chosen = format_named(format)
         return _made(place, chosen, chosen.read(place))
     recognised = {one: why for one in FORMATS if (why := one.recognise(place)) is not None}
+    if (
+        len(recognised) > 1
+        and (table := next(iter(recognised))).name == "table"
+        and table.task_of(place) == "detection"
+    ):
+        # Tables of boxes are made of other annotations, which tell more.
+        recognised[table] = recognised.pop(table)
+        if (folders := format_named("folders")) in recognised:
+            recognised[folders] = recognised.pop(folders)
     if not recognised:
         raise ValueError(_unrecognised(place))
     failures: list[tuple[Format, Exception]] = []

@@ -9,8 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from linnet.images.contract import LARGEST_NUMBER, Preprocessing
-from linnet.images.decoding import LARGEST_PICTURE, QUIET, check_pixels, decode, picture_name
-from linnet.images.files import SUFFIXES, find_pictures, is_picture
+from linnet.images.decoding import LARGEST_PICTURE, QUIET, check_pixels, decode, decode_deep, formats, picture_name
+from linnet.images.deep import is_deep, is_deep_grey
+from linnet.images.files import SUFFIXES, USUAL_SUFFIXES, find_pictures, is_picture
+from linnet.images.heif import HEIF_SUFFIXES, INSTALL
+from linnet.images.mending import is_zero_filled, with_end
 from linnet.images.resizing import (
     GREY_WEIGHTS,
     LARGEST_RESIZED,
@@ -26,20 +29,29 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GREY_WEIGHTS",
+    "HEIF_SUFFIXES",
+    "INSTALL",
     "LARGEST_NUMBER",
     "LARGEST_PICTURE",
     "LARGEST_RESIZED",
     "QUIET",
     "SUFFIXES",
+    "USUAL_SUFFIXES",
     "Preprocessing",
     "check_pixels",
     "decode",
+    "decode_deep",
     "find_pictures",
     "fit",
+    "formats",
     "grey_of",
+    "is_deep",
+    "is_deep_grey",
     "is_picture",
+    "is_zero_filled",
     "normalise",
     "picture_name",
     "prepare",
     "resize_box",
+    "with_end",
 ]

@@ -5,10 +5,15 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from linnet.images.deep import Range, colours_of_deep, grey_of_deep, is_deep, is_deep_grey, mend_byte_order
+from linnet.images.heif import HEIF, install_heif, is_heif
+from linnet.images.mending import is_zero_filled, with_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,14 +36,15 @@ def picture_name(picture: Picture) -> str:
     return f"'{picture}'" if isinstance(picture, str | Path) else "The picture"
 
 
-class _TooLarge(ValueError):
-    """A picture above `LARGEST_PICTURE`; told apart from a damaged one."""
+class _UnreadError(ValueError):
+    """A picture above `LARGEST_PICTURE`, or of a format that is not installed; told apart from a damaged one."""
 
 
 def decode(picture: Picture, *, shrink: Callable[[tuple[int, int]], int] | None = None) -> Image.Image:
     """Any picture as an upright 8-bit RGB image; of an animation the first frame.
 
-    EXIF orientation is applied, transparency is laid on white, and 16-bit values are scaled to 8.
+    EXIF orientation is applied, transparency is laid on white, and values of more than 8 bits are scaled by their range
+    (`linnet.images.deep.range_of`). A JPEG file that lacks nothing but its end mark is read.
 
     Args:
         picture: what to decode.
@@ -48,9 +54,14 @@ def decode(picture: Picture, *, shrink: Callable[[tuple[int, int]], int] | None 
             comes whole. So does, unasked, everything that is no JPEG file.
 
     Raises:
-        ValueError: if it is not a picture, is damaged, or is larger than `LARGEST_PICTURE`; the text names the file.
+        ValueError: if it is not a picture, is damaged, is larger than `LARGEST_PICTURE`, or is HEIC and pillow-heif is
+            not installed; the text names the file.
         OSError: if the file is missing or may not be read.
     """
+    return _decode(picture, shrink, [])
+
+
+def _decode(picture: Picture, shrink: Callable[[tuple[int, int]], int] | None, scales: list[Range]) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(picture, np.ndarray):
@@ -64,10 +75,13 @@ def decode(picture: Picture, *, shrink: Callable[[tuple[int, int]], int] | None 
     try:
         opened = content
         if isinstance(opened, bytes):
-            # Only these formats: some of Pillow's other plugins start programs on what they are given.
-            opened = Image.open(io.BytesIO(opened), formats=_formats())
+            if is_heif(opened) and not install_heif():
+                raise _UnreadError(f"{name} {HEIF}")
+            if is_zero_filled(opened):
+                raise ValueError("it was cut off, and its end is filled with zeros")
+            opened = Image.open(io.BytesIO(opened), formats=formats(opened))
         if not 0 < opened.width * opened.height <= LARGEST_PICTURE:
-            raise _TooLarge(
+            raise _UnreadError(
                 f"{name} has {opened.width} x {opened.height} pixels; linnet reads from 1 to {LARGEST_PICTURE:,}."
             )
         if shrink is not None and isinstance(content, bytes) and opened.format in ("JPEG", "MPO"):
@@ -75,14 +89,16 @@ def decode(picture: Picture, *, shrink: Callable[[tuple[int, int]], int] | None 
             times = shrink((height, width) if turn in _sideways() else (width, height))
             if turn is None or width % times == height % times == 0:
                 opened.draft(None, (width // times, height // times))
-        return _to_rgb(_upright(opened))
-    except _TooLarge:
+        return _to_rgb(_upright(_loaded(opened, content, scales)))
+    except _UnreadError:
         raise
     except UnidentifiedImageError:
-        raise ValueError(f"{name} is not a picture that linnet can read ({', '.join(_formats())}).") from None
+        raise ValueError(f"{name} is not a picture that linnet can read ({', '.join(formats())}).") from None
     except Image.DecompressionBombError:
-        raise _TooLarge(f"{name} has more than {LARGEST_PICTURE:,} pixels. Scale it down first.") from None
+        raise ValueError(f"{name} has more than {LARGEST_PICTURE:,} pixels. Scale it down first.") from None
     except Exception as error:
+        if isinstance(content, bytes) and (whole := with_end(content)) is not None:
+            return _decode(whole, shrink, scales)
         # Pillow's plugins answer damaged files with exceptions of any kind.
         raise ValueError(f"{name} is damaged and cannot be decoded ({_first_line(error)}).") from None
 
@@ -93,12 +109,44 @@ def _silence_pillow() -> None:
         warnings.filterwarnings("ignore", module=QUIET[3].pattern)
 
 
+def decode_deep(content: bytes) -> tuple[Image.Image, Range | None]:
+    """A file of more than 8 bits a channel as `decode` gives it, and the values that became black and white.
+
+    None for those where they are the ends of all 16 bits.
+
+    Raises:
+        ValueError: as `decode`.
+    """
+    scales: list[Range] = []
+    image = _decode(content, None, scales)
+    return image, next((scale for scale in scales if scale != (0, 65_535)), None)
+
+
+def _loaded(image: Image.Image, content: object, scales: list[Range]) -> Image.Image:
+    """The image with its pixels, deep ones in 8 bits; adds the range that these were made of."""
+    if not is_deep(image):
+        image.load()
+        return image
+    mend_byte_order(image)
+    turn, found = _turn(image), None
+    if is_deep_grey(image):
+        image.load()
+        found = grey_of_deep(image)
+    elif isinstance(content, bytes):
+        found = colours_of_deep(content, image)
+    image.load()
+    if found is None:
+        return image
+    scales.append(found[1])
+    # Of a TIFF file, Pillow turns what it loads itself.
+    return found[0] if turn is None or image.format == "TIFF" else found[0].transpose(turn)
+
+
 def _upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF orientation says.
 
     `ImageOps.exif_transpose` also writes the data anew and fails on an odd entry in them.
     """
-    image.load()
     turn = _turn(image)
     return image if turn is None else image.transpose(turn)
 
@@ -134,18 +182,24 @@ def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
-def _formats() -> list[str]:
-    """The formats that are read, by Pillow's names."""
+def formats(content: bytes = b"") -> list[str]:
+    """The formats that are read, by Pillow's names: HEIC among them for a file that begins like it, if it can be read.
+
+    Pillow's other plugins are never tried: some of them start programs on what they are given.
+    """
+    return [*_usual_formats(), *(["HEIF"] if is_heif(content) and install_heif() else [])]
+
+
+@cache
+def _usual_formats() -> list[str]:
     from PIL import features
 
-    return ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"] + ["AVIF"] * bool(features.check("avif"))
+    return ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM"] + ["AVIF"] * bool(features.check("avif"))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     from PIL import Image
 
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return _from_deep(image)
     if image.mode == "La":
         image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
@@ -153,24 +207,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert("RGB")
     return image.copy() if image.mode == "RGB" else image.convert("RGB")
-
-
-def _from_deep(image: Image.Image) -> Image.Image:
-    """16-bit grey (also as 32-bit integers) divided by 257; floats in [0, 1] times 255."""
-    from PIL import Image
-
-    values = np.asarray(image)
-    divisor = 1.0
-    if image.mode == "F":
-        divisor = 1 / 255 if np.nanmax(values, initial=0) <= 1 else 1.0
-    elif image.mode != "I" or values.max(initial=0) > 255:
-        divisor = 257.0
-    grey = np.empty(values.shape, np.uint8)
-    # In strips: the whole in float64 would take many times the picture's memory.
-    for start in range(0, len(values), 64):
-        strip = values[start : start + 64] / np.float64(divisor)
-        grey[start : start + 64] = np.clip(np.nan_to_num(strip).round(), 0, 255)
-    return Image.fromarray(grey).convert("RGB")
 
 
 def check_pixels(pixels: Any, *, dimensions: int) -> NDArray[np.uint8]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
+from linnet.images.heif import HEIF_SUFFIXES, has_heif
+
+USUAL_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+"""File names that count as pictures whatever is installed."""
+
+SUFFIXES = USUAL_SUFFIXES + (HEIF_SUFFIXES if has_heif() else ())
 """File names that count as pictures when a folder is read; a file named itself is tried whatever its name."""
 
 

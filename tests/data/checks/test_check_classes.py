@@ -23,7 +23,7 @@ from linnet.data.checks.classes import check_data
 from linnet.data.checks.duplicates import find_duplicates
 from linnet.data.checks.findings import Findings, Problem
 from linnet.data.checks.inspection import inspect
-from linnet.images import decode
+from linnet.images import USUAL_SUFFIXES, decode
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -353,7 +353,8 @@ def test_upright_sizes_of_shrunk_and_turned_photographs(tmp_path: Path) -> None:
     assert found.traits[:, 0].tolist() == [False] + [True] * 7
 
 
-def test_files_that_are_no_pictures(folder: Path) -> None:
+def test_files_that_are_no_pictures(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("linnet.data.places.SUFFIXES", USUAL_SUFFIXES)
     ant = folder / "train" / "ant"
     for name in ("IMG_1.HEIC", "IMG_2.heic", "notes.txt", ".DS_Store", "Thumbs.db", "._00.png", ".hidden.png"):
         (ant / name).write_bytes(b"x")
@@ -363,7 +364,8 @@ def test_files_that_are_no_pictures(folder: Path) -> None:
     assert (others.kind, others.severity) == ("no_picture", "note")
     assert sorted(Path(file).name for file in others.files) == [".hidden.png", "IMG_1.HEIC", "IMG_2.heic", "notes.txt"]
     assert ".heic: 2" in others.sentence
-    assert "HEIC must be converted" in others.sentence
+    assert "pip install 'linnet[heif]'" in others.sentence
+    assert "pip install 'linnet[heif]'" in " ".join(find(folder).remarks())
 
 
 def test_a_csv_with_files_that_are_not_there(tmp_path: Path) -> None:
@@ -494,3 +496,16 @@ def test_no_thread_is_left(folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         check(folder, progress=stop)
     assert threading.active_count() == before
+
+
+def test_pictures_without_an_end_mark_and_of_a_narrow_range_are_told(folder: Path) -> None:
+    ant = folder / "train" / "ant"
+    file = io.BytesIO()
+    draw(70).save(file, "JPEG")
+    (ant / "cut.jpg").write_bytes(file.getvalue()[:-2])
+    levels = np.asarray(draw(71).convert("L")).astype(np.uint16) * 16
+    Image.fromarray(levels).save(ant / "camera.png")
+    findings = {problem.kind: problem for problem in check(folder).problems}
+    assert findings["unended"].lines == (os.path.join("train", "ant", "cut.jpg"),)
+    assert findings["deep"].lines == (os.path.join("train", "ant", "camera.png") + " (0 becomes black, 4,095 white)",)
+    assert {problem.severity for problem in findings.values()} == {"note"}

@@ -6,22 +6,22 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
-from linnet.data.headers import formats, orientation
-from linnet.images import decode
+from linnet.data.headers import orientation
+from linnet.images import decode, decode_deep, formats, is_deep, is_deep_grey, is_zero_filled, with_end
 from linnet.machine import usable_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-Trait = Literal["turned", "grey", "transparent", "deep", "animated"]
-"""Has an EXIF orientation that turns it, no colours, an alpha channel, more than 8 bits, more than one frame."""
+Trait = Literal["turned", "grey", "transparent", "deep", "animated", "unended"]
+"""Has an EXIF orientation that turns it, no colours, an alpha channel, more than 8 bits, many frames, no end mark."""
 
 TRAITS: tuple[Trait, ...] = get_args(Trait)
 
@@ -64,8 +64,10 @@ class Inspection:
         sizes: (N, 2) int32, upright (width, height) in pixels.
         digests: (N, 16) uint8, the first half of the SHA-256 of each file's bytes.
         thumbnails: (N, 8, 9, 3) uint8, each picture squashed.
-        traits: (N, 5) bool, in the order of `TRAITS`.
+        traits: (N, 6) bool, in the order of `TRAITS`.
         errors: number of each picture that cannot be read → the rest of a sentence that begins with its name.
+        ranges: number of each picture of more than 8 bits → the values that become black and white, where they are not
+            those of all 16 bits.
     """
 
     samples: Sequence[Pictured]
@@ -74,6 +76,7 @@ class Inspection:
     thumbnails: NDArray[np.uint8]
     traits: NDArray[np.bool_]
     errors: Mapping[int, str]
+    ranges: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def readable(self) -> NDArray[np.bool_]:
@@ -97,6 +100,7 @@ def inspect(
     # `decode` silences Pillow's warnings of what linnet allows; here headers are opened before it is called.
     decode(Image.new("RGB", (1, 1)))
     samples, count, errors = tuple(samples), len(samples), dict[int, str]()
+    ranges: dict[int, tuple[float, float]] = {}
     found = Inspection(
         samples,
         np.zeros((count, 2), np.int32),
@@ -104,11 +108,12 @@ def inspect(
         np.zeros((count, *THUMBNAIL), np.uint8),
         np.zeros((count, len(TRAITS)), np.bool_),
         errors,
+        ranges,
     )
 
     def work(numbers: range) -> int:
         for number in numbers:
-            error = _inspect_one(found, number)
+            error = _inspect_one(found, number, ranges)
             if error is not None:
                 errors[number] = error
         return numbers.stop
@@ -123,7 +128,7 @@ def inspect(
     return found
 
 
-def _inspect_one(found: Inspection, number: int) -> str | None:
+def _inspect_one(found: Inspection, number: int, ranges: dict[int, tuple[float, float]]) -> str | None:
     """Fills the picture's rows, or says why it cannot be read."""
     from PIL.Image import Resampling
 
@@ -139,14 +144,19 @@ def _inspect_one(found: Inspection, number: int) -> str | None:
     if not content:
         return "is empty: 0 bytes."
     try:
-        image, size, traits = _decode(content)
+        image, size, traits, scale = _decode(b"" if is_zero_filled(content) else content)
     except Exception:
         # Whether it can be read is for `decode` alone to say, and how it says it.
         try:
             image = decode(content)
         except ValueError as error:
             return str(error).removeprefix("The picture ")
-        size, traits = image.size, (False,) * len(TRAITS)
+        size, traits, scale = image.size, (False,) * len(TRAITS), None
+        if (whole := with_end(content)) is not None:
+            image, size, traits, scale = _decode(whole)
+            traits = (*traits[:-1], True)
+    if scale is not None:
+        ranges[number] = scale
     found.sizes[number] = size
     found.traits[number] = traits
     found.digests[number] = np.frombuffer(hashlib.sha256(content).digest()[:16], np.uint8)
@@ -156,22 +166,24 @@ def _inspect_one(found: Inspection, number: int) -> str | None:
     return None
 
 
-def _decode(content: bytes) -> tuple[Image.Image, tuple[int, int], tuple[bool, ...]]:
-    """An upright RGB image, perhaps shrunk; the picture's own upright size; its traits."""
+def _decode(
+    content: bytes,
+) -> tuple[Image.Image, tuple[int, int], tuple[bool, ...], tuple[float, float] | None]:
+    """An upright RGB image, perhaps shrunk; the picture's own upright size; its traits; the range of deep values."""
     from PIL import Image
 
-    opened = Image.open(io.BytesIO(content), formats=formats())
-    (width, height), mode = opened.size, opened.mode
-    deep = mode in ("I", "F") or mode.startswith("I;16")
+    opened = Image.open(io.BytesIO(content), formats=formats(content))
+    (width, height), mode, deep = opened.size, opened.mode, is_deep(opened)
     clear = mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in opened.info
     # A phone keeps a preview or a depth map behind the photograph (MPO): that moves nothing.
-    animated = opened.format != "MPO" and bool(getattr(opened, "is_animated", False))
+    animated = opened.format not in ("MPO", "HEIF") and bool(getattr(opened, "is_animated", False))
     # Pillow turns TIFF files itself when it loads them, and then no longer says so.
     turned = opened.format == "TIFF" and orientation(opened) > 1
     times = next((times for times in (8, 4, 2) if min(width, height) // times >= ENOUGH), 1)
     # Only JPEG can do this. Its decoder still reads the whole stream, and so finds the same damage.
     opened.draft(None, (width // times, height // times))
-    image = decode(opened)
+    image, scale = (decode(opened), None) if not deep else decode_deep(content)
     turn = orientation(opened)
-    traits = (turned or turn > 1, deep or mode in ("1", "L", "LA", "La"), clear, deep, animated)
-    return image, ((height, width) if turn in range(5, 9) else (width, height)), traits
+    grey = is_deep_grey(opened) or mode in ("1", "L", "LA", "La")
+    upright = image.size if deep else (height, width) if turn in range(5, 9) else (width, height)
+    return image, upright, (turned or turn > 1, grey, clear, deep, animated, False), scale

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ from linnet.data.checks.duplicates import find_duplicates
 from linnet.data.checks.findings import Problem, Severity
 from linnet.data.checks.inspection import TRAITS, Inspection, Trait
 from linnet.data.dataset import DataSet, Kind, Omission
+from linnet.data.places import how_to_read
 from linnet.images import SUFFIXES
 
 if TYPE_CHECKING:
@@ -143,16 +145,28 @@ class PictureCheck:
             "turned": "an EXIF orientation. linnet obeys it; not every program does.",
             "grey": "no colours: each channel gets the same.",
             "transparent": "an alpha channel: what is transparent becomes white.",
-            "deep": "more than 8 bits a channel: scaled to 8.",
+            "deep": "more than 8 bits a channel: scaled to 8 by the range of their values.",
             "animated": "several frames: the first is taken.",
+            "unended": "no end mark, but all pixels: read. The file was cut off; is there a better copy?",
         }
         problems = []
         for trait, which in zip(TRAITS, self.found.traits.T, strict=True):
             numbers = np.flatnonzero(which).tolist()
             if numbers:
                 sentence = f"{counted_has(len(numbers), 'picture')} {texts[trait]}"
-                problems.append(self.listed(trait, "note", sentence, numbers, side=False))
+                problem = self.listed(trait, "note", sentence, numbers, side=False)
+                if trait == "deep":
+                    problem = replace(problem, lines=tuple(map(self.scaled, numbers)))
+                problems.append(problem)
         return problems
+
+    def scaled(self, number: int) -> str:
+        """A picture of more than 8 bits, and which values become black and white where these are not all."""
+        name = self.short(self.samples[number].name)
+        if number not in self.found.ranges:
+            return name
+        low, high = (f"{value:,.7g}" for value in self.found.ranges[number])
+        return f"{name} ({low} becomes black, {high} white)"
 
     def others(self) -> list[Problem]:
         """Files and folders that were not read, each kind by itself."""
@@ -178,8 +192,7 @@ class PictureCheck:
             sentence = (
                 f"{counted(len(files_), 'file')} among the pictures left out, being no pictures by name ({listing})."
             )
-            if {".heic", ".heif"} & endings.keys():
-                sentence += " HEIC must be converted first, to JPEG for example."
+            sentence = f"{sentence} {how_to_read(one.name for one in files_)}".rstrip()
             problems.append(self.omitted("no_picture", "note", sentence, files_))
         return problems
 

@@ -6,10 +6,23 @@ import csv
 import io
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
+from linnet.data.dataset import Task
+from linnet.data.formats.box_table import layout_of, read_boxes, tables_of_boxes
 from linnet.data.formats.format import Format
+from linnet.data.formats.rows import (
+    DELIMITERS,
+    ENDINGS,
+    FILE_COLUMNS,
+    SPLIT_COLUMNS,
+    beginning,
+    cell,
+    decode_text,
+    first_row,
+    place_of,
+    plain,
+)
 from linnet.data.leftovers import CLASS_FILE, class_names, omit_rest
 from linnet.data.parts import DESCRIBED, PARTS, Part, part_in, part_of
 from linnet.data.places import Place, is_picture_name
@@ -18,40 +31,23 @@ from linnet.data.sources import File
 
 LABEL_FILE = "labels.csv"
 
-ENDINGS = (".csv", ".tsv")
-
-FILE_COLUMNS = (
-    *("file", "filename", "file_name", "image", "path", "filepath", "file_path", "image_path", "image_name", "img"),
-    *("image_id", "id"),
-)
-"""Columns that may tell the picture, in lower case, in the order in which they are looked for."""
-
 NUMBER_COLUMNS = ("class_index", "class_id")
 """Columns of numbers that tell classes apart, where they are there."""
 
 NAME_COLUMNS = ("label", "name", "class", "class_name", "category")
 """Columns that may hold a class's name."""
 
-SPLIT_COLUMNS = ("split", "set", "subset", "partition")
-
-BOX_COLUMNS = frozenset({"xmin", "xmax", "ymin", "ymax", "x_min", "x_max", "y_min", "y_max", "bbox"})
-
-DELIMITERS = ",;\t|"
-
-HEADER = 4096
-"""Bytes of a file that are looked at, to tell whether it is such a table."""
-
 FOLDERS = ("images", "imgs", "img", "data", *PARTS)
 """Folders beside the table in which a picture is looked for that is not where the row says."""
 
 
 def recognise(place: Place) -> str | None:
-    """A csv or tsv file, or a folder with a labels.csv, or others that have columns of files and of classes."""
+    """A csv or tsv file, or a folder with a labels.csv, or others that have columns of files and classes, or boxes."""
     if place.suffix in ENDINGS:
         return f"it is a {place.suffix[1:]} file"
     if place.folder is not None and LABEL_FILE in place.folder.files:
         return f"it has a {LABEL_FILE}"
-    found = _tables(place) or _tables_of_boxes(place)
+    found = _tables(place) or tables_of_boxes(place)
     return f"it has {os.path.relpath(found[0], str(place.path))}" if found else None
 
 
@@ -60,15 +56,26 @@ def _tables(place: Place) -> list[Path]:
     if place.folder is None:
         return []
     named = place.folder.file(LABEL_FILE)
+    if named is not None and layout_of(named) is None:
+        return [named]
     files = [Path(place.folder.join(name)) for name in place.folder.ending(*ENDINGS)]
-    return [named] if named is not None else [file for file in files if _Columns.of(file).complete]
+    return [file for file in files if _is_complete(file)]
 
 
-def _tables_of_boxes(place: Place) -> list[Path]:
-    """Tables of boxes in a folder and directly below it, which are not read."""
-    levels = [] if place.folder is None else [place.folder, *place.folder.folders.values()]
-    files = [Path(level.join(name)) for level in levels for name in level.ending(*ENDINGS)[:3]]
-    return [file for file in files if _Columns.of(file).boxes]
+def _is_complete(file: Path) -> bool:
+    try:
+        return layout_of(file) is None and _Columns(beginning(file)).complete
+    except csv.Error:
+        return False
+
+
+def _task(place: Place) -> Task:
+    return "detection" if _has_boxes(place) else "classification"
+
+
+def _has_boxes(place: Place) -> bool:
+    """Whether the tables of a place tell boxes; of a folder with tables of both kinds, those of classes are read."""
+    return not _tables(place) and bool(tables_of_boxes(place))
 
 
 def read(place: Place) -> Reading:
@@ -79,10 +86,12 @@ def read(place: Place) -> Reading:
     Raises:
         ValueError: if it has no column of files or of classes, or a row is wrong; with its line.
     """
+    if _has_boxes(place):
+        return read_boxes(place, tables_of_boxes(place))
     reading = Reading()
     files = [place.file] if place.file is not None else _tables(place)
     if not files:
-        _refuse_boxes(_tables_of_boxes(place)[0] if _tables_of_boxes(place) else place.path)
+        raise ValueError(f"'{place}' holds no table of files and classes, or of boxes.")
     parts: dict[Part, Path] = {}
     for file in files:
         part = "train" if len(files) == 1 else part_of(file.stem) or part_in(file.stem)
@@ -102,86 +111,40 @@ def read(place: Place) -> Reading:
     return reading
 
 
-def _refuse_boxes(path: object) -> None:
-    raise ValueError(
-        f"'{path}' is a table of boxes, which is not read: a COCO json and the files of Pascal VOC and YOLO are, and "
-        "most tools that write such a table write them too."
-    )
-
-
 class _Columns:
     """Which column of a table tells what.
 
     Attributes:
         names: the columns as they are written.
         file, number, label, split: places of the columns; None for one that is not there.
-        boxes: whether it tells boxes.
         delimiter: what stands between two columns.
     """
 
     def __init__(self, text: str) -> None:
-        readings = [(mark, _first_row(text, mark)) for mark in DELIMITERS]
+        readings = [(mark, first_row(text, mark)) for mark in DELIMITERS]
         # The usual one for the sentence on what is missing, where none of them gives columns that are known.
         self.delimiter, self.names = next(
             (
                 (mark, names)
                 for mark, names in readings
-                if len(names) > 1 and any(_plain(name) in FILE_COLUMNS for name in names)
+                if len(names) > 1 and any(plain(name) in FILE_COLUMNS for name in names)
             ),
             readings[0],
         )
-        plain = [_plain(name) for name in self.names]
-        self.file = _place_of(FILE_COLUMNS, plain)
-        self.number = _place_of(NUMBER_COLUMNS, plain)
-        self.label = _place_of(NAME_COLUMNS, plain)
-        self.split = _place_of(SPLIT_COLUMNS, plain)
-        self.boxes = len(BOX_COLUMNS & set(plain)) >= 2 or "bbox" in plain
-        rest = [number for number, name in enumerate(plain) if name and number not in (self.file, self.split)]
+        columns = [plain(name) for name in self.names]
+        self.file = place_of(FILE_COLUMNS, columns)
+        self.number = place_of(NUMBER_COLUMNS, columns)
+        self.label = place_of(NAME_COLUMNS, columns)
+        self.split = place_of(SPLIT_COLUMNS, columns)
+        rest = [number for number, name in enumerate(columns) if name and number not in (self.file, self.split)]
         if self.number is None and self.label is None and len(rest) == 1 and self.file is not None:
             # Only one column is left, such as `breed`: it is the class.
             self.label = rest[0]
 
-    @classmethod
-    def of(cls, path: Path) -> _Columns:
-        """Of a file's first line; without columns where it cannot be read."""
-        try:
-            with path.open("rb") as file:
-                text, _ = _decode(file.read(HEADER), whole=False)
-            return cls(text)
-        except (csv.Error, UnicodeDecodeError, OSError):
-            return cls("")
-
     @property
     def complete(self) -> bool:
         """Whether it is a table of files and classes."""
-        return self.file is not None and (self.number is not None or self.label is not None) and not self.boxes
-
-
-def _first_row(text: str, delimiter: str) -> list[str]:
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True), [])
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s-]+", "_", name.strip().lower())
-
-
-def _place_of(wanted: Sequence[str], names: Sequence[str]) -> int | None:
-    return next((names.index(name) for name in wanted if name in names), None)
-
-
-def _decode(content: bytes, *, whole: bool = True) -> tuple[str, bool]:
-    """Text in UTF-8, UTF-16, or else Windows-1252; and whether it had to be taken for the last."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        # Half a letter: a line end that another program has added.
-        content = content[: len(content) // 2 * 2] if content.endswith(b"\n") or not whole else content
-        return content.decode("utf-16"), False
-    try:
-        return content.decode("utf-8-sig"), False
-    except UnicodeDecodeError as error:
-        if not whole and error.start > len(content) - 4:
-            # The piece that is looked at ends within a letter.
-            return content[: error.start].decode("utf-8-sig"), False
-        return content.decode("cp1252"), True
+        return self.file is not None and (self.number is not None or self.label is not None)
 
 
 def read_rows(path: Path, default: Part, reading: Reading) -> None:
@@ -199,10 +162,8 @@ def read_rows(path: Path, default: Part, reading: Reading) -> None:
     shown: dict[str, set[str]] = {}
     files = _Files(str(path.parent))
     try:
-        text, guessed = _decode(path.read_bytes())
+        text, guessed = decode_text(path.read_bytes())
         columns = _Columns(text)
-        if columns.boxes:
-            _refuse_boxes(path)
         if not columns.complete or columns.file is None:
             raise ValueError(
                 f"'{path}' must have the columns file and label (or class_index); it has "
@@ -215,16 +176,16 @@ def read_rows(path: Path, default: Part, reading: Reading) -> None:
             if not entry:
                 continue
             place = f"'{path}', line {reader.line_num}"
-            file, name = _cell(entry, columns.file), _cell(entry, key).strip()
+            file, name = cell(entry, columns.file), cell(entry, key).strip()
             if not file or not name:
                 raise ValueError(f"{place}: there is no {'class' if file else 'file'}.")
-            told = _cell(entry, columns.split)
+            told = cell(entry, columns.split)
             part = part_of(told or default)
             if part is None:
                 raise ValueError(f"{place}: split is {told!r}; {DESCRIBED} was expected.")
             rows.append((files.find(file), part, name))
             if columns.label is not None:
-                shown.setdefault(name, set()).add(_cell(entry, columns.label).strip())
+                shown.setdefault(name, set()).add(cell(entry, columns.label).strip())
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"'{path}' cannot be read as CSV ({error}).") from None
     if guessed:
@@ -249,10 +210,6 @@ def _add(rows: list[tuple[str, Part, str]], shown: dict[str, set[str]], *, numbe
     if numbered:
         reading.numbers |= {name: int(key) for key, name in names.items()}
     reading.labelled += [Labelled(File(file), part, names[key]) for file, part, key in rows]
-
-
-def _cell(entry: Sequence[str], place: int | None) -> str:
-    return entry[place] if place is not None and place < len(entry) else ""
 
 
 class _Files:
@@ -298,11 +255,17 @@ class _Files:
 FORMAT = Format(
     "table",
     "table",
-    "classification",
+    _task,
     recognise,
     read,
     (
         ("A table of files and classes", "labels.csv\nimages/1.jpg\nimages/2.jpg"),
         ("A table for each part", "train.csv\ntest.csv\nimages/1.jpg\nimages/2.jpg"),
+        ("A table of boxes (TensorFlow, RetinaNet, OpenImages, x, y, w, h)", "boxes.csv\nimages/1.jpg\nimages/2.jpg"),
+        (
+            "A table of boxes beside the pictures of each part",
+            "train/_annotations.csv\ntrain/1.jpg\nvalid/_annotations.csv\nvalid/2.jpg",
+        ),
     ),
+    images=True,
 )
