@@ -198,11 +198,11 @@ const char* linnet_engine_instruction_set(void);
  */
 double linnet_measure_peak(double seconds);
 
-/** Checks a program and packs its weights, which are copied. All weights must be finite. */
+/** Checks a program and packs its weights into memory of its own. All weights must be finite. */
 int linnet_network_open(const linnet_layer* layers, int64_t layer_count, const int32_t* inputs, int64_t input_count,
                         const float* weights, int64_t weight_count, linnet_network** network, linnet_error* error);
 
-/** Null is nothing. Sessions that are still open keep what they need. */
+/** Closes a network; a null pointer is ignored. Sessions that are still open keep the packed weights. */
 void linnet_network_close(linnet_network* network);
 
 /* How a block (an expansion if there is one, a depthwise convolution and a pointwise one) runs. */
@@ -214,10 +214,10 @@ void linnet_network_close(linnet_network* network);
 typedef struct linnet_options {
   int32_t height, width;  /* of the picture in pixels */
   int32_t threads;        /* from 1 to 256, the caller included */
-  int32_t schedule;       /* of all blocks */
-  int32_t group;          /* expanded channels of a group; 0: decided */
+  int32_t schedule;       /* how all blocks run: one of the above */
+  int32_t group;          /* expanded channels of a group; 0: the engine decides */
   int32_t joins_rows;     /* 1: neighbours that run by rows become one, so that no tensor between them exists whole;
-                             0: never; -1: decided */
+                             0: never; -1: the engine decides */
   const int32_t* outputs; /* layers whose outputs are asked for */
   int32_t output_count;
   const float* table;       /* [channels][256]: what each value of a picture's bytes stands for */
@@ -226,11 +226,12 @@ typedef struct linnet_options {
   int32_t apart; /* 1: each thread runs pictures of its own, in an arena of its own; 0: all run each picture */
 } linnet_options;
 
-/** Plans and takes all memory; pads the picture with zeros after `table`. */
+/** Makes the plan and takes all memory that a run needs. A picture is padded with the number 0, not with what `table`
+ * gives for the byte 0. */
 int linnet_session_open(linnet_network* network, const linnet_options* options, linnet_session** session,
                         linnet_error* error);
 
-/** Null is nothing. */
+/** Ends a session's threads and gives its memory back; a null pointer is ignored. */
 void linnet_session_close(linnet_session* session);
 
 /**
@@ -254,10 +255,10 @@ void linnet_session_memory(const linnet_session* session, linnet_memory* memory)
 /** A step of a session's plan: the layers that run as one. */
 typedef struct linnet_step {
   int32_t first, last;   /* layers */
-  int32_t schedule;      /* of the above; LINNET_AUTO: what has only one way */
+  int32_t schedule;      /* one of the above; LINNET_AUTO where there is only one way */
   int32_t group;         /* channels of a group */
-  int32_t element_bytes; /* of one number of what it leaves behind */
-  int64_t output_bytes;  /* of what it leaves behind */
+  int32_t element_bytes; /* of one number of its output */
+  int64_t output_bytes;  /* of its output, as it stands in the arena */
   int64_t scratch_bytes; /* of all threads */
   double seconds;        /* of the last picture */
   double least_seconds;  /* of the fastest picture so far */
@@ -275,18 +276,18 @@ int linnet_session_step(const linnet_session* session, int64_t number, linnet_st
 #define LINNET_SIGMOID 0 /* each class by itself */
 #define LINNET_SOFTMAX 1 /* all classes and the background together */
 
-/** What becomes a box. */
+/** Which boxes are kept. */
 typedef struct linnet_detection {
   int64_t anchors;
   int32_t classes; /* the background not counted; anchors * classes is below 2^31 */
   int32_t scoring;
-  double score_threshold; /* what scores less is dropped; from 0 to 1 */
+  double score_threshold; /* the lowest score of a box to keep, from 0 to 1 */
   double iou_threshold;   /* of two boxes of a class that overlap more, the better one stays; from 0 to 1 */
   int64_t per_class;      /* most boxes of a class, from 1 to 100,000 */
   int64_t total;          /* most boxes, from 1 to 100,000 */
 } linnet_detection;
 
-/** Bytes that `linnet_detect` needs to work with; -1 for a rule that makes no sense. */
+/** Bytes of the workspace that `linnet_detect` needs; -1 for a rule that makes no sense. */
 int64_t linnet_detect_workspace(const linnet_detection* rule);
 
 /**

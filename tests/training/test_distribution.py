@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +157,5 @@ def test_a_killed_process_ends_the_run_and_another_number_goes_on(desk: tuple[Pa
         said += process.stderr.readlines()
         assert process.wait(timeout=120) != 0
     assert any("Another process of this run has ended" in line or "linnet: stopped" in line for line in said), said
-    time.sleep(1)
     assert "Going on after epoch" in run(desk, tmp_path / "run", *flags, "--accumulate", 2, "--resume")
     assert_close(tmp_path / "whole" / files.LAST, tmp_path / "run" / files.LAST, desk[1], share=1e-3)

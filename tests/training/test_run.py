@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -166,17 +165,32 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return data, folder / "run"
 
 
+KILLED = """
+import os, signal, sys
+from linnet.cli import main
+left, written = int(sys.argv.pop(1)), os.fsync
+def fsync(descriptor):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    written(descriptor)
+os.fsync = fsync
+sys.exit(main(sys.argv[1:]))
+"""
+"""A command that is killed as it writes its file of that number, half of which stands on the disk then."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.5, 3.0, 4.5, 5.5, 6.5, 8.0])
-def test_killed_at_any_moment_it_resumes_to_the_bit(
-    whole_run: tuple[Path, Path], tmp_path: Path, seconds: float
-) -> None:
+@pytest.mark.parametrize("written", [0, 1, 3, 6, 10, 13])
+def test_killed_at_any_moment_it_resumes_to_the_bit(whole_run: tuple[Path, Path], tmp_path: Path, written: int) -> None:
     data, expected = whole_run
-    command = _command(data, "--out", tmp_path / "run", *FLAGS)
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=_environment()) as process:
-        time.sleep(seconds)
-        process.kill()
-    flag = ["--resume"] if (tmp_path / "run").is_dir() and any((tmp_path / "run").iterdir()) else []
+    arguments = [str(part) for part in ("train", data, "--out", tmp_path / "run", *FLAGS)]
+    command = [sys.executable, "-c", KILLED, str(written), *arguments]
+    assert subprocess.run(command, capture_output=True, env=_environment()).returncode == -signal.SIGKILL
+    # Nothing is there to resume until its first file is whole.
+    flag = ["--resume"] if any((tmp_path / "run" / name).exists() for name in files.OWN) else []
+    assert bool(flag) == (written > 0)
     done = subprocess.run(
         _command(data, "--out", tmp_path / "run", *FLAGS, *flag), capture_output=True, text=True, env=_environment()
     )

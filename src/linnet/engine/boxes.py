@@ -24,11 +24,11 @@ class NativeDetection:
     """Decodes and suppresses the boxes of a detector, one picture after the other.
 
     Args:
-        anchors: (A, 4) centre x, centre y, width, height.
-        classes: the background not counted.
+        anchors: (A, 4) float32, centre x, centre y, width, height of each, as shares of the picture.
+        classes: number of classes, without the background.
         scoring: how logits become scores.
-        score_threshold: less probable boxes are dropped first.
-        iou_threshold: of two boxes of a class that overlap more, the better one stays.
+        score_threshold: the lowest score of a box to keep, from 0 to 1.
+        iou_threshold: of two boxes of a class that overlap by more than this, the one with the higher score is kept.
         per_class: most boxes of one class in a picture.
         total: most boxes in a picture.
 

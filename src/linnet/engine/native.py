@@ -46,14 +46,14 @@ class Step:
     """Layers that run as one.
 
     Attributes:
-        first: name of the first layer's tensor.
-        last: of the last layer's.
+        first: name of the tensor that the first of these layers gives.
+        last: name of the tensor that the last of them gives.
         schedule: `rows`, `groups` or `layerwise`; `auto` where there is only one way.
-        group: expanded channels of a group.
-        output_bytes: of the tensor that it leaves.
-        scratch_bytes: of all threads together.
-        seconds: the least that it took so far.
-        element_bytes: of one number of the tensor that it leaves.
+        group: expanded channels of a group; 0 where there are no groups.
+        output_bytes: size of the tensor that the step leaves, in bytes.
+        scratch_bytes: scratch space of all threads together, in bytes.
+        seconds: the shortest time that it took so far.
+        element_bytes: size of one number of that tensor, in bytes.
     """
 
     first: str
@@ -127,7 +127,7 @@ class NativeSession:
         table: (channels, 256) float32, what each value of a picture's bytes stands for.
         outputs: names of the tensors to give.
         threads: from 1 to 256.
-        schedule: of all blocks.
+        schedule: how all blocks run.
         schedules: name of a block's depthwise layer → its own schedule.
         group: expanded channels of a group; 0 lets the engine decide.
         groups: name of a block's depthwise layer → expanded channels of its own groups.
