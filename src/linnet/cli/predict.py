@@ -19,11 +19,11 @@ from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, 
 from linnet.data.places import unread_pictures
 from linnet.detection import Suppression
 from linnet.engine.runtimes import RuntimeName
-from linnet.evaluation.drawing import draw
 from linnet.files import describe_failure
 from linnet.images import decode, find_pictures
 from linnet.predictor import load
 from linnet.results import Classification, Detection, Detections, Prediction
+from linnet.results.drawing import draw
 
 
 @dataclass(frozen=True)

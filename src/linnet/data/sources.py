@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from linnet.data.columns import read_table
-from linnet.files import replacing
+from linnet.files import TIMEOUT_SECONDS, replacing
 
 AHEAD = 1 << 18
 """Bytes that are read at once from a file: few enough that hundreds of shards can be read side by side."""
@@ -24,8 +24,6 @@ SKIPPED = 1 << 20
 
 WAITS = (1.0, 4.0, 16.0)
 """Seconds before each further attempt to read from a server."""
-
-TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, order=True)

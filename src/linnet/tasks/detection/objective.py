@@ -21,9 +21,9 @@ from linnet.detection.losses import focal_loss, mined_loss
 from linnet.detection.matching import Targets, assign
 from linnet.evaluation.average_precision import measure_precision
 from linnet.evaluation.detector import MEASURING
-from linnet.evaluation.drawing import Box, draw_boxes
 from linnet.images import Preprocessing
 from linnet.results import Detections
+from linnet.results.drawing import Box, draw_boxes
 from linnet.training.devices import joined
 from linnet.training.inputs import as_inputs, calibration_inputs, ready
 from linnet.training.recipe import DetectionRecipe
