@@ -26,6 +26,8 @@ class Architecture:
     """
 
     task: ClassVar[Literal["classification", "detection"]]
+    whole_picture: ClassVar[bool] = False
+    """Whether nothing of a picture may be cut off, because what it finds has a place there."""
 
     @property
     def width(self) -> float:

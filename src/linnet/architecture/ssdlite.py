@@ -77,6 +77,7 @@ class Detector(Architecture):
     """
 
     task = "detection"
+    whole_picture = True
     separable: ClassVar[bool]
     """Whether the 3x3 convolutions of heads and extra levels are depthwise ones, with a pointwise one after them."""
 

@@ -19,7 +19,7 @@ from linnet.architecture.cost import INVERTED, Cost, block_memory, cost, layerwi
 from linnet.architecture.network import OptionError
 from linnet.architecture.ssdlite import DETECTORS, VARIANTS, Variant
 from linnet.catalogue import find_model
-from linnet.checkpoint import Checkpoint, load_checkpoint
+from linnet.checkpoint import Checkpoint, load_checkpoint, random_checkpoint
 from linnet.cli.networks import network_flags, network_of
 from linnet.cli.plan import ScheduleName, describe_plan, show_plan
 from linnet.cli.terminal import UsageError, as_flag, millions, parse, print_json, show, size, table
@@ -90,8 +90,6 @@ def _plan(architecture: Architecture, checkpoint: Checkpoint | None, printing: P
         return None
     if printing.threads is not None and not 1 <= printing.threads <= MOST_THREADS:
         raise UsageError(f"--threads (={printing.threads}) must be from 1 to {MOST_THREADS}.")
-    from linnet.paper.timing import random_checkpoint
-
     return describe_plan(
         checkpoint or random_checkpoint(architecture),
         threads=printing.threads,
