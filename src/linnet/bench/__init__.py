@@ -20,7 +20,7 @@ from linnet.images import normalise
 from linnet.predictor import Predictor
 
 AGREEMENT = 1e-3
-"""Most by which an opponent may differ, relative to the largest output, before its time is measured."""
+"""Most by which another runtime may differ, relative to the largest output, before its time is measured."""
 
 BURST_SECONDS = 0.15
 """For which each runtime runs before the next one has its turn."""
@@ -73,7 +73,7 @@ def compare(
         batches: pictures a run, likewise.
         seconds: for which each runtime runs in all, for each table.
         runtimes: names of `RUNTIMES` to measure beside linnet; none: all.
-        progress: told what is being measured.
+        progress: called with what is being measured.
 
     Raises:
         ValueError: if the network takes no pictures, or a name is unknown.

@@ -23,7 +23,7 @@ UNSET = "default"
 
 NEGATION = "no_"
 
-BACKBONE_HELP = "What gives the features; the options of both are flags below."
+BACKBONE_HELP = "The network that gives the features. Its options are flags too."
 
 Flag = tuple[str, Any, Any]
 """Name, type and dataclass field of a flag, as `dataclasses.make_dataclass` takes them."""

@@ -84,7 +84,7 @@ def _network(options: Options, values: Mapping[str, Any]) -> tuple[Architecture,
 
 
 def _plan(architecture: Architecture, checkpoint: Checkpoint | None, options: Options) -> dict[str, Any] | None:
-    """The engine's plan if it is wanted; of a described network with random weights, which change neither."""
+    """The engine's plan if it is asked for; of a described network with random weights, which change neither."""
     if options.runtime == "none":
         if options.time or options.threads is not None or options.schedule != "auto":
             raise UsageError("--time, --threads and --schedule belong to --runtime native.")

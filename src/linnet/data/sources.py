@@ -258,12 +258,12 @@ class _RemoteFile:
             self._take(min(offset - self.place, SKIPPED), offset + size)
         return self._take(size, offset + size)
 
-    def _take(self, size: int, wanted: int) -> bytes:
+    def _take(self, size: int, needed: int) -> bytes:
         content: bytes = self.response.read(size)
         self.place += len(content)
         if len(content) < size:
             if self.end is not None and self.place >= self.end:
-                raise _too_short(self.url, self.end, wanted)
+                raise _too_short(self.url, self.end, needed)
             raise OSError(f"the connection broke off at byte {self.place:,}")
         return content
 
@@ -284,7 +284,7 @@ class _RemoteFile:
         self.response = None
 
 
-def _too_short(name: str, end: int, wanted: int) -> ValueError:
+def _too_short(name: str, end: int, needed: int) -> ValueError:
     return ValueError(
-        f"{name} ends at byte {end:,}, before byte {wanted:,}: the shard is damaged or newer than its index."
+        f"{name} ends at byte {end:,}, before byte {needed:,}: the shard is damaged or newer than its index."
     )

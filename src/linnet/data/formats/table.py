@@ -165,8 +165,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
-def _place_of(wanted: Sequence[str], names: Sequence[str]) -> int | None:
-    return next((names.index(name) for name in wanted if name in names), None)
+def _place_of(accepted: Sequence[str], names: Sequence[str]) -> int | None:
+    return next((names.index(name) for name in accepted if name in names), None)
 
 
 def _decode(content: bytes, *, whole: bool = True) -> tuple[str, bool]:
@@ -218,10 +218,10 @@ def read_rows(path: Path, default: Part, reading: Reading) -> None:
             file, name = _cell(entry, columns.file), _cell(entry, key).strip()
             if not file or not name:
                 raise ValueError(f"{place}: there is no {'class' if file else 'file'}.")
-            told = _cell(entry, columns.split)
-            part = part_of(told or default)
+            written = _cell(entry, columns.split)
+            part = part_of(written or default)
             if part is None:
-                raise ValueError(f"{place}: split is {told!r}; {DESCRIBED} was expected.")
+                raise ValueError(f"{place}: split is {written!r}; {DESCRIBED} was expected.")
             rows.append((files.find(file), part, name))
             if columns.label is not None:
                 shown.setdefault(name, set()).add(_cell(entry, columns.label).strip())
@@ -263,12 +263,12 @@ class _Files:
         self._names: dict[str, frozenset[str]] = {}
         self._stems: dict[str, dict[str, str]] = {}
 
-    def find(self, told: str) -> str:
-        """The path of a picture; as it was told where it is not found."""
-        exact = str(Path(self.folder, told))
+    def find(self, written: str) -> str:
+        """The path of a picture; as it was written where it is not found."""
+        exact = str(Path(self.folder, written))
         if self._has(exact):
             return exact
-        plain = told.replace("\\", "/")
+        plain = written.replace("\\", "/")
         tried = [Path(self.folder, below, plain) for below in ("", *FOLDERS)]
         return next((found for path in tried if (found := self._like(str(path))) is not None), exact)
 
