@@ -22,9 +22,8 @@ import numpy as np
 from PIL import Image
 
 from linnet.architecture import MobileNetV2
-from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from linnet.checkpoint import Checkpoint, load_checkpoint, random_checkpoint, save_checkpoint
 from linnet.machine import processor_name
-from linnet.paper.timing import random_checkpoint
 
 
 def cold_starts(checkpoint: Checkpoint, rounds: int) -> list[dict[str, Any]]:

@@ -25,10 +25,10 @@ from PIL import Image
 
 from linnet.architecture import Detector
 from linnet.architecture.ssdlite import ssdlite
-from linnet.checkpoint import Checkpoint
+from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.detection import Suppression, anchors, detect
 from linnet.engine.boxes import NativeDetection
-from linnet.images import Preprocessing, decode, fit, normalise
+from linnet.images import decode, fit, normalise
 from linnet.predictor import Predictor
 
 Array = NDArray[np.float32]
@@ -39,7 +39,7 @@ def random_checkpoint(detector: Detector, generator: np.random.Generator) -> Che
     for name, shape in detector.tensors.items():
         values = generator.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
         tensors[name] = (np.ones(shape) if name.endswith(("scale", "variance")) else values).astype(np.float32)
-    return Checkpoint(detector, Preprocessing(size=detector.input_size, resize="squash"), tensors)
+    return Checkpoint(detector, default_preprocessing(detector), tensors)
 
 
 def scene(detector: Detector, generator: np.random.Generator) -> tuple[Array, Array]:

@@ -33,10 +33,9 @@ from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.bench import compare, exported, setting_for
 from linnet.bench.runtimes import RUNTIMES, MissingRuntime
-from linnet.checkpoint import load_checkpoint, save_checkpoint
+from linnet.checkpoint import load_checkpoint, random_checkpoint, save_checkpoint
 from linnet.engine.library import engine_instruction_set, measure_peak
 from linnet.engine.runtimes import NativeRuntime
-from linnet.paper.timing import random_checkpoint
 
 # Name → network, and the batches it is measured with.
 NETWORKS: dict[str, tuple[Architecture, tuple[int, ...]]] = {

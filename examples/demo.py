@@ -20,7 +20,7 @@ from linnet.architecture.cost import block_memory, layerwise_memory
 from linnet.catalogue import DEFAULT_MODEL
 from linnet.cli import main as run_command
 from linnet.cli.terminal import millions, show, size, table
-from linnet.evaluation.drawing import draw
+from linnet.results.drawing import draw
 
 DETECTOR = "blood-cells"
 

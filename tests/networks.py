@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ from numpy.typing import NDArray
 
 from linnet.architecture import Architecture, Detector, Graph, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssd, ssdlite
-from linnet.checkpoint import Checkpoint
-from linnet.images import Preprocessing
+from linnet.checkpoint import Checkpoint, default_preprocessing
 
 Tensors = dict[str, NDArray[np.float32]]
 
@@ -36,15 +34,7 @@ def random_tensors(architecture: Architecture | Graph, seed: int = 0) -> Tensors
 
 def checkpoint_of(architecture: Architecture, *, classes: tuple[str, ...] | None = None, seed: int = 0) -> Checkpoint:
     """A checkpoint of a network with random weights."""
-    half = (0.5,) * architecture.input_channels
-    preprocessing = None
-    if architecture.input_channels == 1:
-        preprocessing = Preprocessing(size=architecture.input_size, colours="grey", mean=half, std=half)
-    elif architecture.input_channels == 3:
-        preprocessing = Preprocessing(size=architecture.input_size, mean=half, std=half)
-    if preprocessing is not None and architecture.task == "detection":
-        preprocessing = replace(preprocessing, resize="squash")
-    return Checkpoint(architecture, preprocessing, random_tensors(architecture, seed), classes)
+    return Checkpoint(architecture, default_preprocessing(architecture), random_tensors(architecture, seed), classes)
 
 
 def architectures(*, largest_width: float = 2.5, largest_side: int = 300) -> st.SearchStrategy[Architecture]:

@@ -3,55 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from networks import checkpoint_of
+from server import Server
 from tflite_writer import write_tflite
 
 from linnet import catalogue
 from linnet.architecture import MobileNetV2
 from linnet.catalogue import DOWNLOADS, find_model
 from linnet.checkpoint import load_checkpoint
-from linnet.files import fetch
-
-
-class Server:
-    """Files by path; what is not there is a 404, `short` breaks off in the middle."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.requests: list[str] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.requests.append(self.path)
-                content = outer.files.get(self.path)
-                if content is None:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content[: len(content) // 2] if "short" in self.path else content)
-
-            def log_message(self, format: str, *arguments: object) -> None:
-                pass
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -92,14 +56,6 @@ def test_another_file_than_expected_is_not_kept(server: Server, small_download: 
     with pytest.raises(ValueError, match=r"small\.tflite gave 20 bytes with SHA-256 .* Nothing was kept"):
         find_model(small_download)
     assert not list((tmp_path / "cache").rglob("*.*"))
-
-
-def test_a_missing_file_and_a_broken_transfer(server: Server) -> None:
-    with pytest.raises(OSError, match=r"/models/none answered 404"):
-        fetch(f"{server.address}/models/none", most=1000)
-    server.files["/short"] = bytes(10_000)
-    with pytest.raises(OSError, match=r"/short (broke off|cannot be fetched)"):
-        fetch(f"{server.address}/short", most=1_000_000)
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import stat
 import subprocess
 import sys
 import zipfile
@@ -25,10 +24,11 @@ from linnet.architecture import Architecture, MobileNetV1, MobileNetV2, options_
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import (
     Checkpoint,
+    default_preprocessing,
     load_checkpoint,
+    random_checkpoint,
     read_header,
     save_checkpoint,
-    write_atomically,
 )
 from linnet.images import Preprocessing
 
@@ -47,6 +47,30 @@ def test_any_network_comes_back_as_it_was(tmp_path: Path, network: Architecture)
     checkpoint = checkpoint_of(network)
     save_checkpoint(checkpoint, path)
     assert equal(load_checkpoint(path), checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (MobileNetV2(resolution=96), Preprocessing(size=(96, 96))),
+        (MobileNetV2(resolution=64), Preprocessing(size=(64, 64), crop=1.0)),
+        (MobileNetV2(resolution=(64, 96)), Preprocessing(size=(64, 96))),
+        (
+            MobileNetV1(input_channels=1),
+            Preprocessing(size=(224, 224), colours="grey", mean=(0.5,), std=(0.5,)),
+        ),
+        (ssdlite(), Preprocessing(size=(300, 300), resize="squash", crop=1.0)),
+        (MobileNetV2(input_channels=4), None),
+    ],
+)
+def test_the_preprocessing_that_nobody_has_to_name(network: Architecture, expected: Preprocessing | None) -> None:
+    assert default_preprocessing(network) == expected
+
+
+def test_random_weights_make_a_whole_checkpoint() -> None:
+    checkpoint = random_checkpoint(TINY)
+    assert checkpoint.tensors.keys() == TINY.tensors.keys()
+    assert equal(checkpoint, random_checkpoint(MobileNetV1(width=0.1, resolution=32, classes=2)))
 
 
 def test_everything_else_comes_back_too(tmp_path: Path) -> None:
@@ -404,22 +428,6 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_links_are_followed_and_permissions_kept(tmp_path: Path) -> None:
-    (tmp_path / "real").write_bytes(b"old")
-    (tmp_path / "real").chmod(0o600)
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    write_atomically(tmp_path / "link", b"new")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real").read_bytes() == b"new"
-    assert stat.S_IMODE((tmp_path / "real").stat().st_mode) == 0o600
-
-
-def test_a_device_is_not_replaced() -> None:
-    with pytest.raises(OSError, match="no regular file"):
-        write_atomically(Path("/dev/null"), b"x")
-    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-
-
 @pytest.mark.parametrize(
     ("score", "text"), [({"top1": float("nan")}, "`score`"), ({"when": Path("x")}, "`score` holds a PosixPath")]
 )
@@ -433,14 +441,6 @@ def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     save_checkpoint(replace(checkpoint_of(TINY), score=score), tmp_path / "a.safetensors")
     assert load_checkpoint(tmp_path / "a.safetensors").score == {"top1": 0.5, "images": 3}
     assert MobileNetV1(width=np.float32(0.5), classes=np.int64(7)) == MobileNetV1(width=0.5, classes=7)  # type: ignore[arg-type]
-
-
-def test_a_new_file_has_ordinary_permissions(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "deep" / "file", b"x")
-    (tmp_path / "other").write_bytes(b"x")
-    assert stat.S_IMODE((tmp_path / "deep" / "file").stat().st_mode) == stat.S_IMODE(
-        (tmp_path / "other").stat().st_mode
-    )
 
 
 def test_parts_that_do_not_fit_are_refused_before_writing() -> None:

@@ -20,10 +20,10 @@ from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.detection import Suppression, anchors, detect
 from linnet.engine.library import native_version
-from linnet.evaluation.drawing import Box, draw, draw_boxes
 from linnet.images import prepare
 from linnet.predictor import Predictor
 from linnet.results import Detections
+from linnet.results.drawing import Box, draw, draw_boxes
 
 SMALL = ssdlite(width=0.35, resolution=64, classes=2)
 

@@ -12,7 +12,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -36,6 +36,9 @@ Format 1 had a detector's backbone by its name, its options among the detector's
 DIGEST_LENGTH = 64
 # Only the metadata's own key can stand like this: inside any string the quotes would be escaped.
 DIGEST_MARK = b'"linnet":"{\\"digest\\":\\"'
+
+SMALL_SIDE = 64
+"""Pixels up to which pictures are made for their network: there is no margin around what they show to be cut off."""
 
 DTYPES: dict[str, type[np.floating[Any]]] = {"F32": np.float32, "F16": np.float16}
 
@@ -77,6 +80,33 @@ class Checkpoint:
     def task(self) -> str:
         """`classification` or `detection`."""
         return self.architecture.task
+
+
+def default_preprocessing(architecture: Architecture) -> Preprocessing | None:
+    """How pictures become a network's input where nobody says otherwise; None where it takes no pictures.
+
+    RGB for three channels, grey for one, values in [-1, 1]. The whole picture is squashed where the network needs it
+    whole; else the shorter side is fitted, and 0.875 of it are kept (all of it up to `SMALL_SIDE` pixels).
+    """
+    if architecture.input_channels not in (1, 3):
+        return None
+    contract = Preprocessing(size=architecture.input_size)
+    if architecture.input_channels == 1:
+        contract = replace(contract, colours="grey", mean=(0.5,), std=(0.5,))
+    if architecture.whole_picture:
+        return replace(contract, resize="squash", crop=1.0)
+    return replace(contract, crop=1.0) if max(contract.size) <= SMALL_SIDE else contract
+
+
+def random_checkpoint(architecture: Architecture) -> Checkpoint:
+    """A network with random weights and batch norm folded: time and memory do not depend on the weights."""
+    folded = architecture.with_options(folded=True)
+    generator = np.random.default_rng(0)
+    tensors = {
+        name: (generator.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+        for name, shape in folded.tensors.items()
+    }
+    return Checkpoint(folded, default_preprocessing(folded), tensors)
 
 
 def save_checkpoint(
@@ -222,9 +252,10 @@ def _check_preprocessing(architecture: Architecture, contract: Preprocessing | N
             f"The preprocessing gives {channels} channels ({contract.colours}); the network takes "
             f"{architecture.input_channels}."
         )
-    if architecture.task == "detection" and contract.resize != "squash":
+    if architecture.whole_picture and contract.resize != "squash":
         raise ValueError(
-            f"The preprocessing of a detector must be 'squash', not {contract.resize!r}: what is cut off is not found."
+            f"The preprocessing of a network for {architecture.task} must be 'squash', not {contract.resize!r}: what "
+            "is cut off is not found."
         )
     if contract.size != architecture.input_size:
         raise ValueError(

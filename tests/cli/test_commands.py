@@ -372,6 +372,39 @@ def test_profile_of_variants_and_what_they_leave_open(capsys: pytest.CaptureFixt
     assert code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--architecture", "mobilenet_v1", "--expansion", "3"], "--expansion is no option of mobilenet_v1."),
+        (["--variant", "modern"], "--variant is no option of mobilenet_v2."),
+        (["--scales", "0.1"], "--scales is no option of mobilenet_v2."),
+        (["--no-fine-level"], "--fine-level is no option of mobilenet_v2."),
+        (["--architecture", "ssd", "--fine-level", "--no-fine-level"], "contradict each other"),
+        (["--architecture", "ssd", "--backbone", "mobilenet_v1", "--expansion", "3"], "is no option of mobilenet_v1"),
+        (["--architecture", "resnet"], "--architecture (='resnet') must be mobilenet_v1"),
+        (["--architecture", "ssd", "--classes", "None"], "--classes (=None) must be a whole number"),
+        (["--model", "cifar10", "--width", "2"], "--width describes a network, and --model names one"),
+        (["--model", "cifar10", "--architecture", "ssd"], "--architecture describes a network"),
+    ],
+)
+def test_profile_refuses_options_of_other_networks(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(["profile", *arguments], capsys)
+    assert (code, out) == (2, "")
+    assert text in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_profile_takes_yes_and_no(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["profile", "--architecture", "ssdlite"]
+    modern = run_json([*arguments, "--variant", "modern", "--no-fine-level", "--scales", *"123456"], capsys)
+    assert modern["architecture"]["fine_level"] is False
+    released = run_json([*arguments, "--no-reduced-first-level", "--folded"], capsys)["architecture"]
+    assert released["reduced_first_level"] is False
+    assert released["backbone"]["folded"] is True
+
+
 def test_profile_of_a_model(small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_json(["profile", "--model", small_model], capsys)["architecture"]["width"] == 0.35
 

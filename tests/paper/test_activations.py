@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.checkpoint import random_checkpoint
 from linnet.paper import figure5, figure7, manifold
 from linnet.paper.activations import (
     Counts,
@@ -20,7 +21,6 @@ from linnet.paper.activations import (
     read_activations,
 )
 from linnet.paper.page import MissingResultsError
-from linnet.paper.timing import random_checkpoint
 from linnet.predictor import Predictor
 
 

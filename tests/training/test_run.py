@@ -26,6 +26,7 @@ from linnet.architecture import MobileNetV1, MobileNetV2, options_of
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.evaluation.accuracy import measure_accuracy
+from linnet.images import Preprocessing
 from linnet.predictor import load
 from linnet.tasks.classification.features import STRENGTHS
 from linnet.training import folder as files
@@ -58,6 +59,21 @@ def completed(plan: Plan, voice: Reporter | None = None) -> Any:
 def tensors_equal(first: Path, second: Path) -> bool:
     one, two = load_checkpoint(first).tensors, load_checkpoint(second).tensors
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_a_grey_network_is_trained(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--start", "none", "--resolution", "32", "--width", "0.1", "--epochs", "1", "--workers", "0"]
+    assert main(["train", str(data), "--out", str(tmp_path / "run"), *flags, "--input-channels", "1"]) == 0
+    checkpoint = load_checkpoint(tmp_path / "run" / files.BEST)
+    assert checkpoint.architecture.input_channels == 1
+    assert checkpoint.preprocessing is not None
+    assert (checkpoint.preprocessing.colours, checkpoint.preprocessing.crop) == ("grey", 1.0)
+    # Trained and predicted alike: its score is what `linnet evaluate` gives.
+    samples = measured(data, classes=len(COLOURS), names=checkpoint.classes)
+    assert checkpoint.score["top1"] == measure_accuracy(load(tmp_path / "run" / files.BEST), samples).top1
+    capsys.readouterr()
+    assert main(["train", str(data), "--out", str(tmp_path / "two"), *flags, "--input-channels", "2"]) == 1
+    assert "--input-channels (=2) must be 3, or 1 for grey" in capsys.readouterr().err
 
 
 def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
@@ -120,6 +136,7 @@ def test_a_folded_start_is_unfolded_and_its_origin_kept(data: Path, tmp_path: Pa
 def test_features_train_only_the_classifier(data: Path, tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     source = checkpoint_of(MobileNetV1(width=0.1, resolution=32, classes=7))
+    source = replace(source, preprocessing=Preprocessing(size=(32, 32)))
     save_checkpoint(source, start)
     said: list[str] = []
     plan = Plan(data, tmp_path / "run", replace(FEATURES, workers=0), StartOptions(str(start)))

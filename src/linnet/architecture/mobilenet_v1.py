@@ -41,9 +41,9 @@ class MobileNetV1(Backbone):
     """
 
     dropout: float = 0.001
-    """Share of the pooled features dropped while training; 0.001 as released."""
+    """The share of the pooled features that is dropped in training."""
     convolution: Literal["separable", "full"] = "separable"
-    """`separable`, or `full` 3x3 convolutions in every block: the comparison of the V1 paper's Table 4."""
+    """The convolutions of the blocks: depthwise `separable`, or `full` 3x3 ones as in Table 4 of the V1 paper."""
 
     def _channels(self, channels: int) -> int:
         return max(int(channels * self.width), self.minimum_depth)

@@ -46,18 +46,22 @@ class MobileNetV2(Backbone):
     """
 
     expansion: float = 6
-    """The paper's t, of every block but the first: any number from 1; at 1 there is no expansion layer."""
+    """The expansion factor, the paper's t, of every block but the first: any number from 1. With 1 there is no
+    expansion layer."""
     projection_activation: Literal["linear", "relu6"] = "linear"
-    """`linear` is the paper's bottleneck; `relu6`, before the shortcut's sum, the ablation of Figure 6(a)."""
+    """The activation after a projection: `linear` is the paper's bottleneck; `relu6`, before the shortcut is added, is
+    the ablation of Figure 6(a)."""
     shortcut: Literal["bottleneck", "expansion", "none"] = "bottleneck"
-    """`bottleneck` joins the narrow tensors; `expansion` the wide ones, `none` no tensors (Figure 6(b))."""
+    """Where the shortcuts are: between the narrow tensors (`bottleneck`), between the wide ones (`expansion`), or
+    nowhere (`none`); the ablation of Figure 6(b)."""
     depth: float = 1.0
-    """Multiplies the repeats of all stages but the first and the last, rounded up (timm's 110d and 120d)."""
+    """The depth multiplier: the number of blocks of every stage but the first and the last is multiplied by it and
+    rounded up (timm's 110d and 120d)."""
     stem: Literal["scaled", "fixed"] = "scaled"
-    """`scaled` by the width, or `fixed` at 32 channels (timm's 110d and 120d)."""
+    """The channels of the first convolution: `scaled` by the width, or `fixed` at 32 (timm's 110d and 120d)."""
     last_layer: Literal["kept", "scaled", "fixed"] = "kept"
-    """Width of the last 1x1: `kept` at 1280 for widths below 1 and scaled above (the paper), `scaled` always
-    (TensorFlow's detectors), or `fixed` at 1280 always (timm's 110d and 120d)."""
+    """The channels of the last 1x1 convolution: 1280 for widths below 1 and scaled above (`kept`, as in the paper),
+    always `scaled` (TensorFlow's detectors), or always 1280 (`fixed`, timm's 110d and 120d)."""
 
     def __post_init__(self) -> None:
         """Refuses nonsense."""

@@ -26,6 +26,8 @@ class Architecture:
     """
 
     task: ClassVar[Literal["classification", "detection"]]
+    whole_picture: ClassVar[bool] = False
+    """Whether nothing of a picture may be cut off, because what it finds has a place there."""
 
     @property
     def width(self) -> float:
@@ -131,33 +133,36 @@ class Backbone(Architecture):
     task: ClassVar[Literal["classification", "detection"]] = "classification"
 
     width: float = 1.0
-    """The width multiplier, the paper's α: any positive number."""
+    """The width multiplier, the paper's α: every number of channels is multiplied by it. Any positive number."""
     resolution: int | Size = 224
-    """Input side in pixels, the paper's ρ; or height and width."""
+    """The side of the input in pixels, the paper's ρ; or its height and width."""
     classes: int | None = 1000
-    """Outputs of the classifier; None leaves it away: the network then gives pooled features."""
+    """The number of classes. With None there is no classifier, and the output is the pooled features."""
     input_channels: int = 3
-    """Channels of the picture."""
+    """The number of channels of the input: 3 for colour, 1 for grey."""
     dropout: float = 0.2
-    """Share of the pooled features dropped while training."""
+    """The share of the pooled features that is dropped in training."""
     activation: Literal["relu6", "relu"] = "relu6"
-    """After every convolution but the projections."""
+    """The activation after every convolution but the projections."""
     padding: PaddingRule = "same"
-    """`same` as TensorFlow pads, `symmetric` as PyTorch does. Weights made for one are wrong under the other."""
+    """The padding of strided convolutions: `same` as in TensorFlow, or `symmetric` as in PyTorch. Weights that are
+    trained with one give wrong results with the other."""
     output_stride: Literal[8, 16, 32] = 32
-    """8 or 16 dilates instead of striding from there on (atrous, for dense prediction)."""
+    """The stride of the last map. With 8 or 16, later layers are dilated instead of strided (atrous convolution, for
+    dense prediction)."""
     early_stride: Literal[1, 2, 4] = 4
-    """Stride of the stem and of the first strided block together. 2 leaves the stem's away and 1 both, so that the maps
-    of small pictures (32 px) do not shrink to a point."""
+    """The stride of the stem and of the first strided block together. With 2 the stem is not strided, and with 1
+    neither of them, so that the maps of small pictures (32 pixels) do not shrink to a point."""
     minimum_depth: Literal[8, 16] = 8
-    """No layer is narrower, however small the width; 16 as TensorFlow's detectors have it."""
+    """The fewest channels of a layer, however small the width. TensorFlow's detectors have 16."""
     batch_norm_epsilon: float = 0.001
-    """0.001 in the released networks, 1e-5 in PyTorch's."""
+    """What batch norm adds to the variance: 0.001 in the released networks, 1e-5 in PyTorch's."""
     batch_norm_momentum: float = 0.1
-    """Share of each new batch in the running statistics. The released 0.003 (decay 0.997) needs hundreds of thousands
-    of steps to settle; 0.1 is safe for any length."""
+    """The share of each new batch in the running statistics of batch norm. The released 0.003 (decay 0.997) needs
+    hundreds of thousands of steps to settle; 0.1 suits trainings of any length."""
     folded: bool = False
-    """Batch norm is folded into weights and biases: the network runs, but has no statistics to train."""
+    """Batch norm is folded into weights and biases. The network gives the same outputs, but has no statistics to
+    train."""
 
     def __post_init__(self) -> None:
         """Refuses nonsense; a square (height, width) becomes one number, so that equal networks compare equal."""
@@ -294,7 +299,7 @@ def check_number(
 ) -> None:
     """Raises a ValueError unless `value` is a finite number within the bounds."""
     bounds = {"at least": least, "above": above, "at most": most, "below": below}
-    wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    allowed = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
     number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not (
         number
@@ -303,7 +308,7 @@ def check_number(
         and (most is None or value <= most)
         and (below is None or value < below)
     ):
-        raise OptionError(name, value, f"must be a number {wanted}")
+        raise OptionError(name, value, f"must be a number {allowed}")
 
 
 def check_whole(name: str, value: Any, *, least: int, most: int) -> None:

@@ -77,30 +77,36 @@ class Detector(Architecture):
     """
 
     task = "detection"
+    whole_picture = True
     separable: ClassVar[bool]
     """Whether the 3x3 convolutions of heads and extra levels are depthwise ones, with a pointwise one after them."""
 
     backbone: Backbone = field(default_factory=released_backbone)
     """What gives the features. It has no classifier and drops nothing: what it has of these is left away."""
     classes: int | None = 90
-    """Kinds of objects; the background is one output more, the first."""
+    """The number of classes, without the background, which is one more output, the first."""
     dropout: float = 0.0
-    """Share of what enters the last convolution of a class head dropped while training; off in TensorFlow."""
+    """The share of the input of a class head's last convolution that is dropped in training. TensorFlow drops none."""
     head_kernel: Literal[1, 3] = 3
-    """Side of the last kernel of a head. Table 5's is 3; every released SSD on MobileNet has 1. SSDLite's is 3."""
+    """The side of a head's kernel: 3 in Table 5 and always in SSDLite; every released SSD on MobileNet has 1."""
     fine_level: bool = False
-    """One more level, at stride 8, for small objects."""
+    """The detector has one more level, at stride 8, for small objects."""
     extra_channels: tuple[int, ...] = (512, 256, 256, 128)
-    """Of the levels after the backbone, each half the size of the one before; multiplied by the width, not rounded."""
+    """The channels of the levels after the backbone, each half the size of the one before. They are multiplied by the
+    width and not rounded to multiples of 8."""
     scales: tuple[float, ...] = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95)
-    """Sides of the anchors of each level, the finest first, as fractions of the input's shorter side."""
+    """The scales: the side of the anchors of each level, the finest level first, as a fraction of the input's shorter
+    side."""
     # The released configuration's literal: an exact third would move widths by 8e-5.
     aspect_ratios: tuple[float, ...] = (1.0, 2.0, 0.5, 3.0, 0.3333)
-    """Width over height of the anchors of a cell. One more is square, its side between this level's and the next's."""
+    """The aspect ratios, width over height, of the anchors of a cell. One more anchor is square, with a side between
+    this level's and the next one's."""
     reduced_first_level: bool = True
-    """The finest level has but three anchors: a square one of half its scale, and the ratios 2 and 1/2."""
+    """The finest level has only three anchors in a cell: a square one of half its scale, and those of the ratios 2 and
+    1/2."""
     scoring: Literal["sigmoid", "softmax"] = "sigmoid"
-    """How logits become scores: each class by itself, or all with the background as shares of 1."""
+    """How logits become scores: each class by itself (`sigmoid`), or all classes and the background together, with a
+    sum of 1 (`softmax`)."""
 
     def __post_init__(self) -> None:
         """Refuses nonsense."""

@@ -1,7 +1,8 @@
-"""Measures linnet's engine beside every runtime that is installed: the same network and picture, taken in turns.
+"""Compares the speed of linnet's engine with that of every other runtime that is installed.
 
-Outputs are compared first. Ratios are medians over linnet's: above 1, linnet is faster. ONNX Runtime, OpenVINO
-and ncnn (with pnnx) need the onnx package to get the network: pip install onnx onnxruntime openvino ncnn pnnx.
+All run the same network on the same pictures, taking turns, and their outputs are compared first. A ratio is a
+runtime's median time divided by linnet's: above 1, linnet is faster. ONNX Runtime, OpenVINO and ncnn (with pnnx) get
+the network through the onnx package: pip install onnx onnxruntime openvino ncnn pnnx.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ class Options:
     """Options of `linnet bench`."""
 
     model: str = DEFAULT_MODEL
-    """A checkpoint file, or a name that `linnet models` lists."""
+    """The model: a checkpoint file, or a name that `linnet models` lists."""
     threads: Annotated[str, tyro.conf.arg(metavar="N[,N]")] = "1,2"
-    """Numbers of threads, with commas between them."""
+    """The numbers of threads to measure with, separated by commas."""
     batch: Annotated[str, tyro.conf.arg(metavar="N[,N]")] = "1"
-    """Pictures a run, likewise."""
+    """The batch sizes to measure with, separated by commas."""
     runtimes: Annotated[str, tyro.conf.arg(metavar="NAME[,NAME]")] = ""
-    """Only these, beside linnet; all that are installed if this is not given."""
+    """The runtimes to compare with, separated by commas. The default is all that are installed."""
     seconds: float = 4.0
-    """For which each runtime runs, for each number of threads and batch."""
+    """The seconds for which each runtime runs with each number of threads and each batch size."""
     json: bool = False
     """Print one JSON document instead of tables."""
 

@@ -1,10 +1,10 @@
-"""Looks for what is wrong or odd in a data set, before a training does.
+"""Looks for errors and oddities in a data set before a training meets them.
 
 DATA is a folder of class folders (with or without train, validation and test folders above them), a folder with a
 labels.csv, Parquet, or WebDataset shards; or pictures with boxes: a COCO json, or a folder with COCO, VOC or YOLO
-annotations. Broken files, copies across the parts, contradictory classes, classes that are missing, tiny, huge or
-turned pictures; boxes without an area, outside their pictures, of unknown categories, shifted, double: each with file
-names. Ends with 1 if there are errors.
+annotations. What is found is listed with file names: broken files, copies in several parts, contradictory labels,
+missing classes, and tiny, huge or rotated pictures; boxes without an area, outside their pictures, of unknown
+classes, shifted or doubled. The exit code is 1 if there are errors.
 """
 
 from __future__ import annotations
@@ -34,21 +34,22 @@ class Options:
     """Options of `linnet check`."""
 
     data: tyro.conf.Positional[Path]
-    """Class folders, a folder with a labels.csv, Parquet, WebDataset shards, or pictures with boxes."""
+    """The data set: class folders, a folder with a labels.csv, Parquet, WebDataset shards, or pictures with boxes."""
     format: FormatName | None = None
-    """As what DATA is read; decided by looking if this is not given."""
+    """The format of the data. The default is to recognise it."""
     images: Path | None = None
-    """Folder of the pictures of a COCO json or of VOC files, where it is nowhere near them."""
+    """The folder with the pictures of a COCO json or of VOC files, if it does not lie beside them."""
     resolution: int | None = None
-    """Side of the network's input in pixels: tells which pictures and boxes are too small for it."""
+    """The side of the network's input in pixels. With it, pictures and boxes that are too small for it are reported."""
     variant: Literal["tensorflow", "modern"] = "tensorflow"
-    """Of pictures with boxes: whose anchors the objects are held against, SSD's own or those for small objects."""
+    """The variant of a detector with whose anchors the objects are compared: the released one, or the one for small
+    data and small objects. For pictures with boxes."""
     limit: int | None = None
-    """Decode only so many pictures, drawn at random; all if this is not given."""
+    """The number of pictures to decode, drawn at random. The default is all of them."""
     threads: int | None = None
-    """Pictures to decode at once; decided by their size and the cores if this is not given."""
+    """The number of pictures to decode at once. The default depends on their size and on the cores."""
     json: bool = False
-    """Print one JSON document, with all file names."""
+    """Print one JSON document, which has all file names, instead of tables."""
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,6 @@
-"""Turns other people's weights into a linnet checkpoint, and says how well the two agree.
+"""Converts weights from elsewhere to a linnet checkpoint, and compares the outputs of the two.
 
-SOURCE is a TFLite classifier or feature extractor, float or quantised.
+SOURCE is a TFLite file of a MobileNetV1 or V2, a classifier or a feature extractor, in float or quantised.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ class Options:
     source: tyro.conf.Positional[Path]
     """The file to convert (.tflite)."""
     out: Path
-    """Checkpoint to write (.safetensors)."""
+    """The checkpoint to write (.safetensors)."""
     labels: Path | None = None
-    """Text file of class names, one a line, one an output; the file's own labels if this is not given."""
+    """A text file with the names of the classes, one a line, in the order of the outputs. The default is the labels
+    that are packed into the file."""
     pictures: tuple[str, ...] = ()
-    """Pictures, folders or patterns to compare the file's own graph with ours on (needs ai-edge-litert)."""
+    """Pictures on which the outputs are compared: files, folders or patterns. The file itself is run by ai-edge-litert,
+    which must be installed."""
     licence: str | None = None
-    """Licence of the weights, for the provenance."""
+    """The licence of the weights, which is kept in the checkpoint. The default is what the file says."""
     json: bool = False
     """Print one JSON document instead of text."""
 

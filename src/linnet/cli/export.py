@@ -1,6 +1,7 @@
-"""Writes a model for other runtimes: ONNX of standard operators only, run beside linnet's own before it is written.
+"""Exports a model to ONNX, with standard operators only, for other runtimes.
 
-Needs the extra `train` (onnx, and onnxruntime for the check).
+Before the file is written, it is run and its outputs are compared with linnet's own. This needs onnx and onnxruntime:
+pip install 'linnet[train]'.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ class Options:
     """Options of `linnet export`."""
 
     model: tyro.conf.Positional[str]
-    """A checkpoint file, or a name that `linnet models` lists."""
+    """The model: a checkpoint file, or a name that `linnet models` lists."""
     file: tyro.conf.Positional[Path]
-    """File to write, in the format of its ending (.onnx)."""
+    """The file to write. Its ending names the format (.onnx)."""
     inputs: Literal["normalised", "pixels"] = "normalised"
-    """`normalised` takes (N, C, H, W) float32; `pixels` takes (N, H, W, 3) uint8 RGB and normalises inside."""
+    """The input of the exported network: `normalised` values (N, C, H, W) float32, or `pixels` (N, H, W, 3) uint8 RGB,
+    which the network then normalises itself."""
     json: bool = False
     """Print one JSON document instead of text."""
 

@@ -1,4 +1,4 @@
-"""Lists the models: embedded in the package, in the cache, and those that are downloaded when they are named."""
+"""Lists the models: those in the package, those in the cache, and those that are downloaded at their first use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Options:
     """Options of `linnet models`."""
 
     runtimes: bool = False
-    """List what can run a network on this machine instead."""
+    """List the runtimes instead, with those that this machine has."""
     json: bool = False
     """Print one JSON document instead of a table."""
 

@@ -6,40 +6,46 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Mapping
-from dataclasses import MISSING, field, fields
+from dataclasses import field, fields
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
 from linnet.architecture import FAMILIES, Architecture
+from linnet.architecture.network import OptionError
 from linnet.architecture.ssdlite import BACKBONES, DETECTORS
+from linnet.cli.terminal import UsageError, as_flag
 
-BACKBONE_HELP = "What gives the features; the options of both are flags below."
+UNSET = "default"
+"""Default of a flag: None has a meaning of its own in `classes`."""
+
+NEGATION = "no_"
+
+BACKBONE_HELP = "The network that gives the features. Its options are flags too."
 
 Flag = tuple[str, Any, Any]
 """Name, type and dataclass field of a flag, as `dataclasses.make_dataclass` takes them."""
 
 
-def network_flags(family: str, *, variant: str = "tensorflow") -> list[Flag]:
-    """One flag for each option of a family; a detector's are its own, its backbone by name, and every backbone's.
+def network_flags() -> list[Flag]:
+    """One flag for each option that any family has; `UNSET` where it is not given, and help that says the defaults.
 
-    Args:
-        family: a key of `FAMILIES`.
-        variant: of a detector: what gives the defaults.
+    An option that is yes or no has a second flag, `--no-…`, where some network has it by default.
     """
-    if family not in DETECTORS:
-        return [_flag(FAMILIES[family], entry.name, entry.default) for entry in fields(_kind(family))]
-    default: Any = DETECTORS[family](variant=variant)
-    flags = {entry.name: _flag(_kind(family), entry.name, getattr(default, entry.name)) for entry in fields(default)}
-    names: Any = Literal[tuple(BACKBONES)]
-    flags["backbone"] = ("backbone", Annotated[names, tyro.conf.arg(help=BACKBONE_HELP)], field(default="mobilenet_v2"))
-    for kind in reversed(BACKBONES.values()):
-        for entry in fields(kind):
-            value = getattr(default.backbone, entry.name, entry.default)
-            flags.setdefault(entry.name, _flag(kind, entry.name, value))
-    return list(flags.values())
+    flags: list[Flag] = []
+    for name, (hint, text) in _options().items():
+        help_text = tyro.conf.arg(help=f"{text} {_defaults(name)}".strip())
+        if hint is bool:
+            flags.append((name, Annotated[bool, help_text], field(default=False)))
+            if any(value is True for value in _by_network(name).values()):
+                against = tyro.conf.arg(help=f"The opposite of --{_dashed(name)}.")
+                flags.append((f"{NEGATION}{name}", Annotated[bool, against], field(default=False)))
+        else:
+            given: Any = hint | Literal["default"]
+            flags.append((name, Annotated[given, help_text], field(default=UNSET)))
+    return flags
 
 
 def trainable_flags() -> list[Flag]:
@@ -47,34 +53,119 @@ def trainable_flags() -> list[Flag]:
 
     Without what the data decide, what the recipe does, and what a flag of the command says for all families.
     """
-    flags: dict[str, Flag] = {}
-    for family in FAMILIES:
-        for name, hint, _ in network_flags(family):
-            if name not in ("classes", "resolution", "dropout", "folded"):
-                kind, help_text = get_args(hint)
-                flags.setdefault(name, (name, Annotated[kind | None, help_text], field(default=None)))
-    return list(flags.values())
+    return [
+        (name, Annotated[hint | None, tyro.conf.arg(help=text)], field(default=None))
+        for name, (hint, text) in _options().items()
+        if name not in ("classes", "resolution", "dropout", "folded")
+    ]
 
 
-def network_of(family: str, values: Mapping[str, Any], *, variant: str = "tensorflow") -> Architecture:
-    """The network that flags describe.
+def network_of(family: str, values: Mapping[str, Any], *, variant: str | None = None) -> Architecture:
+    """The network that the flags of `network_flags` describe.
+
+    Args:
+        family: a key of `FAMILIES`.
+        values: of all flags, by name.
+        variant: of a detector: what gives the options that are not given; None takes TensorFlow's.
 
     Raises:
-        ValueError: on any option that makes no sense, with its name, its value and what is allowed.
+        UsageError: on an option that the family does not have, or whose value makes no sense.
     """
-    if family in DETECTORS:
-        return DETECTORS[family](variant=variant, **values)
-    return _kind(family)(**values)
+    given = given_options(values)
+    if variant is not None:
+        given["variant"] = variant
+    known = {name for name, families in _families().items() if family in families}
+    for unknown in [name for name in given if name not in known]:
+        raise UsageError(f"--{_dashed(unknown)} is no option of {family}. Leave it away.")
+    try:
+        return DETECTORS.get(family, FAMILIES[family])(**given)
+    except OptionError as error:
+        raise as_flag(error) from None
 
 
-def _kind(family: str) -> Any:
-    return FAMILIES[family]
+def given_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that flags of `network_flags` gave.
+
+    Raises:
+        UsageError: on an option that is given together with its opposite.
+    """
+    given = {name: value for name, value in values.items() if value != UNSET and value is not False}
+    for negated in [name for name in given if name.startswith(NEGATION)]:
+        name = negated.removeprefix(NEGATION)
+        if name in given:
+            raise UsageError(f"--{_dashed(name)} and --{_dashed(negated)} contradict each other: give one of them.")
+        del given[negated]
+        given[name] = False
+    return given
 
 
-def _flag(kind: type, name: str, default: Any) -> Flag:
-    hint = get_type_hints(kind)[name]
-    default = field(default=default) if default is not MISSING else field()
-    return name, Annotated[hint, tyro.conf.arg(help=documents(kind).get(name, ""))], default
+@cache
+def _options() -> dict[str, tuple[Any, str]]:
+    """Type and text of every option of every family; a detector's are its own, its backbone's name, and the rest."""
+    options: dict[str, tuple[Any, str]] = {}
+    for kind in _kinds():
+        hints = get_type_hints(kind)
+        for entry in fields(kind):
+            options.setdefault(entry.name, (hints[entry.name], documents(kind).get(entry.name, "")))
+    names: Any = Literal[tuple(BACKBONES)]
+    options["backbone"] = (names, BACKBONE_HELP)
+    return options
+
+
+def _kinds() -> list[Any]:
+    return list(FAMILIES.values())
+
+
+@cache
+def _families() -> dict[str, set[str]]:
+    """Option → families that have it, or whose backbones may."""
+    having: dict[str, set[str]] = {"variant": set(DETECTORS)}
+    for family, kind in zip(FAMILIES, _kinds(), strict=True):
+        kinds = [kind, *(BACKBONES.values() if family in DETECTORS else ())]
+        for entry in (entry for each in kinds for entry in fields(each)):
+            having.setdefault(entry.name, set()).add(family)
+    return having
+
+
+@cache
+def _networks() -> dict[str, Any]:
+    """What has defaults of its own, by what help calls it."""
+    networks: dict[str, Any] = {family: DETECTORS.get(family, FAMILIES[family])() for family in FAMILIES}
+    return networks | {"the modern variant": DETECTORS["ssdlite"](variant="modern")}
+
+
+def _by_network(name: str) -> dict[str, Any]:
+    """The default of an option in each of `_networks` that has it."""
+    found: dict[str, Any] = {}
+    for label, network in _networks().items():
+        for holder in (network, getattr(network, "backbone", None)):
+            if any(entry.name == name for entry in fields(holder or network)):
+                found.setdefault(label, getattr(holder or network, name))
+    return found
+
+
+def _defaults(name: str) -> str:
+    """The defaults of an option as a sentence: one of most networks, and what others have instead."""
+    if name == "backbone":
+        return "The default is mobilenet_v2."
+    labels: dict[str, list[str]] = {}
+    for label, value in _by_network(name).items():
+        labels.setdefault(_written(value), []).append(label)
+    if set(labels) == {"no"}:
+        return ""
+    usual, *others = sorted(labels, key=lambda value: -len(labels[value]))
+    exceptions = "; ".join(f"{value} for {' and '.join(labels[value])}" for value in others)
+    return f"The default is {usual}{'; ' if exceptions else ''}{exceptions}."
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Makes tables and figures of the MobileNetV2 paper again, beside the printed values.
+"""Reproduces tables and figures of the MobileNetV2 paper, with the printed values beside ours.
 
-Without a name it lists what there is; `all` makes everything that can be made here: what is trained or measured on data
-is drawn from the results of experiments (--results), and where they are missing it is said how to get them.
+Without a name it lists the tables and figures. `all` makes all of them. Those about trained networks are made from the
+results of experiments (--results); where these are missing, the command that makes them is named.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Options:
     """Options of `linnet paper`."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Tables and figures, such as table2 figure1, or all."""
+    """The tables and figures to make, such as `table2 figure1`, or `all`."""
     out: Path | None = None
-    """Folder to write Markdown, JSON and plots (PNG and SVG) to."""
+    """A folder to write each page to: Markdown, JSON, and plots as PNG and SVG."""
     book: Path | None = None
-    """File such as docs/paper.md: writes what is asked for as one readable text, its plots in a folder beside it."""
+    """A file such as docs/paper.md to write all pages to as one text, with the plots in a folder beside it."""
     results: Path = Path("docs/experiments")
-    """Folder with the results of experiments, for what is trained or measured on data."""
+    """The folder with the results of experiments, for the pages about trained networks."""
     json: bool = False
     """Print one JSON document instead of tables."""
 

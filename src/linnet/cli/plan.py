@@ -25,7 +25,7 @@ FEWEST_RUNS = 5
 def describe_plan(
     checkpoint: Checkpoint, *, threads: int | None, schedule: ScheduleName, timed: bool
 ) -> dict[str, Any]:
-    """Steps, memory and, if wanted, times of the engine's plan, as plain data.
+    """Steps, memory and, if asked for, times of the engine's plan, as plain data.
 
     Raises:
         ValueError: if there is no engine, or the network takes no pictures.

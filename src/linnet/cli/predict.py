@@ -1,7 +1,7 @@
-"""Says what is on pictures: files, folders and glob patterns. A detector also says where, in pixels.
+"""Predicts the classes of pictures, or with a detector the objects on them and their boxes in pixels.
 
-One table a picture on stdout, or one JSON document. A picture that cannot be read is named on stderr, the others go
-on, and the exit code is 1.
+Each picture gets a table on stdout, or with --json all get one document. A picture that cannot be read is named on
+stderr; the others are still predicted, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, 
 from linnet.data.places import how_to_read, unread_pictures
 from linnet.detection import Suppression
 from linnet.engine.runtimes import RuntimeName
-from linnet.evaluation.drawing import draw
 from linnet.files import describe_failure
 from linnet.images import decode, find_pictures
 from linnet.predictor import load
 from linnet.results import Classification, Detection, Detections, Prediction
+from linnet.results.drawing import draw
 
 
 @dataclass(frozen=True)
@@ -31,21 +31,24 @@ class Options:
     """Options of `linnet predict`."""
 
     pictures: tyro.conf.Positional[tuple[str, ...]]
-    """Picture files, folders of them, or patterns such as 'photos/*.jpg'."""
+    """The pictures: files, folders, or patterns such as 'photos/*.jpg'."""
     model: str = DEFAULT_MODEL
-    """A checkpoint file, or a name that `linnet models` lists."""
+    """The model: a checkpoint file, or a name that `linnet models` lists."""
     top: int | None = None
-    """Classes to show for each picture, 5 if this is not given; of a detector objects, all."""
+    """The number of classes to show for each picture, best first; with a detector the number of objects. The default is
+    5 classes, or all objects."""
     score_threshold: float = Suppression.score_threshold
-    """Of a detector: what is less probable is no object."""
+    """The lowest score of a detection to keep. For detectors."""
     iou_threshold: float = Suppression.iou_threshold
-    """Of a detector: of two boxes of a class that overlap more, the better one stays."""
+    """The intersection over union above which, of two boxes of the same class, only the one with the higher score is
+    kept (non-maximum suppression). For detectors."""
     draw: Path | None = None
-    """Folder to write the pictures to with their class written, or their objects drawn, on them."""
+    """A folder to write copies of the pictures to, with the best class written under them or the boxes drawn on
+    them."""
     runtime: RuntimeName = "auto"
-    """What runs the network."""
+    """The runtime that runs the network. `auto` takes the native engine if it is there, else numpy."""
     threads: int | None = None
-    """Cores to use; the runtime decides if this is not given."""
+    """The number of threads. The default is what the runtime chooses."""
     json: bool = False
     """Print one JSON document instead of tables."""
 

@@ -1,138 +1,102 @@
 """What a network costs: parameters, multiply-adds and activation memory.
 
-The network is a model (--model) or a description (--architecture mobilenet_v2 --width 0.5 --resolution 160 …, or
---architecture ssdlite --backbone mobilenet_v1 --classes 80 …; `linnet profile --architecture ssdlite --help` lists its
-options).
+The network is a model (--model), or it is described by options: `--width 0.5 --resolution 160` is a MobileNetV2, and
+`--architecture ssdlite --backbone mobilenet_v1 --classes 80` a detector. An option that the family does not have is
+refused.
 """
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, field, make_dataclass
-from itertools import pairwise
-from typing import Annotated, Any, Literal
-
-import tyro
+from collections.abc import Mapping
+from dataclasses import dataclass, make_dataclass
+from typing import Any, Literal
 
 from linnet.architecture import FAMILIES, Architecture, Block, Detector, family_of, options_of
 from linnet.architecture.cost import INVERTED, Cost, block_memory, cost, layerwise_memory, materialised
-from linnet.architecture.network import OptionError
-from linnet.architecture.ssdlite import DETECTORS, VARIANTS, Variant
+from linnet.architecture.ssdlite import Variant
 from linnet.catalogue import find_model
-from linnet.checkpoint import Checkpoint, load_checkpoint
-from linnet.cli.networks import network_flags, network_of
+from linnet.checkpoint import Checkpoint, load_checkpoint, random_checkpoint
+from linnet.cli.networks import UNSET, given_options, network_flags, network_of
 from linnet.cli.plan import ScheduleName, describe_plan, show_plan
-from linnet.cli.terminal import UsageError, as_flag, millions, parse, print_json, show, size, table
+from linnet.cli.terminal import UsageError, millions, parse, print_json, show, size, table
 from linnet.engine.runtimes import MOST_THREADS
-
-VARIANT_HELP = "What gives the defaults below: TensorFlow's released network, or what suits small data and objects."
 
 
 @dataclass(frozen=True)
-class Printing:
-    """How the result is shown."""
+class Options:
+    """Options of `linnet profile`, beside those of networks."""
 
+    model: str | None = None
+    """The model: a checkpoint file, or a name that `linnet models` lists."""
+    architecture: str | None = None
+    """The family of a network to describe instead: mobilenet_v1, mobilenet_v2 (the default), ssd or ssdlite."""
+    variant: Variant | None = None
+    """The variant of a detector: TensorFlow's released network, which is the default, or what suits small data and
+    small objects."""
     detail: bool = False
-    """One row for each convolution instead of one for each block."""
+    """Show one row for each convolution instead of one for each block."""
     runtime: Literal["none", "native"] = "none"
-    """`native` shows the engine's plan too: what runs as one, how, and in how much memory."""
+    """`native` also shows the engine's plan: which layers run as one step, how, and in how much memory."""
     threads: int | None = None
-    """Of the plan; all cores if this is not given."""
+    """Threads of the plan. The default is all cores."""
     schedule: ScheduleName = "auto"
-    """Of the plan's blocks: whole layers, three-row buffers, groups of channels, or what costs least for each."""
+    """How the plan runs its blocks: whole layers, buffers of three rows, groups of channels, or for each block what
+    costs least."""
     time: bool = False
-    """Run the plan for a second and show times (with --runtime native)."""
+    """Run the plan for a second and show the time of each step. It belongs to --runtime native."""
     json: bool = False
     """Print one JSON document instead of tables."""
 
 
-@dataclass(frozen=True)
-class ModelOptions:
-    """Options of `linnet profile` for a model."""
-
-    model: str
-    """A checkpoint file, or a name that `linnet models` lists."""
-    architecture: str | None = None
-    """A family instead: mobilenet_v1, mobilenet_v2 (the default), ssd or ssdlite, followed by its own options."""
-    printing: Annotated[Printing, tyro.conf.OmitArgPrefixes] = field(default_factory=Printing)
-
-
 def main(arguments: list[str]) -> int:
     """Runs the command."""
-    family, rest = _take_family(arguments)
-    if family is None:
-        options = parse(ModelOptions, "profile", __doc__, rest)
-        checkpoint = load_checkpoint(find_model(options.model))
-        architecture, printing = checkpoint.architecture, options.printing
-    else:
-        if family not in FAMILIES:
-            print(f"linnet profile: --architecture (={family!r}) must be {' or '.join(FAMILIES)}.", file=sys.stderr)
-            return 2
-        architecture, printing = _describe(family, rest)
-        checkpoint = None
+    of_networks = network_flags()
+    combined = make_dataclass("Options", of_networks, bases=(Options,), frozen=True, kw_only=True)
+    combined.__doc__ = Options.__doc__
+    options: Any = parse(combined, "profile", __doc__, arguments)
+    architecture, checkpoint = _network(options, {name: getattr(options, name) for name, *_ in of_networks})
     price = cost(architecture)
-    plan = _plan(architecture, checkpoint, printing)
-    if printing.json:
+    plan = _plan(architecture, checkpoint, options)
+    if options.json:
         print_json(_document(architecture, price) | ({"plan": plan} if plan else {}))
         return 0
-    _show(architecture, price, printing.detail)
+    _show(architecture, price, options.detail)
     if plan:
         show("")
         show_plan(plan)
     return 0
 
 
-def _plan(architecture: Architecture, checkpoint: Checkpoint | None, printing: Printing) -> dict[str, Any] | None:
-    """The engine's plan if it is wanted; of a described network with random weights, which change neither."""
-    if printing.runtime == "none":
-        if printing.time or printing.threads is not None or printing.schedule != "auto":
+def _network(options: Options, values: Mapping[str, Any]) -> tuple[Architecture, Checkpoint | None]:
+    """The network of a model, and the model; or the network that the options describe."""
+    if options.model is None:
+        family = options.architecture or "mobilenet_v2"
+        if family not in FAMILIES:
+            raise UsageError(f"--architecture (={family!r}) must be {' or '.join(FAMILIES)}.")
+        return network_of(family, values, variant=options.variant), None
+    described = given_options(
+        {"architecture": options.architecture or UNSET, "variant": options.variant or UNSET} | dict(values)
+    )
+    for name in described:
+        raise UsageError(f"--{name.replace('_', '-')} describes a network, and --model names one: give one of them.")
+    checkpoint = load_checkpoint(find_model(options.model))
+    return checkpoint.architecture, checkpoint
+
+
+def _plan(architecture: Architecture, checkpoint: Checkpoint | None, options: Options) -> dict[str, Any] | None:
+    """The engine's plan if it is asked for; of a described network with random weights, which change neither."""
+    if options.runtime == "none":
+        if options.time or options.threads is not None or options.schedule != "auto":
             raise UsageError("--time, --threads and --schedule belong to --runtime native.")
         return None
-    if printing.threads is not None and not 1 <= printing.threads <= MOST_THREADS:
-        raise UsageError(f"--threads (={printing.threads}) must be from 1 to {MOST_THREADS}.")
-    from linnet.paper.timing import random_checkpoint
-
+    if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
+        raise UsageError(f"--threads (={options.threads}) must be from 1 to {MOST_THREADS}.")
     return describe_plan(
         checkpoint or random_checkpoint(architecture),
-        threads=printing.threads,
-        schedule=printing.schedule,
-        timed=printing.time,
+        threads=options.threads,
+        schedule=options.schedule,
+        timed=options.time,
     )
-
-
-def _take_family(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """The value of --architecture, and the other arguments; MobileNetV2 where no model is named either."""
-    rest = list(arguments)
-    for number, argument in enumerate(rest):
-        if argument.startswith("--architecture="):
-            del rest[number]
-            return argument.partition("=")[2], rest
-        if argument == "--architecture" and number + 1 < len(rest):
-            family = rest[number + 1]
-            del rest[number : number + 2]
-            return family, rest
-    named = any(argument in ("-h", "--help") or argument.split("=")[0] == "--model" for argument in rest)
-    return (None if named else "mobilenet_v2"), rest
-
-
-def _describe(family: str, arguments: list[str]) -> tuple[Architecture, Printing]:
-    """A network from flags that its own dataclass gives; of a detector the variant gives their defaults."""
-    options: list[tuple[str, Any, Any]] = []
-    variant = "tensorflow"
-    if family in DETECTORS:
-        given = " ".join(arguments).replace("=", " ").split()
-        variants = [value for flag, value in pairwise(given) if flag == "--variant" and value in VARIANTS]
-        variant = variants[-1] if variants else variant
-        options.append(("variant", Annotated[Variant, tyro.conf.arg(help=VARIANT_HELP)], field(default=variant)))
-    flags = network_flags(family, variant=variant)
-    options += [*flags, ("printing", Annotated[Printing, tyro.conf.OmitArgPrefixes], field(default_factory=Printing))]
-    described = make_dataclass("DescribedOptions", options, frozen=True, kw_only=True)
-    result: Any = parse(described, f"profile --architecture {family}", __doc__, arguments)
-    values = {name: getattr(result, name) for name, *_ in flags}
-    try:
-        return network_of(family, values, variant=variant), result.printing
-    except OptionError as error:
-        raise as_flag(error) from None
 
 
 def _sections(architecture: Architecture, price: Cost) -> dict[str, tuple[int, int]]:

@@ -106,7 +106,7 @@ class Boxes:
         boxes: (N, 4) float32 x0, y0, x1, y1 in pixels of the upright picture, inside it, x0 < x1 and y0 < y1.
         indices: (N,) int64 classes.
         ignored: (N,) bool, a crowd of COCO or a difficult object of VOC: neither learnt nor counted.
-        areas: (N,) float32 pixels of the objects, by which COCO tells small from large; of the box if nothing is told.
+        areas: (N,) float32 pixels of the objects, by which COCO tells small from large; the box's if there are none.
         size: (width, height) of the picture as the annotations have it, or its own; None where it cannot be read.
     """
 
@@ -350,18 +350,18 @@ class DataSet:
             )
         return self
 
-    def part_to_measure(self, wanted: Part | None = None) -> Part:
+    def part_to_measure(self, part: Part | None = None) -> Part:
         """Test if there is one, else validation, else the only part.
 
         Raises:
-            ValueError: if the part that is wanted has no pictures.
+            ValueError: if the part that is asked for has no pictures.
         """
         found = self.parts
-        if wanted is None:
+        if part is None:
             return next(part for part in reversed(PARTS) if part in found)
-        if wanted not in found:
-            raise ValueError(f"'{self.path}' has no {wanted} part; it has {', '.join(found)}.")
-        return wanted
+        if part not in found:
+            raise ValueError(f"'{self.path}' has no {part} part; it has {', '.join(found)}.")
+        return part
 
     def only(self, part: Part) -> DataSet:
         """The same data set with the pictures of one part."""
@@ -419,17 +419,17 @@ class DataSet:
 
 def _omitted(omissions: Sequence[Omission], short: Callable[[str], str]) -> list[str]:
     """One sentence on all that was not read."""
-    told = [one for one in omissions if one.kind not in ("empty_folder", "litter")]
-    if not told:
+    named = [one for one in omissions if one.kind not in ("empty_folder", "litter")]
+    if not named:
         return []
-    shown = ", ".join(short(one.name) for one in told[:SHOWN]) + f" and {len(told) - SHOWN:,} more" * (
-        len(told) > SHOWN
+    shown = ", ".join(short(one.name) for one in named[:SHOWN]) + f" and {len(named) - SHOWN:,} more" * (
+        len(named) > SHOWN
     )
-    files = sum(one.files for one in told)
-    reasons = Counter(one.reason for one in told)
+    files = sum(one.files for one in named)
+    reasons = Counter(one.reason for one in named)
     first = reasons.most_common(1)[0][0]
     why = f" ({first})" if len(reasons) == 1 else ""
-    how = how_to_read(one.name for one in told)
+    how = how_to_read(one.name for one in named)
     sentence = f"{files:,} {'file is' if files == 1 else 'files are'} not read: {shown}{why}; `linnet check` says why."
     return [f"{sentence} {how}".rstrip()]
 

@@ -58,10 +58,10 @@ def parts_among(names: Iterable[str]) -> dict[str, Part]:
     groups: dict[tuple[str, ...], dict[str, Part]] = {}
     for name in names:
         words = _words(name)
-        told = [word for word in words if word in PART_NAMES]
-        if name not in found and len(told) == 1:
+        named = [word for word in words if word in PART_NAMES]
+        if name not in found and len(named) == 1:
             rest = tuple(word for word in words if word not in PART_NAMES)
-            groups.setdefault(rest, {})[name] = PART_NAMES[told[0]]
+            groups.setdefault(rest, {})[name] = PART_NAMES[named[0]]
     for group in groups.values():
         if "train" in group.values() and len(set(group.values())) > 1:
             found |= group

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SLACK = 0.1
-"""Pixels by which a box may leave its picture before it is told: annotations are rounded."""
+"""Pixels by which a box may leave its picture before it is reported: annotations are rounded."""
 
 TOUCHING = 3
 """Boxes on a border that make a pattern."""
@@ -54,7 +54,7 @@ class Annotated(NamedTuple):
 
 @dataclass
 class Reading:
-    """What the files of one format told.
+    """What the files of one format say.
 
     Attributes:
         labelled: pictures with a class each, in the order of the files.
@@ -119,8 +119,8 @@ def make_data(reading: Reading, path: Location, format_name: str, task: Task) ->
                 unknown.append(Unknown(str(label), part, Sample(source, -1)))
             else:
                 parts[part].append(Sample(source, place))
-    told = [reading.numbers.get(name) for name in classes] if reading.numbers else []
-    numbers = tuple(number for number in told if number is not None)
+    given = [reading.numbers.get(name) for name in classes] if reading.numbers else []
+    numbers = tuple(number for number in given if number is not None)
     return DataSet(
         path,
         classes,
@@ -129,7 +129,7 @@ def make_data(reading: Reading, path: Location, format_name: str, task: Task) ->
         tuple(parts["test"]),
         task=task,
         format=format_name,
-        numbers=numbers if told and len(numbers) == len(classes) else None,
+        numbers=numbers if given and len(numbers) == len(classes) else None,
         complete=complete,
         unknown=tuple(unknown),
         omissions=tuple(reading.omissions),
@@ -250,24 +250,24 @@ def make_samples(pictures: Sequence[Annotated], known: Mapping[str, int], flaws:
     All boxes are cleaned at once: numpy takes as long for one as for a thousand.
     """
     objects = [[thing for thing in picture.objects if thing.label in known] for picture in pictures]
-    told = [thing for each in objects for thing in each]
+    things = [thing for each in objects for thing in each]
     counts = [len(each) for each in objects]
     sizes = np.array([picture.size or (np.inf, np.inf) for picture in pictures], np.float64).reshape(-1, 2)
-    boxes = np.array([thing.box for thing in told], np.float64).reshape(-1, 4)
+    boxes = np.array([thing.box for thing in things], np.float64).reshape(-1, 4)
     boxes, kinds, kept = clean_boxes(boxes, np.repeat(sizes, counts, axis=0))
     ends = np.cumsum(counts).tolist()
     if any(kinds):
         owners = np.repeat(np.arange(len(pictures)), counts).tolist()
-        for owner, thing, kind in zip(owners, told, kinds, strict=True):
+        for owner, thing, kind in zip(owners, things, kinds, strict=True):
             if kind is not None:
                 text = f"{thing.label} at {describe_box(thing.box)}"
                 flaws.append(Flaw(kind, pictures[owner].source.name, text))
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    given = np.array([np.nan if thing.area is None else thing.area for thing in told], np.float64)
+    given = np.array([np.nan if thing.area is None else thing.area for thing in things], np.float64)
     areas = np.where(np.isnan(given), areas, given).astype(np.float32)
     corners = boxes.astype(np.float32)
-    indices = np.array([known[thing.label] for thing in told], np.int64)
-    ignored = np.array([thing.ignored for thing in told], np.bool_)
+    indices = np.array([known[thing.label] for thing in things], np.int64)
+    ignored = np.array([thing.ignored for thing in things], np.bool_)
     samples, whole = [], bool(kept.all())
     for picture, count, end in zip(pictures, counts, ends, strict=True):
         own: Any = slice(end - count, end)

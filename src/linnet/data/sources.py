@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from linnet.data.columns import read_table
-from linnet.files import replacing
+from linnet.files import TIMEOUT_SECONDS, replacing
 
 AHEAD = 1 << 18
 """Bytes that are read at once from a file: few enough that hundreds of shards can be read side by side."""
@@ -24,8 +24,6 @@ SKIPPED = 1 << 20
 
 WAITS = (1.0, 4.0, 16.0)
 """Seconds before each further attempt to read from a server."""
-
-TIMEOUT_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -260,12 +258,12 @@ class _RemoteFile:
             self._take(min(offset - self.place, SKIPPED), offset + size)
         return self._take(size, offset + size)
 
-    def _take(self, size: int, wanted: int) -> bytes:
+    def _take(self, size: int, needed: int) -> bytes:
         content: bytes = self.response.read(size)
         self.place += len(content)
         if len(content) < size:
             if self.end is not None and self.place >= self.end:
-                raise _too_short(self.url, self.end, wanted)
+                raise _too_short(self.url, self.end, needed)
             raise OSError(f"the connection broke off at byte {self.place:,}")
         return content
 
@@ -286,7 +284,7 @@ class _RemoteFile:
         self.response = None
 
 
-def _too_short(name: str, end: int, wanted: int) -> ValueError:
+def _too_short(name: str, end: int, needed: int) -> ValueError:
     return ValueError(
-        f"{name} ends at byte {end:,}, before byte {wanted:,}: the shard is damaged or newer than its index."
+        f"{name} ends at byte {end:,}, before byte {needed:,}: the shard is damaged or newer than its index."
     )

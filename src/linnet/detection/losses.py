@@ -51,8 +51,8 @@ def mined_loss(
     if scoring == "softmax":
         losses = F.cross_entropy(logits.flatten(0, 1), targets.slots.flatten(), reduction="none").view_as(targets.slots)
     else:
-        wanted = F.one_hot(targets.slots, logits.shape[-1]).to(logits.dtype)
-        losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(dim=-1)
+        expected = F.one_hot(targets.slots, logits.shape[-1]).to(logits.dtype)
+        losses = F.binary_cross_entropy_with_logits(logits, expected, reduction="none").sum(dim=-1)
     positive = targets.positive
     counted = positive | hardest(losses.detach(), positive, negatives=negatives, least=least_negatives)
     total = targets.matched if matched is None else matched
@@ -64,10 +64,10 @@ def mined_loss(
 
 def hardest(losses: Tensor, positive: Tensor, *, negatives: float, least: int) -> Tensor:
     """The anchors without object of the largest loss: (N, A) and (N, A) → (N, A), `negatives` for each positive."""
-    wanted = (negatives * positive.sum(dim=1, keepdim=True)).clamp(min=least)
+    most = (negatives * positive.sum(dim=1, keepdim=True)).clamp(min=least)
     order = losses.masked_fill(positive, -torch.inf).argsort(dim=1, descending=True, stable=True)
     ranks = order.argsort(dim=1)
-    return (ranks < wanted) & ~positive
+    return (ranks < most) & ~positive
 
 
 def focal_loss(
@@ -97,12 +97,12 @@ def focal_loss(
 
     Source: Focal Loss for Dense Object Detection (arXiv 1708.02002), section 3.
     """
-    wanted = F.one_hot(targets.slots, logits.shape[-1])[..., 1:].to(logits.dtype)
+    expected = F.one_hot(targets.slots, logits.shape[-1])[..., 1:].to(logits.dtype)
     values = logits[..., 1:]
-    losses = F.binary_cross_entropy_with_logits(values, wanted, reduction="none")
+    losses = F.binary_cross_entropy_with_logits(values, expected, reduction="none")
     shares = values.sigmoid()
-    mistaken = wanted * (1 - shares) + (1 - wanted) * shares
-    weights = (wanted * alpha + (1 - wanted) * (1 - alpha)) * mistaken**gamma
+    mistaken = expected * (1 - shares) + (1 - expected) * shares
+    weights = (expected * alpha + (1 - expected) * (1 - alpha)) * mistaken**gamma
     total = targets.matched if matched is None else matched
     return {
         "boxes": _box_loss(offsets, targets) / total.clamp(min=1),

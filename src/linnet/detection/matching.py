@@ -89,10 +89,10 @@ def match(anchors: Tensor, boxes: Tensor, *, threshold: float = MATCHED) -> Tens
     overlaps = iou(boxes, to_corners(anchors))
     most, objects = overlaps.max(dim=0)
     objects[most < threshold] = -1
-    best, wanted = overlaps.max(dim=1)
+    best, matched = overlaps.max(dim=1)
     taken: list[int] = []
     for number in best.argsort(descending=True, stable=True).tolist():
-        anchor, overlap = int(wanted[number]), best[number]
+        anchor, overlap = int(matched[number]), best[number]
         if anchor in taken:
             row = overlaps[number].clone()
             row[taken] = 0

@@ -20,7 +20,7 @@ Wrong = Literal["background", "confused", "displaced", "double", "missed"]
 found already; nothing was found."""
 
 NEAR = 0.1
-"""IoU from which a box that matches no object is told to be displaced."""
+"""IoU from which a box that matches no object counts as displaced."""
 
 WORST = 24
 """Mistakes that are shown: of two kinds, seen where nothing is right, and missed."""

@@ -211,10 +211,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def check_pixels(pixels: Any, *, dimensions: int) -> NDArray[np.uint8]:
     """The array if it is uint8 RGB with `dimensions` axes, the last of them 3 wide; else a ValueError."""
-    wanted = "(height, width, 3)" if dimensions == 3 else "(pictures, height, width, 3)"
+    expected = "(height, width, 3)" if dimensions == 3 else "(pictures, height, width, 3)"
     if not isinstance(pixels, np.ndarray):
-        raise ValueError(f"Pixels must be a numpy array {wanted} of uint8; this is a {type(pixels).__name__}.")
+        raise ValueError(f"Pixels must be a numpy array {expected} of uint8; this is a {type(pixels).__name__}.")
     if pixels.dtype != np.uint8 or pixels.ndim != dimensions or pixels.shape[-1] != 3 or 0 in pixels.shape[-3:]:
         shape = " x ".join(map(str, pixels.shape)) or "no axes"
-        raise ValueError(f"Pixels must be an RGB array {wanted} of uint8; this one is {shape} of {pixels.dtype}.")
+        raise ValueError(f"Pixels must be an RGB array {expected} of uint8; this one is {shape} of {pixels.dtype}.")
     return pixels

@@ -62,9 +62,9 @@ def _covering_size(size: tuple[int, int], contract: Preprocessing) -> tuple[int,
     return max(int(high * width / height), contract.size[1]), high
 
 
-def _centre(length: int, wanted: int) -> int:
+def _centre(length: int, target: int) -> int:
     # Python rounds halves to even, and so does torchvision's CenterCrop.
-    return round((length - wanted) / 2.0)
+    return round((length - target) / 2.0)
 
 
 def _resize(
@@ -105,10 +105,10 @@ def _sample_bilinear(
 ) -> NDArray[np.uint8]:
     """The window of bilinear samples at pixel centres without a filter: tf.image.resize with antialias=False."""
     result: NDArray[Any] = pixels
-    for axis, (wanted, start, kept) in enumerate(zip(size[::-1], window[1::-1], window[:1:-1], strict=True)):
+    for axis, (target, start, kept) in enumerate(zip(size[::-1], window[1::-1], window[:1:-1], strict=True)):
         length = result.shape[axis]
         places = np.arange(start, start + kept, dtype=np.float32)
-        centres = np.maximum((places + 0.5) * (length / wanted) - 0.5, 0)
+        centres = np.maximum((places + 0.5) * (length / target) - 0.5, 0)
         low = np.minimum(centres.astype(np.int64), length - 1)
         high = np.minimum(low + 1, length - 1)
         share = (centres - low).astype(np.float32)

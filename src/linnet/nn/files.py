@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from linnet.checkpoint import Checkpoint, save_checkpoint
+from linnet.checkpoint import Checkpoint, default_preprocessing, save_checkpoint
 from linnet.images import Preprocessing
 from linnet.nn.convolution import ConvolutionModule
 from linnet.nn.modules import GraphNetwork, Network
@@ -86,8 +85,8 @@ def save(
     Args:
         network: what `build` made.
         path: file to write.
-        preprocessing: how pictures become its input; None takes the defaults at the network's size
-            for networks of 1 or 3 channels (squashed whole for detectors); others take no pictures.
+        preprocessing: how pictures become its input; None takes
+            `linnet.checkpoint.default_preprocessing`.
         classes: names, one an output.
         provenance: data, recipe, command, commit, date, source and licence.
         score: measured figures and the data they were measured on.
@@ -98,15 +97,9 @@ def save(
         OSError: if the file cannot be written.
     """
     architecture = network.architecture
-    if preprocessing is None and architecture.input_channels in (1, 3):
-        preprocessing = Preprocessing(size=architecture.input_size)
-        if architecture.input_channels == 1:
-            preprocessing = replace(preprocessing, colours="grey", mean=(0.5,), std=(0.5,))
-        if architecture.task == "detection":
-            preprocessing = replace(preprocessing, resize="squash", crop=1.0)
     checkpoint = Checkpoint(
         architecture=architecture,
-        preprocessing=preprocessing,
+        preprocessing=preprocessing or default_preprocessing(architecture),
         tensors=tensors_of(network),
         classes=None if classes is None else tuple(classes),
         provenance=provenance or {},

@@ -3,8 +3,8 @@
 Torch runs a convolution, batch norm and ReLU6 as three operations that write three tensors, keep two or three of them
 for the backward pass, and read them again several times. Here a chain of convolutions stores only what each
 convolution itself gives; whoever reads that tensor normalises and clamps it on the way, in the backward pass too. So
-an inverted residual keeps one tensor for each of its convolutions, and none but its input and output where it is told
-to compute them again.
+an inverted residual keeps one tensor for each of its convolutions, and none but its input and output where they are
+to be computed again.
 
 It is used where it can be: float32 on the processor, channels last, in training. Everything else, and everything
 where there is no native library or `LINNET_FUSED=0` is set, runs on torch's modules and gives the same up to rounding.

@@ -222,7 +222,7 @@ class GraphNetwork(nn.Module):
         """
         self.graph.check_names(names)
         found = {self.graph.aliases[name] for name in names}
-        wanted = found | set(self.graph.outputs if output else ())
+        asked = found | set(self.graph.outputs if output else ())
         x = images
         if fused.welcomes(x) and self.training:
             x = x.contiguous(memory_format=torch.channels_last)
@@ -235,18 +235,18 @@ class GraphNetwork(nn.Module):
                     values[last.name] = (run_chain or self.run_chain)(part, *read)
                 else:
                     values[last.name] = self._run_operation(first, read)
-            self._forget(values, chain, wanted)
-            if not output and wanted <= values.keys():
+            self._forget(values, chain, asked)
+            if not output and asked <= values.keys():
                 break
         outputs = tuple(values[name] for name in self.graph.outputs) if output else ()
         kept = {name: values[self.graph.aliases[name]] for name in names}
         return (outputs if len(outputs) > 1 else outputs[0] if output else None), kept
 
-    def _forget(self, values: dict[str, Tensor], chain: Chain, wanted: set[str]) -> None:
+    def _forget(self, values: dict[str, Tensor], chain: Chain, asked: set[str]) -> None:
         """Lets go of what nothing reads any more."""
         done = {operation.name for operation in chain.operations}
         for name in [name for operation in chain.operations for name in operation.reads]:
-            if self._last_reader[name] in done and name not in wanted:
+            if self._last_reader[name] in done and name not in asked:
                 values.pop(name, None)
 
     def _run_operation(self, operation: Operation, read: Sequence[Tensor]) -> Tensor:

@@ -12,13 +12,13 @@ import numpy as np
 
 from linnet.architecture import MobileNetV2
 from linnet.architecture.cost import block_memory, layerwise_memory
+from linnet.checkpoint import random_checkpoint
 from linnet.engine.library import engine_instruction_set
 from linnet.engine.native import NativeNetwork, NativeSession
 from linnet.engine.program import lower
 from linnet.paper.page import MissingResultsError, Page, PaperTable, new_figure
 from linnet.paper.prose import read
 from linnet.paper.sweeps import sweep_points
-from linnet.paper.timing import random_checkpoint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from linnet.architecture import Architecture
 from linnet.catalogue import find_model
-from linnet.checkpoint import Checkpoint, load_checkpoint
+from linnet.checkpoint import Checkpoint, default_preprocessing, load_checkpoint
 from linnet.images import Preprocessing
 from linnet.nn import Network, build, freeze
 from linnet.training.dropout import PictureDropout
@@ -107,6 +107,19 @@ def from_nothing(architecture: Architecture, recipe: Recipe) -> Network:
     if recipe.initial == "kaiming":
         draw_kaiming(network, generator)
     return network
+
+
+def contract_of(architecture: Architecture) -> Preprocessing:
+    """How pictures become the input of a network from nothing.
+
+    Raises:
+        ValueError: if it takes no pictures.
+    """
+    contract = default_preprocessing(architecture)
+    if contract is None:
+        channels = architecture.input_channels
+        raise ValueError(f"--input-channels (={channels}) must be 3, or 1 for grey: the data are pictures.")
+    return contract
 
 
 def check_same(found: Mapping[str, Any], path: Path, options: Mapping[str, Any]) -> None:

@@ -10,12 +10,12 @@ import hashlib
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from linnet.architecture import Architecture
-from linnet.checkpoint import Checkpoint
-from linnet.images import Preprocessing
+from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.weights.chain import Chain, match, outputs_by_name, tensors_of_chain
 from linnet.weights.conversion import Conversion, read_labels
 from linnet.weights.tflite_graph import Graph, NotOurs
@@ -64,7 +64,7 @@ def convert(
         metadata = read_metadata(graph.metadata_buffer())
         names = labels if labels is not None else _packed_labels(path, metadata, notes)
         weight_types = graph.weight_types()
-        preprocessing = _preprocessing(graph, metadata, chain.input_shape, notes)
+        normalisation = _normalisation(graph, metadata, chain.input_shape[2], notes)
     except NotOurs as problem:
         raise ValueError(f"'{path}' is not a MobileNetV1 or V2 classifier: {problem}.") from None
     except Exception as error:
@@ -87,6 +87,8 @@ def convert(
         "converted_by": "linnet convert",
     }
     try:
+        contract = default_preprocessing(architecture)
+        preprocessing = None if contract is None else replace(contract, **normalisation)
         checkpoint = Checkpoint(architecture, preprocessing, tensors, names, provenance=provenance)
     except ValueError as error:
         raise ValueError(f"'{path}' is damaged: {error}") from None
@@ -137,14 +139,11 @@ def _without_background(
     return architecture.with_options(classes=IMAGENET_OUTPUTS - 1), shorter, names[1:], 1
 
 
-def _preprocessing(
-    graph: Graph, metadata: Metadata, input_shape: tuple[int, int, int], notes: list[str]
-) -> Preprocessing | None:
-    """Normalisation from the input's quantisation, else from the metadata, else the usual [-1, 1]."""
-    height, width, channels = input_shape
+def _normalisation(graph: Graph, metadata: Metadata, channels: int, notes: list[str]) -> dict[str, Any]:
+    """Mean and deviation from the input's quantisation, else from the metadata; else nothing: the usual [-1, 1]."""
     if channels not in (1, 3):
         notes.append(f"The network takes {channels} channels: it has no preprocessing for pictures.")
-        return None
+        return {}
     details = graph.quantisation(graph.input_tensor)
     dtype = graph.dtype(graph.input_tensor)
     if details is not None and dtype in (np.uint8, np.int8):
@@ -155,8 +154,8 @@ def _preprocessing(
         std = tuple(value / 255 for value in _per_channel(metadata.std, channels))
     else:
         notes.append("The file does not say how pixels are normalised; [-1, 1] is assumed.")
-        mean = std = (0.5,) * channels
-    return Preprocessing(size=(height, width), colours="grey" if channels == 1 else "RGB", mean=mean, std=std)
+        return {}
+    return {"mean": mean, "std": std}
 
 
 def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:

@@ -181,10 +181,10 @@ def _keep_an_object(
     return inside.any(axis=1) & enough.any(axis=1)
 
 
-def view_of(window: Box, size: tuple[int, int], wanted: tuple[int, int]) -> View:
-    """What a window shows of a picture of (width, height) `size`, in an input of (width, height) `wanted`."""
+def view_of(window: Box, size: tuple[int, int], target: tuple[int, int]) -> View:
+    """What a window shows of a picture of (width, height) `size`, in an input of (width, height) `target`."""
     part, place = [0] * 4, [0] * 4
-    for axis, (length, side) in enumerate(zip(size, wanted, strict=True)):
+    for axis, (length, side) in enumerate(zip(size, target, strict=True)):
         low, high = window[axis], window[axis + 2]
         scale = side / (high - low)
         part[axis], part[axis + 2] = max(low, 0), min(high, length)
@@ -194,7 +194,7 @@ def view_of(window: Box, size: tuple[int, int], wanted: tuple[int, int]) -> View
 
 
 def seen_boxes(
-    boxes: NDArray[Any], view: View, wanted: tuple[int, int]
+    boxes: NDArray[Any], view: View, target: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Boxes (N, 4) in pixels of the picture → (M, 4) fractions of the input, and (M,) which ones these are."""
     part, place = (np.array(box, np.float64) for box in view)
@@ -205,7 +205,7 @@ def seen_boxes(
     cut = boxes[numbers].astype(np.float64).clip(np.tile(part[:2], 2), np.tile(part[2:], 2))
     pixels = (cut - np.tile(part[:2], 2)) * np.tile(scale, 2) + np.tile(place[:2], 2)
     wide = (pixels[:, 2:] - pixels[:, :2] >= 1).all(axis=1)
-    return (pixels[wide] / np.tile(wanted, 2)).astype(np.float32), numbers[wide]
+    return (pixels[wide] / np.tile(target, 2)).astype(np.float32), numbers[wide]
 
 
 def flip_boxes(boxes: NDArray[Any]) -> NDArray[Any]:

@@ -95,7 +95,7 @@ def cut_out(
         picture: what to decode.
         contract: the interpolation.
         choose: given the upright (width, height), answers with the part in its pixels, and with the (height, width)
-            that is wanted of it; always the same for the same picture.
+            to make of it; always the same for the same picture.
 
     Raises:
         ValueError: if the picture cannot be decoded; the text names the file.
@@ -109,11 +109,11 @@ def cut_out(
 
     image = decode(picture, shrink=shrink)
     size = upright[0] if upright else image.size
-    box, wanted = choose(size)
-    times = 1 if image.size == size else _reduction(box, wanted, contract)
+    box, target = choose(size)
+    times = 1 if image.size == size else _reduction(box, target, contract)
     left, top, right, bottom = (side / times for side in box)
-    if wanted != contract.size:
-        contract = replace(contract, size=wanted)
+    if target != contract.size:
+        contract = replace(contract, size=target)
     return resize_box(image, (left, top, right, bottom), contract)
 
 
@@ -142,12 +142,12 @@ def random_box(size: tuple[int, int], options: CropOptions, shares: NDArray[np.f
     return left, top, left + wide, top + high
 
 
-def _reduction(box: Box, wanted: tuple[int, int], contract: Preprocessing) -> int:
+def _reduction(box: Box, target: tuple[int, int], contract: Preprocessing) -> int:
     """How many times smaller the picture can be decoded, so that the part keeps the pixels that the network wants."""
     if not contract.antialias or contract.interpolation == "nearest":
         # Both look at single pixels of the picture, and so must the crop.
         return 1
-    height, width = wanted
+    height, width = target
     room = min((box[2] - box[0]) // width, (box[3] - box[1]) // height)
     return next((times for times in REDUCTIONS if times <= room), 1)
 

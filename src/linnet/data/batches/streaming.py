@@ -2,8 +2,8 @@
 
 The order of an epoch is computed from the index, before anything is read, and depends on neither processes nor workers.
 The shards are put into a random order and cut into stretches of equal length, whatever the length of the shards. Two
-of them make a lane; a pair of pictures, one from each, is what may be mixed. Steps take their pairs from the lanes in
-turn. A process reads each `world`-th lane, and its workers share these out among themselves in the same way: every
+of them make a track; a pair of pictures, one from each, is what may be mixed. Steps take their pairs from the tracks in
+turn. A process reads each `world`-th track, and its workers share these out among themselves in the same way: every
 stretch is read by one worker, forwards, once.
 """
 
@@ -36,8 +36,8 @@ from linnet.data.dataset import Sample
 from linnet.data.sources import Address, Span, open_shard
 from linnet.images import Preprocessing
 
-LANES = 256
-"""Most lanes of an epoch, and so most processes times workers that can read one."""
+TRACKS = 256
+"""Most tracks of an epoch, and so most processes times workers that can read one."""
 
 WINDOW = 2048
 """Pictures that are held back, in all processes together, so that neighbours of a shard come apart."""
@@ -103,24 +103,24 @@ class _Plan:
     """An epoch of N pictures: which comes when, and which is read when.
 
     Attributes:
-        lanes: how many.
+        tracks: how many.
         cuts: (steps + 1,) places in the order where steps begin and end, all even but perhaps the last.
         order: (N,) numbers of the pictures in the order of the epoch.
         reading: (N,) numbers in the order in which they are read, stretch after stretch.
-        bounds: (2 x lanes, 2) places in `reading` where each stretch begins and ends; 2 l and 2 l + 1 are lane l.
+        bounds: (2 x tracks, 2) places in `reading` where each stretch begins and ends; 2 l and 2 l + 1 are track l.
         turns: (N,) places in `reading` in the order of use, stretch after stretch.
     """
 
-    lanes: int
+    tracks: int
     cuts: NDArray[np.int64]
     order: NDArray[np.int64]
     reading: NDArray[np.int64]
     bounds: NDArray[np.int64]
     turns: NDArray[np.int64]
 
-    def lane_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The lane of each place of the order."""
-        return places // 2 % self.lanes
+    def track_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The track of each place of the order."""
+        return places // 2 % self.tracks
 
 
 class ShardBatches:
@@ -137,7 +137,7 @@ class ShardBatches:
         batch: pictures a step at most, over all processes.
         seed: of order and crops.
         placement: this process's part.
-        workers: processes that read and decode, at most one a lane; 0 does both in this one.
+        workers: processes that read and decode, at most one a track; 0 does both in this one.
         fraction: share of the pictures to use, the same ones in every epoch.
         pin: prepare copies to a GPU.
 
@@ -171,9 +171,9 @@ class ShardBatches:
         self.pairs = -(-len(self.samples) // 2)
         pairs_a_step = max(batch // 2, 1)
         self.steps = -(-self.pairs // pairs_a_step)
-        self.lanes = min(LANES, pairs_a_step, self.pairs)
+        self.tracks = min(TRACKS, pairs_a_step, self.pairs)
         self._check_shares()
-        self.workers = min(workers, len(range(self.placement.rank, self.lanes, self.placement.world)))
+        self.workers = min(workers, len(range(self.placement.rank, self.tracks, self.placement.world)))
         self.labels = np.array([sample.index for sample in self.samples], np.int64)
         self.files = list(dict.fromkeys(span.file for span in spans))
         numbers = {file: number for number, file in enumerate(self.files)}
@@ -206,9 +206,9 @@ class ShardBatches:
         workers = max(self.workers, 1)
         try:
             for step in range(start, self.steps):
-                places, lanes = stream.own_places(step)
+                places, tracks = stream.own_places(step)
                 chunks = [_checked(next(loaded)) for _ in range(workers)]
-                pixels = self._joined(chunks, lanes // place.world % workers)
+                pixels = self._joined(chunks, tracks // place.world % workers)
                 decoding = sum(seconds for _, seconds in chunks) / len(places)
                 total = int(plan.cuts[step + 1] - plan.cuts[step])
                 yield [
@@ -245,7 +245,7 @@ class ShardBatches:
         world, pieces = self.placement.world, self.placement.pieces
         pairs = np.arange(self.pairs)
         step = np.searchsorted(self._cuts()[1:] // 2, pairs, side="right").clip(max=self.steps - 1)
-        process = pairs % self.lanes % world
+        process = pairs % self.tracks % world
         least = np.bincount(step * world + process, minlength=self.steps * world).min()
         if least < pieces:
             raise ValueError(
@@ -255,28 +255,28 @@ class ShardBatches:
             )
 
     def _plan(self, number: int) -> _Plan:
-        count, lanes = len(self.samples), self.lanes
+        count, tracks = len(self.samples), self.tracks
         generator = np.random.default_rng((self.seed, number, ORDER))
         turn = generator.permutation(len(self.files))
         reading = np.lexsort((self.spans[:, 0], turn[self.shards]))
-        # Pair number p is the p // lanes-th of lane p % lanes; the last may lack its second picture.
-        sizes = np.repeat(-(-(self.pairs - np.arange(lanes)) // lanes), 2)
+        # Pair number p is the p // tracks-th of track p % tracks; the last may lack its second picture.
+        sizes = np.repeat(-(-(self.pairs - np.arange(tracks)) // tracks), 2)
         if count % 2:
-            sizes[2 * ((self.pairs - 1) % lanes) + 1] -= 1
-        # Which two make a lane is drawn too: else a picture of a small data set would always meet the same others.
-        slots = generator.permutation(2 * lanes)
+            sizes[2 * ((self.pairs - 1) % tracks) + 1] -= 1
+        # Which two make a track is drawn too: else a picture of a small data set would always meet the same others.
+        slots = generator.permutation(2 * tracks)
         ends = np.cumsum(sizes[slots])
-        bounds = np.empty((2 * lanes, 2), np.int64)
+        bounds = np.empty((2 * tracks, 2), np.int64)
         bounds[slots] = np.stack([ends - sizes[slots], ends], axis=1)
         stretch = np.repeat(slots, sizes[slots])
         # Sorted by its place plus a random part of the window, no picture moves further than the window.
-        window = max(WINDOW // (2 * lanes), 1)
+        window = max(WINDOW // (2 * tracks), 1)
         moved = np.arange(count) + window * generator.random(count)
         turns = np.lexsort((moved, bounds[stretch, 0]))
-        places = 2 * ((np.arange(count) - bounds[stretch, 0]) * lanes + stretch // 2) + stretch % 2
+        places = 2 * ((np.arange(count) - bounds[stretch, 0]) * tracks + stretch // 2) + stretch % 2
         order = np.empty(count, np.int64)
         order[places] = reading[turns]
-        return _Plan(lanes, self._cuts(), order, reading, bounds, turns)
+        return _Plan(tracks, self._cuts(), order, reading, bounds, turns)
 
 
 def _as_slice(part: range) -> slice:
@@ -294,7 +294,7 @@ def _checked(chunk: tuple[Tensor, float] | Exception) -> tuple[Tensor, float]:
 
 
 class _Stream(IterableDataset[Any]):
-    """What a worker runs: for each step the crops of its lanes' pictures (N, H, W, 3), and the seconds they took.
+    """What a worker runs: for each step the crops of its tracks' pictures (N, H, W, 3), and the seconds they took.
 
     An error is an item too: workers would wrap it in a traceback.
     """
@@ -311,11 +311,11 @@ class _Stream(IterableDataset[Any]):
         self.open.close()
 
     def own_places(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Places in the order of this process's pictures of a step, and their lanes."""
+        """Places in the order of this process's pictures of a step, and their tracks."""
         places = np.arange(self.plan.cuts[step], self.plan.cuts[step + 1])
-        lanes = self.plan.lane_of(places)
-        own = lanes % self.placement.world == self.placement.rank
-        return places[own], lanes[own]
+        tracks = self.plan.track_of(places)
+        own = tracks % self.placement.world == self.placement.rank
+        return places[own], tracks[own]
 
     def __iter__(self) -> Iterator[tuple[Tensor, float] | Exception]:
         info = get_worker_info()
@@ -324,13 +324,13 @@ class _Stream(IterableDataset[Any]):
             self.open = ExitStack()
         stretches: dict[int, Iterator[bytes]] = {}
         for step in range(self.start, self.steps):
-            places, lanes = self.own_places(step)
-            places = places[lanes // self.placement.world % workers == worker]
+            places, tracks = self.own_places(step)
+            places = places[tracks // self.placement.world % workers == worker]
             begun = time.perf_counter()
             pixels = np.empty((len(places), *self.contract.size, 3), np.uint8)
             try:
                 for row, place in enumerate(places.tolist()):
-                    stretch = 2 * (place // 2 % self.plan.lanes) + place % 2
+                    stretch = 2 * (place // 2 % self.plan.tracks) + place % 2
                     if stretch not in stretches:
                         stretches[stretch] = self._read(stretch)
                         self.open.enter_context(closing(stretches[stretch]))  # type: ignore[type-var]
@@ -352,8 +352,8 @@ class _Stream(IterableDataset[Any]):
         """The pictures of a stretch in the order of use; only those of the steps to come are read, in file order."""
         plan = self.plan
         first, last = plan.bounds[stretch].tolist()
-        # Of the pairs before the first step, those that this lane gave.
-        past = max(-(-(int(plan.cuts[self.start]) // 2 - stretch // 2) // plan.lanes), 0)
+        # Of the pairs before the first step, those that this track gave.
+        past = max(-(-(int(plan.cuts[self.start]) // 2 - stretch // 2) // plan.tracks), 0)
         turns = plan.turns[first + past : last]
         coming = iter(np.sort(turns).tolist())
         held: dict[int, bytes] = {}

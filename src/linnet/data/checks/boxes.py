@@ -37,32 +37,32 @@ WHOLE = 0.95
 """Share of both sides from which a box frames the picture rather than an object."""
 
 
-class _Told(NamedTuple):
+class _Wording(NamedTuple):
     severity: Severity
     one: str
     many: str
 
 
-FLAWS: dict[Kind, _Told] = {
-    "malformed": _Told("error", "1 annotation cannot be read and is", "{} annotations cannot be read and are"),
-    "unknown_category": _Told(
+FLAWS: dict[Kind, _Wording] = {
+    "malformed": _Wording("error", "1 annotation cannot be read and is", "{} annotations cannot be read and are"),
+    "unknown_category": _Wording(
         "error", "1 object of an unknown category is", "{} objects of categories that are not known are"
     ),
-    "orphan": _Told("error", "1 annotation of an unlisted picture is", "{} annotations of unlisted pictures are"),
-    "degenerate": _Told("error", "1 box without an area is", "{} boxes without an area are"),
-    "beyond": _Told("error", "1 box outside its picture is", "{} boxes outside their pictures are"),
-    "inverted": _Told(
+    "orphan": _Wording("error", "1 annotation of an unlisted picture is", "{} annotations of unlisted pictures are"),
+    "degenerate": _Wording("error", "1 box without an area is", "{} boxes without an area are"),
+    "beyond": _Wording("error", "1 box outside its picture is", "{} boxes outside their pictures are"),
+    "inverted": _Wording(
         "warning", "1 box has its corners swapped: put in order.", "{} boxes have their corners swapped: put in order."
     ),
-    "outside": _Told(
+    "outside": _Wording(
         "warning", "1 box leaves its picture: cut off at the border.", "{} boxes leave their pictures: cut off there."
     ),
-    "category_names": _Told(
+    "category_names": _Wording(
         "warning",
         "Two categories share a name: they are kept apart by their ids. Merge them in the file if they are one.",
         "Categories share their names: they are kept apart by their ids. Merge them in the file if they are one.",
     ),
-    "category_ids": _Told(
+    "category_ids": _Wording(
         "note",
         "The ids of the categories have gaps; linnet counts its classes from 0, in the order of the ids.",
         "The ids of the categories have gaps; linnet counts its classes from 0, in the order of the ids.",
@@ -83,7 +83,7 @@ def check_boxes(
     """Decodes every picture once, and looks at all boxes.
 
     Args:
-        data: before a validation part is split off, so that copies on both sides of it are still told.
+        data: before a validation part is split off, so that copies on both sides of it are still reported.
         anchors: (A, 4) centre x, centre y, width, height as fractions of the input, of the detector to be trained;
             without them nothing is said of how they match.
         resolution: side of the network's input in pixels.
@@ -122,7 +122,7 @@ def check_boxes(
 class _BoxCheck(PictureCheck):
     """Questions about boxes."""
 
-    told = ("boxes", "boxes")
+    nouns = ("boxes", "boxes")
     samples: Sequence[Sample]
 
     def __init__(self, data: DataSet, found: Inspection, parts: Sequence[str], resolution: int) -> None:
@@ -151,11 +151,11 @@ class _BoxCheck(PictureCheck):
         for flaw in self.data.flaws:
             found[flaw.kind].append((flaw.name, flaw.text))
         problems = self.one_off(found.pop("one_off", []))
-        for kind, told in FLAWS.items():
+        for kind, wording in FLAWS.items():
             cases = found[kind]
-            sentence = told.one if len(cases) == 1 else told.many.format(f"{len(cases):,}")
+            sentence = wording.one if len(cases) == 1 else wording.many.format(f"{len(cases):,}")
             sentence += " left out." if not sentence.endswith(".") else ""
-            problems += self.problem(kind, told.severity, sentence, cases)
+            problems += self.problem(kind, wording.severity, sentence, cases)
         return problems
 
     def one_off(self, cases: list[tuple[str, str]]) -> list[Problem]:
@@ -203,13 +203,13 @@ class _BoxCheck(PictureCheck):
                 continue
             shares = _shares(sample)
             shorter = (shares[:, 2:] - shares[:, :2]).min(axis=1)
-            told: dict[Kind, NDArray[np.bool_]] = {
+            odd: dict[Kind, NDArray[np.bool_]] = {
                 "box_copies": _copies(sample),
                 "tiny_box": shorter * self.resolution < SMALL_SIDE,
                 "huge_box": shorter > WHOLE,
                 "crowd": sample.ignored,
             }
-            for kind, which in told.items():
+            for kind, which in odd.items():
                 for number in np.flatnonzero(which).tolist() if which.any() else ():
                     name = self.data.classes[sample.indices[number]]
                     cases[kind].append((sample.name, f"{name} at {describe_box(sample.boxes[number].tolist())}"))

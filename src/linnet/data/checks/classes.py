@@ -31,7 +31,7 @@ def check_data(
     """Decodes every picture once and looks at the whole: what is broken, odd, double, or missing.
 
     Args:
-        data: before a validation part is split off, so that copies on both sides of it are still told.
+        data: before a validation part is split off, so that copies on both sides of it are still reported.
         resolution: side of the network's input in pixels; pictures of less than half of it are tiny.
         limit: decode only so many pictures, drawn at random, always the same ones.
         threads: how many decode at once; `inspect` decides if this is not given.

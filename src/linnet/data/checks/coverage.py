@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.boxes import iou
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -91,22 +93,19 @@ def best_overlaps(boxes: NDArray[Any], anchors: NDArray[Any]) -> tuple[NDArray[n
         Two arrays (N,) float32 in [0, 1].
     """
     boxes, anchors = boxes.astype(np.float32), anchors.astype(np.float32)
-    low, high = anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2
-    areas, shapes = anchors[:, 2] * anchors[:, 3], np.unique(anchors[:, 2:], axis=0)
+    corners = np.concatenate([anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2], axis=1)
+    shapes = _at_origin(np.unique(anchors[:, 2:], axis=0))
     best, centred = np.zeros(len(boxes), np.float32), np.zeros(len(boxes), np.float32)
     for start in range(0, len(boxes), CHUNK):
-        part = boxes[start : start + CHUNK, None]
-        sides = np.minimum(part[..., 2:], high) - np.maximum(part[..., :2], low)
-        own = part[..., 2:] - part[..., :2]
-        best[start : start + CHUNK] = _overlap(sides.clip(0), own, areas).max(axis=1)
-        inside = _overlap(np.minimum(own, shapes), own, shapes.prod(axis=1))
-        centred[start : start + CHUNK] = inside.max(axis=1)
+        part = boxes[start : start + CHUNK]
+        best[start : start + CHUNK] = iou(part, corners).max(axis=1)
+        centred[start : start + CHUNK] = iou(_at_origin(part[:, 2:] - part[:, :2]), shapes).max(axis=1)
     return best, centred
 
 
-def _overlap(common: NDArray[np.float32], own: NDArray[np.float32], areas: NDArray[np.float32]) -> NDArray[Any]:
-    shared = common[..., 0] * common[..., 1]
-    return shared / (own[..., 0] * own[..., 1] + areas - shared)
+def _at_origin(sides: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, 2) widths and heights → (N, 4) boxes x0, y0, x1, y1 that all begin at one corner."""
+    return np.concatenate([np.zeros_like(sides), sides], axis=1)
 
 
 def measure_coverage(

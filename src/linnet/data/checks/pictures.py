@@ -39,7 +39,7 @@ class PictureCheck:
         parts: the part of each.
     """
 
-    told = ("class", "classes")
+    nouns = ("class", "classes")
     """What a picture is labelled with, one and many."""
 
     def __init__(self, data: DataSet, found: Inspection, parts: Sequence[str]) -> None:
@@ -84,10 +84,10 @@ class PictureCheck:
             (
                 "contradiction",
                 "warning",
-                f"in one part more than once, with different {self.told[1]}: one of them is wrong.",
+                f"in one part more than once, with different {self.nouns[1]}: one of them is wrong.",
             ): [],
             ("copies", "warning", "in training more than once: copies may land on both sides of the coming split."): [],
-            ("copies", "note", f"in one part more than once, with the same {self.told[0]}."): [],
+            ("copies", "note", f"in one part more than once, with the same {self.nouns[0]}."): [],
         }
         leaks, contradictions, split_copies, copies = cases.values()
         for group in find_duplicates(self.found.digests, self.found.thumbnails, self.found.readable):

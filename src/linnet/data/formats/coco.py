@@ -148,12 +148,12 @@ def _open(path: Path, part: Part, place: Place) -> _Document:
     tables = {name: _table(document, name, path) for name in ("images", "annotations", "categories")}
     if not tables["images"]:
         raise ValueError(f"'{path}' lists no pictures: `images` is empty.")
-    told = _listed_pictures(tables["images"], path)
+    listed = _listed_pictures(tables["images"], path)
     words = path.stem.split("_")
     word = next((each for each in reversed(words) if part_in(each) is not None), words[-1])
-    names = {number: name for number, (name, _) in told.items()}
+    names = {number: name for number, (name, _) in listed.items()}
     pictures = PictureList(path, part, names, folders_for(path, word, place))
-    return _Document(path, part, tables, {number: size for number, (_, size) in told.items()}, pictures)
+    return _Document(path, part, tables, {number: size for number, (_, size) in listed.items()}, pictures)
 
 
 def _read_document(document: _Document, roots: Collection[str]) -> Reading:
@@ -189,18 +189,18 @@ def _read_document(document: _Document, roots: Collection[str]) -> Reading:
             reading.flaws.append(Flaw("unknown_category", where, text))
         elif (box := _box(entry)) is None:
             without += 1
-            told = {name: value for name, value in entry.items() if name in ("bbox", "segmentation")}
-            reading.flaws.append(Flaw("malformed", where, f"{text} has no box of four numbers: {_short(told)}"))
+            given = {name: value for name, value in entry.items() if name in ("bbox", "segmentation")}
+            reading.flaws.append(Flaw("malformed", where, f"{text} has no box of four numbers: {_short(given)}"))
         else:
             area = _number(entry.get("area"))
             crowd = entry.get("iscrowd") in (1, True, "1")
             picture.objects.append(Annotation(box, label, crowd, area if area and area > 0 else None))
     if without and without == len(tables["annotations"]):
         entry = tables["annotations"][0]
-        told = {name: value for name, value in entry.items() if name in ("bbox", "segmentation")}
+        given = {name: value for name, value in entry.items() if name in ("bbox", "segmentation")}
         raise ValueError(
             f"'{path}': not one annotation has a `bbox` of four numbers (x, y, width, height), or a mask; the first "
-            f"has {_short(told)}."
+            f"has {_short(given)}."
         )
     reading.annotated = list(pictures.values())
     return reading
@@ -321,31 +321,31 @@ def _categories(table: Sequence[Table], path: Path, flaws: list[Flaw]) -> dict[A
 
 
 def _listed_pictures(table: Sequence[Table], path: Path) -> dict[Any, tuple[str, tuple[int, int] | None]]:
-    """Id → the name that is told, and the size (width, height)."""
-    told: dict[Any, tuple[str, tuple[int, int] | None]] = {}
+    """Id → its name in the list, and the size (width, height)."""
+    listed: dict[Any, tuple[str, tuple[int, int] | None]] = {}
     for entry in table:
         number, name = _hashable(entry.get("id")), entry.get("file_name") or entry.get("coco_url")
         if number is None or not isinstance(name, str) or not name or "\0" in name:
             raise ValueError(f"'{path}': every picture must have an `id` and a `file_name`; one is {_short(entry)}.")
-        if number in told:
+        if number in listed:
             raise ValueError(f"'{path}' has two pictures with the id {number!r}.")
         width, height = (_number(entry.get(side)) for side in ("width", "height"))
         size = (int(width), int(height)) if width and height and min(width, height) >= 1 else None
-        told[number] = name, size
-    return told
+        listed[number] = name, size
+    return listed
 
 
 def _box(entry: Table) -> tuple[float, float, float, float] | None:
-    told = entry.get("bbox")
-    if isinstance(told, dict):
-        told = [told.get(side) for side in ("x", "y", "width", "height")]
-    if isinstance(told, list) and told:
-        values = [value for value in map(_number, told) if value is not None]
-        if len(values) != 4 or len(told) != 4:
+    box = entry.get("bbox")
+    if isinstance(box, dict):
+        box = [box.get(side) for side in ("x", "y", "width", "height")]
+    if isinstance(box, list) and box:
+        values = [value for value in map(_number, box) if value is not None]
+        if len(values) != 4 or len(box) != 4:
             return None
         x, y, width, height = values
         return x, y, x + width, y + height
-    return _around(entry.get("segmentation")) if told is None or told == [] else None
+    return _around(entry.get("segmentation")) if box is None or box == [] else None
 
 
 def _around(segmentation: Any) -> tuple[float, float, float, float] | None:

@@ -95,14 +95,14 @@ def read(place: Place) -> Reading:
 
 
 def _name_of(entry: dict[str, Any]) -> str:
-    told = (entry.get(key) for key in ("image", "imagefilename", "filename"))
-    return next((name.replace("\0", "") for name in told if isinstance(name, str)), "")
+    values = (entry.get(key) for key in ("image", "imagefilename", "filename"))
+    return next((name.replace("\0", "") for name in values if isinstance(name, str)), "")
 
 
 def _objects(entry: dict[str, Any], picture: str, reading: Reading) -> list[Annotation]:
     objects = []
-    told = entry.get("annotations")
-    for number, one in enumerate(told if isinstance(told, list) else [], start=1):
+    annotations = entry.get("annotations")
+    for number, one in enumerate(annotations if isinstance(annotations, list) else [], start=1):
         label = one.get("label") if isinstance(one, dict) else None
         sides = one.get("coordinates") if isinstance(one, dict) else None
         values = [sides.get(side) for side in SIDES] if isinstance(sides, dict) else []

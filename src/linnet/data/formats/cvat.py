@@ -55,10 +55,10 @@ def read(place: Place) -> Reading:
     if isinstance(root, str):
         raise ValueError(f"'{file}' {root}.")
     images = list(root.iterfind("image"))
-    told = [_part_of(image) for image in images]
-    some = any(part is not None for part in told)
+    parts = [_part_of(image) for image in images]
+    some = any(part is not None for part in parts)
     groups: dict[tuple[str, Part], list[int]] = {}
-    for number, (image, part) in enumerate(zip(images, told, strict=True)):
+    for number, (image, part) in enumerate(zip(images, parts, strict=True)):
         if part is not None or not some:
             groups.setdefault((image.get("subset") or "", part or "train"), []).append(number)
     lists = [

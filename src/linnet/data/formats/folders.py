@@ -57,8 +57,8 @@ def find_base(folder: Folder) -> Folder:
     inside = _with_pictures(folder)
     while len(inside) == 1 and not folder.pictures():
         only = inside[0]
-        told = only.name.lower() in GENERIC or (part_of(only.name) is None and only.name == folder.name)
-        if not (find_parts(only) or (told and len(_with_pictures(only)) > 1)):
+        known = only.name.lower() in GENERIC or (part_of(only.name) is None and only.name == folder.name)
+        if not (find_parts(only) or (known and len(_with_pictures(only)) > 1)):
             break
         folder, inside = only, _with_pictures(only)
     return folder
@@ -123,10 +123,10 @@ def read(place: Place) -> Reading:
 
 
 def _read_parts(base: Folder, parts: dict[str, Folder], reading: Reading) -> None:
-    told = parts_among(parts)
+    roles = parts_among(parts)
     for name, folder in parts.items():
         if part_of(name) is None or name.lower() not in USUAL:
-            reading.notes.append(f"The folder '{name}' is taken as the {told[name]} part.")
+            reading.notes.append(f"The folder '{name}' is taken as the {roles[name]} part.")
         inner = find_base(folder)
         if inner is folder and len(_with_pictures(folder)) == 1 and _with_pictures(folder)[0].name == name:
             # As Kaggle unpacks them: seg_train/seg_train.
@@ -134,9 +134,9 @@ def _read_parts(base: Folder, parts: dict[str, Folder], reading: Reading) -> Non
         if inner is not folder:
             _omit_beside(folder, inner, reading)
         if _table(inner):
-            read_rows(Path(inner.join(LABEL_FILE)), told[name], reading)
+            read_rows(Path(inner.join(LABEL_FILE)), roles[name], reading)
         else:
-            _read_classes(inner, told[name], reading)
+            _read_classes(inner, roles[name], reading)
     for name, folder in base.folders.items():
         if name not in parts:
             omit_folder(folder, reading, f"lies beside the folders of the parts ({', '.join(parts)})")

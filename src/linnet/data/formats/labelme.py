@@ -59,7 +59,7 @@ def read(place: Place) -> Reading:
     levels: dict[str, Folder] = {}
     for level in place.base.walk():
         words = os.path.relpath(level.path, place.base.path).split(os.sep)
-        part = next((told for told in map(part_of, words) if told is not None), None)
+        part = next((each for each in map(part_of, words) if each is not None), None)
         pictures = {os.path.splitext(name)[0]: name for name in level.pictures()}
         for name in level.ending(".json"):
             path = level.join(name)
@@ -129,9 +129,9 @@ def _document(path: Path) -> Any:
 
 
 def _name_of(document: dict[str, Any], level: Folder, name: str, pictures: Mapping[str, str]) -> str:
-    """The picture that is told, or else the one that is called as the json file: many are renamed together."""
-    told, stem = document.get("imagePath"), os.path.splitext(name)[0]
-    plain = told.replace("\\", "/").replace("\0", "") if isinstance(told, str) else ""
+    """The picture that is named, or else the one that is called as the json file: many are renamed together."""
+    named, stem = document.get("imagePath"), os.path.splitext(name)[0]
+    plain = named.replace("\\", "/").replace("\0", "") if isinstance(named, str) else ""
     there = plain and os.path.normpath(plain) in level.files
     return plain if there or ("/" in plain and stem not in pictures) else pictures.get(stem, plain or f"{stem}.jpg")
 

@@ -77,8 +77,8 @@ class PictureList:
 def find_pictures(lists: Sequence[PictureList], place: Place) -> None:
     """Finds the files of all lists of a place, and writes them into `found` and `refused`.
 
-    First by the path that is told, in one folder of the list after the other; then by the last name in these folders;
-    then by the last name in any folder below, if only one file has it, or one whose path ends as it is told. A name
+    First by the written path, in one folder of the list after the other; then by the last name in these folders;
+    then by the last name in any folder below, if only one file has it, or one whose path ends as it is written. A name
     fits however its letters are spelt. No two entries of a list get one file. Two lists may name one file by its path,
     unless it lies in a folder of the other's part: `images/Train/1.jpg` is never the `1.jpg` of validation too.
     """
@@ -104,7 +104,7 @@ class Search:
         }
         self._inside: dict[str, dict[str, list[str]]] = {}
         self._anywhere: dict[str, list[str]] = {}
-        self._told: dict[str, frozenset[Part]] = {}
+        self._named: dict[str, frozenset[Part]] = {}
 
     def run(self) -> None:
         """Each way of looking for the pictures of all lists, before the next one."""
@@ -146,10 +146,10 @@ class Search:
                         proposals.setdefault(path, []).append((place, number))
                         break
         for path, entries in proposals.items():
-            told = {self.spelt[place][number][0] for place, number in entries}
+            written = {self.spelt[place][number][0] for place, number in entries}
             for place, number in entries:
                 one = self.lists[place]
-                if len(told) > 1:
+                if len(written) > 1:
                     one.refused[number] = f"'{path}' may be any of {len(entries):,} that are named like it"
                 elif self.claims.get(path, (None, None))[0] == place:
                     one.refused[number] = self._owned(path)
@@ -211,12 +211,12 @@ class Search:
         if len(self.parts) < 2:
             return False
         folder = os.path.dirname(path)
-        if folder not in self._told:
+        if folder not in self._named:
             words = os.path.relpath(folder or ".", self.base).split(os.sep)
-            told = (part_of(word) or part_in(word) for word in words)
-            self._told[folder] = frozenset(each for each in told if each in self.parts)
-        told_parts = self._told[folder]
-        return bool(told_parts) and part not in told_parts
+            parts = (part_of(word) or part_in(word) for word in words)
+            self._named[folder] = frozenset(each for each in parts if each in self.parts)
+        named = self._named[folder]
+        return bool(named) and part not in named
 
 
 def _base_of(place: Place) -> str:
@@ -276,8 +276,8 @@ def folders_for(file: Path, word: str, place: Place) -> list[Folder]:
 
 def _called(folder: Folder, word: str) -> list[Folder]:
     exact = [inside for name, inside in folder.folders.items() if name.lower() == word.lower()]
-    told = part_of(word) or part_in(word)
-    alike = [inside for name, inside in folder.folders.items() if told and (part_of(name) or part_in(name)) == told]
+    part = part_of(word) or part_in(word)
+    alike = [inside for name, inside in folder.folders.items() if part and (part_of(name) or part_in(name)) == part]
     return exact or alike
 
 

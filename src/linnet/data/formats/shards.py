@@ -19,8 +19,8 @@ from linnet.data.leftovers import CLASS_FILE, omit_files, omit_folder
 from linnet.data.parts import PARTS, Part, part_in
 from linnet.data.places import Place
 from linnet.data.reading import Labelled, Reading
-from linnet.data.sources import TIMEOUT_SECONDS, Address, Location, Span
-from linnet.files import write_atomically
+from linnet.data.sources import Address, Location, Span
+from linnet.files import fetch, write_atomically
 from linnet.images import SUFFIXES
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _index_file(path: Location) -> Location:
 def read_index(path: Location) -> ShardIndex:
     """The index in a folder or behind an address, checked; of local shards also that they have the size it says."""
     file = _index_file(path)
-    content = _download(file) if isinstance(file, Address) else file.read_bytes()
+    content = _fetched(file) if isinstance(file, Address) else file.read_bytes()
     try:
         document = json.loads(content)
         classes = tuple(document["classes"])
@@ -169,21 +169,9 @@ def _read_entry(entry: dict[str, Any], folder: Location, classes: int) -> Shard:
     return Shard(folder / name, size, labels, offsets, sizes)
 
 
-def _download(file: Address) -> bytes:
-    from urllib.error import HTTPError
-    from urllib.request import urlopen
-
-    url = file.url
-    try:
-        with urlopen(url, timeout=TIMEOUT_SECONDS) as response:
-            content: bytes = response.read(LARGEST_INDEX)
-    except HTTPError as error:
-        error.close()
-        hint = f" Shards behind http need an index; make it where they lie: {INDEX_COMMAND}." * (error.code == 404)
-        raise OSError(f"{url} answered {error.code} ({error.reason}).{hint}") from None
-    except OSError as error:
-        raise OSError(f"{url} cannot be fetched ({getattr(error, 'reason', error)}).") from None
-    return content
+def _fetched(file: Address) -> bytes:
+    hint = f"Shards behind http need an index; make it where they lie: {INDEX_COMMAND}."
+    return fetch(file.url, most=LARGEST_INDEX, missing=hint)
 
 
 def scan_folder(path: Path, classes: Sequence[str] | None = None) -> ShardIndex:

@@ -179,10 +179,10 @@ def read_rows(path: Path, default: Part, reading: Reading) -> None:
             file, name = cell(entry, columns.file), cell(entry, key).strip()
             if not file or not name:
                 raise ValueError(f"{place}: there is no {'class' if file else 'file'}.")
-            told = cell(entry, columns.split)
-            part = part_of(told or default)
+            written = cell(entry, columns.split)
+            part = part_of(written or default)
             if part is None:
-                raise ValueError(f"{place}: split is {told!r}; {DESCRIBED} was expected.")
+                raise ValueError(f"{place}: split is {written!r}; {DESCRIBED} was expected.")
             rows.append((files.find(file), part, name))
             if columns.label is not None:
                 shown.setdefault(name, set()).add(cell(entry, columns.label).strip())
@@ -220,12 +220,12 @@ class _Files:
         self._names: dict[str, frozenset[str]] = {}
         self._stems: dict[str, dict[str, str]] = {}
 
-    def find(self, told: str) -> str:
-        """The path of a picture; as it was told where it is not found."""
-        exact = str(Path(self.folder, told))
+    def find(self, written: str) -> str:
+        """The path of a picture; as it was written where it is not found."""
+        exact = str(Path(self.folder, written))
         if self._has(exact):
             return exact
-        plain = told.replace("\\", "/")
+        plain = written.replace("\\", "/")
         tried = [Path(self.folder, below, plain) for below in ("", *FOLDERS)]
         return next((found for path in tried if (found := self._like(str(path))) is not None), exact)
 

@@ -212,24 +212,24 @@ class _Pictures:
 
     def find(self, file: Path, root: Element) -> tuple[Path, bool]:
         """The picture that belongs to a file, and whether it is there; else the one that was expected."""
-        told = (root.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
+        named = (root.findtext("filename") or "").strip().replace("\\", "/").rsplit("/", 1)[-1]
         folders = self._folders(file)
-        found = list(self._candidates(file, told, folders))
+        found = list(self._candidates(file, named, folders))
         if found:
             # Some tools write one name into all files.
             return next((path for path in found if path not in self.taken), found[0]), True
         expected = next((folder for folder in folders if self._listed(folder)), folders[0])
-        return Path(expected, told if told and "\0" not in told else f"{file.stem}.jpg"), False
+        return Path(expected, named if named and "\0" not in named else f"{file.stem}.jpg"), False
 
-    def _candidates(self, file: Path, told: str, folders: Sequence[str]) -> Iterator[Path]:
-        """First what is told, to the letter: a.jpg and a.png may both be there. Then the file's own name."""
-        for wanted in (told, file.stem, os.path.splitext(told)[0]):
-            for folder in folders if wanted else ():
-                alike = self._listed(folder).get(os.path.splitext(wanted)[0], [])
-                if wanted == told and os.path.splitext(told)[1]:
-                    alike = [name for name in alike if name == wanted]
+    def _candidates(self, file: Path, named: str, folders: Sequence[str]) -> Iterator[Path]:
+        """First the name in the file, to the letter: a.jpg and a.png may both be there. Then the file's own name."""
+        for candidate in (named, file.stem, os.path.splitext(named)[0]):
+            for folder in folders if candidate else ():
+                alike = self._listed(folder).get(os.path.splitext(candidate)[0], [])
+                if candidate == named and os.path.splitext(named)[1]:
+                    alike = [name for name in alike if name == candidate]
                 else:
-                    alike = [*alike, *self._listed(folder).get(wanted, [])]
+                    alike = [*alike, *self._listed(folder).get(candidate, [])]
                 yield from (Path(folder, name) for name in alike)
 
     def _listed(self, folder: str) -> dict[str, list[str]]:
@@ -261,13 +261,13 @@ class _Pictures:
 
 
 def _voc_files(place: Place) -> tuple[list[tuple[Path, Part]], list[str]]:
-    """Every file with its part, told by the lists of VOC's own layout or by folders; and what is to be said of it."""
+    """Every file with its part, by the lists of VOC's own layout or by folders; and what is to be said of it."""
     folder = place.base
     found: list[tuple[str, Part | None]] = []
     for level in folder.walk():
         words = os.path.relpath(level.path, folder.path).split(os.sep)
-        told = next((part for part in map(part_of, words) if part is not None), None)
-        found += [(level.join(name), told) for name in level.ending(".xml")]
+        part = next((each for each in map(part_of, words) if each is not None), None)
+        found += [(level.join(name), part) for name in level.ending(".xml")]
     lists = folder.below("ImageSets/Main")
     names = {} if lists is None else {name[:-4].lower(): lists.join(name) for name in lists.ending(".txt")}
     if "train" in names or "trainval" in names:

@@ -1,6 +1,6 @@
 """Boxes of YOLO: one text file a picture, one line an object: class, centre, width, height, as shares of the sides.
 
-Where the pictures and their text files lie is told by a data.yaml (Ultralytics), by an obj.data (Darknet, CVAT), or by
+Where the pictures and their text files lie is said by a data.yaml (Ultralytics), by an obj.data (Darknet, CVAT), or by
 folders: `images` and `labels` above or below the parts, or both side by side.
 """
 
@@ -70,8 +70,8 @@ class _Layout:
 def recognise(place: Place) -> str | None:
     """A data.yaml or an obj.data; `labels` with text files and `images`; or text files of numbers beside pictures."""
     if place.file is not None:
-        told = place.suffix in (".yaml", ".yml") and _config_of(place.file) is not None
-        return "it is a data.yaml" if told else None
+        known = place.suffix in (".yaml", ".yml") and _config_of(place.file) is not None
+        return "it is a data.yaml" if known else None
     folder = place.folder
     if folder is None:
         return None
@@ -233,8 +233,8 @@ def _config_of(file: Path) -> dict[str, Any] | None:
             return None
         reason = " ".join(str(error).split())
         raise ValueError(f"'{file}' cannot be read as YAML ({reason}).") from None
-    told = isinstance(document, dict) and any(key in document for key in ("names", "nc", "train", "val"))
-    return document if told else None
+    known = isinstance(document, dict) and any(key in document for key in ("names", "nc", "train", "val"))
+    return document if known else None
 
 
 def _darknet_of(file: Path) -> dict[str, Any]:
@@ -328,8 +328,8 @@ def _look(folder: Folder, layout: _Layout) -> None:
         beside = {name[:-4] for name in _label_names(level)}
         for name in level.pictures():
             if "images" in words or name.rpartition(".")[0] in beside or "labels" in level.folders:
-                told = (part_of(word) or _darknet_part(word) or part_in(word) for word in words)
-                found[level.join(name)] = next((part for part in told if part is not None), None)
+                parts = (part_of(word) or _darknet_part(word) or part_in(word) for word in words)
+                found[level.join(name)] = next((part for part in parts if part is not None), None)
     some = any(part is not None for part in found.values())
     layout.pictures = {path: part or "train" for path, part in found.items() if part is not None or not some}
 
@@ -378,8 +378,8 @@ def _objects(
         box, index = _box(words[1:], key_points), _class_of(words[0])
         if box is None or index is None:
             shown = line.strip()[:60]
-            wanted = "class, x, y, width, height" + f" and {key_points} numbers of key points" * bool(key_points)
-            flaws.append(Flaw("malformed", picture, f"line {number} is not {wanted}: {shown}"))
+            expected = "class, x, y, width, height" + f" and {key_points} numbers of key points" * bool(key_points)
+            flaws.append(Flaw("malformed", picture, f"line {number} is not {expected}: {shown}"))
         elif index >= count:
             flaws.append(Flaw("unknown_category", picture, f"line {number} is of class {index} of {count:,}"))
         elif size is not None:

@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 
 from linnet.architecture import FAMILIES, Architecture, family_of, options_of
-from linnet.checkpoint import Checkpoint
-from linnet.images import Preprocessing
+from linnet.checkpoint import SMALL_SIDE, Checkpoint
 from linnet.nn import Network, load_tensors
 from linnet.training.recipe import Recipe
-from linnet.training.starts import Start, StartOptions, check_known, check_same, from_nothing, load_start
-
-SMALL = 64
-"""Pixels up to which a network from nothing gets reduced early strides and no margin around its crop."""
+from linnet.training.starts import Start, StartOptions, check_known, check_same, contract_of, from_nothing, load_start
 
 
 def find_start(options: StartOptions, classes: tuple[str, ...], recipe: Recipe) -> Start:
@@ -49,13 +45,12 @@ def _from_nothing(options: StartOptions, classes: int, recipe: Recipe) -> Start:
     make: Any = FAMILIES[family]
     check_known(values, {entry.name for entry in fields(make)}, family)
     resolution = options.resolution or recipe.resolution or 224
-    if resolution <= SMALL:
+    if resolution <= SMALL_SIDE:
         values.setdefault("early_stride", 2)
     if recipe.dropout is not None:
         values["dropout"] = recipe.dropout
     architecture: Architecture = make(resolution=resolution, classes=classes, **values)
-    contract = Preprocessing(size=architecture.input_size, crop=1.0 if resolution <= SMALL else 0.875)
-    return Start(from_nothing(architecture, recipe), contract)
+    return Start(from_nothing(architecture, recipe), contract_of(architecture))
 
 
 def _fitting(checkpoint: Checkpoint, path: Path, options: StartOptions, classes: int, recipe: Recipe) -> Architecture:

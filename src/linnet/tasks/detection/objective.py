@@ -21,9 +21,9 @@ from linnet.detection.losses import focal_loss, mined_loss
 from linnet.detection.matching import Targets, assign
 from linnet.evaluation.average_precision import measure_precision
 from linnet.evaluation.detector import MEASURING
-from linnet.evaluation.drawing import Box, draw_boxes
 from linnet.images import Preprocessing
 from linnet.results import Detections
+from linnet.results.drawing import Box, draw_boxes
 from linnet.training.devices import joined
 from linnet.training.inputs import as_inputs, calibration_inputs, ready
 from linnet.training.recipe import DetectionRecipe
@@ -113,14 +113,14 @@ class DetectionObjective:
         boxes = moved_boxes(batch, self.augmentation)
         targets = self._assign(batch, boxes)
         matched = targets.matched if self._matched is None else self._matched
-        wanted = BoxTargets(
+        of_boxes = BoxTargets(
             targets.to(device),
             matched.to(device),
             batch.total,
             boxes.split(batch.counts),
             batch.indices.split(batch.counts),
         )
-        return as_inputs(images, self.contract), wanted
+        return as_inputs(images, self.contract), of_boxes
 
     def _assign(self, batch: BoxBatch, boxes: Tensor) -> Targets:
         return assign(self.anchors, boxes.split(batch.counts), batch.indices.split(batch.counts))
@@ -190,7 +190,7 @@ class DetectionObjective:
             for pixels, numbers in self.pictures:
                 inputs = ready(pixels, self.contract, fabric.device)
                 offsets, logits = (values.float().cpu() for values in network(inputs))
-                targets = self._wanted(tuple(numbers.tolist()))
+                targets = self._targets_of(tuple(numbers.tolist()))
                 values = self._losses((offsets, logits), targets, torch.ones(()))
                 sums += torch.stack([sum(values.values(), torch.zeros(())), targets.matched])
                 for number, own, said in zip(numbers.tolist(), offsets.numpy(), logits.numpy(), strict=True):
@@ -206,7 +206,7 @@ class DetectionObjective:
         assert sample.size is not None
         return Detections(boxes * np.array(sample.size * 2, np.float32), scores, indices)
 
-    def _wanted(self, numbers: tuple[int, ...]) -> Targets:
+    def _targets_of(self, numbers: tuple[int, ...]) -> Targets:
         boxes, indices = [], []
         for sample in (self.validation[number] for number in numbers):
             counted = ~sample.ignored

@@ -14,10 +14,9 @@ from torch import nn
 from linnet.architecture import Detector, family_of
 from linnet.architecture.ssdlite import DETECTORS, VARIANTS
 from linnet.checkpoint import Checkpoint
-from linnet.images import Preprocessing
 from linnet.nn import Network, build, load_tensors, tensors_of
 from linnet.training.recipe import DetectionRecipe
-from linnet.training.starts import Start, StartOptions, check_same, from_nothing, generator_of, load_start
+from linnet.training.starts import Start, StartOptions, check_same, contract_of, from_nothing, generator_of, load_start
 
 FOCAL_BIAS = -4.6
 """Of class outputs that learn by focal loss: a score of 0.01, so that the background is not what the first steps learn
@@ -38,7 +37,7 @@ def find_start(options: StartOptions, classes: tuple[str, ...], recipe: Detectio
         detector = _make(options, len(classes), recipe, {})
         network = from_nothing(detector, recipe)
         _draw_biases(network, recipe)
-        return Start(network, Preprocessing(size=detector.input_size, resize="squash", crop=1.0))
+        return Start(network, contract_of(detector))
     checkpoint, path = load_start(options)
     assert checkpoint.preprocessing is not None
     start = _from_detector if checkpoint.task == "detection" else _from_classifier

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from linnet.results.detections import Detections
+
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
-    from linnet.results import Classification, Detection, Detections
+    from linnet.results.classification import Classification
+    from linnet.results.detections import Detection
 
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 """Okabe and Ito's, which the colour-blind can tell apart too. A class has the one of its index."""
@@ -30,8 +33,6 @@ class Box(NamedTuple):
 
 def draw(image: Image.Image, result: Classification | Detections) -> Image.Image:
     """A copy with the best class on a strip under it, or with the boxes of what was found."""
-    from linnet.results import Detections
-
     if isinstance(result, Detections):
         return draw_boxes(image, [_box(found) for found in result.top()])
     return _draw_class(image, f"{result.score:.0%} {result.label}")

@@ -1,0 +1,147 @@
+"""Does a file appear whole or not at all, and is what a server gives whole or refused? Against a local server."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from server import Server
+
+from linnet.files import describe_failure, fetch, replacing, write_atomically
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.close()
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(old=st.binary(max_size=100), new=st.binary(max_size=100_000))
+def test_what_is_written_is_there_and_nothing_else(tmp_path: Path, old: bytes, new: bytes) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, old)
+    write_atomically(path, bytearray(new))
+    assert path.read_bytes() == new
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_the_old_file_stays_whole_when_writing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(OSError, match="cannot write: No space left on device") as caught:
+        write_atomically(path, b"new")
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "file", b"new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder; a file name was expected"):
+        write_atomically(tmp_path, b"x")
+
+
+def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(OSError, match="cannot write") as caught:
+        write_atomically(tmp_path / "file" / "below", b"x")
+    assert caught.value.filename == str(tmp_path / "file" / "below")
+
+
+def test_links_are_followed_and_permissions_kept(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "real").chmod(0o600)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    assert stat.S_IMODE((tmp_path / "real").stat().st_mode) == 0o600
+
+
+def test_a_device_is_not_replaced() -> None:
+    with pytest.raises(OSError, match="no regular file"):
+        write_atomically(Path("/dev/null"), b"x")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_a_new_file_has_ordinary_permissions(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "deep" / "file", b"x")
+    (tmp_path / "other").write_bytes(b"x")
+    assert stat.S_IMODE((tmp_path / "deep" / "file").stat().st_mode) == stat.S_IMODE(
+        (tmp_path / "other").stat().st_mode
+    )
+
+
+def _break_off(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"ne")
+        raise RuntimeError("halfway")
+
+
+def test_a_file_takes_its_place_once_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file"
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"old")
+        assert not path.exists()
+    assert path.read_bytes() == b"old"
+    with pytest.raises(RuntimeError, match="halfway"):
+        _break_off(path)
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_server_has_is_fetched_up_to_a_limit(server: Server) -> None:
+    content = bytes(range(256)) * 40
+    server.files["/file"] = content
+    assert fetch(f"{server.address}/file", most=100_000) == content
+    assert fetch(f"{server.address}/file", most=1000) == content[:1000]
+
+
+def test_a_missing_file_is_said_with_what_can_be_done(server: Server) -> None:
+    with pytest.raises(OSError, match=r"/none answered 404 \(Not Found\)\. Make it first\.$"):
+        fetch(f"{server.address}/none", most=1000, missing="Make it first.", without_network="Bring it here.")
+
+
+def test_an_answer_that_breaks_off_is_refused(server: Server) -> None:
+    server.files["/short"] = bytes(10_000)
+    with pytest.raises(OSError, match=r"/short (broke off after 5000 of 10000 bytes|cannot be fetched)"):
+        fetch(f"{server.address}/short", most=1_000_000)
+    # Enough of it came.
+    assert fetch(f"{server.address}/short", most=5000) == bytes(5000)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/file", "file:/nowhere/at/all", "nonsense"])
+def test_where_nobody_answers_it_is_said(address: str) -> None:
+    with pytest.raises(OSError, match=r"cannot be fetched .*\. Bring it here\.$"):
+        fetch(address, most=1000, without_network="Bring it here.")
+
+
+def test_a_failure_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        (tmp_path / "none").read_bytes()
+    assert describe_failure(caught.value) == f"'{tmp_path / 'none'}': No such file or directory."
+    assert describe_failure(ValueError("It is empty.")) == "It is empty."
