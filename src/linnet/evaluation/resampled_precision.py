@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,9 +35,6 @@ MOST = 100
 
 RECALLED = ((0, 1), (0, 10), (0, 100), (1, 100), (2, 100), (3, 100))
 """Of each average recall the place in `AREAS`, and how many detections of a class in a picture count."""
-
-MATRIX = 1 << 23
-"""Elements up to which a matrix product sums faster than a running sum does, and fits into memory."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,15 @@ class _Class:
     hits: NDArray[np.float32]
     objects: NDArray[np.float32]
 
+    @cached_property
+    def repeats(self) -> NDArray[np.bool_]:
+        """(areas, thresholds) whether a threshold finds and counts what the one before it does."""
+        same = np.zeros(self.found.shape[:2], np.bool_)
+        for matches in (self.found, self.counted):
+            differ = (matches[:, 1:] != matches[:, :-1]).any(axis=2)
+            same[:, 1:] = ~differ if matches is self.found else same[:, 1:] & ~differ
+        return same
+
 
 class PrecisionStatistic:
     """COCO's twelve figures, and those of each class, of any multiset of some pictures.
@@ -83,16 +91,26 @@ class PrecisionStatistic:
 
     def __call__(self, counts: NDArray[np.float32]) -> dict[str, Floats]:
         """(B, N) counts of the pictures → the figures of `FIGURES`, (B,), and of each class `AP` and `AP50`, (B, K)."""
-        draws, classes = len(counts), len(self._classes)
+        from threadpoolctl import threadpool_limits
+
+        # Hundreds of small products: threads wait for each other longer than they work.
+        with threadpool_limits(1, user_api="blas"):
+            return self._figures(counts)
+
+    def _figures(self, counts: NDArray[np.float32]) -> dict[str, Floats]:
+        draws, classes, drawn = len(counts), len(self._classes), np.ascontiguousarray(counts.T)
         precision = np.full((draws, classes, len(AREAS), len(THRESHOLDS)), np.nan)
         recall = np.full((draws, classes, len(RECALLED), len(THRESHOLDS)), np.nan)
         for number, one in enumerate(self._classes):
             objects = (counts @ one.objects.T).astype(np.float64)  # (B, areas)
-            own = counts[:, one.pictures]  # (B, P)
+            rows = drawn[one.pictures]  # (P, B)
             for area in range(len(AREAS)):
                 for threshold in range(len(THRESHOLDS)):
-                    precision[:, number, area, threshold] = _precision(one, own, objects[:, area], area, threshold)
-            recall[:, number] = _recalls(one, own, objects)
+                    if one.repeats[area, threshold]:
+                        precision[:, number, area, threshold] = precision[:, number, area, threshold - 1]
+                    else:
+                        precision[:, number, area, threshold] = _precision(one, rows, objects[:, area], area, threshold)
+            recall[:, number] = _recalls(one, rows, objects)
         mean = {"AP": precision[:, :, 0], "AP50": precision[:, :, 0, :1], "AP75": precision[:, :, 0, 5:6]}
         mean |= {f"AP{size}": precision[:, :, 1 + at] for at, size in enumerate("sml")}
         mean |= {name: recall[:, :, at] for at, name in enumerate(FIGURES[6:])}
@@ -109,43 +127,43 @@ def _mean(values: Floats) -> Floats:
 
 
 def _precision(one: _Class, counts: NDArray[np.float32], total: Floats, area: int, threshold: int) -> Floats:
-    """(B, P) counts and (B,) objects → (B,) average precision at one IoU: over 101 recalls, the best from there on."""
+    """(P, B) counts and (B,) objects → (B,) average precision at one IoU: over 101 recalls, the best from there on.
+
+    Draws are the last axis: so each step of a running sum adds whole rows.
+    """
     found = np.flatnonzero(one.found[area, threshold])
     if not len(found):
         return np.where(total > 0, 0.0, np.nan)
-    hits = np.cumsum(counts[:, one.picture[found]], axis=1, dtype=np.float64)  # (B, hits)
-    seen = _seen(counts, one.picture, np.flatnonzero(one.counted[area, threshold]), found)
-    best = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
-    best = np.maximum.accumulate(best[:, ::-1], axis=1)[:, ::-1]
+    # Sums of whole numbers below 2^24 are exact.
+    hits = _running(np.add, counts[one.picture[found]])  # (hits, B)
+    places = np.flatnonzero(one.counted[area, threshold, : found[-1] + 1])
+    seen = _running(np.add, counts[one.picture[places]])[np.searchsorted(places, found)]
+    # Where nothing is seen yet, nothing is found either.
+    best = hits / np.maximum(seen, 1).astype(np.float64)
+    _running(np.maximum, best[::-1])
     # How many of the 101 recalls so many hits reach: draws have few different numbers of objects.
     totals, which = np.unique(total, return_inverse=True)
-    recalls = np.arange(hits[:, -1].max() + 1) / np.maximum(totals, 1)[:, None]
-    reached = np.searchsorted(RECALLS, recalls, side="right")[which[:, None], hits.astype(np.intp)]
+    recalls = np.arange(hits[-1].max() + 1) / np.maximum(totals, 1)[:, None]
+    table = np.searchsorted(RECALLS, recalls, side="right").astype(np.float64)
+    reached = table.ravel().take(hits.astype(np.intp) + which * table.shape[1])
     # The first hit has what is reached up to it, each other one what it adds.
-    gained = np.einsum("bh,bh->b", np.diff(reached, axis=1), best[:, 1:]) + reached[:, 0] * best[:, 0]
+    gained = np.einsum("hb,hb->b", np.diff(reached, axis=0), best[1:]) + reached[0] * best[0]
     return np.where(total > 0, gained / len(RECALLS), np.nan)
 
 
-def _seen(
-    counts: NDArray[np.float32], picture: NDArray[np.int64], places: NDArray[np.int64], found: NDArray[np.int64]
-) -> Floats:
-    """(B, hits) how many of the detections `places` stand up to each of those that are hits, `found`."""
-    places = places[: np.searchsorted(places, found[-1], side="right")]
-    shape = (counts.shape[1], len(found))
-    if shape[0] * shape[1] > MATRIX:
-        return np.cumsum(counts[:, picture[places]], axis=1)[:, np.searchsorted(places, found)].astype(np.float64)
-    # What counts between two hits, summed for each picture at once.
-    cells = picture[places] * len(found) + np.searchsorted(found, places)
-    segments = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
-    return np.cumsum(counts @ segments.astype(np.float32), axis=1, dtype=np.float64)
+def _running(combine: np.ufunc, rows: NDArray[Any]) -> NDArray[Any]:
+    """Each row combined with all before it, in place: numpy's own `accumulate` goes down the columns, one by one."""
+    for before, row in pairwise(rows):
+        combine(before, row, out=row)
+    return rows
 
 
 def _recalls(one: _Class, counts: NDArray[np.float32], objects: Floats) -> Floats:
-    """(B, P) counts and (B, areas) objects → (B, 6, thresholds) share of the objects found, of each of `RECALLED`."""
+    """(P, B) counts and (B, areas) objects → (B, 6, thresholds) share of the objects found, of each of `RECALLED`."""
     kinds, thresholds, pictures = one.hits.shape
     total = objects[:, [area for area, _ in RECALLED], None]
-    found = counts @ one.hits.reshape(kinds * thresholds, pictures).T
-    shares = found.reshape(-1, kinds, thresholds) / np.maximum(total, 1)
+    found = one.hits.reshape(kinds * thresholds, pictures) @ counts
+    shares = found.T.reshape(-1, kinds, thresholds) / np.maximum(total, 1)
     return np.where(total > 0, shares, np.nan)
 
 
