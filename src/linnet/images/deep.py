@@ -124,13 +124,13 @@ def _is_deep_colour(image: Image.Image) -> bool:
 
 def _rawmode(tile: Any) -> str:
     argument = tile[3][0] if isinstance(tile[3], tuple | list) and tile[3] else tile[3]
-    return argument if isinstance(told, str) else ""
+    return argument if isinstance(argument, str) else ""
 
 
 def _with_rawmode(tile: Any, rawmode: str) -> Any:
     argument = (rawmode, *tile[3][1:]) if isinstance(tile[3], tuple | list) else rawmode
     # Older versions of Pillow have plain tuples.
-    return tile._replace(args=argument) if hasattr(tile, "_replace") else (*tile[:3], told)
+    return tile._replace(args=argument) if hasattr(tile, "_replace") else (*tile[:3], argument)
 
 
 def _other_order(rawmode: str) -> str:
