@@ -115,6 +115,37 @@ def test_each_part_has_its_table_beside_its_pictures(tmp_path: Path) -> None:
     assert not found.remarks()
 
 
+def test_fiftyones_openimages_is_read(tmp_path: Path) -> None:
+    for one in DRAWN:
+        one.save(tmp_path / "train" / "data")
+    (tmp_path / "train" / "labels").mkdir()
+    (tmp_path / "train" / "metadata").mkdir()
+    openimages(tmp_path)
+    (tmp_path / "train-annotations-bbox.csv").rename(tmp_path / "train" / "labels" / "detections.csv")
+    (tmp_path / "class-descriptions-boxable.csv").rename(tmp_path / "train" / "metadata" / "classes.csv")
+    same(find(tmp_path))
+
+
+def cvat(root: Path, inside: str) -> Path:
+    DRAWN[0].save(root)
+    image = f'<image id="0" name="{DRAWN[0].name}.png" width="{WIDTH}" height="{HEIGHT}">{inside}</image>'
+    (root / "annotations.xml").write_text(f"<annotations>{image}</annotations>")
+    return root
+
+
+def test_masks_of_cvat_give_their_boxes(tmp_path: Path) -> None:
+    cvat(tmp_path, '<mask label="ant" source="manual" rle="0, 48" left="3" top="5" width="6" height="8"/>')
+    assert find(tmp_path).train[0].boxes.tolist() == [[3, 5, 9, 13]]
+
+
+def test_tracks_of_cvat_are_said(tmp_path: Path) -> None:
+    DRAWN[0].save(tmp_path)
+    track = '<track id="0" label="ant"><box frame="0" xtl="1" ytl="1" xbr="5" ybr="5" outside="0"/></track>'
+    (tmp_path / "annotations.xml").write_text(f"<annotations>{track}</annotations>")
+    with pytest.raises(ValueError, match="has tracks of a film and no pictures"):
+        find(tmp_path)
+
+
 def test_rows_that_are_wrong_are_told_with_their_line(tmp_path: Path) -> None:
     one = DRAWN[0]
     one.save(tmp_path)
