@@ -221,3 +221,25 @@ def test_objects_of_the_hub_are_read(spelling: tuple[str, str], lists: bool, for
 def test_objects_may_name_their_classes(tmp_path: Path) -> None:
     hub(tmp_path, spelling=("bbox", "category"), lists=True, named=False)
     assert find(tmp_path).classes == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        ("image;class;x;y;w;h\n{};ant;1,5;2,5;9;9\n", [1.5, 2.5, 10.5, 11.5]),
+        ("image,class,x1,y1,x2,y2\n{},ant,0,0,1,1\n", [0, 0, WIDTH, HEIGHT]),
+    ],
+)
+def test_commas_in_numbers_and_shares_that_are_whole(text: str, box: list[float], tmp_path: Path) -> None:
+    DRAWN[0].save(tmp_path)
+    (tmp_path / "train.csv").write_text(text.format(f"{DRAWN[0].name}.png"))
+    assert find(tmp_path).train[0].boxes.tolist() == [box]
+
+
+def test_two_rows_never_get_one_picture_by_two_names(tmp_path: Path) -> None:
+    DRAWN[0].save(tmp_path / "images")
+    name = f"{DRAWN[0].name}.png"
+    (tmp_path / "train.csv").write_text(f"image,class,x,y,w,h\n{name},ant,1,2,9,9\nimages/{name},bee,3,4,9,9\n")
+    found = find(tmp_path)
+    assert [sample.path.is_file() for sample in found.train] == [True, False]
+    assert "belongs to the picture" in found.flaws[0].text

@@ -299,6 +299,9 @@ def _add_box(
     reading: Reading,
 ) -> None:
     cells = [cell(entry, place).strip() for place in layout.box]
+    if len(cells) == 4 and layout.delimiter != ",":
+        # Where commas stand in numbers, tables have another delimiter.
+        cells = [each.replace(",", ".") for each in cells]
     label = "object" if layout.label is None else cell(entry, layout.label).strip()
     if not any(cells):
         # A class alone, as of a row that lost its numbers, is no picture without objects.
@@ -337,9 +340,9 @@ def _annotated(
 
 
 def _are_shares(pictures: Iterable[_Pictured]) -> bool:
-    """Whether all numbers of a table are at most 1, and one is no whole number."""
+    """Whether all numbers of a table are at most 1: boxes of one pixel are no objects."""
     numbers = [number for picture in pictures for _, box, _, _ in picture.boxes for number in box]
-    return max(map(abs, numbers), default=2) <= 1 and any(number != int(number) for number in numbers)
+    return max(map(abs, numbers), default=2) <= 1
 
 
 def _with_ending(name: str, folders: Sequence[Folder]) -> str:
