@@ -127,10 +127,16 @@ class DetectorFigures:
         return {}
 
     def against(self, other: DetectorFigures) -> list[Difference]:
-        """Each figure less another model's, of the same draws of the same pictures."""
+        """Each figure less another model's, of the same draws of the same pictures; then the AP of each class."""
         ours, theirs = (resample(figures._statistic(), self.images) for figures in (self, other))
         first, second = self.precision.figures, other.precision.figures
-        return [paired(name, first[name], second[name], ours[name], theirs[name]) for name in FIGURES]
+        found = [paired(name, first[name], second[name], ours[name], theirs[name]) for name in FIGURES]
+        draws = [each["per_class_AP"] for each in (ours, theirs)]
+        for index, (label, count) in enumerate(zip(self.precision.classes, self.precision.objects, strict=True)):
+            if count:
+                mine, its = self.precision.per_class[index][0], other.precision.per_class[index][0]
+                found.append(paired(f"AP of {label}", mine, its, draws[0][:, index], draws[1][:, index]))
+        return found
 
 
 def measure_detector(

@@ -115,6 +115,37 @@ def test_each_part_has_its_table_beside_its_pictures(tmp_path: Path) -> None:
     assert not found.remarks()
 
 
+def test_fiftyones_openimages_is_read(tmp_path: Path) -> None:
+    for one in DRAWN:
+        one.save(tmp_path / "train" / "data")
+    (tmp_path / "train" / "labels").mkdir()
+    (tmp_path / "train" / "metadata").mkdir()
+    openimages(tmp_path)
+    (tmp_path / "train-annotations-bbox.csv").rename(tmp_path / "train" / "labels" / "detections.csv")
+    (tmp_path / "class-descriptions-boxable.csv").rename(tmp_path / "train" / "metadata" / "classes.csv")
+    same(find(tmp_path))
+
+
+def cvat(root: Path, inside: str) -> Path:
+    DRAWN[0].save(root)
+    image = f'<image id="0" name="{DRAWN[0].name}.png" width="{WIDTH}" height="{HEIGHT}">{inside}</image>'
+    (root / "annotations.xml").write_text(f"<annotations>{image}</annotations>")
+    return root
+
+
+def test_masks_of_cvat_give_their_boxes(tmp_path: Path) -> None:
+    cvat(tmp_path, '<mask label="ant" source="manual" rle="0, 48" left="3" top="5" width="6" height="8"/>')
+    assert find(tmp_path).train[0].boxes.tolist() == [[3, 5, 9, 13]]
+
+
+def test_tracks_of_cvat_are_said(tmp_path: Path) -> None:
+    DRAWN[0].save(tmp_path)
+    track = '<track id="0" label="ant"><box frame="0" xtl="1" ytl="1" xbr="5" ybr="5" outside="0"/></track>'
+    (tmp_path / "annotations.xml").write_text(f"<annotations>{track}</annotations>")
+    with pytest.raises(ValueError, match="has tracks of a film and no pictures"):
+        find(tmp_path)
+
+
 def test_rows_that_are_wrong_are_told_with_their_line(tmp_path: Path) -> None:
     one = DRAWN[0]
     one.save(tmp_path)
@@ -190,3 +221,25 @@ def test_objects_of_the_hub_are_read(spelling: tuple[str, str], lists: bool, for
 def test_objects_may_name_their_classes(tmp_path: Path) -> None:
     hub(tmp_path, spelling=("bbox", "category"), lists=True, named=False)
     assert find(tmp_path).classes == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        ("image;class;x;y;w;h\n{};ant;1,5;2,5;9;9\n", [1.5, 2.5, 10.5, 11.5]),
+        ("image,class,x1,y1,x2,y2\n{},ant,0,0,1,1\n", [0, 0, WIDTH, HEIGHT]),
+    ],
+)
+def test_commas_in_numbers_and_shares_that_are_whole(text: str, box: list[float], tmp_path: Path) -> None:
+    DRAWN[0].save(tmp_path)
+    (tmp_path / "train.csv").write_text(text.format(f"{DRAWN[0].name}.png"))
+    assert find(tmp_path).train[0].boxes.tolist() == [box]
+
+
+def test_two_rows_never_get_one_picture_by_two_names(tmp_path: Path) -> None:
+    DRAWN[0].save(tmp_path / "images")
+    name = f"{DRAWN[0].name}.png"
+    (tmp_path / "train.csv").write_text(f"image,class,x,y,w,h\n{name},ant,1,2,9,9\nimages/{name},bee,3,4,9,9\n")
+    found = find(tmp_path)
+    assert [sample.path.is_file() for sample in found.train] == [True, False]
+    assert "belongs to the picture" in found.flaws[0].text

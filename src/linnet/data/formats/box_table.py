@@ -30,7 +30,7 @@ from linnet.data.formats.rows import (
 from linnet.data.headers import upright_size
 from linnet.data.leftovers import class_names, omit_unlisted
 from linnet.data.parts import DESCRIBED, Part, part_in, part_of
-from linnet.data.places import Folder, Place, is_picture_name
+from linnet.data.places import Folder, Place, is_hidden, is_picture_name
 from linnet.data.reading import Annotated, Annotation, Reading, find_one_off
 from linnet.data.sources import File
 
@@ -76,6 +76,9 @@ CLASS_TABLES = ("classes.csv", "class_list.csv", "class_mapping.csv")
 """RetinaNet's tables of classes and their numbers."""
 
 LARGEST_NUMBER = 1e9
+
+DEPTH = 3
+"""Folders in which tables are looked for: FiftyOne has train/labels/detections.csv."""
 
 
 @dataclass(frozen=True)
@@ -154,14 +157,19 @@ def _without_header(cells: Sequence[str], delimiter: str) -> Layout | None:
 
 
 def tables_of_boxes(place: Place) -> list[Path]:
-    """The tables of boxes of a folder: those in it, or else those in the folders directly below it."""
+    """The tables of boxes of a folder: those in it, or else those in the folders below it that are nearest to it."""
     if place.file is not None:
         return [place.file] if place.suffix in ENDINGS and layout_of(place.file) is not None else []
     folder = place.folder
     if folder is None:
         return []
-    own = _tables_in(folder)
-    return own or [file for level in folder.folders.values() for file in _tables_in(level)]
+    levels = [folder]
+    for _ in range(DEPTH):
+        found = [file for level in levels for file in _tables_in(level)]
+        if found:
+            return found
+        levels = [inside for level in levels for name, inside in level.folders.items() if not is_hidden(name)]
+    return []
 
 
 def _tables_in(folder: Folder) -> list[Path]:
@@ -190,7 +198,7 @@ def read_boxes(place: Place, files: Sequence[Path]) -> Reading:
         ValueError: if two tables are of one part, or not one picture is there.
     """
     reading = Reading()
-    parts = _parts_of(files)
+    parts = _parts_of(files, str(place.base.path))
     lists: list[PictureList] = []
     told: list[dict[str, _Pictured]] = []
     layouts: list[Layout] = []
@@ -228,10 +236,12 @@ def read_boxes(place: Place, files: Sequence[Path]) -> Reading:
     return reading
 
 
-def _parts_of(files: Sequence[Path]) -> dict[Path, Part]:
+def _parts_of(files: Sequence[Path], base: str) -> dict[Path, Part]:
     parts: dict[Path, Part] = {}
     for file in files:
-        part = part_of(file.parent.name) or part_of(file.stem) or part_in(file.stem)
+        folders = os.path.relpath(file.parent, base).split(os.sep)
+        told = next((each for each in map(part_of, folders) if each is not None), None)
+        part = told or part_of(file.stem) or part_in(file.stem)
         if len(files) == 1:
             part = "train"
         if part is None or part in parts.values():
@@ -289,6 +299,9 @@ def _add_box(
     reading: Reading,
 ) -> None:
     cells = [cell(entry, place).strip() for place in layout.box]
+    if len(cells) == 4 and layout.delimiter != ",":
+        # Where commas stand in numbers, tables have another delimiter.
+        cells = [each.replace(",", ".") for each in cells]
     label = "object" if layout.label is None else cell(entry, layout.label).strip()
     if not any(cells):
         # A class alone, as of a row that lost its numbers, is no picture without objects.
@@ -327,9 +340,9 @@ def _annotated(
 
 
 def _are_shares(pictures: Iterable[_Pictured]) -> bool:
-    """Whether all numbers of a table are at most 1, and one is no whole number."""
+    """Whether all numbers of a table are at most 1: boxes of one pixel are no objects."""
     numbers = [number for picture in pictures for _, box, _, _ in picture.boxes for number in box]
-    return max(map(abs, numbers), default=2) <= 1 and any(number != int(number) for number in numbers)
+    return max(map(abs, numbers), default=2) <= 1
 
 
 def _with_ending(name: str, folders: Sequence[Folder]) -> str:
@@ -372,10 +385,10 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
 
 def _meanings(place: Place, files: Sequence[Path], reading: Reading) -> dict[str, str]:
     """What OpenImages' names of classes mean, where its table lies near."""
-    path = _around(place, files, NAME_TABLES)
+    path = _around(place, files, (*NAME_TABLES, "metadata/classes.csv"))
     if path is None:
         return {}
-    found = {name: meaning for name, meaning in _pairs(path) if meaning}
+    found = {name: meaning for name, meaning in _pairs(path) if meaning and name.startswith("/")}
     reading.notes.append(f"'{path}' tells what the classes are called.")
     # Of two that mean the same, the names tell.
     counts = Counter(found.values())

@@ -42,7 +42,7 @@ def _begins_as_cvat(file: Path) -> bool:
 
 
 def read(place: Place) -> Reading:
-    """Boxes, and the boxes around polygons, polylines, points and ellipses; `subset` or the path tells the part.
+    """Boxes, and the boxes around polygons, polylines, points, ellipses and masks; `subset` or the path tells the part.
 
     Raises:
         OSError: if the file cannot be read.
@@ -55,6 +55,10 @@ def read(place: Place) -> Reading:
     if isinstance(root, str):
         raise ValueError(f"'{file}' {root}.")
     images = list(root.iterfind("image"))
+    if not images and root.find("track") is not None:
+        raise ValueError(
+            f"'{file}' has tracks of a film and no pictures (CVAT for video): export it as CVAT for images, or as COCO."
+        )
     parts = [_part_of(image) for image in images]
     some = any(part is not None for part in parts)
     groups: dict[tuple[str, Part], list[int]] = {}
@@ -98,9 +102,7 @@ def _name_of(image: Element) -> str:
 def _objects(image: Element, picture: str, reading: Reading) -> list[Annotation]:
     objects = []
     for number, shape in enumerate(image, start=1):
-        if shape.tag in ("tag", "mask"):
-            if shape.tag == "mask":
-                reading.flaws.append(Flaw("malformed", picture, f"shape {number} is a mask, which is not read"))
+        if shape.tag == "tag":
             continue
         box, label = _box(shape), (shape.get("label") or "").strip()
         if box is None or not label:
@@ -117,6 +119,10 @@ def _box(shape: Element) -> tuple[float, float, float, float] | None:
         cx, cy, rx, ry = (_number(shape.get(key)) for key in ("cx", "cy", "rx", "ry"))
         known = cx is not None and cy is not None and rx is not None and ry is not None
         return (cx - rx, cy - ry, cx + rx, cy + ry) if known else None  # type: ignore[operator]
+    if shape.tag == "mask":
+        told = [_number(shape.get(key)) for key in ("left", "top", "width", "height")]
+        sides = [value for value in told if value is not None]
+        return (sides[0], sides[1], sides[0] + sides[2], sides[1] + sides[3]) if len(sides) == 4 else None
     if shape.tag == "box":
         values = [_number(shape.get(corner)) for corner in CORNERS]
     else:

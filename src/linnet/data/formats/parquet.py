@@ -164,7 +164,7 @@ def _put_in_pixels(annotated: list[Annotated], path: Path, reading: Reading) -> 
     """Makes corners of x, y, width and height; of shares, or of corners, where the numbers can be nothing else."""
     told = [(one.size, thing.box) for one in annotated if one.size is not None for thing in one.objects]
     numbers = [number for _, box in told for number in box]
-    shares = max(map(abs, numbers), default=2) <= 1 and any(number != int(number) for number in numbers)
+    shares = max(map(abs, numbers), default=2) <= 1
     slack = 1.001 if shares else 1.0
     sides = [((1, 1) if shares else size, box) for size, box in told]
     beyond = sum(x + w > width * slack + 1 or y + h > height * slack + 1 for (width, height), (x, y, w, h) in sides)
