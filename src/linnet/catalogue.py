@@ -115,7 +115,7 @@ def find_model(model: str | os.PathLike[str]) -> Path:
         raise FileNotFoundError(f"There is no file '{name}'.")
     names = sorted({*models_in(EMBEDDED), *models_in(cache_folder()), *DOWNLOADS})
     raise ValueError(
-        f"There is no model {name!r} on this machine. Known: {', '.join(names)}. Give --model one of these or a "
+        f"There is no model {name!r} on this machine. Known: {', '.join(names)}. Name one of these or a "
         "checkpoint file; `linnet convert` makes one of a TFLite file."
     )
 

@@ -209,6 +209,88 @@ def test_what_could_not_run_is_refused_with_its_name() -> None:
         build.graph()
 
 
+@pytest.mark.parametrize("first", ["c", "a"])
+def test_sums_of_sums_are_all_there(first: str) -> None:
+    """Of `(conv + x) + y` the engine adds the first as it writes the convolution, and the second beside it."""
+    build = GraphBuilder((6, 5, 3))
+    a, d = build.convolve("a", INPUT, 8), build.convolve("d", INPUT, 8)
+    c = build.convolve("c", a, 8)
+    inner = build.add("inner", *((c, a) if first == "c" else (a, c)))
+    assert_all_agree(build.graph(build.add("outer", inner, d)), native_or_not())
+
+
+def test_a_sum_leaves_what_a_view_still_shows() -> None:
+    build = GraphBuilder((4, 4, 3))
+    a, c = build.convolve("a", INPUT, 4), build.convolve("c", INPUT, 4)
+    rows = build.reshape("rows", a, 2)
+    assert_all_agree(build.graph(rows, build.add("sum", a, c)), native_or_not())
+
+
+def test_an_output_that_is_read_too_stays_in_memory() -> None:
+    build = GraphBuilder((8, 8, 3))
+    wide = build.convolve("wide", INPUT, 100)
+    narrow = build.convolve("narrow", wide, 1)
+    last = build.convolve("last", build.convolve("next", narrow, 1), 100)
+    assert layerwise_memory(build.graph(wide, last)).peak.bytes >= 4 * 2 * 8 * 8 * 100
+
+
+def test_parts_that_torch_would_call_alike_are_refused() -> None:
+    build = GraphBuilder((4, 4, 3))
+    graph = build.graph(build.convolve("a_b", build.convolve("a.b", INPUT, 3), 3))
+    with pytest.raises(ValueError, match="would be one torch module, 'a_b'"):
+        GraphNetwork(graph)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [({"stride": 0}, "`stride` of 'x'"), ({"kernel": 0}, "`kernel` of 'x'"), ({"channels": 0}, "`channels` of 'x'")],
+)
+def test_numbers_that_make_no_sense_are_refused_by_name(options: dict[str, Any], text: str) -> None:
+    build = GraphBuilder((4, 4, 3))
+    with pytest.raises(ValueError, match=text):
+        build.convolve("x", INPUT, **({"channels": 2} | options))
+    vector = build.pool("pool", INPUT)
+    for wrong in (
+        lambda: build.reshape("rows", INPUT, 0),
+        lambda: build.concatenate("none", []),
+        lambda: build.concatenate("axis", [INPUT, INPUT], axis=5),
+        lambda: build.convolve("of a vector", vector, 2),
+        lambda: build.graph(INPUT),
+        lambda: (
+            GraphBuilder((4, 4, 3), padding="symmetric").convolve("even", INPUT, 2, kernel=2) and build.graph("even")
+        ),
+    ):
+        with pytest.raises(ValueError, match=r"\.$"):
+            wrong()
+
+
+def test_blocks_have_operations_and_names_of_their_own() -> None:
+    build = GraphBuilder((4, 4, 3))
+    with build.block("b", "block"):
+        last = build.convolve("a", INPUT, 2)
+    with build.block("b", "block"):
+        last = build.convolve("c", last, 2)
+    with pytest.raises(ValueError, match="are called 'b'"):
+        build.graph(last)
+    build = GraphBuilder((4, 4, 3))
+    with build.block("empty", "block"):
+        pass
+    with pytest.raises(ValueError, match="'empty' has no operation"):
+        build.graph(build.convolve("a", INPUT, 2))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"kernel": 5, "depthwise": True}, {"kernel": 17}, {"kernel": 3, "stride": 3}],
+)
+def test_a_window_that_the_engine_has_no_kernel_for_is_named(options: dict[str, Any]) -> None:
+    build = GraphBuilder((20, 20, 3))
+    graph = build.graph(build.convolve("odd", build.convolve("stem", INPUT, 4), 4, **options))
+    assert_all_agree(graph, ("numpy", "torch", "onnx"))
+    with pytest.raises(ValueError, match="no kernel for 'odd'"):
+        lower(graph, random_tensors(graph))
+
+
 def test_a_join_that_the_engine_cannot_do_in_the_middle_is_named() -> None:
     build = GraphBuilder((6, 6, 3))
     stem = build.convolve("stem", INPUT, 8)

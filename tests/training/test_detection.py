@@ -162,10 +162,14 @@ def test_a_classifier_s_backbone_takes_the_recipe_s_resolution(tmp_path: Path) -
 def test_focal_loss_begins_where_everything_is_improbable(tmp_path: Path) -> None:
     recipe = replace(SMALL, loss="focal")
     source = MobileNetV2(width=0.35, resolution=64, classes=5)
-    start = _start(source, tmp_path, recipe, resolution=64, options={"variant": "modern"})
     # Softmax shares cannot be asked one by one.
     with pytest.raises(ValueError, match="--loss mined"):
-        DetectionObjective(_detector(start), start.contract, recipe, NAMES, [], [])
+        _start(source, tmp_path, recipe, resolution=64, options={"variant": "modern"})
+    detector = ssdlite(variant="modern", width=0.1, resolution=64, classes=2)
+    with pytest.raises(ValueError, match="--loss mined"):
+        DetectionObjective(detector, Preprocessing(size=(64, 64), resize="squash"), recipe, NAMES, [], [])
+    options = {"variant": "modern", "scoring": "sigmoid"}
+    start = _start(source, tmp_path, recipe, resolution=64, options=options)
     network: Network = start.ready([])
     with torch.inference_mode():
         logits = network.eval()(torch.zeros(1, 3, 64, 64))[1]
@@ -264,6 +268,17 @@ def test_the_loop_sees_what_the_file_s_predictor_sees(data: Path, tmp_path: Path
     figures = task.evaluate(from_checkpoint(checkpoint), fabric)
     expected = measure_detector(predict, validation).precision.figures
     assert figures["AP50"] == pytest.approx(expected["AP50"], abs=1e-3)
+
+
+def test_a_variant_that_the_start_is_not_is_refused(tmp_path: Path) -> None:
+    modern = ssdlite(variant="modern", width=0.1, resolution=64, classes=2)
+    assert _start(modern, tmp_path, options={"variant": "modern"}).pretrained
+    with pytest.raises(ValueError, match="its weights fit no other"):
+        _start(modern, tmp_path, options={"variant": "tensorflow"})
+    released = ssdlite(width=0.1, resolution=64, classes=2)
+    assert _start(released, tmp_path, options={"variant": "tensorflow"}).pretrained
+    with pytest.raises(ValueError, match="its weights fit no other"):
+        _start(released, tmp_path, options={"variant": "modern"})
 
 
 def test_the_recipe_follows_from_the_data(data: Path, tmp_path: Path) -> None:

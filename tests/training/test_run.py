@@ -316,7 +316,7 @@ def _no_pictures(data: Path) -> None:
         (None, ["--resolution", "7"], "--resolution (=7) must be"),
         (None, ["--expansion", "0.5"], "--expansion (=0.5) must be a number at least 1"),
         (None, ["--convolution", "full"], "--convolution is no option of mobilenet_v2, which has --activation"),
-        (None, ["--scales", "0.1"], "--scales is no option of mobilenet_v2"),
+        (None, ["--scales", "0.1"], "--scales is for boxes"),
         (None, ["--repeats", "2"], "--repeats is no option of the recipe scratch-small, which is for classification"),
     ],
 )
@@ -356,11 +356,51 @@ def test_a_resumed_run_keeps_its_recipe_and_its_data(
     assert "--weight-decay 0.1 differs from the run's" in refusal(
         [*arguments, "--resume", "--weight-decay", "0.1"], capsys
     )
+    for flags, text in (
+        (["--batch", "256"], "--batch 256 differs from the run's 4"),
+        (["--width", "0.7"], "--width 0.7 differs from the run's 0.1"),
+        (["--expansion", "3"], "--expansion 3.0 differs from the run's None"),
+        (["--resolution", "48"], "--resolution 48 differs from the run's None"),
+        (["--start", "cifar10"], "--start cifar10 differs from the run's none"),
+        (["--half"], "--half True differs from the run's False"),
+        (["--precision", "bfloat16"], "--precision bfloat16 differs from the run's auto"),
+        (["--recipe", "finetune"], "--recipe finetune differs from the run's scratch-small"),
+    ):
+        assert text in refusal([*arguments, "--resume", *flags], capsys)
     # What is not said again is what it was.
     assert main(["train", str(data), "--out", str(tmp_path / "run"), "--recipe", "scratch-small", "--resume"]) == 0
     assert json.loads((tmp_path / "run" / files.RECIPE).read_text())["resolved"]["epochs"] == 1
     (data / "train" / "red" / "000.png").unlink()
     assert "has changed since the run was begun" in refusal([*arguments, "--resume"], capsys)
+
+
+def test_a_wrong_flag_is_refused_before_the_pictures_are_looked_at(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked(*_: Any, **__: Any) -> None:
+        raise AssertionError("the pictures were looked at")
+
+    monkeypatch.setattr("linnet.training.run.preparing._check", looked)
+    for flags, text in (
+        (["--start", "nonsense"], "There is no model 'nonsense'"),
+        (["--start", "none", "--convolution", "full"], "--convolution is no option of mobilenet_v2"),
+        (["--start", "none", "--head-kernel", "3"], "--head-kernel is for boxes"),
+        (["--recipe", "detect-finetune"], "is for detection"),
+    ):
+        assert text in refusal(["train", data, "--out", tmp_path / "run", *flags], capsys)
+        assert not list((tmp_path / "run").iterdir())
+
+
+def test_flags_without_effect_on_features_are_said(data: Path, tmp_path: Path) -> None:
+    from linnet.cli.train import read_plan
+
+    said: list[str] = []
+    flags = ["--recipe", "features", "--start", "none", "--width", "0.1", "--resolution", "32", "--epochs", "5"]
+    plan = read_plan([str(data), "--out", str(tmp_path / "run"), *flags, "--fraction", "0.5", "--workers", "0"])[1]
+    completed(plan, Reporter(say=said.append))
+    assert any("--epochs has no effect" in sentence for sentence in said)
+    assert any("random weights" in sentence for sentence in said)
+    assert any(sentence.startswith("18 training features") for sentence in said), said
 
 
 def test_a_run_of_another_version_is_told_from_a_damaged_one(

@@ -240,13 +240,14 @@ def _elements(graph: Graph, tensors: dict[str, str]) -> dict[str, int]:
 
 def _memory(graph: Graph, operations: list[_Step], bytes_per_element: float) -> Memory:
     check_number("bytes_per_element", bytes_per_element, above=0)
-    elements = _elements(graph, _tensors(graph))
+    tensors = _tensors(graph)
+    elements, results = _elements(graph, tensors), {tensors[name] for name in graph.outputs}
     last_use = {name: index for index, step in enumerate(operations) for name in step.inputs}
     alive, steps = [INPUT], []
     for index, step in enumerate(operations):
         alive += step.outputs
         needed = sum(elements[name] for name in alive) + step.inside
         steps.append(MemoryStep(step.name, tuple(alive), math.ceil(needed * bytes_per_element)))
-        # What nothing reads is a result.
-        alive = [name for name in alive if last_use.get(name, len(operations)) > index]
+        # What nothing reads is a result too: the outputs joined of it are not counted.
+        alive = [name for name in alive if name in results or last_use.get(name, len(operations)) > index]
     return Memory(tuple(steps))

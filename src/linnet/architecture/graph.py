@@ -114,9 +114,17 @@ class Graph:
             if inferred != operation.shape:
                 raise ValueError(f"{operation.name!r} gives {inferred}; it is described with {operation.shape}.")
             shapes[operation.name] = operation.shape
-        lost = [name for name in self.outputs if name not in shapes]
+        lost = [name for name in self.outputs if name not in shapes or name == INPUT]
         if lost or not self.outputs:
             raise ValueError(f"The outputs must be operations; {lost or 'none'} is given.")
+        taken: set[str] = set()
+        for block in self.blocks:
+            own = {operation.name for operation in block.operations}
+            if not own:
+                raise ValueError(f"The block {block.name!r} has no operation.")
+            if block.name in taken or block.name in shapes.keys() - own:
+                raise ValueError(f"Two blocks, or a block and an operation outside it, are called {block.name!r}.")
+            taken.add(block.name)
 
     @cached_property
     def by_name(self) -> dict[str, Operation]:
@@ -234,10 +242,14 @@ class GraphBuilder:
 
         A name that is empty is the block's own.
         """
+        if self._open is not None:
+            raise ValueError(f"The block {name!r} begins within {self._open!r}: blocks hold operations only.")
         before = len(self._operations)
         self._open = name
-        yield
-        self._open = None
+        try:
+            yield
+        finally:
+            self._open = None
         self._blocks.append(Block(name, kind, tuple(self._operations.values())[before:]))
 
     def shape(self, name: str) -> Shape:
@@ -260,7 +272,8 @@ class GraphBuilder:
         holds: str = "",
     ) -> str:
         """A convolution of a map; `bare` has a bias and no batch norm."""
-        height, width, inputs = self.shape(source)
+        height, width, inputs = self._map(name, source)
+        _check_counts(self._full(name), channels=channels, kernel=kernel, stride=stride, dilation=dilation)
         size = (-(-height // stride), -(-width // stride))
         return self._append(
             Convolve(
@@ -286,21 +299,25 @@ class GraphBuilder:
 
     def pool(self, name: str, source: str) -> str:
         """The mean over all pixels."""
-        return self._append(Pool(self._full(name), (source,), self.shape(source)[2:]))
+        return self._append(Pool(self._full(name), (source,), self._map(name, source)[2:]))
 
     def linear(self, name: str, source: str, outputs: int, *, dropout: float = 0.0) -> str:
         """A linear layer."""
-        return self._append(Linear(self._full(name), (source,), (outputs,), self.shape(source)[0], dropout))
+        _check_counts(self._full(name), outputs=outputs)
+        return self._append(Linear(self._full(name), (source,), (outputs,), self.shape(source)[-1], dropout))
 
     def reshape(self, name: str, source: str, slots: int) -> str:
         """A map as rows of so many numbers."""
-        height, width, channels = self.shape(source)
+        height, width, channels = self._map(name, source)
+        _check_counts(self._full(name), slots=slots)
         return self._append(Reshape(self._full(name), (source,), (height * width * channels // slots, slots)))
 
     def concatenate(self, name: str, sources: Iterable[str], *, axis: int = 2) -> str:
         """Tensors behind each other."""
         sources = tuple(sources)
         shapes = [self.shape(source) for source in sources]
+        if not shapes or any(not 0 <= axis < len(shape) for shape in shapes):
+            raise ValueError(f"{self._full(name)!r} cannot join {len(shapes)} tensors along axis {axis}.")
         total = sum(shape[axis] for shape in shapes)
         return self._append(
             Concatenate(self._full(name), sources, (*shapes[0][:axis], total, *shapes[0][axis + 1 :]), axis)
@@ -314,6 +331,13 @@ class GraphBuilder:
             tuple(self._resolve(name) for name in outputs),
             tuple(self._blocks),
         )
+
+    def _map(self, name: str, source: str) -> tuple[int, int, int]:
+        """Shape of a map that is read."""
+        shape = self.shape(source)
+        if len(shape) != 3:
+            raise ValueError(f"{self._full(name)!r} reads a map (height, width, channels); {source!r} gives {shape}.")
+        return shape[0], shape[1], shape[2]
 
     def _append(self, operation: Operation) -> str:
         operation = replace(operation, reads=tuple(self._resolve(name) for name in operation.reads))
@@ -333,3 +357,9 @@ class GraphBuilder:
         if found is None:
             raise ValueError(f"There is no tensor {name!r} yet.")
         return found
+
+
+def _check_counts(owner: str, **counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"`{name}` of {owner!r} (={count!r}) must be at least 1.")

@@ -185,6 +185,8 @@ class Convolve(Operation):
         (given,) = inputs
         if given != self.input_shape:
             raise ValueError(f"it is described for a map of {self.input_shape}; got {given}")
+        if self.padding == "symmetric" and (self.kernel - 1) * self.dilation % 2:
+            raise ValueError(f"a kernel of {self.kernel} has no middle, which symmetric padding needs; take an odd one")
         if self.depthwise and self.out_channels != self.in_channels:
             raise ValueError(f"a depthwise convolution keeps {self.in_channels} channels; got {self.out_channels}")
         return *self.output_size, self.out_channels

@@ -41,7 +41,7 @@ class Options:
     """The folder with the pictures of a COCO json or of VOC files, if it does not lie beside them."""
     resolution: int | None = None
     """The side of the network's input in pixels. With it, pictures and boxes that are too small for it are reported."""
-    variant: Literal["tensorflow", "modern"] = "tensorflow"
+    variant: Literal["tensorflow", "modern"] | None = None
     """The variant of a detector with whose anchors the objects are compared: the released one, or the one for small
     data and small objects. For pictures with boxes."""
     limit: int | None = None
@@ -71,10 +71,13 @@ def _check(options: Options) -> Findings:
         data = find(options.data, format=options.format, images=options.images).for_training()
     except UnusedImagesError as error:
         raise UsageError(str(error)) from None
+    task = TASKS[data.task]
+    if options.variant is not None and task.variant is None:
+        raise UsageError(f"--variant is for pictures with boxes; '{data.path}' has {task.labels}.")
     total = sum(map(len, data.parts.values()))
     with progress(min(total, options.limit or total), "checking") as advance:
-        looked = CheckOptions(options.resolution, options.variant, options.limit, options.threads)
-        return TASKS[data.task].check(data, looked, advance)
+        looked = CheckOptions(options.resolution, options.variant or task.variant, options.limit, options.threads)
+        return task.check(data, looked, advance)
 
 
 def _show(findings: Findings, seconds: float) -> None:

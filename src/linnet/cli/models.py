@@ -102,7 +102,7 @@ def _score(row: Mapping[str, Any]) -> str:
 def _runtimes(as_json: bool) -> int:
     from importlib.util import find_spec
 
-    from linnet.engine.library import engine_instruction_set, native_version
+    from linnet.engine.library import engine_instruction_set, missing_library, native_version
     from linnet.engine.runtimes import choose_runtime
 
     chosen, native, kernels = choose_runtime("auto"), native_version(), engine_instruction_set()
@@ -111,9 +111,7 @@ def _runtimes(as_json: bool) -> int:
         {
             "runtime": "native",
             "ready": native is not None,
-            "about": "not built: linnet was installed without a C++ compiler"
-            if native is None
-            else f"library {native}, kernels for {kernels}{forced}",
+            "about": missing_library() if native is None else f"library {native}, kernels for {kernels}{forced}",
         },
         {"runtime": "numpy", "ready": True, "about": "always there"},
         {

@@ -58,14 +58,18 @@ def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def recipe_of(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+def given_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the values of all flags, those that were given."""
+    return {name: value for name, value in values.items() if value != UNSET and value is not False}
+
+
+def recipe_of(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
     """A recipe with the fields that flags gave.
 
     Raises:
         UsageError: on a field that the recipe does not have, or a value that makes no sense.
     """
     known = {entry.name for entry in fields(recipe)}
-    given = {name: value for name, value in values.items() if value != UNSET and value is not False}
     for unknown in given.keys() - known:
         raise UsageError(
             f"--{unknown.replace('_', '-')} is no option of the recipe {recipe.name}, which is for {recipe.task}. "

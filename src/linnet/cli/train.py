@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
 def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
     """Options and plan from the arguments; options of all networks and fields of all recipes are flags."""
     from linnet.cli.networks import trainable_flags
-    from linnet.cli.recipes import recipe_flags, recipe_of
+    from linnet.cli.recipes import given_fields, recipe_flags, recipe_of
     from linnet.tasks import TASKS
     from linnet.training.plan import Plan
     from linnet.training.recipes import RECIPES
@@ -98,8 +98,12 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
         raise UsageError("--resume goes on with a run and --overwrite replaces it: give one of them.")
     task = TASKS[recognise_task(options.data, format=options.format) or "classification"]
     named = RECIPES[options.recipe or task.recipe]
-    recipe = recipe_of(named, {name: getattr(options, name) for name, *_ in of_recipes})
+    fields_given = given_fields({name: getattr(options, name) for name, *_ in of_recipes})
+    recipe = recipe_of(named, fields_given)
     asked = {name: getattr(options, name) for name in ("variant", *(name for name, *_ in of_networks))}
+    named_too = ("recipe", "start", "architecture", "resolution", "half")
+    given = [*fields_given, *(name for name in named_too if getattr(options, name))]
+    given += [name for name, value in asked.items() if value is not None]
     start = StartOptions(
         options.start or recipe.start,
         options.architecture,
@@ -118,6 +122,7 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
         licence=options.licence,
         images=options.images,
         format=options.format,
+        given=frozenset(given),
     )
 
 
@@ -189,11 +194,10 @@ def describe_stages(epoch: Epoch) -> str:
     """Where the time of an epoch went, and which stage to look at first."""
     names = {"network": "the network", "waiting": "waiting for pictures", "augmenting": "augmenting them"}
     stages = {text: epoch.stages[name] for name, text in names.items()}
-    total = sum(stages.values()) + epoch.stages["evaluating"]
-    shares = ", ".join(f"{text} {seconds / total:.0%}" for text, seconds in stages.items())
     pictures = epoch.images_per_second * sum(stages.values())
+    stages["evaluation"] = epoch.stages["evaluating"]
+    total = sum(stages.values())
+    shares = ", ".join(f"{text} {seconds / total:.0%}" for text, seconds in stages.items())
     decoding = pictures / max(epoch.stages["decoding"], 1e-9)
-    return (
-        f"time: {shares}, evaluation {epoch.stages['evaluating'] / total:.0%}; one worker decodes {decoding:.0f} "
-        f"images/s. What holds it up: {max(stages, key=lambda text: stages[text])}."
-    )
+    slowest = max(stages, key=lambda text: stages[text])
+    return f"time: {shares}; one worker decodes {decoding:.0f} images/s. What holds it up: {slowest}."

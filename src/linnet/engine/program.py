@@ -105,8 +105,8 @@ def lower(
     for operation in native:
         if not has_kernel(operation):
             raise ValueError(
-                f"The engine has no kernel for {operation.name!r} ({operation.kind}) in the middle of a network. Take "
-                "the numpy runtime."
+                f"The engine has no kernel for {operation.name!r} ({operation.kind}) as this network has it. Take the "
+                "numpy runtime."
             )
         KERNELS[type(operation)](lowering, operation)
     del lowering.numbers[INPUT]
@@ -126,17 +126,31 @@ def lower(
 
 
 def has_kernel(operation: Operation) -> bool:
-    """Whether the engine runs it: all on maps and vectors, but nothing in rows, and no joining but along channels."""
-    if isinstance(operation, Concatenate):
-        return len(operation.shape) == 3 and operation.axis == 2
-    return type(operation) in KERNELS and len(operation.shape) != 2
+    """Whether the engine runs it: on maps and vectors, with the windows that it has kernels for."""
+    return type(operation) in KERNELS and len(operation.shape) != 2 and FITS[type(operation)](operation)
+
+
+def _window_fits(operation: Convolve) -> bool:
+    """Depthwise kernels are 3 x 3, others odd and at most 15; what reads the picture is not dilated."""
+    kernels: Collection[int] = (3,) if operation.depthwise else range(1, 16, 2)
+    first = INPUT in operation.reads
+    return operation.kernel in kernels and operation.stride <= 2 and not (first and operation.dilation > 1)
+
+
+def _reads_layers(operation: Operation) -> bool:
+    return INPUT not in operation.reads
+
+
+def _joins_channels(operation: Concatenate) -> bool:
+    return len(operation.shape) == 3 and operation.axis == 2 and len(operation.reads) > 1 and _reads_layers(operation)
 
 
 def _tail(graph: Graph) -> tuple[Operation, ...]:
-    """Operations at the end that the engine has no kernel for: those whose results nothing with a kernel reads."""
+    """Operations at the end without kernels and weights: those whose results nothing with a kernel reads."""
     tail: dict[str, Operation] = {}
     for operation in reversed(graph.operations):
-        if not has_kernel(operation) and all(reader in tail for reader in graph.readers[operation.name]):
+        readers = graph.readers[operation.name]
+        if not (has_kernel(operation) or operation.tensors) and all(reader in tail for reader in readers):
             tail[operation.name] = operation
     return tuple(reversed(tail.values()))
 
@@ -168,6 +182,8 @@ class _Lowering:
     numbers: dict[str, int] = field(default_factory=lambda: {INPUT: -1})
     parts: list[NDArray[np.float32]] = field(default_factory=list)
     size: int = 0
+    sums: dict[str, str] = field(default_factory=dict)
+    """Name of a sum → the convolution that was recorded with it."""
 
     def record(self, operation: Operation, own: LayerBody, reads: Sequence[str] | None = None) -> None:
         """Appends a layer of an operation that reads these, by default what the operation reads."""
@@ -187,7 +203,8 @@ class _Lowering:
         if operation.name in self.kept or not isinstance(total, Add):
             return None
         other = next((name for name in total.reads if name != operation.name), None)
-        return other if other in self.numbers and other != INPUT else None
+        # Of two convolutions with one sum, the later one has it.
+        return other if other in self.numbers and other != INPUT and total.name not in self.sums else None
 
     def places(self, operation: Operation) -> list[int]:
         """Where the values of an operation's weights and bias begin, which are put behind those that are there."""
@@ -210,18 +227,16 @@ def _convolve(lowering: _Lowering, operation: Convolve) -> None:
     added = lowering.added_to(operation)
     own = ConvolutionLayer(inputs, outputs, window, *clamp, *places)
     lowering.record(operation, own, (*operation.reads, *([added] if added else [])))
+    if added:
+        lowering.sums[lowering.graph.readers[operation.name][0]] = operation.name
 
 
 def _add(lowering: _Lowering, operation: Add) -> None:
     """A layer of its own, unless one of its terms was recorded with the sum."""
-    for term in operation.reads:
-        made = lowering.numbers[term]
-        if term not in lowering.kept and lowering.graph.readers[term] == (operation.name,) and made >= 0:
-            layer = lowering.layers[made]
-            if isinstance(layer.own, ConvolutionLayer) and layer.input_count == 2:
-                lowering.numbers[operation.name] = made
-                return
-    lowering.record(operation, AdditionLayer(lowering.channels(operation)[1], *RANGES["linear"]))
+    if (term := lowering.sums.get(operation.name)) is not None:
+        lowering.numbers[operation.name] = lowering.numbers[term]
+    else:
+        lowering.record(operation, AdditionLayer(lowering.channels(operation)[1], *RANGES["linear"]))
 
 
 def _linear(lowering: _Lowering, operation: Linear) -> None:
@@ -242,3 +257,12 @@ KERNELS: dict[type[Operation], Callable[[_Lowering, Any], None]] = {
     Concatenate: _of_channels(ConcatenationLayer),
 }
 """Kind of operation → what records it."""
+
+FITS: dict[type[Operation], Callable[[Any], bool]] = {
+    Convolve: lambda operation: _window_fits(operation) and not (operation.depthwise and INPUT in operation.reads),
+    Add: _reads_layers,
+    Pool: _reads_layers,
+    Linear: _reads_layers,
+    Concatenate: _joins_channels,
+}
+"""Kind of operation → whether the engine has a kernel for one."""

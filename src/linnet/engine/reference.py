@@ -68,7 +68,9 @@ class NumpyNetwork:
         self._overwriting = {
             name
             for name, read in self._free.items()
-            if (first := self.graph.by_name[name].reads[0]) in read and self.graph.by_name[first].storage == "own"
+            if (first := self.graph.by_name[name].reads[0]) in read
+            and self.graph.by_name[first].storage == "own"
+            and not any(self.graph.by_name[reader].storage == "view" for reader in self.graph.readers[first])
         }
 
     def run(self, inputs: Array, names: Collection[str] = ()) -> tuple[Output, dict[str, Array]]:

@@ -163,6 +163,11 @@ class GraphNetwork(nn.Module):
                 continue
             key, inner = module_name(block.name), any(operation.name in read for operation in block.operations)
             parts = {operation.name: _part(block, operation) for operation in made}
+            if key in self.body or key in self.heads or len(set(parts.values())) < len(parts):
+                raise ValueError(
+                    f"Two parts of the network would be one torch module, {key!r}, as dots become underscores there. "
+                    "Give one of them another name."
+                )
             alone = len(block.operations) == 1
             self._places |= {name: (key, None if alone else part) for name, part in parts.items()}
             module = nn.ModuleDict({parts[operation.name]: of for operation, of in made.items()})

@@ -7,7 +7,7 @@ import copy
 import torch
 
 from linnet.architecture.network import LARGEST_COUNT, check_whole
-from linnet.nn.modules import Network, module_name
+from linnet.nn.modules import Network, chains_of, module_name
 
 
 def freeze(network: Network, up_to: str | None) -> None:
@@ -46,6 +46,7 @@ def adapt_input_channels(network: Network, channels: int) -> Network:
     adapted = copy.deepcopy(network)
     adapted.architecture = network.architecture.with_options(input_channels=channels)
     adapted.graph = adapted.architecture.graph
+    adapted._chains = chains_of(adapted.graph)
     stem = adapted.module_of("stem")
     stem.layer = adapted.graph.convolutions[0]
     old = stem.convolution.weight

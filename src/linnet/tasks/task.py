@@ -52,6 +52,7 @@ class Task(Protocol):
         network: what a network of it is called: `classifier`.
         labels: what its data have: `classes of whole pictures`.
         recipe: name of the recipe that a run takes if none is given.
+        variant: what anchors a data set is held against where nothing else is named; None where there are no anchors.
         takes_images: whether its annotations may lie apart from their pictures (`--images`).
         reading: what is asked of a prediction in Python, for a model's card: `.label`.
     """
@@ -60,6 +61,7 @@ class Task(Protocol):
     network: str
     labels: str
     recipe: str
+    variant: str | None
     takes_images: bool
     reading: str
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from linnet.evaluation.figures import Figures
 from linnet.training.objective import Epoch
@@ -30,6 +32,8 @@ class Plan:
         licence: of the trained weights; None takes that of the start.
         images: folder of the pictures of a COCO json or of VOC files, where it is nowhere near them.
         format: as what the data are read; None decides by looking.
+        given: names of what was said explicitly: fields of the recipe and keys of `asked`. A run that goes on refuses
+            those that differ from its own; None takes whatever is not the named recipe's.
     """
 
     data: Path
@@ -43,6 +47,16 @@ class Plan:
     licence: str | None = None
     images: Path | None = None
     format: str | None = None
+    given: frozenset[str] | None = None
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked for beside the recipe's fields, by the names of flags, as JSON can hold it."""
+        start = self.start
+        named: dict[str, Any] = {"recipe": self.recipe.name, "start": start.start, "architecture": start.family}
+        named |= {"resolution": start.resolution, "half": self.half}
+        document: dict[str, Any] = json.loads(json.dumps(named | dict(start.options or {})))
+        return document
 
 
 @dataclass(frozen=True)
@@ -71,15 +85,24 @@ class Outcome:
     data: str
 
 
-def check_same(given: Recipe, begun: Recipe) -> None:
-    """A run that goes on keeps its recipe: flags that say otherwise are refused."""
-    free = {"workers", "accumulate"}
-    default = RECIPES.get(given.name) or type(given)()
-    flags = [entry.name for entry in fields(given) if entry.metadata.get("flag", True)]
-    for name, value in asdict(given).items():
-        was = getattr(begun, name, None)
-        if name in flags and name not in free and value != was and value != getattr(default, name):
+def check_same(plan: Plan, begun: Recipe, asked: Mapping[str, Any]) -> None:
+    """A run that goes on keeps its recipe and its network: flags that say otherwise are refused.
+
+    Args:
+        plan: of now.
+        begun: the recipe as it was given when the run was begun.
+        asked: `Plan.asked` of that time.
+    """
+    recipe = plan.recipe
+    default = RECIPES.get(recipe.name) or type(recipe)()
+    flags = {entry.name for entry in fields(recipe) if entry.metadata.get("flag", True)} - {"workers", "accumulate"}
+    changed = {name for name in flags if getattr(recipe, name) != getattr(default, name)}
+    said = changed if plan.given is None else plan.given
+    now = plan.asked | {name: getattr(recipe, name) for name in flags & said}
+    was = dict(asked) | {name: getattr(begun, name, None) for name in flags}
+    for name in sorted(said & now.keys()):
+        if now[name] != was.get(name):
             raise ValueError(
-                f"--{name.replace('_', '-')} {value} differs from the run's {was}: a resumed run keeps its recipe. "
-                "Leave the flag away, or begin a new run."
+                f"--{name.replace('_', '-')} {now[name]} differs from the run's {was.get(name)}: a resumed run keeps "
+                "its recipe and its network. Leave the flag away, or begin a new run."
             )

@@ -95,6 +95,15 @@ class StepOptions(TypedDict, total=False):
     pin: bool
 
 
+def part_of_all(samples: Sequence[S], fraction: float, seed: int) -> list[S]:
+    """A share of the samples, the same ones for a seed, in their order; at least one."""
+    if fraction >= 1:
+        return list(samples)
+    kept = max(round(fraction * len(samples)), 1)
+    chosen = np.random.default_rng((seed, ORDER)).permutation(len(samples))[:kept]
+    return [samples[number] for number in sorted(chosen.tolist())]
+
+
 class Steps(Generic[S, B]):
     """Training samples of any kind, step by step.
 
@@ -131,12 +140,7 @@ class Steps(Generic[S, B]):
         repeats: int = 1,
         pin: bool = False,
     ) -> None:
-        self.samples = list(samples)
-        if fraction < 1:
-            kept = max(round(fraction * len(samples)), 1)
-            chosen = np.random.default_rng((seed, ORDER)).permutation(len(samples))[:kept]
-            self.samples = [samples[number] for number in sorted(chosen.tolist())]
-        self.samples *= repeats
+        self.samples = part_of_all(samples, fraction, seed) * repeats
         self.dataset, self.collate = _Decoding(self.samples, decode), partial(_collate, join)
         self.batch, self.seed = batch, seed
         self.placement = placement or Placement()

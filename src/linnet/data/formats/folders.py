@@ -19,7 +19,12 @@ ANNOTATIONS = (".xml", ".txt", ".json", ".csv")
 BESIDE = 0.5
 """Share of the pictures in a folder from which on files of the same names are annotations of them."""
 
-GENERIC = frozenset({"data", "dataset", "datasets", "archive", "images", "imgs", "pictures", "photos", "classes"})
+GENERIC = frozenset(
+    {
+        "all", "archive", "classes", "data", "dataset", "datasets", "files", "images", "imgs", "input", "photos",
+        "pictures", "raw", "root", "samples",
+    }
+)  # fmt: skip
 """Names of folders that are no class, in lower case: where one of them is alone, its folders are the classes."""
 
 

@@ -25,6 +25,7 @@ class Classification:
     network = "classifier"
     labels = "classes of whole pictures"
     recipe = "finetune"
+    variant: str | None = None
     takes_images = False
     reading = ".label"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import numpy as np
 import torch
 
 from linnet.architecture import Architecture
-from linnet.architecture.ssdlite import DETECTORS
+from linnet.architecture.ssdlite import BACKBONES, DETECTORS
 from linnet.data import DataSet
-from linnet.data.batches.loading import EvaluationPictures, PictureBatches
+from linnet.data.batches.loading import EvaluationPictures, PictureBatches, part_of_all
 from linnet.data.batches.streaming import ShardBatches, open_batches
 from linnet.data.sharding import keep_evaluated
 from linnet.images import Preprocessing
@@ -44,9 +45,10 @@ class ClassificationTrainer:
 
     def start(self, data: DataSet, options: StartOptions, recipe: ClassificationRecipe) -> Start:
         """A network with a classifier for the data's classes."""
-        foreign = [name for name in ("variant", "backbone") if name in (options.options or {})]
+        own = {entry.name for kind in BACKBONES.values() for entry in fields(kind)}
+        foreign = [name for name in options.options or {} if name not in own]
         if foreign or options.family in DETECTORS:
-            flag = f"--{foreign[0]}" if foreign else f"--architecture {options.family}"
+            flag = f"--{foreign[0].replace('_', '-')}" if foreign else f"--architecture {options.family}"
             raise ValueError(f"'{data.path}' has classes of whole pictures; {flag} is for boxes.")
         return find_start(options, data.classes, recipe)
 
@@ -106,9 +108,10 @@ class ClassificationTrainer:
         if not recipe.features_only:
             return None
         begun = time.perf_counter()
+        train = part_of_all(data.train, recipe.fraction, recipe.seed)
         fits = train_classifier(
             network,
-            data,
+            replace(data, train=tuple(train)),
             contract,
             class_weights=class_weights(data.counts, recipe),
             device=device,

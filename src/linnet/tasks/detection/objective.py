@@ -55,6 +55,15 @@ class BoxTargets:
     indices: Sequence[Tensor]
 
 
+def check_loss(detector: Detector, recipe: DetectionRecipe) -> None:
+    """Raises a ValueError if a recipe's loss cannot train what a detector scores by."""
+    if recipe.loss == "focal" and detector.scoring != "sigmoid":
+        raise ValueError(
+            f"--loss focal asks each class by itself (sigmoid); this detector scores by {detector.scoring}. Take "
+            "--variant tensorflow, or --loss mined."
+        )
+
+
 @dataclass
 class DetectionObjective:
     """Losses of boxes and classes on augmented pictures; COCO's AP on validation, which chooses the best version.
@@ -80,11 +89,7 @@ class DetectionObjective:
 
     def __post_init__(self) -> None:
         """Anchors, and the pictures of validation, which are kept decoded."""
-        if self.recipe.loss == "focal" and self.detector.scoring != "sigmoid":
-            raise ValueError(
-                f"--loss focal asks each class by itself (sigmoid); this detector scores by {self.detector.scoring}. "
-                "Take --variant tensorflow, or --loss mined."
-            )
+        check_loss(self.detector, self.recipe)
         self.augmentation = self.recipe.augmentation
         self.grid = anchors(self.detector)
         self.anchors = torch.from_numpy(self.grid)

@@ -15,12 +15,16 @@ from linnet.architecture import Detector, family_of
 from linnet.architecture.ssdlite import DETECTORS, VARIANTS
 from linnet.checkpoint import Checkpoint
 from linnet.nn import Network, build, load_tensors, tensors_of
+from linnet.tasks.detection.objective import check_loss
 from linnet.training.recipe import DetectionRecipe
 from linnet.training.starts import Start, StartOptions, check_same, contract_of, from_nothing, generator_of, load_start
 
 FOCAL_BIAS = -4.6
 """Of class outputs that learn by focal loss: a score of 0.01, so that the background is not what the first steps learn
 (RetinaNet, arXiv 1708.02002, section 4.1)."""
+
+OF_VARIANTS = ("head_kernel", *(name for name in VARIANTS["modern"] if name != "resolution"))
+"""Options, of the detector or of its backbone, by which the variants differ."""
 
 OF_THE_VARIANT = ("minimum_depth", "last_layer")
 """Options of a backbone that TensorFlow's detectors have their own of."""
@@ -35,6 +39,7 @@ def find_start(options: StartOptions, classes: tuple[str, ...], recipe: Detectio
     """
     if options.start == "none":
         detector = _make(options, len(classes), recipe, {})
+        check_loss(detector, recipe)
         network = from_nothing(detector, recipe)
         _draw_biases(network, recipe)
         return Start(network, contract_of(detector))
@@ -42,6 +47,7 @@ def find_start(options: StartOptions, classes: tuple[str, ...], recipe: Detectio
     assert checkpoint.preprocessing is not None
     start = _from_detector if checkpoint.task == "detection" else _from_classifier
     network, detector, own = start(checkpoint, path, options, classes, recipe)
+    check_loss(detector, recipe)
     contract = replace(checkpoint.preprocessing, size=detector.input_size, resize="squash", crop=1.0)
 
     def complete(network: Network) -> Network:
@@ -83,7 +89,10 @@ def _from_detector(
         raise ValueError(f"'{path}' is an {family_of(source)}, not an {options.family}. Give another --start.")
     asked = dict(options.options or {})
     variant = asked.pop("variant", None)
-    asked |= {} if variant is None else {k: v for k, v in VARIANTS[variant].items() if k != "resolution"}
+    if variant is not None:
+        family, backbone = family_of(source), family_of(source.backbone)
+        usual = DETECTORS[family](variant=variant, backbone=backbone)
+        asked = {name: _option(usual, name) for name in OF_VARIANTS} | asked
     check_same({name: _option(source, name) for name in asked}, path, asked)
     changes: dict[str, Any] = {"classes": len(classes)}
     if options.resolution is not None:

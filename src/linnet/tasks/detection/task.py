@@ -29,6 +29,7 @@ class Detection:
     network = "detector"
     labels = "boxes"
     recipe = "detect-finetune"
+    variant: str | None = "tensorflow"
     takes_images = True
     reading = ".top()"
 

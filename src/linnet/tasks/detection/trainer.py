@@ -26,7 +26,7 @@ class DetectionTrainer:
     tile = 320
 
     def refuse(self, data: DataSet, recipe: Recipe) -> None:
-        """Every class needs an object, and statistics need two pictures."""
+        """Some class needs an object, and statistics need two pictures."""
         empty = [name for name, count in zip(data.classes, data.counts, strict=True) if not count]
         if len(empty) == len(data.classes):
             raise ValueError(f"'{data.path}' has no object to learn: every box is of a crowd or difficult.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from linnet.data.batches.loading import Placement
 from linnet.data.sources import Address, locate
 from linnet.images import Preprocessing
 from linnet.machine import usable_cores
-from linnet.nn import Network, tensors_of
+from linnet.nn import Network, freeze, tensors_of
 from linnet.tasks import TASKS, Task
 from linnet.tasks.task import CheckOptions, Sharing, Trainer
 from linnet.training import folder as files
@@ -37,6 +37,9 @@ FORMAT = 2
 
 CHECKED_PICTURES = 20_000
 """Looked at before a training; of more a random part, since decoding all of them would take too long."""
+
+USED_AT_ONCE = {"features_only", "class_weights", "fraction", "seed", "validation", "workers", "precision"}
+"""Fields of a recipe that have an effect where features are computed once."""
 
 UNFOLDING_PICTURES = 512
 """Training pictures on which a folded start's statistics are measured."""
@@ -119,7 +122,8 @@ def prepare(plan: Plan, reporter: Reporter) -> Prepared:
         ValueError: if data, start and recipe do not fit each other.
         OSError: if a file cannot be read or written.
     """
-    fabric = open_fabric(plan.device, plan.recipe.precision, synchronise=plan.recipe.synchronise)
+    sharing = _recipe_begun(plan) or plan.recipe
+    fabric = open_fabric(plan.device, sharing.precision, synchronise=sharing.synchronise)
     leads = fabric.global_rank == 0
     reporter = reporter if leads else Reporter()
     found = find(plan.data, format=plan.format, images=plan.images).for_training()
@@ -136,21 +140,38 @@ def prepare(plan: Plan, reporter: Reporter) -> Prepared:
     return prepared
 
 
+def _recipe_begun(plan: Plan) -> Recipe | None:
+    """The recipe of a run that is to go on, whose precision it keeps; what is wrong with it is said by `_read`."""
+    if not plan.resume:
+        return None
+    try:
+        document = json.loads((plan.out / files.RECIPE).read_text(encoding="utf-8"))
+        return recipe_from(document["recipe"], document["resolved"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _begin(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: DataSet) -> Prepared:
     """A new run; its folder gets what it depends on before anything is trained."""
+    # What costs nothing comes first: a wrong flag need not wait for all pictures to be looked at.
+    check_recipe(found, plan.recipe, task)
+    trainer = task.trainer()
+    start = trainer.start(found, plan.start, plan.recipe)
     left_out = _check(plan, fabric, reporter, task, found)
     data = found.without(set(left_out)).with_validation(plan.recipe.validation, plan.recipe.seed)
-    check_recipe(data, plan.recipe, task)
-    trainer = task.trainer()
     trainer.refuse(data, plan.recipe)
-    start = trainer.start(data, plan.start, plan.recipe)
     recipe, decisions = plan.recipe.resolve(len(data.train), pretrained=start.pretrained)
     network = start.network
     # A network that is not trained step by step needs no batch norm.
-    if not _fits_at_once(recipe):
+    if _fits_at_once(recipe):
+        _say_unused(plan, reporter)
+        if not start.pretrained:
+            reporter.say("The features are those of random weights: give --start a model that was trained.")
+    else:
         if network.architecture.folded:
             reporter.say("The start has its batch norm folded: it is unfolded on training pictures first.")
         network = start.ready(_unfolding_inputs(data, start.contract, recipe))
+        freeze(network, recipe.freeze)
     provenance = describe_origin(plan.data, recipe.name, start, plan.licence)
     if fabric.global_rank == 0:
         files.write_json(plan.out / files.SPLIT, split_document(data, left_out))
@@ -165,6 +186,7 @@ def _begin(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: Da
                 "decisions": list(decisions),
                 "data": str(locate(plan.data)),
                 "start": plan.start.start,
+                "asked": plan.asked,
                 "architecture": options_of(network.architecture),
                 "preprocessing": start.contract.to_json(),
                 "classes": list(data.classes),
@@ -185,6 +207,14 @@ def check_recipe(data: DataSet, recipe: Recipe, task: Task) -> None:
 
 def _fits_at_once(recipe: Recipe) -> bool:
     return getattr(recipe, "features_only", False)
+
+
+def _say_unused(plan: Plan, reporter: Reporter) -> None:
+    """Names the flags that have no effect where only a classifier is fitted, at once."""
+    flags = {entry.name for entry in fields(plan.recipe) if entry.metadata.get("flag", True)}
+    if unused := sorted((plan.given or frozenset()) & flags - USED_AT_ONCE):
+        listed = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        reporter.say(f"Only the classifier is fitted, at once and on whole pictures: {listed} has no effect.")
 
 
 def _check(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, data: DataSet) -> list[str]:
@@ -225,14 +255,16 @@ def _read(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: Dat
         contract = Preprocessing.from_json(document["preprocessing"])
         network = Network(from_options(document["architecture"]), recompute_expansion=recipe.recompute)
         provenance = document["provenance"]
-        classes = tuple(document["classes"])
+        classes, asked = tuple(document["classes"]), dict(document["asked"])
     except VersionError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"'{path}' is damaged ({error}). Start anew with --overwrite.") from None
     if classes != data.classes:
         raise ValueError(f"'{locate(plan.data)}' has other classes than the run in '{plan.out}' was begun with.")
-    check_same(plan.recipe, given)
+    check_recipe(data, recipe, task)
+    check_same(plan, given, asked)
+    plan = replace(plan, half=asked.get("half", False))
     # How the work is shared out may change: the steps stay what they were.
     recipe = replace(recipe, workers=plan.recipe.workers, accumulate=plan.recipe.accumulate)
     return Prepared(
