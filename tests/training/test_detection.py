@@ -176,12 +176,6 @@ def test_focal_loss_begins_where_everything_is_improbable(tmp_path: Path) -> Non
     assert float((logits - FOCAL_BIAS).abs().max()) < 2
 
 
-def _detector(start: Start) -> Detector:
-    detector = start.ready([]).architecture
-    assert isinstance(detector, Detector)
-    return detector
-
-
 @pytest.mark.parametrize(
     ("source", "wanted", "message"),
     [
