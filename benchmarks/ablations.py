@@ -30,6 +30,7 @@ from linnet.training.recipes import SCRATCH_SMALL
 from linnet.training.starts import from_nothing
 
 CONTRACT = Preprocessing(size=(32, 32), crop=1.0)
+CLASSES = 10
 
 
 def load(path: Path, budget: Budget) -> DataSet:
@@ -38,6 +39,8 @@ def load(path: Path, budget: Budget) -> DataSet:
     The test part chooses nothing: the score of a run is that of its last epoch.
     """
     data = find(path)
+    if len(data.classes) != CLASSES:
+        raise ValueError(f"'{path}' has {len(data.classes)} classes; CIFAR-10 has {CLASSES}, as the networks have.")
 
     def first(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
         order = np.random.default_rng(0).permutation(len(samples))[:count]

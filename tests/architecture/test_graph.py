@@ -142,17 +142,22 @@ def test_memory_follows_the_dataflow() -> None:
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
-    """Small networks of all operations: each reads what was drawn of all that stands before it."""
+    """Small networks of all operations: each reads what was drawn of all that stands before it, the last most often.
+
+    Half of the convolutions keep their channels, so that there is something to add, and sums of sums.
+    """
     side, padding = st.integers(1, 15), draw(st.sampled_from(get_args(PaddingRule)))
     norm = draw(st.sampled_from([None, BatchNorm(1e-3, 0.1)]))
     build = GraphBuilder((draw(side), draw(side), draw(st.integers(1, 4))), padding=padding, norm=norm)
     maps = [build.convolve("stem", INPUT, draw(st.integers(1, 19)), kernel=3, stride=draw(st.sampled_from([1, 2])))]
     vectors: list[str] = []
+    rows: list[str] = []
+    kinds = ["pointwise", "depthwise", "full", "add", "add", "concatenate", "pool", "linear", "rows"]
     for number in range(draw(st.integers(1, 9))):
-        name, source = f"layer.{number}", draw(st.sampled_from(maps))
-        kind = draw(st.sampled_from(["pointwise", "depthwise", "full", "add", "concatenate", "pool", "linear"]))
+        name, source = f"layer.{number}", draw(st.sampled_from([*maps[-2:], *maps]))
+        kind = draw(st.sampled_from(kinds))
         activation: Any = draw(st.sampled_from(["linear", "relu", "relu6"]))
-        channels = draw(st.integers(1, 19))
+        channels = draw(st.one_of(st.just(build.shape(source)[2]), st.integers(1, 19)))
         alike = [other for other in maps if build.shape(other) == build.shape(source)]
         beside = [other for other in maps if build.shape(other)[:2] == build.shape(source)[:2]]
         if kind == "add":
@@ -161,6 +166,10 @@ def graphs(draw: st.DrawFn) -> Graph:
             maps.append(
                 build.concatenate(name, [source, *draw(st.lists(st.sampled_from(beside), min_size=1, max_size=3))])
             )
+        elif kind == "rows":
+            whole = build.shape(source)[2]
+            slots = draw(st.sampled_from([count for count in range(1, whole + 1) if whole % count == 0]))
+            rows.append(build.reshape(name, source, slots))
         elif kind == "pool":
             vectors.append(build.pool(name, source))
         elif kind == "linear":
@@ -174,7 +183,7 @@ def graphs(draw: st.DrawFn) -> Graph:
             }
             outputs = build.shape(source)[2] if depthwise else channels
             maps.append(build.convolve(name, source, outputs, depthwise=depthwise, activation=activation, **window))
-    outputs_of = draw(st.lists(st.sampled_from([*maps, *vectors]), min_size=1, max_size=3, unique=True))
+    outputs_of = draw(st.lists(st.sampled_from([*maps, *vectors, *rows]), min_size=1, max_size=3, unique=True))
     return build.graph(*outputs_of)
 
 

@@ -240,15 +240,18 @@ def test_a_sweep_says_where_it_has_one_seed_only(tmp_path: Path) -> None:
 
 
 def write_parquet(path: Path, count: int) -> None:
-    """Noise of 32 pixels in two classes that differ in brightness."""
+    """Noise of 32 pixels in ten classes that differ in brightness."""
     generator = np.random.default_rng(count)
     images = []
     for number in range(count):
-        pixels = generator.integers(100 * (number % 2), 100 * (number % 2) + 100, (32, 32, 3), dtype=np.uint8)
+        darkest = 15 * (number % 10)
+        pixels = generator.integers(darkest, darkest + 100, (32, 32, 3), dtype=np.uint8)
         content = io.BytesIO()
         Image.fromarray(pixels).save(content, "PNG")
         images.append({"bytes": content.getvalue()})
-    table = arrow.table({"img": [image["bytes"] for image in images], "label": [number % 2 for number in range(count)]})
+    table = arrow.table(
+        {"img": [image["bytes"] for image in images], "label": [number % 10 for number in range(count)]}
+    )
     parquet.write_table(table, path)
 
 
