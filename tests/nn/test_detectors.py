@@ -73,13 +73,13 @@ def test_the_released_detector_s_outputs() -> None:
 @settings(max_examples=15)
 @given(detectors(largest_width=0.4, largest_side=100))
 def test_torch_and_numpy_agree_on_any_detector(detector: Detector) -> None:
-    # In float64: what float32 loses, and in which order, is no part of the law. The folded weights are float32.
+    # In float64: what float32 loses, and in which order, is no part of the law.
     images = images_of(detector).double()
     with torch.no_grad():
         expected = network_of(detector).double()(images)
     twin = NumpyNetwork(detector, random_tensors(detector), dtype=np.float64)
     found, _ = twin.run(images.permute(0, 2, 3, 1).numpy())
-    both_close(tuple(map(torch.from_numpy, found)), expected, 1e-5)
+    both_close(tuple(map(torch.from_numpy, found)), expected, 1e-9)
     assert expected[0].shape == (2, detector.anchors, 4)
     assert expected[1].shape == (2, detector.anchors, 1 + (detector.classes or 0))
 

@@ -65,13 +65,13 @@ def test_as_many_parameters_as_described(architecture: Architecture) -> None:
 @settings(max_examples=15)
 @given(small_networks)
 def test_torch_and_numpy_agree_on_any_network(architecture: Architecture) -> None:
-    # In float64: what float32 loses, and in which order, is no part of the law. The folded weights are float32.
+    # In float64: what float32 loses, and in which order, is no part of the law.
     network, images = network_of(architecture).double(), images_of(architecture).double()
     with torch.no_grad():
         expected = network(images)
     twin = NumpyNetwork(architecture, random_tensors(architecture), dtype=np.float64)
     found, _ = twin.run(images.permute(0, 2, 3, 1).numpy())
-    assert_close(torch.from_numpy(found), expected, 1e-5)
+    assert_close(torch.from_numpy(found), expected, 1e-9)
 
 
 @pytest.mark.parametrize("width", [0.35, 1.4])

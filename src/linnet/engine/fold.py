@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 
 
 def fold(
-    network: Architecture | Graph, tensors: Mapping[str, NDArray[np.floating[Any]]]
-) -> tuple[Graph, dict[str, NDArray[np.float32]]]:
-    """The folded operations and their float32 tensors; what is folded already stays as it is.
+    network: Architecture | Graph,
+    tensors: Mapping[str, NDArray[np.floating[Any]]],
+    *,
+    dtype: type[np.floating[Any]] = np.float32,
+) -> tuple[Graph, dict[str, NDArray[Any]]]:
+    """The folded operations and their tensors in float32, or another type; what is folded already stays as it is.
 
     weight' = weight x scale / sqrt(variance + epsilon), bias' = shift - mean x scale / sqrt(variance + epsilon),
     computed in float64.
     """
     graph = graph_of(network)
-    result: dict[str, NDArray[np.float32]] = {}
+    result: dict[str, NDArray[Any]] = {}
     for convolution in graph.convolutions:
         if convolution.norm is None:
             continue
@@ -38,9 +41,9 @@ def fold(
             for part in ("weight", "scale", "shift", "mean", "variance")
         )
         factor = scale / np.sqrt(variance + convolution.norm.epsilon)
-        result[f"{name}.weight"] = (weight * factor[:, None, None, None]).astype(np.float32)
-        result[f"{name}.bias"] = (shift - mean * factor).astype(np.float32)
+        result[f"{name}.weight"] = (weight * factor[:, None, None, None]).astype(dtype)
+        result[f"{name}.bias"] = (shift - mean * factor).astype(dtype)
     folded = graph.folded
     for name in folded.tensors.keys() - result.keys():
-        result[name] = np.asarray(tensors[name], np.float32)
+        result[name] = np.asarray(tensors[name], dtype)
     return folded, {name: result[name] for name in folded.tensors}

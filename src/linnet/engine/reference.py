@@ -55,8 +55,7 @@ class NumpyNetwork:
         *,
         dtype: type[np.floating[Any]] = np.float32,
     ) -> None:
-        self.graph, folded = fold(network, tensors)
-        folded = {name: values.astype(dtype, copy=False) for name, values in folded.items()}
+        self.graph, folded = fold(network, tensors, dtype=dtype)
         self._weights = {
             operation.name: LAYOUTS[type(operation)](operation, folded[f"{operation.label}.weight"])
             for operation in self.graph.operations
