@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from linnet.data import DataSet, Sample
-from linnet.data.checks.findings import Findings
-from linnet.evaluation.figures import Figures
-from linnet.images import Preprocessing
-from linnet.predictor import Predictor
-
 if TYPE_CHECKING:
     import torch
 
     from linnet.architecture import Architecture
+    from linnet.data import DataSet, Sample
     from linnet.data.batches.loading import Placement
+    from linnet.data.checks.findings import Findings
+    from linnet.evaluation.figures import Figures
+    from linnet.images import Preprocessing
     from linnet.nn import Network
+    from linnet.predictor import Predictor
     from linnet.training.objective import Batches
     from linnet.training.plan import Reporter
     from linnet.training.starts import Start, StartOptions

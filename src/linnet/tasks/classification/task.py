@@ -6,16 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linnet.data import DataSet, Sample
-from linnet.data.checks.classes import check_data
-from linnet.data.checks.findings import Findings
-from linnet.evaluation.accuracy import Accuracy, measure_accuracy
-from linnet.evaluation.report import write_report
-from linnet.predictor import Predictor
-from linnet.tasks.task import CheckOptions, Progress
-
 if TYPE_CHECKING:
-    from linnet.tasks.task import Trainer
+    from linnet.data import DataSet, Sample
+    from linnet.data.checks.findings import Findings
+    from linnet.evaluation.accuracy import Accuracy
+    from linnet.predictor import Predictor
+    from linnet.tasks.task import CheckOptions, Progress, Trainer
 
 
 class Classification:
@@ -31,16 +27,22 @@ class Classification:
 
     def check(self, data: DataSet, options: CheckOptions, progress: Progress) -> Findings:
         """Pictures that cannot be read, duplicates, rare classes and the like."""
+        from linnet.data.checks.classes import check_data
+
         return check_data(
             data, resolution=options.resolution, limit=options.limit, threads=options.threads, progress=progress
         )
 
     def measure(self, predictor: Predictor, samples: Sequence[Sample], *, batch: int, progress: Progress) -> Accuracy:
         """Top-1, top-5 and what a report needs."""
+        from linnet.evaluation.accuracy import measure_accuracy
+
         return measure_accuracy(predictor, samples, batch=batch, progress=progress)
 
     def report(self, figures: Accuracy, folder: Path) -> list[str]:
         """Confusion matrix, reliability, mistakes."""
+        from linnet.evaluation.report import write_report
+
         return write_report(figures, folder)
 
     def summary(self, score: Mapping[str, Any]) -> str | None:

@@ -6,18 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linnet.architecture.ssdlite import ssdlite
-from linnet.data import DataSet, Sample
-from linnet.data.checks.boxes import check_boxes
-from linnet.data.checks.findings import Findings
-from linnet.detection import anchors
-from linnet.evaluation.box_report import write_box_report
-from linnet.evaluation.detector import DetectorFigures, measure_detector
-from linnet.predictor import Predictor
-from linnet.tasks.task import CheckOptions, Progress
-
 if TYPE_CHECKING:
-    from linnet.tasks.task import Trainer
+    from linnet.data import DataSet, Sample
+    from linnet.data.checks.findings import Findings
+    from linnet.evaluation.detector import DetectorFigures
+    from linnet.predictor import Predictor
+    from linnet.tasks.task import CheckOptions, Progress, Trainer
 
 ON_CARDS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
 
@@ -35,6 +29,10 @@ class Detection:
 
     def check(self, data: DataSet, options: CheckOptions, progress: Progress) -> Findings:
         """Boxes and pictures; and objects that no anchor fits, where a detector is named."""
+        from linnet.architecture.ssdlite import ssdlite
+        from linnet.data.checks.boxes import check_boxes
+        from linnet.detection import anchors
+
         places, resolution = None, options.resolution
         if options.variant is not None:
             given = {} if resolution is None else {"resolution": resolution}
@@ -54,10 +52,14 @@ class Detection:
         self, predictor: Predictor, samples: Sequence[Sample], *, batch: int, progress: Progress
     ) -> DetectorFigures:
         """COCO's figures and what a report needs."""
+        from linnet.evaluation.detector import measure_detector
+
         return measure_detector(predictor, samples, batch=batch, progress=progress)
 
     def report(self, figures: DetectorFigures, folder: Path) -> list[str]:
         """Curves, confusion with the background, mistakes."""
+        from linnet.evaluation.box_report import write_box_report
+
         return write_box_report(figures, folder)
 
     def summary(self, score: Mapping[str, Any]) -> str | None:
