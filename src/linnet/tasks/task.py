@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from linnet.images import Preprocessing
     from linnet.nn import Network
     from linnet.predictor import Predictor
-    from linnet.training.objective import Batches
+    from linnet.training.objective import Batches, DescribingObjective
     from linnet.training.plan import Reporter
     from linnet.training.starts import Start, StartOptions
 
@@ -129,14 +129,6 @@ class Fitted:
     labels: Sequence[str]
 
 
-class RunObjective(Protocol):
-    """The objective of a run, which can also show what the network sees."""
-
-    def describe(self, inputs: Any, targets: Any, classes: Sequence[str]) -> tuple[Any, list[str]]:
-        """Inputs as pictures again, and what the targets say of each."""
-        ...
-
-
 class Trainer(Protocol):
     """Everything about a run that depends on what it trains; its order of steps does not.
 
@@ -166,8 +158,8 @@ class Trainer(Protocol):
 
     def objective(
         self, data: DataSet, architecture: Architecture, contract: Preprocessing, recipe: Any, sharing: Sharing
-    ) -> Any:
-        """What is learned: an `Objective` that is a `RunObjective` too."""
+    ) -> DescribingObjective:
+        """What is learned."""
         ...
 
     def fit(

@@ -59,6 +59,14 @@ class Objective(Protocol):
         ...
 
 
+class DescribingObjective(Objective, Protocol):
+    """An objective that can also show what the network sees, as a run does before it begins."""
+
+    def describe(self, inputs: Any, targets: Any, classes: Sequence[str]) -> tuple[Any, list[str]]:
+        """Inputs as pictures again, and what the targets say of each."""
+        ...
+
+
 @dataclass(frozen=True)
 class Epoch:
     """What came of an epoch.

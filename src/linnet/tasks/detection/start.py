@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from linnet.architecture import Detector, family_of
-from linnet.architecture.ssdlite import DETECTORS, VARIANTS
+from linnet.architecture.ssdlite import DETECTORS, RELEASED, VARIANTS
 from linnet.checkpoint import Checkpoint
 from linnet.nn import Network, build, load_tensors, tensors_of
 from linnet.tasks.detection.objective import check_loss
@@ -26,7 +26,7 @@ FOCAL_BIAS = -4.6
 OF_VARIANTS = ("head_kernel", *(name for name in VARIANTS["modern"] if name != "resolution"))
 """Options, of the detector or of its backbone, by which the variants differ."""
 
-OF_THE_VARIANT = ("minimum_depth", "last_layer")
+OF_RELEASED = tuple(name for name in RELEASED if name != "resolution")
 """Options of a backbone that TensorFlow's detectors have their own of."""
 
 
@@ -62,7 +62,7 @@ def _from_classifier(
     """The backbone alone: a folded one is unfolded before it grows heads, which were never folded."""
     source: Any = checkpoint.architecture
     variant = (options.options or {}).get("variant", "modern")
-    left = {"resolution", "classes", "dropout", "folded", *(OF_THE_VARIANT if variant == "tensorflow" else ())}
+    left = {"resolution", "classes", "dropout", "folded", *(OF_RELEASED if variant == "tensorflow" else ())}
     taken = {field.name: getattr(source, field.name) for field in fields(source) if field.name not in left}
     taken["backbone"] = family_of(source)
     detector = _make(options, len(classes), recipe, taken)

@@ -14,7 +14,7 @@ from linnet.nn import Network
 from linnet.training import folder as files
 from linnet.training.devices import stop_signals
 from linnet.training.loop import load_weights, train
-from linnet.training.objective import Batches, Diverged, Epoch
+from linnet.training.objective import Batches, DescribingObjective, Diverged, Epoch
 from linnet.training.run.preparing import Prepared
 from linnet.training.starts import prepare_for_training
 from linnet.training.state import Parts, TrainingState, load_state, save_state
@@ -159,7 +159,7 @@ def _write_epoch(run: Prepared, epoch: Epoch, history: list[dict[str, Any]], eve
     run.reporter.epoch(epoch, run.recipe.epochs or 1, run.task.epoch(epoch.figures))
 
 
-def _draw_batch(run: Prepared, batches: Batches, objective: Any) -> None:
+def _draw_batch(run: Prepared, batches: Batches, objective: DescribingObjective) -> None:
     path = run.plan.out / files.BATCH
     if not run.leads or path.exists():
         return
