@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnet.evaluation.average_precision import FIGURES, measure_precision
+from linnet.evaluation.detector import DetectorFigures
 from linnet.evaluation.resampled_precision import PrecisionStatistic
 from linnet.evaluation.uncertainty import interval_of, resample
 
@@ -107,3 +108,28 @@ def test_the_interval_holds_the_figure_and_shrinks_with_more_pictures() -> None:
         assert found[0] <= whole <= found[1]
         widths.append(found[1] - found[0])
     assert widths[1] < 0.6 * widths[0]
+
+
+def figures_of(given: list[Scene]) -> DetectorFigures:
+    found: Any = [Found(one.found, one.scores, one.guesses) for one in given]
+    samples: Any = given
+    precision = measure_precision(samples, found, ["ant", "bee", "cat"])
+    mistakes: Any = None
+    return DetectorFigures(precision, mistakes, [], samples, found)
+
+
+def test_the_difference_of_each_class_says_which_class_is_better() -> None:
+    """A second model that finds no bee: ants and cats are found alike in every draw, bees are not."""
+    given = scenes(60, 3, seed=5)
+    blind = [replace(one, found=np.where((one.guesses == 1)[:, None], one.found + 9000, one.found)) for one in given]
+    by_name = {each.name: each for each in figures_of(given).against(figures_of(blind))}
+    for name in ("ant", "cat"):
+        assert by_name[f"AP of {name}"].value == 0
+        assert by_name[f"AP of {name}"].interval == (0, 0)
+    bees = by_name["AP of bee"]
+    assert bees.theirs == 0
+    assert bees.value == bees.ours
+    assert bees.value is not None
+    assert bees.value > 0
+    assert bees.interval is not None
+    assert bees.interval[0] > 0
