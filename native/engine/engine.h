@@ -9,6 +9,7 @@
 #include <new>
 
 #include "engine_kernels.h"
+#include "integer_kernels.h"
 #include "linnet.h"
 #include "memory.h"
 #include "threads.h"
@@ -65,26 +66,42 @@ void destroy(Thing* thing) {
 // Writes a sentence into `error`, which may be null, and gives `code`.
 int fail(linnet_error* error, int code, const char* format, ...) __attribute__((format(printf, 3, 4)));
 
-const EngineKernels* engine_kernels();
+// The instruction set that runs; -1 if LINNET_ISA names one that is unknown or not there.
+int engine_set();
 
 inline Index blocks_of(Index channels) { return (channels + kBlock - 1) / kBlock; }
 
-// A layer and its packed weights. Products have panels of [in][blocks * kBlock], where the inputs of a convolution are
-// ordered by tap and then by channel; depthwise layers have [block][9][kBlock], linear ones [in][out].
+// What a layer of bytes has packed. Products have panels of [inputs / group][blocks * kBlock][group]; depthwise layers have
+// what `IntegerDepthwise` says, block by block.
+struct PackedBytes {
+  const std::int8_t* weights;
+  const std::int32_t* bias;      // [out_blocks * kBlock], with what the zero of the inputs makes of all weights
+  const float* multipliers;      // the same
+  const std::uint8_t* tables;    // of a concatenation
+  Requantisation rule;
+  std::int32_t factor;  // of the sum of a pixel's inputs that belongs to all its sums; 0: there is no such term
+  bool wide;            // whether depthwise taps have 16 bits
+};
+
+// A layer and its packed weights. Products of floats have panels of [in][blocks * kBlock], where the inputs of a
+// convolution are ordered by tap and then by channel; depthwise layers have [block][9][kBlock], linear ones [in][out].
 struct PackedLayer {
   linnet_layer given;
   const float* weights;
   const float* bias;  // [out_blocks * kBlock]
+  PackedBytes bytes;  // instead of these two
   Index channels;     // of its output
   Index element;      // bytes of one number of its output
   Index in_blocks, out_blocks;
   Index inputs;      // rows of a panel
+  bool integers;     // whether it computes with bytes
   int input, added;  // the layer that it reads, -1: the picture; and what is added to that, or to its output, -1: none
   // What only layers of one kind have; of another kind these mean nothing.
   const linnet_convolution& convolution() const { return given.body.convolution; }
   const linnet_depthwise& depthwise() const { return given.body.depthwise; }
   const linnet_linear& linear() const { return given.body.linear; }
   const linnet_addition& addition() const { return given.body.addition; }
+  const linnet_conversion& conversion() const { return given.body.conversion; }
   // Whether it is one product over the pixels of another layer.
   bool pointwise() const {
     return given.kind == LINNET_CONVOLUTION && convolution().window.kernel == 1 && convolution().window.stride == 1 &&
@@ -108,9 +125,10 @@ struct Size {
 struct linnet_network {
   std::atomic<linnet::Index> users{1};
   const linnet::EngineKernels* kernels = nullptr;
+  const linnet::IntegerKernels* integers = nullptr;
   linnet::Array<linnet::PackedLayer> layers;
   linnet::Array<std::int32_t> inputs;  // of all layers
-  linnet::Array<float> weights;
+  linnet::Array<std::uint8_t> weights;
 };
 
 namespace linnet {
@@ -130,14 +148,29 @@ struct Unit {
   int expand = -1, depthwise = -1, project = -1;
   Size input, inner, output;  // before, between depthwise and project, after
   Index pad_top = 0, pad_left = 0;
-  // In a thread's scratch space. `made` is the unit's output, unless it is the step's own.
+  // In a thread's scratch space. `made` is the unit's output, unless it is the step's own, or sums of it.
   Map window, expanded, filtered, made;
+  // Of bytes: the input as operands, a row of the filter's padding, and a pixel's own part of its sums: of the expansion
+  // and of the last product.
+  Map widened, padding, expand_terms, terms;
   int first() const { return expand >= 0 ? expand : depthwise >= 0 ? depthwise : project; }
 };
 
 constexpr int kMostUnits = 32;  // of a chain
 
-enum class StepKind { kChain, kGroups, kPointwise, kDepthwise, kHead, kPool, kLinear, kAdd, kConcatenate, kOutput };
+enum class StepKind {
+  kChain,
+  kGroups,
+  kPointwise,
+  kDepthwise,
+  kHead,
+  kPool,
+  kLinear,
+  kAdd,
+  kConcatenate,
+  kConvert,
+  kOutput
+};
 
 // Units that follow each other, of which each makes its rows when the next one asks for them.
 struct ChainStep {
@@ -151,9 +184,10 @@ struct GroupsStep {
   Index group_blocks;
 };
 
-// A layer by itself: pointwise, pooling, linear, addition, concatenation.
+// A layer by itself: pointwise, pooling, linear, addition, concatenation, another kind of numbers.
 struct LayerStep {
   int layer;
+  Unit* sizes;  // of a pointwise or linear layer of bytes, without layers; else null
 };
 
 struct DepthwiseStep {
@@ -164,6 +198,7 @@ struct DepthwiseStep {
 // A pointwise layer, a pooling and perhaps a linear layer (else -1).
 struct HeadStep {
   int layer, pool, linear;
+  Unit* sizes;  // without layers; `made` is a panel of the map
 };
 
 // A layer's output in the caller's order, to the session's output of that number.
@@ -232,8 +267,9 @@ struct linnet_session {
   linnet::Size picture = {0, 0};
   // The first layer reads the picture: nothing else is there yet.
   linnet::Index picture_channels() const { return network->layers[0].convolution().in_channels; }
+  linnet::Index table_bytes() const { return picture_channels() * 256 * (network->layers[0].integers ? 1 : 4); }
   int threads = 1;
-  linnet::Array<float> table;
+  linnet::Array<std::uint8_t> table;
   linnet::Array<linnet::Tensor> tensors;
   linnet::Array<linnet::Unit> units;
   linnet::Array<linnet::Step> steps;
@@ -252,7 +288,7 @@ namespace linnet {
 int make_plan(linnet_session& session, const linnet_options& options, Index* arena_bytes, linnet_error* error);
 
 // Runs one picture; called by all threads of the team at once.
-void run_steps(linnet_session& session, int thread, const std::uint8_t* pixels, float* const* outputs, Index picture);
+void run_steps(linnet_session& session, int thread, const std::uint8_t* pixels, void* const* outputs, Index picture);
 
 }  // namespace linnet
 

@@ -8,8 +8,11 @@ namespace {
 // A block runs by groups once its maps are at most this many pixels: then a slice of some channels over all of them
 // fits into the fastest cache, and every weight is read once. Above, rows do.
 constexpr Index kMostGroupPixels = 1024;
-// Bytes of a group's filtered channels, which the projection reads for each of its panels.
-constexpr Index kGroupBytes = 208 * 1024;
+// Bytes of a group's filtered channels, which the projection reads for each of its panels; of a network of bytes, whose
+// weights are read again at little cost, fewer, so that the arena stays small.
+constexpr Index kGroupBytes = 208 * 1024, kByteGroupBytes = 24 * 1024;
+// As in run.cpp.
+constexpr Index kPixelsAtOnce = 48;
 // With several threads each computes the rows at its borders itself, so a chain ends at maps that are small enough.
 constexpr Index kKeptBytes = 512 * 1024;
 
@@ -61,6 +64,15 @@ class Planner {
   Step& add_step(StepKind kind);
   void add_depthwise(Index number);
   void add_unit(const Unit& unit, int schedule);
+  void add_single(Index number);
+  // What products of bytes need beside their maps.
+  Index operand_bytes(const PackedLayer& read) const {
+    return read.integers ? session_.network->integers->operand_bytes : kFloat;
+  }
+  bool converts() const {
+    return session_.network->integers->operand_bytes != 1 || session_.network->integers->operand_zero != 0;
+  }
+  void take_operands(Step& step, const PackedLayer& read, Map& widened, Map& terms, Index rows, Index width);
 
   void plan_window(Step& step, Unit& unit);
   void plan_chain(Step& step);
@@ -199,8 +211,9 @@ Index Planner::head_of(Index number, HeadStep* head) {
   const int pool = only_reader(number);
   if (pool != number + 1 || layer(pool).given.kind != LINNET_POOLING) return -1;
   const int linear = only_reader(pool);
-  const bool ends = linear == pool + 1 && layer(linear).given.kind == LINNET_LINEAR;
-  *head = {static_cast<int>(number), pool, ends ? linear : -1};
+  // A linear layer of bytes is a product like others.
+  const bool ends = linear == pool + 1 && layer(linear).given.kind == LINNET_LINEAR && !layer(number).integers;
+  *head = {static_cast<int>(number), pool, ends ? linear : -1, nullptr};
   return ends ? linear : pool;
 }
 
@@ -252,9 +265,25 @@ StepKind single_step(int kind) {
       return StepKind::kAdd;
     case LINNET_CONCATENATE:
       return StepKind::kConcatenate;
+    case LINNET_QUANTIZE:
+    case LINNET_DEQUANTIZE:
+      return StepKind::kConvert;
     default:
       return StepKind::kPointwise;
   }
+}
+
+// A layer by itself; a product of bytes is half a unit, for what it needs.
+void Planner::add_single(Index number) {
+  const StepKind kind = single_step(layer(number).given.kind);
+  const bool product = layer(number).integers && (kind == StepKind::kPointwise || kind == StepKind::kLinear);
+  const bool needs = product && (converts() || layer(number).bytes.factor != 0);
+  Unit* sizes = nullptr;
+  if (needs || (product && kind == StepKind::kLinear)) {
+    sizes = &session_.units[unit_count_++];
+    *sizes = Unit();
+  }
+  add_step(kind).single = {static_cast<int>(number), sizes};
 }
 
 void Planner::find_steps() {
@@ -267,12 +296,14 @@ void Planner::find_steps() {
       add_unit(unit, schedule);
       number = unit.project;
     } else if (const Index last = head_of(number, &head); last >= 0) {
+      head.sizes = &session_.units[unit_count_++];
+      *head.sizes = Unit();
       add_step(StepKind::kHead).head = head;
       number = last;
     } else if (layer(number).given.kind == LINNET_DEPTHWISE) {
       add_depthwise(number);
     } else {
-      add_step(single_step(layer(number).given.kind)).single = {static_cast<int>(number)};
+      add_single(number);
     }
     for (Index i = 0; i < session_.output_count; ++i) {
       if (session_.outputs[i] < begun || session_.outputs[i] > number) continue;
@@ -291,24 +322,39 @@ void take(Step& step, Map& map, Index element, Index blocks, Index slots, Index 
   step.scratch_bytes += round_up(map.bytes(), kLineBytes);
 }
 
+// Words of 32 bits, one for each pixel of some rows.
+void take_words(Step& step, Map& map, Index rows, Index width) {
+  take(step, map, kFloat, 1, rows, (width + kBlock - 1) / kBlock);
+}
+
+// Operands of the input that `read` reads by a product, and what its zero adds to each pixel's sums.
+void Planner::take_operands(Step& step, const PackedLayer& read, Map& widened, Map& terms, Index rows, Index width) {
+  if (!read.integers) return;
+  if (converts()) take(step, widened, operand_bytes(read), read.in_blocks, rows, width);
+  if (read.bytes.factor != 0) take_words(step, terms, rows, width);
+}
+
 // Rows that a filter spans.
 Index reach_of(const linnet_window& window) { return Index{window.kernel - 1} * window.dilation + 1; }
 
 void Planner::plan_window(Step& step, Unit& unit) {
   const linnet_convolution& own = layer(unit.project).convolution();
-  const Index kernel = own.window.kernel;
+  const Index kernel = own.window.kernel, element = operand_bytes(layer(unit.project));
+  if (layer(unit.project).integers && layer(unit.project).bytes.factor != 0) {
+    take_words(step, unit.terms, 1, unit.output.width);
+  }
   if (layer(unit.project).input >= 0) {
     // The pixels under the kernel, for one row of outputs.
-    take(step, unit.window, layer(layer(unit.project).input).element, kernel * kernel * layer(unit.project).in_blocks,
-         1, unit.output.width);
+    take(step, unit.window, element, kernel * kernel * layer(unit.project).in_blocks, 1, unit.output.width);
     return;
   }
-  // Rows of the picture as floats, with the zeros around them; its channels lie side by side, in no blocks.
-  unit.window.element = kFloat;
+  // Rows of the picture as operands, with the zeros around them; its channels lie side by side, in no blocks.
+  unit.window.element = element;
   unit.window.offset = step.scratch_bytes;
   unit.window.width = (unit.output.width - 1) * own.window.stride + kernel;
   unit.window.width = larger(unit.window.width, unit.pad_left + unit.input.width) * own.in_channels;
-  step.scratch_bytes += round_up(kernel * unit.window.width * kFloat, kLineBytes);
+  // Bytes are read in words: the last one may begin before the end of the last row.
+  step.scratch_bytes += round_up((kernel * unit.window.width + kBlock) * element, kLineBytes);
 }
 
 void Planner::plan_chain(Step& step) {
@@ -319,8 +365,13 @@ void Planner::plan_chain(Step& step) {
       const Index rows = smaller(reach_of(filter.depthwise().window), unit.input.height);
       if (unit.expand >= 0) {
         take(step, unit.expanded, layer(unit.expand).element, filter.in_blocks, rows, unit.input.width);
+        take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, rows, unit.input.width);
       }
-      take(step, unit.filtered, filter.element, filter.in_blocks, 1, unit.inner.width);
+      take(step, unit.filtered, operand_bytes(filter), filter.in_blocks, 1, unit.inner.width);
+      if (filter.integers) take(step, unit.padding, 1, 1, 1, unit.input.width);
+      if (layer(unit.project).integers && layer(unit.project).bytes.factor != 0) {
+        take_words(step, unit.terms, 1, unit.inner.width);
+      }
     } else {
       plan_window(step, unit);
     }
@@ -340,27 +391,36 @@ void Planner::plan_groups(Step& step) {
   const Index pixels = unit.inner.height * unit.inner.width;
   const bool own_group = options_.groups != nullptr && options_.groups[unit.depthwise] > 0;
   const Index asked = own_group ? options_.groups[unit.depthwise] : options_.group;
-  const Index group = asked > 0 ? blocks_of(asked) : kGroupBytes / (pixels * kBlock * filter.element);
+  const Index bytes = filter.integers ? kByteGroupBytes : kGroupBytes;
+  const Index group = asked > 0 ? blocks_of(asked) : bytes / (pixels * kBlock * operand_bytes(filter));
   // Panels are not cut: a group is a whole number of them, at least one, and at most what a thread has to do.
-  const Index panel = unit.expand >= 0 ? session_.network->kernels->panel_blocks(kMostChannels, 0) : 1;
+  const linnet_network& network = *session_.network;
+  const Index widest = filter.integers ? network.integers->panel_blocks : network.kernels->panel_blocks(kMostChannels, 0);
+  const Index panel = unit.expand >= 0 ? widest : 1;
   const Index most = unit.expand >= 0 ? panel + 1 : 1;
   step.groups.group_blocks = smaller(larger(group / panel * panel, most), larger(own, most));
   if (unit.expand >= 0) {
     take(step, unit.expanded, layer(unit.expand).element, smaller(kMostPanelBlocks, blocks), unit.input.height,
          unit.input.width);
+    take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, unit.input.height, unit.input.width);
   }
-  take(step, unit.filtered, filter.element, smaller(step.groups.group_blocks, blocks), unit.inner.height,
+  take(step, unit.filtered, operand_bytes(filter), smaller(step.groups.group_blocks, blocks), unit.inner.height,
        unit.inner.width);
-  // Each thread's sum over its own groups.
-  if (session_.threads > 1) {
+  if (filter.integers) take(step, unit.padding, 1, 1, 1, unit.input.width);
+  if (layer(unit.project).integers && layer(unit.project).bytes.factor != 0) {
+    take_words(step, unit.terms, unit.inner.height, unit.inner.width);
+  }
+  // Each thread's sum over its own groups; sums of bytes are wider than what comes of them.
+  if (session_.threads > 1 || filter.integers) {
     take(step, unit.made, kFloat, layer(unit.project).out_blocks, unit.output.height, unit.output.width);
   }
 }
 
 void Planner::plan_head(Step& step) {
   const Size size = input_size(step.head.layer);
-  Map panel;
-  take(step, panel, layer(step.head.layer).element, kMostPanelBlocks, size.height, size.width);
+  take(step, step.head.sizes->made, layer(step.head.layer).element, kMostPanelBlocks, size.height, size.width);
+  take_operands(step, layer(step.head.layer), step.head.sizes->widened, step.head.sizes->terms, size.height,
+                size.width);
   if (step.head.linear < 0) return;
   // The averages of a panel, then each thread's own part of the linear layer's sums.
   step.scratch_bytes += (kMostPanelBlocks + layer(step.head.linear).out_blocks) * kBlock * kFloat;
@@ -370,6 +430,14 @@ void Planner::plan_scratch(Step& step) {
   if (step.kind == StepKind::kChain) plan_chain(step);
   if (step.kind == StepKind::kGroups) plan_groups(step);
   if (step.kind == StepKind::kHead) plan_head(step);
+  if (step.kind == StepKind::kDepthwise && layer(step.depthwise.layer).integers) {
+    take(step, step.depthwise.sizes->padding, 1, 1, 1, step.depthwise.sizes->input.width);
+  }
+  const bool product = step.kind == StepKind::kPointwise || step.kind == StepKind::kLinear;
+  if (product && step.single.sizes != nullptr) {
+    take_operands(step, layer(step.single.layer), step.single.sizes->widened, step.single.sizes->terms, 1,
+                  kPixelsAtOnce);
+  }
 }
 
 void Planner::read_by(Index number, int step) {

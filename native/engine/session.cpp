@@ -12,7 +12,7 @@ struct Run {
   linnet_session* session;
   const std::uint8_t* pixels;
   Index pictures;
-  float* const* outputs;
+  void* const* outputs;
   std::atomic<Index> next;  // of threads that are apart: the picture that nobody has taken yet
 };
 
@@ -57,8 +57,9 @@ const char* fault_of(const linnet_network& network, const linnet_options& option
   }
   if (options.apart != 0 && options.apart != 1) return "threads are apart (1) or not (0)";
   if (options.table == nullptr) return "a table of the bytes' values is needed";
-  for (Index i = 0; i < network.layers[0].convolution().in_channels * 256; ++i) {
-    if (!std::isfinite(options.table[i])) return "a value of the table is no finite number";
+  const Index values = network.layers[0].integers ? 0 : network.layers[0].convolution().in_channels * 256;
+  for (Index i = 0; i < values; ++i) {
+    if (!std::isfinite(static_cast<const float*>(options.table)[i])) return "a value of the table is no finite number";
   }
   return nullptr;
 }
@@ -91,11 +92,11 @@ int open_session(linnet_session& session, const linnet_options& options, linnet_
   session.picture = {options.height, options.width};
   session.threads = options.threads;
   session.output_count = options.output_count;
-  const Index values = session.picture_channels() * 256;
-  if (!session.table.allocate(values) || !session.outputs.allocate(options.output_count)) {
+  const Index table_bytes = session.table_bytes();
+  if (!session.table.allocate(table_bytes) || !session.outputs.allocate(options.output_count)) {
     return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for a session.");
   }
-  std::memcpy(session.table.data(), options.table, static_cast<std::size_t>(values) * sizeof(float));
+  std::memcpy(session.table.data(), options.table, static_cast<std::size_t>(table_bytes));
   for (Index i = 0; i < options.output_count; ++i) session.outputs[i] = options.outputs[i];
   Index bytes = 0;
   if (const int code = make_plan(session, options, &bytes, error)) return code;
@@ -143,7 +144,7 @@ extern "C" void linnet_session_close(linnet_session* session) {
 }
 
 extern "C" int linnet_session_run(linnet_session* session, const uint8_t* pixels, int64_t pictures,
-                                  float* const* outputs, linnet_error* error) {
+                                  void* const* outputs, linnet_error* error) {
   if (session == nullptr || pictures < 0 || (pictures > 0 && (pixels == nullptr || outputs == nullptr))) {
     return fail(error, LINNET_BAD_ARGUMENT, "A run needs a session, pixels and places for the outputs.");
   }
@@ -163,7 +164,7 @@ extern "C" void linnet_session_memory(const linnet_session* session, linnet_memo
   if (memory == nullptr) return;
   *memory = {0, 0};
   if (session == nullptr) return;
-  memory->weights = session->network->weights.size() * kFloat;
+  memory->weights = session->network->weights.size();
   const Index arenas = larger(session->apart.size(), 1);
   memory->arena = planned(*session).arena.size() * arenas;
 }

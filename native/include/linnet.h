@@ -22,11 +22,12 @@
  *           {.kind = LINNET_CONVOLUTION, .first_input = 0, .input_count = 1,
  *            .body.convolution = {.in_channels = 3, .out_channels = 2, .lowest = 0, .highest = 6,
  *                                 .window = {.kernel = 1, .stride = 1, .dilation = 1, .padding = LINNET_SAME},
- *                                 .weights = 0, .bias = 6}},
+ *                                 .weights = 0, .bias = 24}},  // where they begin, in bytes
  *           {.kind = LINNET_POOLING, .first_input = 1, .input_count = 1, .body.pooling = {.channels = 2}}};
  *       linnet_error error;
  *       linnet_network* network = NULL;
- *       if (failed(linnet_network_open(layers, 2, inputs, 2, weights, 8, &network, &error), &error)) return 1;
+ *       if (failed(linnet_network_open(layers, 2, inputs, 2, weights, sizeof(weights), &network, &error), &error))
+ *         return 1;
  *
  *       float table[3 * 256];  // a byte of each of the three colours stands for a number from 0 to 1
  *       for (int i = 0; i < 3 * 256; ++i) table[i] = (float)(i % 256) / 255;
@@ -38,7 +39,7 @@
  *
  *       const uint8_t picture[] = {255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 255};  // white, red; black, blue
  *       float averages[2];
- *       float* places[] = {averages};
+ *       void* places[] = {averages};
  *       if (failed(linnet_session_run(session, picture, 1, places, &error), &error)) return 1;
  *       printf("%.4f %.4f\n", averages[0], averages[1]);
  *       linnet_session_close(session);
@@ -61,7 +62,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /** Counts the changes of this interface: of what a function takes and gives, and of how structures lie in memory. */
-#define LINNET_INTERFACE 2
+#define LINNET_INTERFACE 3
 
 /** LINNET_INTERFACE of the headers that this library was built with. A caller that was built with another number, or
  * a library without this function, must not call any other: structures would be read from the wrong places. */
@@ -72,7 +73,7 @@ const char* linnet_version(void);
 
 /**
  * The widest vector instruction set of this processor that linnet distinguishes: "avx512" (F, DQ, BW and VL), "avx2"
- * (with FMA), "neon" or "baseline". Never null.
+ * (with FMA), either with "_vnni" where it has vpdpbusd, "neon", "neon_dot" (with sdot) or "baseline". Never null.
  */
 const char* linnet_instruction_set(void);
 
@@ -108,6 +109,12 @@ typedef struct linnet_error {
 #define LINNET_LINEAR 3      /* after a pooling or a linear layer */
 #define LINNET_ADD 4         /* two outputs of one shape, with or without pixels */
 #define LINNET_CONCATENATE 5 /* from 2 to 64 outputs of one size behind each other along their channels */
+#define LINNET_QUANTIZE 6    /* floats to bytes */
+#define LINNET_DEQUANTIZE 7  /* bytes to floats */
+
+/* Numbers of a layer's output, and of all that it reads but for the last two kinds. */
+#define LINNET_FLOAT32 0
+#define LINNET_UINT8 1 /* a byte q stands for scale * (q - zero); what is int8 elsewhere is a byte less 128 */
 
 /* Rules of padding: zeros after the activation of the layer before, so that one output comes of each `stride` pixels.
  */
@@ -125,7 +132,8 @@ typedef struct linnet_window {
 /**
  * clamp(weights * input + bias, lowest, highest), to which a second input is added where there is one. Here and below:
  * `lowest` and `highest` are -infinity and infinity where there is no activation; `weights` and `bias` say where they
- * begin, in floats.
+ * begin among the program's data, in bytes, at multiples of 4. Of a layer of bytes, weights are int8 and the bias is
+ * int32, and `lowest` and `highest` mean nothing: see linnet_integers.
  */
 typedef struct linnet_convolution {
   int32_t in_channels, out_channels;
@@ -166,6 +174,42 @@ typedef struct linnet_concatenation {
   int32_t channels; /* of all that it joins */
 } linnet_concatenation;
 
+/** Floats to bytes, clamp(rint(x * (1 / scale)) + zero, 0, 255), or bytes to floats, scale * (q - zero). */
+typedef struct linnet_conversion {
+  int32_t channels, zero;
+  float scale;
+} linnet_conversion;
+
+/**
+ * The sum of two bytes, clamp(((half + first * (a - first_zero) + second * (b - second_zero)) >> shift) + zero, lowest,
+ * highest), where half is 2^(shift - 1).
+ */
+typedef struct linnet_sum {
+  int32_t first, second; /* from 0 to 2^21 */
+  int32_t shift;         /* from 13 to 30 */
+  int32_t first_zero, second_zero, zero, lowest, highest;
+} linnet_sum;
+
+/**
+ * What a layer of bytes has beside its body. A convolution, a depthwise or a linear layer gives
+ * clamp(rint(float(bias + sum of (input - input_zero) * (weight - weight_zero)) * multiplier) + zero, lowest, highest)
+ * with one multiplier for each output channel, ties to even; a convolution's second input is added to that by `sum`, as
+ * an addition adds both of its inputs. What lies outside a map is input_zero. |bias| + 255 * sum of
+ * |weight - weight_zero| must be below 2^31. A pooling of n pixels gives, of bytes less raw_zero,
+ * rint(float(their sum) * c + b), with c = ratio * (1 / float(n)) and b = float(zero) - float(n * input_zero) * c, where
+ * input_zero and zero are less raw_zero too; or, if it is an average, their sum over n, halves away from 0. A
+ * concatenation sends each of its inputs through a table of 256 bytes.
+ */
+typedef struct linnet_integers {
+  int32_t input_zero, zero, lowest, highest; /* from 0 to 255 */
+  int32_t weight_zero;                       /* from -128 to 127 */
+  int32_t average, raw_zero;                 /* 0 or 1; 0 or 128 */
+  float ratio;                               /* input scale / output scale */
+  int64_t multipliers;                       /* where floats begin, in bytes */
+  int64_t tables;                            /* the same of [input_count][256] bytes */
+  linnet_sum sum;
+} linnet_integers;
+
 /**
  * A layer reads `inputs[first_input]` and so on of the program's inputs: numbers of earlier layers, or -1 for the
  * picture, which only convolutions read. Any number of later layers may read one output, and any output may be asked
@@ -173,6 +217,7 @@ typedef struct linnet_concatenation {
  */
 typedef struct linnet_layer {
   int32_t kind;                     /* which of the structures in `body` counts */
+  int32_t precision;                /* of its output; all that read the picture have the same */
   int32_t first_input, input_count; /* 1; of a convolution 1 or 2; of an addition 2; of a concatenation 2 to 64 */
   union {
     linnet_convolution convolution;
@@ -181,7 +226,9 @@ typedef struct linnet_layer {
     linnet_linear linear;
     linnet_addition addition;
     linnet_concatenation concatenation;
+    linnet_conversion conversion;
   } body;
+  linnet_integers integers; /* of a layer that computes with bytes */
 } linnet_layer;
 
 typedef struct linnet_network linnet_network;
@@ -198,9 +245,10 @@ const char* linnet_engine_instruction_set(void);
  */
 double linnet_measure_peak(double seconds);
 
-/** Checks a program and packs its weights into memory of its own. All weights must be finite. */
+/** Checks a program and packs its weights into memory of its own. `data` are aligned to 4 bytes and hold all that layers
+ * point to; all floats must be finite. */
 int linnet_network_open(const linnet_layer* layers, int64_t layer_count, const int32_t* inputs, int64_t input_count,
-                        const float* weights, int64_t weight_count, linnet_network** network, linnet_error* error);
+                        const void* data, int64_t data_bytes, linnet_network** network, linnet_error* error);
 
 /** Closes a network; a null pointer is ignored. Sessions that are still open keep the packed weights. */
 void linnet_network_close(linnet_network* network);
@@ -220,14 +268,15 @@ typedef struct linnet_options {
                              0: never; -1: the engine decides */
   const int32_t* outputs; /* layers whose outputs are asked for */
   int32_t output_count;
-  const float* table;       /* [channels][256]: what each value of a picture's bytes stands for */
+  const void* table;        /* [channels][256]: what each value of a picture's bytes stands for: floats or bytes, as the
+                               layers that read the picture compute */
   const int32_t* schedules; /* one for each layer, read at depthwise ones: overrides `schedule` unless 0; may be null */
   const int32_t* groups;    /* the same for `group` */
   int32_t apart; /* 1: each thread runs pictures of its own, in an arena of its own; 0: all run each picture */
 } linnet_options;
 
-/** Makes the plan and takes all memory that a run needs. A picture is padded with the number 0, not with what `table`
- * gives for the byte 0. */
+/** Makes the plan and takes all memory that a run needs. A picture is padded with the number 0 (of bytes: input_zero),
+ * not with what `table` gives for the byte 0. */
 int linnet_session_open(linnet_network* network, const linnet_options* options, linnet_session** session,
                         linnet_error* error);
 
@@ -239,10 +288,10 @@ void linnet_session_close(linnet_session* session);
  * as there are threads.
  *
  * `pixels` are [pictures][height][width][channels]. `outputs` has one pointer for each of the session's outputs, in
- * their order: [pictures][height][width][channels] of the layer, or [pictures][channels] of a pooling or linear layer.
- * Allocates nothing.
+ * their order: [pictures][height][width][channels] of the layer, or [pictures][channels] of a pooling or linear layer;
+ * floats or bytes, as the layer's precision says. Allocates nothing.
  */
-int linnet_session_run(linnet_session* session, const uint8_t* pixels, int64_t pictures, float* const* outputs,
+int linnet_session_run(linnet_session* session, const uint8_t* pixels, int64_t pictures, void* const* outputs,
                        linnet_error* error);
 
 typedef struct linnet_memory {

@@ -4,7 +4,6 @@
 
 namespace linnet {
 
-static const InstructionSet kSet = kAvx2;
 static const int kLanes = 8;
 // Of 16 registers 12 hold sums: 6 pixels by 2 blocks, or 4 by 3.
 static const int kTileRegisters = 12, kMostRows = 6, kDepthwisePixels = 8;

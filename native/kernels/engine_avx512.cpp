@@ -4,7 +4,6 @@
 
 namespace linnet {
 
-static const InstructionSet kSet = kAvx512;
 // Registers of 256 bits, of which there are 32 here: where the 512-bit units are two of 256 they are as fast, and a
 // block stays one register (docs/experiments.md).
 static const int kLanes = 8;

@@ -48,7 +48,6 @@ struct DepthwiseRow {
 };
 
 struct EngineKernels {
-  const char* name;
   // How `blocks` blocks of output channels are cut into panels: blocks of the panel that begins at block `first`.
   Index (*panel_blocks)(Index blocks, Index first);
   void (*product)(const Product& job);
@@ -78,11 +77,15 @@ constexpr Tables<EngineKernels> kEngineTables = {
     &kEngineBaseline,
 #if defined(__ARM_NEON)
     &kEngineNeon,
+    &kEngineNeon,
 #else
+    nullptr,
     nullptr,
 #endif
 #if defined(__x86_64__)
     &kEngineAvx2,
+    &kEngineAvx2,
+    &kEngineAvx512,
     &kEngineAvx512,
 #endif
 };

@@ -4,7 +4,6 @@
 
 namespace linnet {
 
-static const InstructionSet kSet = kNeon;
 static const int kLanes = 4;
 // SSE2 has 16 registers and NEON 32; a panel of one block is two of them.
 static const int kTileRegisters = 12, kMostRows = 6, kDepthwisePixels = 4;

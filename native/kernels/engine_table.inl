@@ -1,4 +1,4 @@
-// All kernels of the engine for one instruction set. The including file defines kSetNames[kSet] and the constants that the parts
+// All kernels of the engine for one instruction set. The including file defines the constants that the parts
 // name; everything here is static, so that no linker can take one set's code for another's.
 
 #include "vector.inl"
@@ -7,4 +7,4 @@
 // Uses kParts.
 #include "engine_depthwise.inl"
 
-#define LINNET_ENGINE_TABLE {kSetNames[kSet], panel_blocks, product, depthwise_row, pool_block, accumulate, join_block, multiply_add}
+#define LINNET_ENGINE_TABLE {panel_blocks, product, depthwise_row, pool_block, accumulate, join_block, multiply_add}

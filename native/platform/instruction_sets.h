@@ -5,8 +5,9 @@
 namespace linnet {
 
 // Of a processor that has several, the last is the widest.
-enum InstructionSet { kBaseline, kNeon, kAvx2, kAvx512, kSetCount };
-constexpr const char* kSetNames[kSetCount] = {"baseline", "neon", "avx2", "avx512"};
+enum InstructionSet { kBaseline, kNeon, kNeonDot, kAvx2, kAvx2Vnni, kAvx512, kAvx512Vnni, kSetCount };
+constexpr const char* kSetNames[kSetCount] = {"baseline",  "neon",   "neon_dot",   "avx2",
+                                              "avx2_vnni", "avx512", "avx512_vnni"};
 
 // Tables of kernels by instruction set; null where this build has none.
 template <typename Kernels>
@@ -18,14 +19,14 @@ bool has(InstructionSet set);
 // The name that LINNET_ISA forces, null if it is unset or empty, and in a build without an environment.
 const char* forced_set();
 
-// The table that runs: the forced set's, else the widest; null if the forced set is unknown or not there.
-const void* choose_table(const void* const* tables);
+// The set whose table runs: the forced one, else the widest; -1 if the forced set is unknown or not there.
+int choose_set(const void* const* tables);
 
 template <typename Kernels>
-const Kernels* choose_kernels(const Tables<Kernels>& tables) {
+int choose_set(const Tables<Kernels>& tables) {
   const void* all[kSetCount];
   for (int set = 0; set < kSetCount; ++set) all[set] = tables[set];
-  return static_cast<const Kernels*>(choose_table(all));
+  return choose_set(static_cast<const void* const*>(all));
 }
 
 }  // namespace linnet

@@ -11,10 +11,12 @@
 namespace linnet {
 namespace {
 
-const TrainingKernels* kernels() {
-  static const TrainingKernels* const chosen = choose_kernels(kTrainingTables);
+int kernel_set() {
+  static const int chosen = choose_set(kTrainingTables);
   return chosen;
 }
+
+const TrainingKernels* kernels() { return kernel_set() < 0 ? nullptr : kTrainingTables[kernel_set()]; }
 
 // Memory for one call, [count] zeros.
 template <typename Number>
@@ -164,7 +166,7 @@ int run_rows(RowsJob job, Part part) { return run(job.threads, 0, part, &job); }
 using namespace linnet;
 
 extern "C" const char* linnet_training_instruction_set(void) {
-  return kernels() == nullptr ? nullptr : kernels()->name;
+  return kernel_set() < 0 ? nullptr : kSetNames[kernel_set()];
 }
 
 extern "C" int linnet_train_pointwise(int threads, int64_t rows, int64_t in, int64_t out, const float* input,

@@ -4,7 +4,6 @@
 
 namespace linnet {
 
-static const InstructionSet kSet = kAvx2;
 static const int kLanes = 8, kTileRows = 4, kTileVectors = 3;
 
 #include "training_table.inl"

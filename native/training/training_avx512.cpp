@@ -4,7 +4,6 @@
 
 namespace linnet {
 
-static const InstructionSet kSet = kAvx512;
 static const int kLanes = 16, kTileRows = 8, kTileVectors = 3;
 
 #include "training_table.inl"

@@ -2,7 +2,6 @@
 
 namespace linnet {
 
-static const InstructionSet kSet = kBaseline;
 static const int kLanes = 4, kTileRows = 4, kTileVectors = 3;
 
 #include "training_table.inl"

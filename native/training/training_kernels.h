@@ -36,7 +36,6 @@ struct DepthwiseJob {
 // Every function is given scratch space of the size that its `_scratch` names, in floats, aligned to 64 bytes.
 // Ranges are [first, last).
 struct TrainingKernels {
-  const char* name;
   // Weights as panels of up to three vectors of columns: each panel is [in][columns], the last one filled with
   // zeros. `weights` has element (row, column) at row * row_step + column * column_step.
   Index (*packed_size)(Index rows, Index columns);
@@ -75,11 +74,15 @@ constexpr Tables<TrainingKernels> kTrainingTables = {
     &kTrainingBaseline,
 #if defined(__ARM_NEON)
     &kTrainingNeon,
+    &kTrainingNeon,
 #else
+    nullptr,
     nullptr,
 #endif
 #if defined(__x86_64__)
     &kTrainingAvx2,
+    &kTrainingAvx2,
+    &kTrainingAvx512,
     &kTrainingAvx512,
 #endif
 };

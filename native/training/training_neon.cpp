@@ -4,7 +4,6 @@
 
 namespace linnet {
 
-static const InstructionSet kSet = kNeon;
 static const int kLanes = 4, kTileRows = 4, kTileVectors = 3;
 
 #include "training_table.inl"

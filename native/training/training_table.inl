@@ -1,4 +1,4 @@
-// All training kernels for one instruction set. The including file defines kLanes, kTileRows, kTileVectors and kSet;
+// All training kernels for one instruction set. The including file defines kLanes, kTileRows and kTileVectors;
 // everything here is static, so that no linker can take one set's code for another's.
 
 #include "vector.inl"
@@ -10,8 +10,7 @@
 #include "training_pointwise.inl"
 
 #define LINNET_TRAINING_TABLE \
-  {kSetNames[kSet],                     \
-   packed_size,               \
+  {packed_size,               \
    pack,                      \
    pointwise_scratch,         \
    pointwise,                 \

@@ -1,0 +1,234 @@
+// Chains of units: the schedule by rows, and convolutions that are not pointwise.
+#ifndef LINNET_CHAIN_H
+#define LINNET_CHAIN_H
+
+#include "arithmetic.h"
+
+namespace linnet {
+
+// The three input rows of output row `r` of one block; `outer` stands for those outside of the map.
+template <typename Job, typename Number>
+void take_rows(Job* job, const Rows<Number>& input, const Number* outer, Index block, Index r, const Unit& unit) {
+  for (Index tap = 0; tap < 3; ++tap) {
+    const Index y = r * job->stride - unit.pad_top + tap * job->dilation;
+    job->rows[tap] = y < 0 || y >= unit.input.height ? outer : input.row(block, y);
+  }
+}
+
+// A chain of units, each of which makes its rows when the next one asks for them.
+template <typename Arithmetic>
+class Chain {
+  using Number = typename Arithmetic::Number;
+  using Operand = typename Arithmetic::Operand;
+  using Source = typename Arithmetic::Source;
+  using Product = typename Arithmetic::Product;
+
+ public:
+  Chain(const Worker& worker, const Step& step)
+      : worker_(worker), math_(worker), step_(step.chain), scratch_(worker.scratch(step)) {}
+
+  void run() {
+    const int last = step_.count - 1;
+    const Range rows = share_of(step_.units[last].output.height, worker_.thread, worker_.threads());
+    if (rows.count() == 0) return;
+    Index first = rows.first;
+    for (int i = last; i >= 0; --i) {
+      const Unit& unit = step_.units[i];
+      states_[i].next = first;
+      first = larger(first * filter_of(unit).stride - unit.pad_top, 0);
+      states_[i].entered = first;
+      states_[i].output =
+          i == last ? whole_rows<Number>(worker_, unit.project) : rows_in<Number>(scratch_, unit.made);
+      const int input = worker_.layer(unit.first()).input;
+      if (i == 0 && input >= 0) input_ = whole_rows<Number>(worker_, input);
+      if (unit.depthwise >= 0) {
+        states_[i].outer = math_.outer_row(worker_.layer(unit.depthwise), unit.padding, scratch_);
+      }
+    }
+    while (states_[last].next < rows.last) make(last);
+  }
+
+ private:
+  struct State {
+    Index next;     // the row to be made next
+    Index entered;  // the input row that is taken next: expanded, or read from the picture
+    Rows<Number> output;
+    const Number* outer;  // stands for a row above or below the filter's input
+  };
+
+  // What a unit's rows are made from: the pixels under its filter, or under its only convolution.
+  const linnet_window& filter_of(const Unit& unit) const {
+    return unit.depthwise >= 0 ? worker_.layer(unit.depthwise).depthwise().window
+                               : worker_.layer(unit.project).convolution().window;
+  }
+
+  const Rows<Number>& input_of(int i) const { return i == 0 ? input_ : states_[i - 1].output; }
+
+  void make(int i) {
+    const Unit& unit = step_.units[i];
+    State& state = states_[i];
+    const linnet_window& filter = filter_of(unit);
+    const Index r = state.next++;
+    const Index reach = Index{filter.kernel - 1} * filter.dilation;
+    const Index lowest_row = smaller(r * filter.stride - unit.pad_top + reach, unit.input.height - 1);
+    if (i > 0) {
+      while (states_[i - 1].next <= lowest_row) make(i - 1);
+    }
+    if (unit.depthwise < 0) {
+      worker_.layer(unit.project).input < 0 ? convolve_picture(unit, state, r) : convolve(unit, state, r);
+    } else {
+      filter_row(i, unit, state, r, lowest_row);
+      const PackedLayer& project = worker_.layer(unit.project);
+      const Rows<Operand> filtered = rows_in<Operand>(scratch_, unit.filtered);
+      const Index width = filtered.map.width;
+      const Source source = math_.filtered(project, filtered, project.in_blocks, width, unit.terms, scratch_);
+      write(project, state, r, math_.product_of(project, width, source));
+    }
+  }
+
+  // Expands what the row needs and is not there yet, and filters it: panel by panel, so that it is read from the
+  // fastest cache.
+  void filter_row(int i, const Unit& unit, State& state, Index r, Index lowest_row) {
+    const Rows<Number>& input = input_of(i);
+    const Rows<Operand> filtered = rows_in<Operand>(scratch_, unit.filtered);
+    const PackedLayer& filter = worker_.layer(unit.depthwise);
+    auto job = math_.depthwise_of(filter, unit, true);
+    const auto filter_block = [&](const Rows<Number>& rows, Index block) {
+      take_rows(&job, rows, state.outer, block, r, unit);
+      math_.take_block(filter, block, &job);
+      job.output = filtered.row(block, 0);
+      math_.filter(job);
+    };
+    if (unit.expand < 0) {
+      for (Index block = 0; block < filter.in_blocks; ++block) filter_block(input, block);
+      return;
+    }
+    const PackedLayer& expand = worker_.layer(unit.expand);
+    const Rows<Number> expanded = rows_in<Number>(scratch_, unit.expanded);
+    for (Index row = state.entered; row <= lowest_row; ++row) {
+      math_.enter(expand, input, row, unit.input.width, unit.widened, unit.expand_terms, scratch_);
+    }
+    for (Index first = 0, blocks; first < expand.out_blocks; first += blocks) {
+      blocks = math_.panel_blocks(expand, first);
+      for (Index row = state.entered; row <= lowest_row; ++row) {
+        Product product = math_.product_of(
+            expand, unit.input.width,
+            math_.source_of(expand, input, row, unit.widened, unit.expand_terms, scratch_));
+        math_.take_panel(expand, first, &product);
+        product.c = expanded.row(first, row);
+        product.c_step = expanded.block_step();
+        math_.multiply(product);
+      }
+      for (Index block = first; block < first + blocks; ++block) filter_block(expanded, block);
+    }
+    state.entered = larger(state.entered, lowest_row + 1);
+  }
+
+  // The last product of a unit, into row `r` of its output.
+  void write(const PackedLayer& layer, const State& state, Index r, Product product) {
+    const Rows<Number>& output = state.output;
+    product.c_step = output.block_step();
+    Rows<Number> added;
+    if (layer.added >= 0) {
+      added = added_rows(layer.added);
+      product.added_step = added.block_step();
+    }
+    for (Index first = 0, blocks; first < layer.out_blocks; first += blocks) {
+      blocks = math_.take_panel(layer, first, &product);
+      product.c = output.row(first, r);
+      if (layer.added >= 0) product.added = added.row(first, r);
+      math_.multiply(product);
+    }
+  }
+
+  Rows<Number> added_rows(int number) const {
+    for (int i = 0; i + 1 < step_.count; ++i) {
+      if (step_.units[i].project == number) return states_[i].output;
+    }
+    return whole_rows<Number>(worker_, number);
+  }
+
+  // A window of rows of the picture, as operands and with zeros around them, moves down.
+  void convolve_picture(const Unit& unit, State& state, Index r) {
+    const PackedLayer& layer = worker_.layer(unit.project);
+    const linnet_convolution& own = layer.convolution();
+    const Index kernel = own.window.kernel, stride = own.window.stride, channels = own.in_channels;
+    const Index width = unit.window.width, top = r * stride - unit.pad_top;
+    Operand* window = rows_in<Operand>(scratch_, unit.window).data;
+    // Rows that the window had before move up; the others are read.
+    const Index kept = state.entered > larger(top, 0) ? state.entered - top : 0;
+    if (kept > 0) {
+      std::memmove(window, window + (kernel - kept) * width, static_cast<std::size_t>(kept * width) * sizeof(Operand));
+    }
+    for (Index tap = kept; tap < kernel; ++tap) read_row(window + tap * width, top + tap, unit, layer);
+    state.entered = top + kernel;
+    Product product = math_.product_of(layer, unit.output.width, {window, width, nullptr});
+    product.runs = kernel;
+    product.run = math_.run_of(kernel * channels);
+    product.a_pixel_step = stride * channels;
+    math_.add_terms(layer, unit.terms, scratch_, &product);
+    write(layer, state, r, product);
+  }
+
+  void read_row(Operand* row, Index y, const Unit& unit, const PackedLayer& layer) {
+    const Index width = unit.window.width, channels = layer.convolution().in_channels;
+    const Operand outside = math_.outside(layer);
+    for (Index i = 0; i < width; ++i) row[i] = outside;
+    if (y < 0 || y >= unit.input.height) return;
+    const std::uint8_t* pixel = worker_.pixels + y * unit.input.width * channels;
+    Operand* value = row + unit.pad_left * channels;
+    if (channels == 3) {
+      for (Index x = 0; x < unit.input.width; ++x, pixel += 3, value += 3) {
+        value[0] = math_.operand_of(0, pixel[0]);
+        value[1] = math_.operand_of(1, pixel[1]);
+        value[2] = math_.operand_of(2, pixel[2]);
+      }
+      return;
+    }
+    for (Index x = 0; x < unit.input.width; ++x) {
+      for (Index channel = 0; channel < channels; ++channel) *value++ = math_.operand_of(channel, *pixel++);
+    }
+  }
+
+  // The pixels under the kernel are gathered for a row of outputs; then it is one product.
+  void convolve(const Unit& unit, State& state, Index r) {
+    const PackedLayer& layer = worker_.layer(unit.project);
+    const linnet_window& own = layer.convolution().window;
+    const Index kernel = own.kernel, stride = own.stride, dilation = own.dilation;
+    const Index blocks = layer.in_blocks, width = unit.output.width;
+    const Operand outside = math_.outside(layer);
+    Operand* const runs = rows_in<Operand>(scratch_, unit.window).data;
+    Operand* run = runs;
+    for (Index tap = 0; tap < kernel * kernel; ++tap) {
+      const Index y = r * stride - unit.pad_top + tap / kernel * dilation;
+      const bool inside = y >= 0 && y < unit.input.height;
+      for (Index block = 0; block < blocks; ++block, run += width * kBlock) {
+        const Number* row = inside ? input_.row(block, y) : nullptr;
+        for (Index x = 0; x < width; ++x) {
+          const Index column = x * stride - unit.pad_left + tap % kernel * dilation;
+          Operand* pixel = run + x * kBlock;
+          if (row != nullptr && column >= 0 && column < unit.input.width) {
+            math_.copy_pixel(row + column * kBlock, pixel);
+          } else {
+            for (Index i = 0; i < kBlock; ++i) pixel[i] = outside;
+          }
+        }
+      }
+    }
+    Product product = math_.product_of(layer, width, {runs, width * kBlock, nullptr});
+    product.runs = kernel * kernel * blocks;
+    math_.add_terms(layer, unit.terms, scratch_, &product);
+    write(layer, state, r, product);
+  }
+
+  const Worker& worker_;
+  const Arithmetic math_;
+  const ChainStep& step_;
+  std::uint8_t* scratch_;
+  Rows<Number> input_;
+  State states_[kMostUnits];
+};
+
+}  // namespace linnet
+
+#endif

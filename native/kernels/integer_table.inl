@@ -1,0 +1,10 @@
+// All kernels of bytes for one instruction set. The including file defines the constants that the parts name, Operand,
+// and, between the vectors and the rest, `Weights`, `load_weights`, `dot` and `dot16`; everything is static, so that no
+// linker can take one set's code for another's.
+
+#include "integer_product.inl"
+// Uses kParts.
+#include "integer_depthwise.inl"
+
+#define LINNET_INTEGER_TABLE \
+  {sizeof(Operand), kOperandZero, kPanelBlocks, product, depthwise_row, widen, sum_pixels, join_block}

@@ -1,0 +1,98 @@
+// Vectors of kLanes 32-bit numbers, and how sums become bytes. The including file defines kLanes, Operand and kGroup,
+// and `dot`.
+
+typedef std::int32_t Ints __attribute__((vector_size(4 * kLanes)));
+typedef std::int32_t IntsInMemory __attribute__((vector_size(4 * kLanes), aligned(1), may_alias));
+typedef float Floats __attribute__((vector_size(4 * kLanes)));
+typedef float FloatsInMemory __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+typedef std::int32_t Word __attribute__((aligned(1), may_alias));
+
+static inline Ints load_ints(const void* p) { return *static_cast<const IntsInMemory*>(p); }
+static inline void store_ints(void* p, Ints v) { *static_cast<IntsInMemory*>(p) = v; }
+static inline Floats load_floats(const float* p) { return *reinterpret_cast<const FloatsInMemory*>(p); }
+static inline Ints splat_int(std::int32_t x) { return x - Ints{}; }
+static inline Floats splat_float(float x) { return x - Floats{}; }
+
+// Registers of one block of channels.
+static const int kParts = kBlock / kLanes;
+
+// A rule as registers need it.
+struct Rounding {
+  Floats lowest, highest;
+  Ints zero;
+};
+
+// Of numbers within 2^22, 1.5 * 2^23 leaves the bits of the nearest whole number, ties to even, in the low bits of a
+// sum: no instruction set needs another way to round.
+static const float kRounder = 12582912.0f;
+static const std::int32_t kRounderBits = 0x4B400000;
+
+static inline Rounding rounding_of(const Requantisation& rule) {
+  return {splat_float(static_cast<float>(rule.lowest - rule.zero)),
+          splat_float(static_cast<float>(rule.highest - rule.zero)), splat_int(rule.zero - kRounderBits)};
+}
+
+// clamp(rint(float(sums) * multiplier) + zero): whole bounds may be kept before the rounding.
+static inline Ints requantise(Ints sums, Floats multiplier, const Rounding& rounding) {
+  Floats x = __builtin_convertvector(sums, Floats) * multiplier;
+  x = x < rounding.lowest ? rounding.lowest : x;
+  x = x > rounding.highest ? rounding.highest : x;
+  x += splat_float(kRounder);
+  Ints bits;
+  __builtin_memcpy(&bits, &x, sizeof(bits));
+  return bits + rounding.zero;
+}
+
+static inline Ints add_shortcut(Ints a, Ints b, const Requantisation& rule) {
+  Ints sum = splat_int((1 << (rule.shift - 1)) - rule.first * rule.first_zero - rule.second * rule.second_zero);
+  sum += a * rule.first + b * rule.second;
+  sum = (sum >> rule.shift) + rule.sum_zero;
+  sum = sum < rule.sum_lowest ? splat_int(rule.sum_lowest) : sum;
+  return sum > rule.sum_highest ? splat_int(rule.sum_highest) : sum;
+}
+
+typedef std::uint8_t Bytes __attribute__((vector_size(kLanes)));
+
+static inline Ints load_bytes(const std::uint8_t* p) {
+  Bytes bytes;
+  __builtin_memcpy(&bytes, p, kLanes);
+  return __builtin_convertvector(bytes, Ints);
+}
+
+// The low bytes of numbers from 0 to 255.
+static inline void store_bytes(std::uint8_t* p, Ints v) {
+#if defined(__AVX512VL__)
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_maskz_cvtepi32_epi8(0xFF, reinterpret_cast<__m256i>(v)));
+#elif defined(__AVX2__)
+  const __m256i all = reinterpret_cast<__m256i>(v);
+  const __m128i half = _mm_packs_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(half, half));
+#elif defined(__SSE2__)
+  const __m128i all = reinterpret_cast<__m128i>(v), half = _mm_packs_epi32(all, all);
+  const std::int32_t word = _mm_cvtsi128_si32(_mm_packus_epi16(half, half));
+  __builtin_memcpy(p, &word, 4);
+#else
+  const Bytes bytes = __builtin_convertvector(v, Bytes);
+  __builtin_memcpy(p, &bytes, kLanes);
+#endif
+}
+
+// The same as operands.
+static inline void store_operands(Operand* p, Ints v) {
+  if constexpr (sizeof(Operand) == 1) {
+    store_bytes(reinterpret_cast<std::uint8_t*>(p), kOperandZero == 0 ? v : v ^ 128);
+  } else {
+#if defined(__AVX2__)
+    const __m256i all = reinterpret_cast<__m256i>(v);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     _mm_packs_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
+#elif defined(__SSE2__)
+    const __m128i all = reinterpret_cast<__m128i>(v);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(all, all));
+#else
+    typedef std::int16_t Shorts __attribute__((vector_size(2 * kLanes)));
+    const Shorts shorts = __builtin_convertvector(v, Shorts);
+    __builtin_memcpy(p, &shorts, sizeof(shorts));
+#endif
+  }
+}
