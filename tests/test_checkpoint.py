@@ -262,7 +262,7 @@ def test_the_rewriter_itself_writes_good_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "text"),
     [
-        ("format", 3, "newer linnet"),
+        ("format", 4, "newer linnet"),
         ("format", 0, "format 0"),
         ("format", "1", "format '1'"),
         ("format", True, "format True"),

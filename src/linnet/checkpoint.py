@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -21,17 +22,25 @@ import numpy as np
 from linnet.architecture import Architecture, from_options, options_of
 from linnet.files import write_atomically as write_atomically
 from linnet.images import Preprocessing
+from linnet.quantisation.scheme import Quantisation
+from linnet.quantisation.tensors import check_tensors, dequantise_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Tensors = Mapping[str, NDArray[np.floating[Any]]]
+    Tensors = Mapping[str, NDArray[Any]]
 
-FORMAT = 2
+_log = logging.getLogger(__name__)
+
+FORMAT = 3
 """Version of the JSON document. A reader refuses versions above its own, and reads all below for ever.
 
 Format 1 had a detector's backbone by its name, its options among the detector's own; format 2 has it as a network.
+Format 3 has a `quantisation`, and only quantised networks are written in it: older readers know all others.
 """
+
+FLOAT_FORMAT = 2
+"""Version of what is written of networks in float."""
 
 DIGEST_LENGTH = 64
 # Only the metadata's own key can stand like this: inside any string the quotes would be escaped.
@@ -42,18 +51,24 @@ SMALL_SIDE = 64
 
 DTYPES: dict[str, type[np.floating[Any]]] = {"F32": np.float32, "F16": np.float16}
 
+QUANTISED_DTYPES: dict[str, type[np.generic]] = {**DTYPES, "I8": np.int8, "U8": np.uint8, "I32": np.int32}
+"""Types of the tensors of quantised networks."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
     """What a file holds. `tensors` has exactly the names and shapes of `architecture.tensors`.
 
+    Of a quantised network they are integers with scales beside them (`linnet.quantisation.tensors`).
+
     Attributes:
         architecture: the network, with all its options.
         preprocessing: how pictures become its input; None for networks of other than 1 or 3 channels.
-        tensors: name → array, float32 or float16.
+        tensors: name → array, float32 or float16; of a quantised network int8 or uint8, int32 and float32.
         classes: names, one an output; None where they are not known or there is no classifier.
         provenance: where the weights come from: data, recipe, command, commit, date, source, licence.
         score: measured figures, with the data they were measured on.
+        quantisation: what the integers of a quantised network stand for; None of one in float.
 
     Raises:
         ValueError: if the parts do not fit each other.
@@ -65,6 +80,7 @@ class Checkpoint:
     classes: tuple[str, ...] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     score: Mapping[str, Any] = field(default_factory=dict)
+    quantisation: Quantisation | None = None
 
     def __post_init__(self) -> None:
         """Refuses parts that do not fit each other."""
@@ -74,12 +90,30 @@ class Checkpoint:
             if len(self.classes) != self.architecture.classes:
                 raise ValueError(f"There are {len(self.classes)} class names for {self.architecture.classes} classes.")
         _check_preprocessing(self.architecture, self.preprocessing)
-        _check_tensors(self.architecture.tensors, self.tensors)
+        if self.quantisation is None:
+            _check_tensors(self.architecture.tensors, self.tensors)
+        else:
+            check_tensors(self.architecture.graph, self.tensors, self.quantisation)
 
     @property
     def task(self) -> str:
         """`classification` or `detection`."""
         return self.architecture.task
+
+    def dequantised(self, reader: str = "") -> Checkpoint:
+        """The same network in float32, still folded: the numbers that its integers stand for. One in float as it is.
+
+        It computes nearly the same: nothing is rounded on the way. The score, which the integers had, is left out.
+
+        Args:
+            reader: what needs numbers, the subject of a sentence that is said (logged) where there were integers.
+        """
+        if self.quantisation is None:
+            return self
+        if reader:
+            _log.info("The network is quantised; %s takes its weights as float32.", reader)
+        tensors = dequantise_tensors(self.architecture.graph, self.tensors, self.quantisation)
+        return replace(self, tensors=tensors, quantisation=None, score={})
 
 
 def default_preprocessing(architecture: Architecture) -> Preprocessing | None:
@@ -117,25 +151,30 @@ def save_checkpoint(
     Args:
         checkpoint: what to write.
         path: file to write, by convention `*.safetensors`. Missing folders are made.
-        dtype: `np.float32`, or `np.float16` for half the size.
+        dtype: `np.float32`, or `np.float16` for half the size. The integers of a quantised network stay what they are.
 
     Raises:
-        ValueError: if float16 cannot hold a weight, or JSON a part of the provenance or the score.
+        ValueError: if float16 cannot hold a weight or is asked for of a quantised network, or JSON cannot hold a part
+            of the provenance or the score.
         OSError: if the file cannot be written: no permission, no space left, a folder of that name.
     """
+    quantisation = checkpoint.quantisation
+    if quantisation is not None and dtype is not np.float32:
+        raise ValueError("A quantised network is smaller than one in float16; it is written as it is.")
     tensors = {
-        name: np.ascontiguousarray(_as_dtype(name, values, dtype)) for name, values in checkpoint.tensors.items()
+        name: np.ascontiguousarray(values if values.dtype.kind in "iu" else _as_dtype(name, values, dtype))
+        for name, values in checkpoint.tensors.items()
     }
     header = {
         "digest": "0" * DIGEST_LENGTH,
-        "format": FORMAT,
+        "format": FLOAT_FORMAT if quantisation is None else FORMAT,
         "task": checkpoint.task,
         "architecture": options_of(checkpoint.architecture),
         "preprocessing": None if checkpoint.preprocessing is None else checkpoint.preprocessing.to_json(),
         "classes": None if checkpoint.classes is None else list(checkpoint.classes),
         "provenance": _plain("provenance", checkpoint.provenance),
         "score": _plain("score", checkpoint.score),
-    }
+    } | ({} if quantisation is None else {"quantisation": quantisation.to_json()})
     from safetensors.numpy import save
 
     # ASCII only, so that the metadata is the same bytes whatever wrote it.
@@ -149,7 +188,8 @@ def save_checkpoint(
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Reads a checkpoint, checks its digest and every tensor.
 
-    float16 weights are widened to float32. Weights that are NaN or infinite give a warning.
+    float16 weights are widened to float32, integers stay what they are. Weights that are NaN or infinite give a
+    warning.
 
     Raises:
         OSError: if the file is missing or may not be read.
@@ -164,13 +204,15 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     _check_format(path, document)
     try:
         classes, contract = document["classes"], document["preprocessing"]
+        scheme = document.get("quantisation")
         checkpoint = Checkpoint(
             architecture=from_options(_mapping(document, "architecture")),
             preprocessing=None if contract is None else Preprocessing.from_json(contract),
-            tensors=_read_tensors(entries),
+            tensors=_read_tensors(entries, DTYPES if scheme is None else QUANTISED_DTYPES),
             classes=None if classes is None else tuple(classes),
             provenance=_mapping(document, "provenance"),
             score=_mapping(document, "score"),
+            quantisation=None if scheme is None else Quantisation.from_json(scheme),
         )
         if document["task"] != checkpoint.task:
             raise ValueError(f"`task` (={document['task']!r}) must be {checkpoint.task!r}, as the architecture is.")
@@ -345,13 +387,16 @@ def _split_tensors(path: Path, content: bytes) -> list[tuple[str, dict[str, Any]
         raise ValueError(f"'{path}' is damaged or incomplete: {error}.") from None
 
 
-def _read_tensors(entries: list[tuple[str, dict[str, Any]]]) -> dict[str, NDArray[np.float32]]:
+def _read_tensors(
+    entries: list[tuple[str, dict[str, Any]]], kinds: Mapping[str, type[np.generic]]
+) -> dict[str, NDArray[Any]]:
     tensors = {}
     for name, entry in entries:
-        dtype = DTYPES.get(entry["dtype"])
+        dtype = kinds.get(entry["dtype"])
         if dtype is None:
-            raise ValueError(f"{name} is of type {entry['dtype']}; expected {' or '.join(DTYPES)}.")
-        tensors[name] = np.frombuffer(entry["data"], dtype).reshape(entry["shape"]).astype(np.float32, copy=False)
+            raise ValueError(f"{name} is of type {entry['dtype']}; expected {' or '.join(kinds)}.")
+        values: NDArray[Any] = np.frombuffer(entry["data"], dtype).reshape(entry["shape"])
+        tensors[name] = values.astype(np.float32) if dtype is np.float16 else values
     return tensors
 
 
@@ -375,4 +420,4 @@ def _check_tensors(expected: dict[str, tuple[int, ...]], tensors: Tensors) -> No
 
 
 def _not_finite(tensors: Tensors) -> Iterator[str]:
-    return (name for name, values in tensors.items() if not np.isfinite(values).all())
+    return (name for name, values in tensors.items() if values.dtype.kind == "f" and not np.isfinite(values).all())

@@ -29,8 +29,17 @@ def fold(
 
     weight' = weight x scale / sqrt(variance + epsilon), bias' = shift - mean x scale / sqrt(variance + epsilon),
     computed in float64.
+
+    Raises:
+        ValueError: if the tensors are integers.
     """
     graph = graph_of(network)
+    integers = [name for name in graph.tensors if name in tensors and tensors[name].dtype.kind in "iu"]
+    if integers:
+        raise ValueError(
+            f"{integers[0]} holds integers: of a quantised network. Its `dequantised()` has numbers, and "
+            "`linnet.engine.integer_reference` runs the integers."
+        )
     result: dict[str, NDArray[Any]] = {}
     for convolution in graph.convolutions:
         if convolution.norm is None:

@@ -6,6 +6,7 @@ convolutions) gathers its windows into a matrix first. Maps are (N, H, W, C) flo
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,64 @@ features, of a detector (N, A, 4) offsets and (N, A, 1 + classes) logits. Not a 
 uses a classifier ask which of them it is."""
 
 
-class NumpyNetwork:
+class Runner(ABC):
+    """The loop over a network's operations; what the arithmetic is, a subclass says.
+
+    Attributes:
+        graph: the folded operations.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._free = _last_uses(graph)
+
+    def run(self, inputs: Array, names: Collection[str] = ()) -> tuple[Output, dict[str, Array]]:
+        """Runs normalised pictures through the network.
+
+        Args:
+            inputs: (N, H, W, C) float32, of any size the padding rule can take, not only the described one.
+            names: intermediate tensors to keep, from `tensor_names`.
+
+        Returns:
+            The output, or a tuple of the outputs where there are several; and the tensors asked for by name, each
+            (N, …) as the operations describe it.
+        """
+        results, kept = self._compute(inputs, names)
+        outputs = tuple(self._leave(name, value) for name, value in zip(self.graph.outputs, results, strict=True))
+        aliases = self.graph.aliases
+        tensors = {name: self._leave(aliases[name], value) for name, value in kept.items()}
+        return (outputs if len(outputs) > 1 else outputs[0]), tensors
+
+    def _compute(self, inputs: Array, names: Collection[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The outputs, and the tensors asked for by name, as the arithmetic has them."""
+        values: dict[str, Any] = {INPUT: self._enter(inputs)}
+        asked: dict[str, list[str]] = {}
+        for name in names:
+            asked.setdefault(self.graph.aliases[name], []).append(name)
+        kept: dict[str, Any] = {}
+        for operation in self.graph.operations:
+            read = [values[name] for name in operation.reads]
+            for name in self._free[operation.name]:
+                del values[name]
+            result = self._step(operation, read)
+            values[operation.name] = result
+            kept |= {name: result.copy() for name in asked.get(operation.name, ())}
+        return tuple(values[name] for name in self.graph.outputs), {name: kept[name] for name in names}
+
+    @abstractmethod
+    def _enter(self, inputs: Array) -> Any:
+        """Normalised pictures as the arithmetic has them."""
+
+    @abstractmethod
+    def _step(self, operation: Operation, read: list[Any]) -> Any:
+        """What an operation gives of what it reads."""
+
+    @abstractmethod
+    def _leave(self, name: str, value: Any) -> Array:
+        """A tensor of the arithmetic as numbers."""
+
+
+class NumpyNetwork(Runner):
     """A network ready to run, its batch norm folded and its weights laid out for matrix products.
 
     Args:
@@ -55,14 +113,14 @@ class NumpyNetwork:
         *,
         dtype: type[np.floating[Any]] = np.float32,
     ) -> None:
-        self.graph, folded = fold(network, tensors, dtype=dtype)
+        graph, folded = fold(network, tensors, dtype=dtype)
+        super().__init__(graph)
         self._weights = {
             operation.name: LAYOUTS[type(operation)](operation, folded[f"{operation.label}.weight"])
             for operation in self.graph.operations
             if operation.tensors
         }
         self._biases = {name: folded[f"{self.graph.by_name[name].label}.bias"] for name in self._weights}
-        self._free = _last_uses(self.graph)
         # What nothing reads any more may be written over, but not what shares its memory with something.
         self._overwriting = {
             name
@@ -72,32 +130,15 @@ class NumpyNetwork:
             and not any(self.graph.by_name[reader].storage == "view" for reader in self.graph.readers[first])
         }
 
-    def run(self, inputs: Array, names: Collection[str] = ()) -> tuple[Output, dict[str, Array]]:
-        """Runs normalised pictures through the network.
+    def _enter(self, inputs: Array) -> Array:
+        return inputs
 
-        Args:
-            inputs: (N, H, W, C) float32, of any size the padding rule can take, not only the described one.
-            names: intermediate tensors to keep, from `tensor_names`.
+    def _step(self, operation: Operation, read: list[Array]) -> Array:
+        weights = self._weights.get(operation.name), self._biases.get(operation.name)
+        return RUN[type(operation)](operation, read, weights, operation.name in self._overwriting)
 
-        Returns:
-            The output, or a tuple of the outputs where there are several; and the tensors asked for by name, each
-            (N, …) as the operations describe it.
-        """
-        values: dict[str, Array] = {INPUT: inputs}
-        asked: dict[str, list[str]] = {}
-        for name in names:
-            asked.setdefault(self.graph.aliases[name], []).append(name)
-        kept: dict[str, Array] = {}
-        for operation in self.graph.operations:
-            read = [values[name] for name in operation.reads]
-            for name in self._free[operation.name]:
-                del values[name]
-            weights = self._weights.get(operation.name), self._biases.get(operation.name)
-            result = RUN[type(operation)](operation, read, weights, operation.name in self._overwriting)
-            values[operation.name] = result
-            kept |= {name: result.copy() for name in asked.get(operation.name, ())}
-        outputs = tuple(values[name] for name in self.graph.outputs)
-        return (outputs if len(outputs) > 1 else outputs[0]), {name: kept[name] for name in names}
+    def _leave(self, name: str, value: Array) -> Array:
+        return value
 
 
 def _last_uses(graph: Graph) -> dict[str, list[str]]:

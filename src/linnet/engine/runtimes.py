@@ -29,6 +29,8 @@ RuntimeName = Literal["auto", "native", "numpy", "torch"]
 MOST_THREADS = 256
 """Of the engine."""
 
+QUANTISED = "The native engine does not run quantised networks; take the numpy runtime."
+
 TOGETHER = 1.85 / 2
 """Speed of threads that run one picture together, as a share of their speed when each runs pictures of its own: two
 threads, which wait for each other after every step, run a picture 1.85 times as fast as one does (MobileNetV2 1.0 at
@@ -53,6 +55,8 @@ class NativeRuntime:
     name = "native"
 
     def __init__(self, checkpoint: Checkpoint, threads: int | None, schedule: Schedule = "auto") -> None:
+        if checkpoint.quantisation is not None:
+            raise ValueError(QUANTISED)
         self._checkpoint, self._schedule = checkpoint, schedule
         self._threads = min(threads or usable_cores(), MOST_THREADS)
         self._session, self._program = self._open(())
@@ -131,10 +135,10 @@ class NumpyRuntime:
     name = "numpy"
 
     def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
-        from linnet.engine.reference import NumpyNetwork
+        from linnet.engine.integer_reference import numpy_network
 
         self._checkpoint = checkpoint
-        self._network = NumpyNetwork(checkpoint.architecture, checkpoint.tensors)
+        self._network = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
         self._threads = threads
 
     def run(self, pixels: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
@@ -166,7 +170,7 @@ class TorchRuntime:
         if threads is not None:
             torch.set_num_threads(threads)
         self._checkpoint = checkpoint
-        self._network = from_checkpoint(checkpoint)
+        self._network = from_checkpoint(checkpoint.dequantised("the torch runtime"))
 
     def run(self, pixels: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
         """See `Runtime`."""
@@ -187,8 +191,10 @@ RUNTIMES: dict[str, Callable[[Checkpoint, int | None], Runtime]] = {
 }
 
 
-def choose_runtime(name: RuntimeName) -> str:
+def choose_runtime(name: RuntimeName, *, quantised: bool = False) -> str:
     """The runtime that `name` means here; `auto` never imports torch, so that predicting starts fast.
+
+    Of a quantised network it is numpy's.
 
     Raises:
         ValueError: if there is no such runtime, or LINNET_ISA names an instruction set that cannot run.
@@ -197,6 +203,8 @@ def choose_runtime(name: RuntimeName) -> str:
         raise ValueError(f"`runtime` (={name!r}) must be 'auto', {', '.join(map(repr, RUNTIMES))}.")
     if name in ("numpy", "torch"):
         return name
+    if quantised and name == "auto":
+        return "numpy"
     if native_version() is None:
         if name == "native":
             raise ValueError(f"The native runtime is not there. {missing_library()}")

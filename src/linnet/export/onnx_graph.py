@@ -67,6 +67,7 @@ def export_onnx(checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind =
         raise ValueError(f"`inputs` (={inputs!r}) must be 'normalised' or 'pixels'.")
     if checkpoint.preprocessing is None and inputs == "pixels":
         raise ValueError(f"A network of {checkpoint.architecture.input_channels} channels takes no pictures.")
+    checkpoint = checkpoint.dequantised("the ONNX file")
     model = GraphWriter(*fold(checkpoint.architecture, checkpoint.tensors)).model(
         checkpoint.preprocessing if inputs == "pixels" else None
     )

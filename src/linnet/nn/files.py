@@ -63,10 +63,10 @@ def load_tensors(network: GraphNetwork, tensors: Mapping[str, NDArray[np.floatin
 
 
 def from_checkpoint(checkpoint: Checkpoint) -> Network:
-    """The network of a checkpoint with its weights, in evaluation mode."""
+    """The network of a checkpoint with its weights, in evaluation mode; a quantised one as floats."""
     # Not `build`: drawing weights that are overwritten at once would take most of the time.
     network = Network(checkpoint.architecture)
-    load_tensors(network, checkpoint.tensors)
+    load_tensors(network, checkpoint.dequantised("torch").tensors)
     return network.eval()
 
 

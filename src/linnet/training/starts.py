@@ -78,7 +78,7 @@ def load_start(options: StartOptions) -> tuple[Checkpoint, Path]:
         OSError: if the file may not be read, or `auto` cannot be downloaded.
     """
     path = _find_auto() if options.start == "auto" else find_model(options.start)
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path).dequantised("training")
     if checkpoint.preprocessing is None:
         channels = checkpoint.architecture.input_channels
         raise ValueError(f"'{path}' takes {channels} channels; pictures have 3, or 1 in grey.")

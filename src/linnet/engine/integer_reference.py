@@ -1,0 +1,165 @@
+"""The quantised network in numpy, by the integer rule: the reference that every other place has the bits of.
+
+The operations are those of the float reference: what they sum is whole and small enough to be exact there, in float32
+up to 2^24 and in float64 beyond. What is rounded is rounded by `linnet.quantisation.rule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linnet.architecture import (
+    INPUT,
+    Add,
+    Architecture,
+    Concatenate,
+    Convolve,
+    Graph,
+    Linear,
+    Operation,
+    Pool,
+    Reshape,
+)
+from linnet.architecture.cost import graph_of
+from linnet.engine.reference import LAYOUTS, RUN, NumpyNetwork, Runner
+from linnet.quantisation import rule
+from linnet.quantisation.scheme import Encoding, Quantisation
+from linnet.quantisation.tensors import INPUT_SPAN, centred, check_tensors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Integers = NDArray[Any]
+    Tensors = Mapping[str, NDArray[Any]]
+
+EXACT_IN_SINGLE = 2**24
+"""Whole numbers up to this are exact in float32, and so are sums whose terms together stay below it."""
+
+
+def numpy_network(network: Architecture | Graph, tensors: Tensors, quantisation: Quantisation | None = None) -> Runner:
+    """The numpy reference of a network: in float32, or on integers where it is quantised."""
+    if quantisation is None:
+        return NumpyNetwork(network, tensors)
+    return IntegerNetwork(network, tensors, quantisation)
+
+
+class IntegerNetwork(Runner):
+    """A quantised network ready to run.
+
+    Args:
+        network: a folded architecture, or any list of operations without batch norm.
+        tensors: of its checkpoint, integers with scales.
+        quantisation: of its checkpoint.
+
+    Raises:
+        ValueError: if they do not fit each other.
+    """
+
+    def __init__(self, network: Architecture | Graph, tensors: Tensors, quantisation: Quantisation) -> None:
+        super().__init__(graph_of(network))
+        check_tensors(self.graph, tensors, quantisation)
+        self.quantisation = quantisation
+        self._weights = {
+            operation.name: _lay_out(operation, tensors, quantisation)
+            for operation in self.graph.operations
+            if operation.tensors
+        }
+
+    def integers(self, inputs: NDArray[np.float32], names: Collection[str] = ()) -> tuple[Any, dict[str, Integers]]:
+        """As `run`, but the integers themselves: int8 or uint8, as the quantisation says."""
+        outputs, kept = self._compute(inputs, names)
+        return (outputs if len(outputs) > 1 else outputs[0]), kept
+
+    def _enter(self, inputs: NDArray[np.float32]) -> Integers:
+        return rule.quantise(inputs, self.quantisation.encodings[INPUT], self.quantisation.dtype)
+
+    def _leave(self, name: str, value: Integers) -> NDArray[np.float32]:
+        return rule.dequantise(value, self.quantisation.encodings[name])
+
+    def _step(self, operation: Operation, read: list[Integers]) -> Integers:
+        encodings, dtype = self.quantisation.encodings, self.quantisation.dtype
+        given, result = [encodings[name] for name in operation.reads], encodings[operation.name]
+        weights = self._weights.get(operation.name)
+        if operation.name in self.quantisation.floating:
+            numbers = [rule.dequantise(each, encoding) for each, encoding in zip(read, given, strict=True)]
+            pair = (None, None) if weights is None else (weights.weight, weights.bias)
+            return rule.quantise(RUN[type(operation)](operation, numbers, pair, False), result, dtype)
+        return STEPS[type(operation)](_Step(operation, given, result, self.quantisation, weights), read)
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Weight and bias of an operation, laid out as the float reference reads them, and what sums are multiplied by."""
+
+    weight: NDArray[Any]
+    bias: NDArray[Any]
+    factor: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class _Step:
+    """An operation with the encodings of what it reads and gives."""
+
+    operation: Any
+    given: list[Encoding]
+    result: Encoding
+    quantisation: Quantisation
+    weights: _Weights | None
+
+
+def _lay_out(operation: Operation, tensors: Tensors, quantisation: Quantisation) -> _Weights:
+    layout, label = LAYOUTS[type(operation)], operation.label
+    if operation.name in quantisation.floating:
+        weight, bias = (tensors[f"{label}.{part}"].astype(np.float32) for part in ("weight", "bias"))
+        return _Weights(layout(operation, weight), bias)
+    whole, bias = centred(tensors, label), tensors[f"{label}.bias"]
+    sums = np.abs(whole).reshape(len(whole), -1).sum(axis=1) * INPUT_SPAN + np.abs(bias.astype(np.int64))
+    kind = np.float32 if sums.max(initial=0) < EXACT_IN_SINGLE else np.float64
+    encodings = quantisation.encodings
+    factor = rule.multiplier(encodings[operation.reads[0]], tensors[f"{label}.weight.scale"], encodings[operation.name])
+    return _Weights(layout(operation, whole.astype(kind)), bias.astype(kind), factor)
+
+
+def _weighted(step: _Step, read: list[Integers]) -> Integers:
+    """A convolution or a linear layer: exact sums, rounded once."""
+    operation, weights, dtype = step.operation, step.weights, step.quantisation.dtype
+    assert weights is not None
+    assert weights.factor is not None
+    activation = getattr(operation, "activation", "linear")
+    plain = replace(operation, activation="linear") if activation != "linear" else operation
+    kind = weights.weight.dtype
+    inputs = read[0].astype(kind) - kind.type(step.given[0].zero)
+    sums = RUN[type(operation)](plain, [inputs], (weights.weight, weights.bias), False)
+    return rule.requantise(sums, weights.factor, step.result, dtype, rule.bounds(dtype, step.result, activation))
+
+
+def _add(step: _Step, read: list[Integers]) -> Integers:
+    first, second = step.given
+    return rule.add(read[0], read[1], (first, second), step.result, step.quantisation.dtype)
+
+
+def _pool(step: _Step, read: list[Integers]) -> Integers:
+    dtype = step.quantisation.dtype
+    if step.quantisation.pooling == "average":
+        return rule.pool_average(read[0], dtype)
+    return rule.pool_mean(read[0], step.given[0], step.result, dtype)
+
+
+def _concatenate(step: _Step, read: list[Integers]) -> Integers:
+    axis = 1 + step.operation.axis
+    return rule.concatenate(read, step.given, step.result, step.quantisation.dtype, axis=axis)
+
+
+STEPS: dict[type[Operation], Callable[[_Step, list[Integers]], Integers]] = {
+    Convolve: _weighted,
+    Linear: _weighted,
+    Add: _add,
+    Pool: _pool,
+    Reshape: lambda step, read: RUN[Reshape](step.operation, read, (None, None), False),
+    Concatenate: _concatenate,
+}
+"""Kind of operation → what runs it on integers."""

@@ -1,0 +1,207 @@
+"""The integer rule: what each operation of a quantised network computes, in the plainest numpy.
+
+Every place that runs a quantised network gives these bits: the numpy reference, the engine on every processor, exports.
+They are also those of LiteRT's default kernels (XNNPACK on x86), as tests on its files show. s and z are a tensor's
+scale (float32) and zero point, q its integer; every operation below is one of IEEE float32 or of exact integers, and
+none may be contracted (no fused multiply-add). rint rounds halves to even, >> rounds down.
+
+    convolution, linear   sum = bias + Σ (q_in - z_in) (w - z_w), exact in 32 bits, padding with q_in = z_in
+                          m = (s_in * s_w) / s_out, of each output channel, or one for all
+                          q = clamp(rint(float32(sum) * m) + z_out, low, high)
+    activation            q(v) = rint(clamp(v / s + z)); linear: the type's limits; relu: low = q(0); relu6 also
+                          high = q(6)
+    addition              r = s_in / s_out of both; h = 20 - floor(log2(max r)); m = rint(r * 2^h)
+                          q = clamp(((2^(h-1) + m_a (q_a - z_a) + m_b (q_b - z_b)) >> h) + z_out)
+    mean over n pixels    c = (s_in / s_out) * (1 / float32(n)); b = float32(z_out) - float32(n z_in) * c
+                          q = clamp(rint(float32(Σ q_in) * c + b))
+    average over n pixels the sum of q_in over n, halves away from 0, the encoding stays
+    logistic              q = clamp(rint(float32(1 / (1 + exp(-s_in (q_in - z_in)))) * (1 / s_out) + z_out))
+    resizing              with weights of 11 bits between 4 neighbours, the encoding stays
+    joining               k = s_in * (1 / s_out); q = clamp(round(q_in * k - z_in * k) + z_out), halves away from 0;
+                          a copy where the encodings agree
+    picture               q = clamp(rint(x * (1 / s)) + z)
+    number                x = float32(q - z) * s
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linnet.quantisation.scheme import LIMITS, Encoding, IntegerType
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Integers = NDArray[np.signedinteger[Any] | np.unsignedinteger[Any]]
+    Floats = NDArray[np.float32]
+
+ADD_BITS = 20
+"""Bits behind the point of the larger multiplier of an addition."""
+
+RESIZE_BITS = 11
+"""Bits behind the point of the weights of resizing, along each axis."""
+
+
+def bounds(dtype: IntegerType, encoding: Encoding, activation: str) -> tuple[int, int]:
+    """The least and the largest integer that an operation gives: its activation.
+
+    Args:
+        dtype: of the result.
+        encoding: of the result.
+        activation: `linear`, `relu` or `relu6`.
+    """
+    low, high = LIMITS[dtype]
+
+    def place(value: float) -> int:
+        exact = np.float32(value) / np.float32(encoding.scale) + np.float32(encoding.zero)
+        return int(np.rint(np.clip(exact, low, high)))
+
+    return low if activation == "linear" else place(0), place(6) if activation == "relu6" else high
+
+
+def multiplier(given: Encoding, weight_scale: Floats, result: Encoding) -> Floats:
+    """What the sums of a convolution or a linear layer are multiplied by: (1,) or (channels,) float32."""
+    product = np.float32(given.scale) * weight_scale.astype(np.float32)
+    return product / np.float32(result.scale)
+
+
+def requantise(
+    sums: NDArray[Any], factor: Floats, result: Encoding, dtype: IntegerType, limits: tuple[int, int]
+) -> Integers:
+    """Sums as integers of the result's encoding.
+
+    Args:
+        sums: (…, channels), whole numbers of any type that holds them exactly.
+        factor: of `multiplier`.
+        result: the encoding of what comes out.
+        dtype: its type.
+        limits: of `bounds`.
+    """
+    scaled = sums.astype(np.float32)
+    with np.errstate(over="ignore"):
+        scaled *= factor
+    np.rint(scaled, out=scaled)
+    scaled += np.float32(result.zero)
+    return np.clip(scaled, *limits, out=scaled).astype(dtype)
+
+
+def add(
+    first: Integers, second: Integers, given: tuple[Encoding, Encoding], result: Encoding, dtype: IntegerType
+) -> Integers:
+    """The sum of two tensors of their own encodings."""
+    ratios = [np.float32(encoding.scale) / np.float32(result.scale) for encoding in given]
+    # Of frexp the fraction is from 0.5 to 1: its exponent is one above the floor of the logarithm.
+    shift = ADD_BITS - (int(np.frexp(max(ratios))[1]) - 1)
+    total = np.full(first.shape, 1 << (shift - 1), np.int64)
+    for values, ratio, encoding in zip((first, second), ratios, given, strict=True):
+        total += int(np.rint(np.ldexp(ratio, shift))) * (values.astype(np.int64) - encoding.zero)
+    return np.clip((total >> shift) + result.zero, *LIMITS[dtype]).astype(dtype)
+
+
+def pool_mean(values: Integers, given: Encoding, result: Encoding, dtype: IntegerType) -> Integers:
+    """The mean over a map: (N, H, W, C) → (N, C)."""
+    count = values.shape[1] * values.shape[2]
+    factor = (np.float32(given.scale) / np.float32(result.scale)) * (np.float32(1) / np.float32(count))
+    offset = np.float32(result.zero) - np.float32(count * given.zero) * factor
+    scaled = values.sum(axis=(1, 2), dtype=np.int64).astype(np.float32) * factor
+    return np.clip(np.rint(scaled + offset), *LIMITS[dtype]).astype(dtype)
+
+
+def pool_average(values: Integers, dtype: IntegerType) -> Integers:
+    """The mean over a map, (N, H, W, C) → (N, C), rounded as an integer: the encoding stays."""
+    count = values.shape[1] * values.shape[2]
+    total = values.sum(axis=(1, 2), dtype=np.int64)
+    return (np.sign(total) * ((np.abs(total) + count // 2) // count)).astype(dtype)
+
+
+def logistic(values: Integers, given: Encoding, result: Encoding, dtype: IntegerType) -> Integers:
+    """The logistic function, by a table of all 256 integers."""
+    low, high = LIMITS[dtype]
+    numbers = dequantise(np.arange(low, high + 1), given).astype(np.float64)
+    grown = np.exp(np.minimum(numbers, 700))  # beyond, the share is 1 and the power infinite
+    shares = (grown / (1 + grown)).astype(np.float32)
+    scaled = shares * (np.float32(1) / np.float32(result.scale)) + np.float32(result.zero)
+    table = np.clip(np.rint(scaled), low, high).astype(dtype)
+    return table[values.astype(np.int64) - low]
+
+
+def resize(
+    values: Integers,
+    size: tuple[int, int],
+    dtype: IntegerType,
+    *,
+    align_corners: bool = False,
+    half_pixel: bool = False,
+) -> Integers:
+    """Bilinear resizing of maps (N, H, W, C) to another height and width; the encoding stays.
+
+    Args:
+        values: the maps.
+        size: height and width of the result.
+        dtype: of both.
+        align_corners: the corners of both are the same points.
+        half_pixel: pixels are squares, and their middles are what is read.
+    """
+    raw = values.astype(np.int64)
+    rows, columns = (
+        _neighbours(before, after, align_corners, half_pixel)
+        for before, after in zip(values.shape[1:3], size, strict=True)
+    )
+    (top, bottom, down), (left, right, across) = rows, columns
+    across, down = across[None, None, :, None], down[None, :, None, None]
+
+    def between(row: NDArray[np.int64]) -> NDArray[np.int64]:
+        near, far = raw[:, row][:, :, left], raw[:, row][:, :, right]
+        return (near << RESIZE_BITS) + (far - near) * across
+
+    above, below = between(top), between(bottom)
+    total = (above << RESIZE_BITS) + (below - above) * down
+    return ((total + (1 << (2 * RESIZE_BITS - 1))) >> (2 * RESIZE_BITS)).astype(dtype)
+
+
+def _neighbours(
+    before: int, after: int, align_corners: bool, half_pixel: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Of each place along an axis the places before and behind it in the source, and the weight of the second."""
+    last = np.float32(before - 1)
+    aligned = align_corners and after > 1
+    ratio = last / np.float32(after - 1) if aligned else np.float32(before) / np.float32(after)
+    places = np.arange(after, dtype=np.float32) * ratio
+    if half_pixel:
+        places = places + (np.float32(0.5) * ratio - np.float32(0.5))
+    places = np.clip(places, np.float32(0), last)
+    first = np.floor(places).astype(np.int64)
+    weights = np.rint((places - first.astype(np.float32)) * np.float32(1 << RESIZE_BITS)).astype(np.int64)
+    return first, np.minimum(first + 1, before - 1), weights
+
+
+def recode(values: Integers, given: Encoding, result: Encoding, dtype: IntegerType) -> Integers:
+    """The same numbers in another encoding, as joined tensors are given one; a copy where both are equal."""
+    if given == result:
+        return values.astype(dtype)
+    factor = np.float32(given.scale) * (np.float32(1) / np.float32(result.scale))
+    scaled = (values.astype(np.float32) * factor + np.float32(-given.zero) * factor).astype(np.float64)
+    rounded = np.trunc(scaled + np.copysign(0.5, scaled))
+    return np.clip(rounded + result.zero, *LIMITS[dtype]).astype(dtype)
+
+
+def concatenate(
+    parts: Sequence[Integers], given: Sequence[Encoding], result: Encoding, dtype: IntegerType, *, axis: int
+) -> Integers:
+    """Tensors behind each other, each recoded."""
+    recoded = [recode(part, encoding, result, dtype) for part, encoding in zip(parts, given, strict=True)]
+    return np.concatenate(recoded, axis=axis)
+
+
+def quantise(values: NDArray[np.floating[Any]], encoding: Encoding, dtype: IntegerType) -> Integers:
+    """Numbers as integers, the nearest that there are."""
+    scaled = values.astype(np.float32) * (np.float32(1) / np.float32(encoding.scale))
+    return np.clip(np.rint(scaled) + np.float32(encoding.zero), *LIMITS[dtype]).astype(dtype)
+
+
+def dequantise(values: NDArray[Any], encoding: Encoding) -> Floats:
+    """What integers stand for."""
+    return (values.astype(np.int32) - np.int32(encoding.zero)).astype(np.float32) * np.float32(encoding.scale)
