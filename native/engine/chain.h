@@ -37,8 +37,7 @@ class Chain {
       states_[i].next = first;
       first = larger(first * filter_of(unit).stride - unit.pad_top, 0);
       states_[i].entered = first;
-      states_[i].output =
-          i == last ? whole_rows<Number>(worker_, unit.project) : rows_in<Number>(scratch_, unit.made);
+      states_[i].output = i == last ? whole_rows<Number>(worker_, unit.project) : rows_in<Number>(scratch_, unit.made);
       const int input = worker_.layer(unit.first()).input;
       if (i == 0 && input >= 0) input_ = whole_rows<Number>(worker_, input);
       if (unit.depthwise >= 0) {
@@ -112,8 +111,7 @@ class Chain {
       blocks = math_.panel_blocks(expand, first);
       for (Index row = state.entered; row <= lowest_row; ++row) {
         Product product = math_.product_of(
-            expand, unit.input.width,
-            math_.source_of(expand, input, row, unit.widened, unit.expand_terms, scratch_));
+            expand, unit.input.width, math_.source_of(expand, input, row, unit.widened, unit.expand_terms, scratch_));
         math_.take_panel(expand, first, &product);
         product.c = expanded.row(first, row);
         product.c_step = expanded.block_step();

@@ -71,13 +71,13 @@ int engine_set();
 
 inline Index blocks_of(Index channels) { return (channels + kBlock - 1) / kBlock; }
 
-// What a layer of bytes has packed. Products have panels of [inputs / group][blocks * kBlock][group]; depthwise layers have
-// what `IntegerDepthwise` says, block by block.
+// What a layer of bytes has packed. Products have panels of [inputs / group][blocks * kBlock][group]; depthwise layers
+// have what `IntegerDepthwise` says, block by block.
 struct PackedBytes {
   const std::int8_t* weights;
-  const std::int32_t* bias;      // [out_blocks * kBlock], with what the zero of the inputs makes of all weights
-  const float* multipliers;      // the same
-  const std::uint8_t* tables;    // of a concatenation
+  const std::int32_t* bias;    // [out_blocks * kBlock], with what the zero of the inputs makes of all weights
+  const float* multipliers;    // the same
+  const std::uint8_t* tables;  // of a concatenation
   Requantisation rule;
   std::int32_t factor;  // of the sum of a pixel's inputs that belongs to all its sums; 0: there is no such term
   bool wide;            // whether depthwise taps have 16 bits
@@ -150,8 +150,8 @@ struct Unit {
   Index pad_top = 0, pad_left = 0;
   // In a thread's scratch space. `made` is the unit's output, unless it is the step's own, or sums of it.
   Map window, expanded, filtered, made;
-  // Of bytes: the input as operands, a row of the filter's padding, and a pixel's own part of its sums: of the expansion
-  // and of the last product.
+  // Of bytes: the input as operands, a row of the filter's padding, and a pixel's own part of its sums: of the
+  // expansion and of the last product.
   Map widened, padding, expand_terms, terms;
   int first() const { return expand >= 0 ? expand : depthwise >= 0 ? depthwise : project; }
 };

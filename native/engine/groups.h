@@ -56,11 +56,8 @@ class Groups {
 
   void enter_input() const {
     if (unit_.expand < 0) return;
-    const Rows<Number> input = whole_rows_of_input();
-    for (Index row = 0; row < unit_.input.height; ++row) {
-      math_.enter(worker_.layer(unit_.expand), input, row, unit_.input.width, unit_.widened, unit_.expand_terms,
-                  scratch_);
-    }
+    math_.enter(worker_.layer(unit_.expand), whole_rows_of_input(), 0, unit_.input.height * unit_.input.width,
+                unit_.widened, unit_.expand_terms, scratch_);
   }
 
   // A thread's blocks of expanded channels: whole panels, since they are made by panels.

@@ -317,7 +317,8 @@ struct Data {
 
 // Whether all sums of a layer of bytes stay within 32 bits, whatever the inputs are.
 bool sums_fit(const linnet_layer& layer, const Data& data) {
-  const Index out = out_channels(layer), taps = layer.kind == LINNET_DEPTHWISE ? taps_of(layer) : in_channels(layer) * taps_of(layer);
+  const Index out = out_channels(layer),
+              taps = layer.kind == LINNET_DEPTHWISE ? taps_of(layer) : in_channels(layer) * taps_of(layer);
   const Places places = places_of(layer);
   const auto* weights = data.at<std::int8_t>(places.weights);
   const auto* bias = data.at<std::int32_t>(places.bias);
@@ -351,7 +352,8 @@ const char* fault_of_data(const linnet_layer& layer, const Counts& counts, const
                         first_not_finite(data.at<float>(places.bias), out) < 0;
     return finite ? nullptr : "a weight of it is no finite number";
   }
-  if (!data.holds(layer.integers.multipliers, out, kFloat)) return "its multipliers lie outside the data that are given";
+  if (!data.holds(layer.integers.multipliers, out, kFloat))
+    return "its multipliers lie outside the data that are given";
   const auto* multipliers = data.at<float>(layer.integers.multipliers);
   for (Index channel = 0; channel < out; ++channel) {
     if (!std::isfinite(multipliers[channel]) || multipliers[channel] < 0) return "a multiplier of it makes no sense";
@@ -433,7 +435,8 @@ void pack_product(const PackedLayer& own, const IntegerKernels& kernels, const s
       const std::int8_t* given = weights + (first * kBlock + column) * in * taps;
       for (Index i = 0; i < in; ++i) {
         for (Index tap = 0; tap < taps; ++tap) {
-          const Index place = own.input < 0 ? tap / kernel * row + tap % kernel * in + i : tap * own.in_blocks * kBlock + i;
+          const Index place =
+              own.input < 0 ? tap / kernel * row + tap % kernel * in + i : tap * own.in_blocks * kBlock + i;
           packed[(place / group * columns + column) * group + place % group] = *given++;
         }
       }
@@ -579,12 +582,13 @@ extern "C" double linnet_measure_peak(double seconds) {
 }
 
 extern "C" int linnet_network_open(const linnet_layer* layers, int64_t layer_count, const int32_t* inputs,
-                                   int64_t input_count, const void* data, int64_t data_bytes,
-                                   linnet_network** network, linnet_error* error) {
+                                   int64_t input_count, const void* data, int64_t data_bytes, linnet_network** network,
+                                   linnet_error* error) {
   if (layers == nullptr || inputs == nullptr || data == nullptr || network == nullptr || input_count < 0 ||
       data_bytes < 0 || layer_count < 1 || layer_count > kMostLayers ||
       reinterpret_cast<std::uintptr_t>(data) % kFloat != 0) {
-    return fail(error, LINNET_BAD_ARGUMENT, "A program has from 1 to %lld layers, their inputs, and data at an address that is a "
+    return fail(error, LINNET_BAD_ARGUMENT,
+                "A program has from 1 to %lld layers, their inputs, and data at an address that is a "
                 "multiple of 4.",
                 static_cast<long long>(kMostLayers));
   }
@@ -594,8 +598,7 @@ extern "C" int linnet_network_open(const linnet_layer* layers, int64_t layer_cou
   }
   const Data given = {static_cast<const std::uint8_t*>(data), data_bytes};
   Index packed = 0;
-  if (const int code = check(layers, layer_count, inputs, input_count, given, &packed, error))
-    return code;
+  if (const int code = check(layers, layer_count, inputs, input_count, given, &packed, error)) return code;
   auto* made = make<linnet_network>();
   if (made == nullptr || !made->layers.allocate(layer_count) || !made->inputs.allocate(input_count) ||
       !made->weights.allocate(packed)) {

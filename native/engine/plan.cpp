@@ -395,20 +395,21 @@ void Planner::plan_groups(Step& step) {
   const Index group = asked > 0 ? blocks_of(asked) : bytes / (pixels * kBlock * operand_bytes(filter));
   // Panels are not cut: a group is a whole number of them, at least one, and at most what a thread has to do.
   const linnet_network& network = *session_.network;
-  const Index widest = filter.integers ? network.integers->panel_blocks : network.kernels->panel_blocks(kMostChannels, 0);
+  const Index widest =
+      filter.integers ? network.integers->panel_blocks : network.kernels->panel_blocks(kMostChannels, 0);
   const Index panel = unit.expand >= 0 ? widest : 1;
   const Index most = unit.expand >= 0 ? panel + 1 : 1;
   step.groups.group_blocks = smaller(larger(group / panel * panel, most), larger(own, most));
   if (unit.expand >= 0) {
     take(step, unit.expanded, layer(unit.expand).element, smaller(kMostPanelBlocks, blocks), unit.input.height,
          unit.input.width);
-    take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, unit.input.height, unit.input.width);
+    take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, 1, unit.input.height * unit.input.width);
   }
   take(step, unit.filtered, operand_bytes(filter), smaller(step.groups.group_blocks, blocks), unit.inner.height,
        unit.inner.width);
   if (filter.integers) take(step, unit.padding, 1, 1, 1, unit.input.width);
   if (layer(unit.project).integers && layer(unit.project).bytes.factor != 0) {
-    take_words(step, unit.terms, unit.inner.height, unit.inner.width);
+    take_words(step, unit.terms, 1, unit.inner.height * unit.inner.width);
   }
   // Each thread's sum over its own groups; sums of bytes are wider than what comes of them.
   if (session_.threads > 1 || filter.integers) {
@@ -419,8 +420,8 @@ void Planner::plan_groups(Step& step) {
 void Planner::plan_head(Step& step) {
   const Size size = input_size(step.head.layer);
   take(step, step.head.sizes->made, layer(step.head.layer).element, kMostPanelBlocks, size.height, size.width);
-  take_operands(step, layer(step.head.layer), step.head.sizes->widened, step.head.sizes->terms, size.height,
-                size.width);
+  take_operands(step, layer(step.head.layer), step.head.sizes->widened, step.head.sizes->terms, 1,
+                size.height * size.width);
   if (step.head.linear < 0) return;
   // The averages of a panel, then each thread's own part of the linear layer's sums.
   step.scratch_bytes += (kMostPanelBlocks + layer(step.head.linear).out_blocks) * kBlock * kFloat;

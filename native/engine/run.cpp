@@ -35,8 +35,8 @@ void run_pointwise(const Worker& worker, const Step& step) {
     Rows<Number> part = input;
     part.data += shift;
     math.enter(layer, part, 0, pixels.count(), widened, terms, worker.scratch(step));
-    auto product = math.product_of(layer, pixels.count(),
-                                   math.source_of(layer, part, 0, widened, terms, worker.scratch(step)));
+    auto product =
+        math.product_of(layer, pixels.count(), math.source_of(layer, part, 0, widened, terms, worker.scratch(step)));
     product.c_step = output.block_step();
     product.added_step = added.block_step();
     for (Index first = 0, count; first < layer.out_blocks; first += count) {
@@ -141,9 +141,7 @@ void run_head(const Worker& worker, const Step& step) {
   const Range own = share_of(layer.out_blocks, worker.thread, worker.threads());
   // A panel of the map, its averages, and the thread's sums of the linear layer.
   const Rows<Number> panel = rows_in<Number>(worker.scratch(step), head.sizes->made);
-  for (Index row = 0; row < input.map.slots; ++row) {
-    math.enter(layer, input, row, input.map.width, head.sizes->widened, head.sizes->terms, worker.scratch(step));
-  }
+  math.enter(layer, input, 0, pixels, head.sizes->widened, head.sizes->terms, worker.scratch(step));
   auto product = math.product_of(
       layer, pixels, math.source_of(layer, input, 0, head.sizes->widened, head.sizes->terms, worker.scratch(step)));
   product.c = panel.data;
@@ -236,7 +234,7 @@ std::uint8_t sum_of(const PackedLayer& layer, std::uint8_t first, std::uint8_t s
   const Requantisation& rule = layer.bytes.rule;
   std::int32_t sum = (1 << (rule.shift - 1)) + rule.first * (first - rule.first_zero);
   sum = ((sum + rule.second * (second - rule.second_zero)) >> rule.shift) + rule.sum_zero;
-  return static_cast<std::uint8_t>(sum < rule.sum_lowest ? rule.sum_lowest
+  return static_cast<std::uint8_t>(sum < rule.sum_lowest    ? rule.sum_lowest
                                    : sum > rule.sum_highest ? rule.sum_highest
                                                             : sum);
 }

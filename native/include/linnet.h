@@ -196,8 +196,8 @@ typedef struct linnet_sum {
  * with one multiplier for each output channel, ties to even; a convolution's second input is added to that by `sum`, as
  * an addition adds both of its inputs. What lies outside a map is input_zero. |bias| + 255 * sum of
  * |weight - weight_zero| must be below 2^31. A pooling of n pixels gives, of bytes less raw_zero,
- * rint(float(their sum) * c + b), with c = ratio * (1 / float(n)) and b = float(zero) - float(n * input_zero) * c, where
- * input_zero and zero are less raw_zero too; or, if it is an average, their sum over n, halves away from 0. A
+ * rint(float(their sum) * c + b), with c = ratio * (1 / float(n)) and b = float(zero) - float(n * input_zero) * c,
+ * where input_zero and zero are less raw_zero too; or, if it is an average, their sum over n, halves away from 0. A
  * concatenation sends each of its inputs through a table of 256 bytes.
  */
 typedef struct linnet_integers {
@@ -245,8 +245,8 @@ const char* linnet_engine_instruction_set(void);
  */
 double linnet_measure_peak(double seconds);
 
-/** Checks a program and packs its weights into memory of its own. `data` are aligned to 4 bytes and hold all that layers
- * point to; all floats must be finite. */
+/** Checks a program and packs its weights into memory of its own. `data` are aligned to 4 bytes and hold all that
+ * layers point to; all floats must be finite. */
 int linnet_network_open(const linnet_layer* layers, int64_t layer_count, const int32_t* inputs, int64_t input_count,
                         const void* data, int64_t data_bytes, linnet_network** network, linnet_error* error);
 

@@ -76,17 +76,13 @@ extern const EngineKernels kEngineAvx512;
 constexpr Tables<EngineKernels> kEngineTables = {
     &kEngineBaseline,
 #if defined(__ARM_NEON)
-    &kEngineNeon,
-    &kEngineNeon,
+    &kEngineNeon,     &kEngineNeon,
 #else
     nullptr,
     nullptr,
 #endif
 #if defined(__x86_64__)
-    &kEngineAvx2,
-    &kEngineAvx2,
-    &kEngineAvx512,
-    &kEngineAvx512,
+    &kEngineAvx2,     &kEngineAvx2, &kEngineAvx512, &kEngineAvx512,
 #endif
 };
 

@@ -22,17 +22,17 @@ struct Requantisation {
 // operands: bytes, or numbers of 16 bits with the same values, as the table's `operand_bytes` says.
 struct IntegerProduct {
   Index pixels;
-  Index runs, run;     // operands of a run: a multiple of 4
+  Index runs, run;  // operands of a run: a multiple of 4
   const void* a;
-  Index a_run_step;    // operands from one run to the next
-  Index a_pixel_step;  // operands from one pixel to the next
-  Index blocks;        // of output channels
-  const std::int8_t* weights;   // [runs * run / group][blocks * kBlock][group]
-  const std::int32_t* bias;     // [blocks * kBlock]; null: goes on from what stands in `sums`
-  const std::int32_t* terms;    // [pixels]: what is added to all sums of a pixel, or null
-  std::int32_t* sums;           // [block][pixel][kBlock]: where the sums end instead of in c; or null
-  Index sums_step;              // from one block to the next
-  const float* multipliers;     // [blocks * kBlock]
+  Index a_run_step;            // operands from one run to the next
+  Index a_pixel_step;          // operands from one pixel to the next
+  Index blocks;                // of output channels
+  const std::int8_t* weights;  // [runs * run / group][blocks * kBlock][group]
+  const std::int32_t* bias;    // [blocks * kBlock]; null: goes on from what stands in `sums`
+  const std::int32_t* terms;   // [pixels]: what is added to all sums of a pixel, or null
+  std::int32_t* sums;          // [block][pixel][kBlock]: where the sums end instead of in c; or null
+  Index sums_step;             // from one block to the next
+  const float* multipliers;    // [blocks * kBlock]
   Requantisation rule;
   const std::uint8_t* added;  // as c, where the rule adds
   Index added_step;
@@ -47,14 +47,14 @@ struct IntegerDepthwise {
   const std::uint8_t* rows[3];  // [width][kBlock]; above and below the picture a row of `padding`
   Index width, output_width;
   Index stride, dilation, pad_left;
-  std::uint8_t padding;        // what lies beside the row
-  bool wide;                   // whether taps have 16 bits
-  const void* taps;            // [3][kBlock][4], of which the last is 0: 8 or 16 bits each
-  const std::int32_t* bias;    // [kBlock]
-  const float* multipliers;    // [kBlock]
-  Requantisation rule;         // which adds nothing
-  bool operands;               // whether operands are written, not bytes
-  void* output;                // [output_width][kBlock]
+  std::uint8_t padding;      // what lies beside the row
+  bool wide;                 // whether taps have 16 bits
+  const void* taps;          // [3][kBlock][4], of which the last is 0: 8 or 16 bits each
+  const std::int32_t* bias;  // [kBlock]
+  const float* multipliers;  // [kBlock]
+  Requantisation rule;       // which adds nothing
+  bool operands;             // whether operands are written, not bytes
+  void* output;              // [output_width][kBlock]
 };
 
 struct IntegerKernels {
@@ -90,8 +90,7 @@ extern const IntegerKernels kIntegerAvx512Vnni;
 constexpr Tables<IntegerKernels> kIntegerTables = {
     &kIntegerBaseline,
 #if defined(__aarch64__)
-    &kIntegerBaseline,
-    &kIntegerNeonDot,
+    &kIntegerBaseline, &kIntegerNeonDot,
 #elif defined(__ARM_NEON)
     &kIntegerBaseline,
     &kIntegerBaseline,
@@ -100,10 +99,7 @@ constexpr Tables<IntegerKernels> kIntegerTables = {
     nullptr,
 #endif
 #if defined(__x86_64__)
-    &kIntegerAvx2,
-    &kIntegerAvx2Vnni,
-    &kIntegerAvx512,
-    &kIntegerAvx512Vnni,
+    &kIntegerAvx2,     &kIntegerAvx2Vnni, &kIntegerAvx512, &kIntegerAvx512Vnni,
 #endif
 };
 

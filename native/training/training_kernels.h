@@ -73,17 +73,13 @@ extern const TrainingKernels kTrainingAvx512;
 constexpr Tables<TrainingKernels> kTrainingTables = {
     &kTrainingBaseline,
 #if defined(__ARM_NEON)
-    &kTrainingNeon,
-    &kTrainingNeon,
+    &kTrainingNeon,     &kTrainingNeon,
 #else
     nullptr,
     nullptr,
 #endif
 #if defined(__x86_64__)
-    &kTrainingAvx2,
-    &kTrainingAvx2,
-    &kTrainingAvx512,
-    &kTrainingAvx512,
+    &kTrainingAvx2,     &kTrainingAvx2, &kTrainingAvx512, &kTrainingAvx512,
 #endif
 };
 

@@ -102,7 +102,7 @@ class Predictor:
             check_whole("threads", threads, least=1, most=1024)
         self.checkpoint = checkpoint
         self.suppression = suppression or Suppression()
-        self.runtime = choose_runtime(runtime, quantised=checkpoint.quantisation is not None)
+        self.runtime = choose_runtime(runtime)
         self._runtime = RUNTIMES[self.runtime](checkpoint, threads)
         self._interpret_outputs = INTERPRETERS[checkpoint.task](checkpoint, self.runtime, self.suppression)
 

@@ -91,6 +91,13 @@ class IntegerNetwork(Runner):
         return STEPS[type(operation)](_Step(operation, given, result, self.quantisation, weights), read)
 
 
+def arrange(operation: Operation, read: list[Integers], quantisation: Quantisation) -> Integers:
+    """Runs an operation without weights on integers, as the network does."""
+    encodings = quantisation.encodings
+    given, result = [encodings[name] for name in operation.reads], encodings[operation.name]
+    return STEPS[type(operation)](_Step(operation, given, result, quantisation, None), read)
+
+
 @dataclass(frozen=True)
 class _Weights:
     """Weight and bias of an operation, laid out as the float reference reads them, and what sums are multiplied by."""

@@ -10,7 +10,7 @@ from typing import Any
 
 NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
 
-INTERFACE = 2
+INTERFACE = 3
 """`LINNET_INTERFACE` of linnet.h: the functions and structures below are those of this number."""
 
 NOT_BUILT = (
@@ -110,7 +110,30 @@ class ConcatenationLayer(ctypes.Structure):
     _fields_ = (("channels", ctypes.c_int32),)
 
 
-LayerBody = ConvolutionLayer | DepthwiseLayer | PoolingLayer | LinearLayer | AdditionLayer | ConcatenationLayer
+class ConversionLayer(ctypes.Structure):
+    """`linnet_conversion` of linnet.h: floats to bytes, or back."""
+
+    _fields_ = (("channels", ctypes.c_int32), ("zero", ctypes.c_int32), ("scale", ctypes.c_float))
+
+
+class QuantizeLayer(ConversionLayer):
+    """Floats to bytes."""
+
+
+class DequantizeLayer(ConversionLayer):
+    """Bytes to floats."""
+
+
+LayerBody = (
+    ConvolutionLayer
+    | DepthwiseLayer
+    | PoolingLayer
+    | LinearLayer
+    | AdditionLayer
+    | ConcatenationLayer
+    | QuantizeLayer
+    | DequantizeLayer
+)
 
 KINDS: dict[str, type[LayerBody]] = {
     "convolution": ConvolutionLayer,
@@ -119,8 +142,39 @@ KINDS: dict[str, type[LayerBody]] = {
     "linear": LinearLayer,
     "addition": AdditionLayer,
     "concatenation": ConcatenationLayer,
+    "quantize": QuantizeLayer,
+    "dequantize": DequantizeLayer,
 }
-"""Kinds of layers as the union in `linnet_layer` names them, in the order in which linnet.h numbers them."""
+"""Kinds of layers by their members of the union in `linnet_layer` (the last two share one, which has two names here),
+in the order in which linnet.h numbers them."""
+
+
+class SumRule(ctypes.Structure):
+    """`linnet_sum` of linnet.h: how two bytes are added."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_int32)
+        for name in ("first", "second", "shift", "first_zero", "second_zero", "zero", "lowest", "highest")
+    )
+
+
+class IntegerRule(ctypes.Structure):
+    """`linnet_integers` of linnet.h: what a layer of bytes has beside its body."""
+
+    _fields_ = (
+        *(
+            (name, ctypes.c_int32)
+            for name in ("input_zero", "zero", "lowest", "highest", "weight_zero", "average", "raw_zero")
+        ),
+        ("ratio", ctypes.c_float),
+        ("multipliers", COUNT),
+        ("tables", COUNT),
+        ("sum", SumRule),
+    )
+
+
+FLOAT32, UINT8 = 0, 1
+"""Precisions as linnet.h numbers them."""
 
 
 class LayerUnion(ctypes.Union):
@@ -134,16 +188,27 @@ class ProgramLayer(ctypes.Structure):
 
     _fields_ = (
         ("kind", ctypes.c_int32),
+        ("precision", ctypes.c_int32),
         ("first_input", ctypes.c_int32),
         ("input_count", ctypes.c_int32),
         ("body", LayerUnion),
+        ("integers", IntegerRule),
     )
 
     @classmethod
-    def of(cls, own: LayerBody, first_input: int, input_count: int) -> ProgramLayer:
+    def of(
+        cls,
+        own: LayerBody,
+        first_input: int,
+        input_count: int,
+        *,
+        precision: int = FLOAT32,
+        integers: IntegerRule | None = None,
+    ) -> ProgramLayer:
         """A layer that reads so many of the program's inputs, from `first_input` on."""
         (name,) = (name for name, kind in KINDS.items() if kind is type(own))
-        return cls([*KINDS].index(name), first_input, input_count, LayerUnion(**{name: own}))
+        body = LayerUnion(**{name: own})
+        return cls([*KINDS].index(name), precision, first_input, input_count, body, integers or IntegerRule())
 
     @property
     def own(self) -> LayerBody:
@@ -310,7 +375,7 @@ def native_version() -> str | None:
 
 
 def instruction_set() -> str | None:
-    """The widest vector instruction set of this processor that linnet knows: `avx512`, `avx2`, `neon` or `baseline`."""
+    """The widest vector instruction set of this processor that linnet knows, such as `avx512_vnni` or `neon`."""
     library = load_library()
     return None if library is None else str(library.linnet_instruction_set().decode())
 

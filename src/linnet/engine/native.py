@@ -34,6 +34,9 @@ Schedule = Literal["auto", "layerwise", "rows", "groups"]
 SCHEDULES: tuple[Schedule, ...] = ("auto", "layerwise", "rows", "groups")
 """In the order in which linnet.h numbers them."""
 
+DTYPES: tuple[type[np.float32 | np.uint8], ...] = (np.float32, np.uint8)
+"""In the order in which linnet.h numbers precisions."""
+
 MOST_THREADS, MOST_SIDE, MOST_CHANNELS = 256, 65_536, 16_777_216
 
 
@@ -93,7 +96,9 @@ class NativeNetwork:
         self.layers, self.inputs, self.numbers = program.layers, program.inputs, program.numbers
         layers = (ProgramLayer * len(program.layers))(*program.layers)
         inputs = np.array(program.inputs, np.int32)
-        weights = np.ascontiguousarray(program.weights, np.float32)
+        # Aligned as an array of words is: layers point to floats in it.
+        data = np.zeros(-(-program.data.size // 4), np.uint32).view(np.uint8)
+        data[: program.data.size] = program.data
         handle = ctypes.c_void_p()
         call(
             "linnet_network_open",
@@ -101,8 +106,8 @@ class NativeNetwork:
             len(layers),
             inputs.ctypes.data,
             inputs.size,
-            weights.ctypes.data,
-            weights.size,
+            data.ctypes.data,
+            data.size,
             ctypes.byref(handle),
         )
         self.handle = handle
@@ -124,7 +129,8 @@ class NativeSession:
     Args:
         network: what to run.
         size: height and width of the pictures in pixels.
-        table: (channels, 256) float32, what each value of a picture's bytes stands for.
+        table: (channels, 256), what each value of a picture's bytes stands for: float32, or uint8 for a network that
+            computes with bytes.
         outputs: names of the tensors to give.
         threads: from 1 to 256.
         schedule: how all blocks run.
@@ -144,7 +150,7 @@ class NativeSession:
         self,
         network: NativeNetwork,
         size: tuple[int, int],
-        table: NDArray[np.float32],
+        table: NDArray[np.float32 | np.uint8],
         outputs: Sequence[str],
         *,
         threads: int = 1,
@@ -166,7 +172,10 @@ class NativeSession:
         first = network.layers[0].own
         assert isinstance(first, ConvolutionLayer)  # nothing else may read the picture
         self.channels = int(first.in_channels)
-        table = np.ascontiguousarray(table, np.float32)
+        expected = DTYPES[network.layers[0].precision]
+        if table.dtype != expected:
+            raise EngineError(f"The table must be of {np.dtype(expected)}; this one is of {table.dtype}.")
+        table = np.ascontiguousarray(table)
         if table.shape != (self.channels, 256):
             raise EngineError(f"The table must be ({self.channels}, 256); this one is {table.shape}.")
         # Several names may stand for one layer: a block, and its projection.
@@ -199,6 +208,7 @@ class NativeSession:
         self._finalizer = _at_end(self, "linnet_session_close", handle)
         take_turns(self)
         self._shapes = [self._shape(int(number)) for number in numbers]
+        self._dtypes = [DTYPES[network.layers[number].precision] for number in numbers]
 
     def _shape(self, number: int) -> tuple[int, ...]:
         """What a layer gives for one picture."""
@@ -209,8 +219,10 @@ class NativeSession:
         read = self.size if source < 0 else self._shape(source)[:-1]
         return (*(-(-side // layer.stride) for side in read), layer.out_channels)
 
-    def run(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """(N, H, W, C) uint8 → for each output (N, H, W, C) or (N, C) float32. Calls from several threads take turns.
+    def run(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32 | np.uint8]]:
+        """(N, H, W, C) uint8 → for each output (N, H, W, C) or (N, C), float32 or, of layers of bytes, uint8.
+
+        Calls from several threads take turns.
 
         Raises:
             EngineError: on any other shape or type, or if the session is closed.
@@ -223,7 +235,9 @@ class NativeSession:
             raise EngineError(f"Pixels must be (N, {height}, {width}, {self.channels}); these are {shape}.")
         pixels = np.ascontiguousarray(pixels)
         try:
-            outputs = [np.empty((len(pixels), *shape), np.float32) for shape in self._shapes]
+            outputs = [
+                np.empty((len(pixels), *shape), dtype) for shape, dtype in zip(self._shapes, self._dtypes, strict=True)
+            ]
         except MemoryError as error:
             raise EngineError(f"There is no memory for the outputs of {len(pixels)} pictures: take fewer.") from error
         places = (ctypes.c_void_p * len(outputs))(*(output.ctypes.data for output in outputs))

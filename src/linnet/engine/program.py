@@ -1,4 +1,8 @@
-"""Operations lowered to what the native engine runs: its layers, and all weights in one array."""
+"""Operations lowered to what the native engine runs: its layers, and the data that they point to.
+
+The engine computes a quantised network with bytes, whichever of int8 and uint8 it has: an integer of int8 is its byte
+less 128.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +25,30 @@ from linnet.architecture import (
     Operation,
     Pool,
 )
+from linnet.architecture.cost import graph_of
 from linnet.engine.fold import fold
+from linnet.engine.integer_reference import arrange
 from linnet.engine.library import (
+    FLOAT32,
+    UINT8,
     AdditionLayer,
     ConcatenationLayer,
     ConvolutionLayer,
     DepthwiseLayer,
+    DequantizeLayer,
+    IntegerRule,
     LayerBody,
     LinearLayer,
     PoolingLayer,
     ProgramLayer,
+    QuantizeLayer,
+    SumRule,
     Window,
 )
 from linnet.engine.reference import RUN, Output
+from linnet.quantisation import rule
+from linnet.quantisation.scheme import Encoding, IntegerType, Quantisation
+from linnet.quantisation.tensors import check_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,38 +66,59 @@ class Program:
     Attributes:
         layers: in the order in which they run.
         inputs: numbers of the layers that each reads, one after the other; -1 is the picture.
-        weights: of all layers, flat.
+        data: weights, biases and what else layers point to, as bytes; each begins at a multiple of 4.
         numbers: names of tensors (`tensor_names`) → number of the layer that gives them.
         graph: what was lowered, folded.
         tail: operations at the end that only arrange results in rows; numpy runs them.
         outputs: names of the native tensors that `finish` is given.
+        quantisation: of a quantised network.
     """
 
     layers: tuple[ProgramLayer, ...]
     inputs: tuple[int, ...]
-    weights: NDArray[np.float32]
+    data: NDArray[np.uint8]
     numbers: Mapping[str, int]
     graph: Graph
     tail: tuple[Operation, ...]
     outputs: tuple[str, ...]
+    quantisation: Quantisation | None = None
 
     def without_weights(self) -> Program:
         """The same without the weights, which a network holds packed."""
-        return replace(self, weights=np.zeros(0, np.float32))
+        return replace(self, data=np.zeros(0, np.uint8))
 
-    def finish(self, arrays: Sequence[Array], names: Collection[str] = ()) -> tuple[Output, dict[str, Array]]:
-        """The network's output (a tuple of several), and tensors by name, of the native tensors named by `outputs`."""
-        values = dict(zip(self.outputs, arrays, strict=True))
+    def finish(self, arrays: Sequence[NDArray[Any]], names: Collection[str] = ()) -> tuple[Output, dict[str, Array]]:
+        """The network's output (a tuple of several), and tensors by name, of the native tensors named by `outputs`.
+
+        All are float32: of a quantised network what its integers stand for.
+        """
+        values, wanted = dict(zip(self.outputs, arrays, strict=True)), {self.graph.aliases[name] for name in names}
+        if self.quantisation is not None:
+            dtype, encodings = self.quantisation.dtype, self.quantisation.encodings
+            values = {name: (array - np.uint8(zero_of(dtype))).view(dtype) for name, array in values.items()}
         for operation in self.tail:
             read = [values[name] for name in operation.reads]
-            values[operation.name] = RUN[type(operation)](operation, read, (None, None), False)
+            if self.quantisation is None:
+                values[operation.name] = RUN[type(operation)](operation, read, (None, None), False)
+            else:
+                values[operation.name] = arrange(operation, read, self.quantisation)
+        if self.quantisation is not None:
+            values = {name: rule.dequantise(values[name], encodings[name]) for name in wanted.union(self.graph.outputs)}
         outputs = tuple(values[name] for name in self.graph.outputs)
         kept = {name: values[self.graph.aliases[name]] for name in names}
         return (outputs if len(outputs) > 1 else outputs[0]), kept
 
 
+def zero_of(dtype: IntegerType) -> int:
+    """The byte of the engine that is the integer 0 of a type."""
+    return 128 if dtype == "int8" else 0
+
+
 def lower(
-    network: Architecture | Graph, tensors: Mapping[str, NDArray[np.floating[Any]]], names: Collection[str] = ()
+    network: Architecture | Graph,
+    tensors: Mapping[str, NDArray[Any]],
+    names: Collection[str] = (),
+    quantisation: Quantisation | None = None,
 ) -> Program:
     """The program of a network.
 
@@ -91,24 +127,29 @@ def lower(
         tensors: of its checkpoint; batch norm is folded.
         names: tensors that shall be there to ask for. What a shortcut adds to exists by itself only if it is named or
             read elsewhere: the engine adds as it writes.
+        quantisation: of its checkpoint, if that is quantised.
 
     Raises:
         ValueError: if the engine has no kernel for an operation; the text names it.
     """
-    graph, arrays = fold(network, tensors)
+    if quantisation is None:
+        graph, arrays = fold(network, tensors)
+    else:
+        graph, arrays = graph_of(network), dict(tensors)
+        check_tensors(graph, arrays, quantisation)
     tail = _tail(graph)
     kept = {*graph.outputs, *(graph.aliases[name] for name in names)}
     kept |= {name for operation in tail for name in operation.reads}
     last = {operation.name for operation in tail}
     native = [operation for operation in _in_order(graph) if operation.name not in last]
-    lowering = _Lowering(graph, arrays, kept)
+    lowering = _Lowering(graph, arrays, kept, quantisation)
     for operation in native:
         if not has_kernel(operation):
             raise ValueError(
                 f"The engine has no kernel for {operation.name!r} ({operation.kind}) as this network has it. Take the "
                 "numpy runtime."
             )
-        KERNELS[type(operation)](lowering, operation)
+        lowering.lower(operation)
     del lowering.numbers[INPUT]
     for alias, name in graph.aliases.items():
         if name in lowering.numbers:
@@ -117,11 +158,12 @@ def lower(
     return Program(
         tuple(lowering.layers),
         tuple(lowering.inputs),
-        np.concatenate(lowering.parts or [np.zeros(0, np.float32)]),
+        np.concatenate(lowering.parts or [np.zeros(0, np.uint8)]),
         lowering.numbers,
         graph,
         tail,
         outputs,
+        quantisation,
     )
 
 
@@ -175,22 +217,84 @@ class _Lowering:
     """Layers so far, where their inputs and weights stand, and which tensors have to exist."""
 
     graph: Graph
-    tensors: Mapping[str, NDArray[np.float32]]
+    tensors: Mapping[str, NDArray[Any]]
     kept: set[str]
+    quantisation: Quantisation | None = None
     layers: list[ProgramLayer] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=lambda: {INPUT: -1})
-    parts: list[NDArray[np.float32]] = field(default_factory=list)
+    parts: list[NDArray[np.uint8]] = field(default_factory=list)
     size: int = 0
     sums: dict[str, str] = field(default_factory=dict)
     """Name of a sum → the convolution that was recorded with it."""
 
+    def lower(self, operation: Operation) -> None:
+        """Records an operation; in a quantised network one that runs in float between two conversions."""
+        if self.quantisation is None or operation.name not in self.quantisation.floating:
+            KERNELS[type(operation)](self, operation)
+            return
+        own = {name: self.numbers[name] for name in operation.reads if name != INPUT}
+        for name, number in own.items():
+            channels, zero = self.graph.shape_of(name)[-1], self.zero(name)
+            given = DequantizeLayer(channels, zero, self.encoding(name).scale)
+            self.numbers[name] = self._append(given, [number], FLOAT32)
+        KERNELS[type(operation)](self, operation)
+        self.numbers |= own
+        body = QuantizeLayer(
+            self.graph.shape_of(operation.name)[-1], self.zero(operation.name), self.encoding(operation.name).scale
+        )
+        self.numbers[operation.name] = self._append(body, [self.numbers[operation.name]], UINT8, IntegerRule())
+
     def record(self, operation: Operation, own: LayerBody, reads: Sequence[str] | None = None) -> None:
         """Appends a layer of an operation that reads these, by default what the operation reads."""
-        numbers = [self.numbers[name] for name in reads or operation.reads]
-        self.layers.append(ProgramLayer.of(own, len(self.inputs), len(numbers)))
+        reads = reads or operation.reads
+        numbers, integers = [self.numbers[name] for name in reads], None
+        if self.computes_with_bytes(operation):
+            integers = INTEGERS[type(operation)](self, operation)
+            if isinstance(operation, Add) or len(reads) > len(operation.reads):
+                integers.sum = self.sum_rule(operation, reads[-1])
+        precision = FLOAT32 if integers is None else UINT8
+        self.numbers[operation.name] = self._append(own, numbers, precision, integers)
+
+    def _append(
+        self, own: LayerBody, numbers: Sequence[int], precision: int, integers: IntegerRule | None = None
+    ) -> int:
+        layer = ProgramLayer.of(own, len(self.inputs), len(numbers), precision=precision, integers=integers)
+        self.layers.append(layer)
         self.inputs += numbers
-        self.numbers[operation.name] = len(self.layers) - 1
+        return len(self.layers) - 1
+
+    def computes_with_bytes(self, operation: Operation) -> bool:
+        """Whether an operation runs on integers."""
+        return self.quantisation is not None and operation.name not in self.quantisation.floating
+
+    def encoding(self, name: str) -> Encoding:
+        """Of a tensor of a quantised network."""
+        assert self.quantisation is not None
+        return self.quantisation.encodings[name]
+
+    def zero(self, name: str) -> int:
+        """The byte that stands for 0 in a tensor."""
+        assert self.quantisation is not None
+        return self.encoding(name).zero + zero_of(self.quantisation.dtype)
+
+    def rule_of(self, operation: Operation, activation: str = "linear") -> IntegerRule:
+        """Zeros and bounds of an operation."""
+        assert self.quantisation is not None
+        dtype = self.quantisation.dtype
+        lowest, highest = (
+            bound + zero_of(dtype) for bound in rule.bounds(dtype, self.encoding(operation.name), activation)
+        )
+        return IntegerRule(
+            input_zero=self.zero(operation.reads[0]), zero=self.zero(operation.name), lowest=lowest, highest=highest
+        )
+
+    def sum_rule(self, operation: Operation, other: str) -> SumRule:
+        """How an addition adds, or what a convolution gives is added to another tensor."""
+        total = operation if isinstance(operation, Add) else self.graph.by_name[self.graph.readers[operation.name][0]]
+        first = operation.reads[0] if isinstance(operation, Add) else operation.name
+        factors, shift = rule.addition((self.encoding(first), self.encoding(other)), self.encoding(total.name))
+        return SumRule(*factors, shift, self.zero(first), self.zero(other), self.zero(total.name), 0, 255)
 
     def channels(self, operation: Operation) -> tuple[int, int]:
         """Of its first input and of its output."""
@@ -202,19 +306,27 @@ class _Lowering:
         total = self.graph.by_name[readers[0]] if len(readers) == 1 else None
         if operation.name in self.kept or not isinstance(total, Add):
             return None
+        if self.quantisation is not None and not {operation.name, total.name}.isdisjoint(self.quantisation.floating):
+            return None
         other = next((name for name in total.reads if name != operation.name), None)
         # Of two convolutions with one sum, the later one has it.
         return other if other in self.numbers and other != INPUT and total.name not in self.sums else None
 
     def places(self, operation: Operation) -> list[int]:
         """Where the values of an operation's weights and bias begin, which are put behind those that are there."""
-        return [self._place(name) for name in operation.tensors]
+        if not self.computes_with_bytes(operation):
+            return [self.place(np.asarray(self.tensors[name], np.float32)) for name in operation.tensors]
+        weight, bias = (self.tensors[name] for name in operation.tensors)
+        if weight.dtype == np.uint8:
+            weight = (weight - np.uint8(128)).view(np.int8)
+        return [self.place(weight), self.place(bias)]
 
-    def _place(self, name: str) -> int:
-        values = np.ascontiguousarray(self.tensors[name], np.float32).ravel()
-        self.parts.append(values)
-        self.size += values.size
-        return self.size - values.size
+    def place(self, values: NDArray[Any]) -> int:
+        """Where values begin that are put behind those that are there."""
+        flat = np.ascontiguousarray(values).ravel().view(np.uint8)
+        self.parts += [flat, np.zeros(-flat.size % 4, np.uint8)]
+        self.size += flat.size + -flat.size % 4
+        return self.size - flat.size - -flat.size % 4
 
 
 def _convolve(lowering: _Lowering, operation: Convolve) -> None:
@@ -257,6 +369,48 @@ KERNELS: dict[type[Operation], Callable[[_Lowering, Any], None]] = {
     Concatenate: _of_channels(ConcatenationLayer),
 }
 """Kind of operation → what records it."""
+
+
+def _weighted_rule(lowering: _Lowering, operation: Convolve | Linear) -> IntegerRule:
+    integers = lowering.rule_of(operation, operation.activation if isinstance(operation, Convolve) else "linear")
+    scale = lowering.tensors[f"{operation.label}.weight.scale"]
+    factor = rule.multiplier(lowering.encoding(operation.reads[0]), scale, lowering.encoding(operation.name))
+    integers.multipliers = lowering.place(np.broadcast_to(factor, (lowering.channels(operation)[1],)))
+    zero = lowering.tensors.get(f"{operation.label}.weight.zero")
+    integers.weight_zero = 0 if zero is None else int(zero[0]) - 128
+    return integers
+
+
+def _pool_rule(lowering: _Lowering, operation: Pool) -> IntegerRule:
+    assert lowering.quantisation is not None
+    integers = lowering.rule_of(operation)
+    given, result = (np.float32(lowering.encoding(name).scale) for name in (operation.reads[0], operation.name))
+    integers.ratio = given / result
+    integers.average = int(lowering.quantisation.pooling == "average")
+    integers.raw_zero = zero_of(lowering.quantisation.dtype)
+    return integers
+
+
+def _joining_rule(lowering: _Lowering, operation: Concatenate) -> IntegerRule:
+    """With a table of what becomes of each byte of each tensor that is joined."""
+    assert lowering.quantisation is not None
+    dtype, zero = lowering.quantisation.dtype, np.uint8(zero_of(lowering.quantisation.dtype))
+    every = (np.arange(256, dtype=np.uint8) - zero).view(dtype)
+    given, result = (lowering.encoding(name) for name in operation.reads), lowering.encoding(operation.name)
+    tables = [rule.recode(every, encoding, result, dtype).view(np.uint8) + zero for encoding in given]
+    integers = lowering.rule_of(operation)
+    integers.tables = lowering.place(np.concatenate(tables))
+    return integers
+
+
+INTEGERS: dict[type[Operation], Callable[[_Lowering, Any], IntegerRule]] = {
+    Convolve: _weighted_rule,
+    Add: _Lowering.rule_of,
+    Pool: _pool_rule,
+    Linear: _weighted_rule,
+    Concatenate: _joining_rule,
+}
+"""Kind of operation → what its layer has beside its body where it computes with bytes."""
 
 FITS: dict[type[Operation], Callable[[Any], bool]] = {
     Convolve: lambda operation: _window_fits(operation) and not (operation.depthwise and INPUT in operation.reads),

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from linnet.architecture import INPUT
 from linnet.checkpoint import Checkpoint
 from linnet.engine.blas import blas_threads
-from linnet.engine.library import engine_instruction_set, instruction_set, missing_library, native_version
+from linnet.engine.library import UINT8, engine_instruction_set, instruction_set, missing_library, native_version
+from linnet.engine.program import zero_of
 from linnet.engine.reference import Output
 from linnet.images import Preprocessing, grey_of, normalise
 from linnet.machine import instruction_set_refused, usable_cores
+from linnet.quantisation import rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +31,6 @@ RuntimeName = Literal["auto", "native", "numpy", "torch"]
 
 MOST_THREADS = 256
 """Of the engine."""
-
-QUANTISED = "The native engine does not run quantised networks; take the numpy runtime."
 
 TOGETHER = 1.85 / 2
 """Speed of threads that run one picture together, as a share of their speed when each runs pictures of its own: two
@@ -55,8 +56,6 @@ class NativeRuntime:
     name = "native"
 
     def __init__(self, checkpoint: Checkpoint, threads: int | None, schedule: Schedule = "auto") -> None:
-        if checkpoint.quantisation is not None:
-            raise ValueError(QUANTISED)
         self._checkpoint, self._schedule = checkpoint, schedule
         self._threads = min(threads or usable_cores(), MOST_THREADS)
         self._session, self._program = self._open(())
@@ -73,18 +72,27 @@ class NativeRuntime:
         from linnet.engine.program import lower
 
         checkpoint, contract = self._checkpoint, self._checkpoint.preprocessing
-        program = lower(checkpoint.architecture, checkpoint.tensors, names)
+        program = lower(checkpoint.architecture, checkpoint.tensors, names, checkpoint.quantisation)
         if contract is None:
             return None, program
         session = NativeSession(
             NativeNetwork(program),
             contract.size,
-            _table(contract),
+            self._table(program.layers[0].precision == UINT8),
             program.outputs,
             threads=self._threads,
             schedule=self._schedule,
         )
         return session, program.without_weights()
+
+    def _table(self, integers: bool) -> NDArray[np.float32 | np.uint8]:
+        """What a picture's bytes stand for; of a quantised network what their integers do, or as these."""
+        table, quantisation = _table(_contract_of(self._checkpoint)), self._checkpoint.quantisation
+        if quantisation is None:
+            return table
+        encoding, dtype = quantisation.encodings[INPUT], quantisation.dtype
+        whole = rule.quantise(table, encoding, dtype)
+        return whole.view(np.uint8) + np.uint8(zero_of(dtype)) if integers else rule.dequantise(whole, encoding)
 
     def _session_for(self, pictures: int) -> NativeSession | None:
         """Of enough pictures each thread takes its own: nobody waits for another, for an arena more a thread."""
@@ -98,7 +106,7 @@ class NativeRuntime:
             self._apart = NativeSession(
                 self._session.network,
                 contract.size,
-                _table(contract),
+                self._table(self._session.network.layers[0].precision == UINT8),
                 self._program.outputs,
                 threads=self._threads,
                 apart=True,
@@ -191,10 +199,8 @@ RUNTIMES: dict[str, Callable[[Checkpoint, int | None], Runtime]] = {
 }
 
 
-def choose_runtime(name: RuntimeName, *, quantised: bool = False) -> str:
+def choose_runtime(name: RuntimeName) -> str:
     """The runtime that `name` means here; `auto` never imports torch, so that predicting starts fast.
-
-    Of a quantised network it is numpy's.
 
     Raises:
         ValueError: if there is no such runtime, or LINNET_ISA names an instruction set that cannot run.
@@ -203,8 +209,6 @@ def choose_runtime(name: RuntimeName, *, quantised: bool = False) -> str:
         raise ValueError(f"`runtime` (={name!r}) must be 'auto', {', '.join(map(repr, RUNTIMES))}.")
     if name in ("numpy", "torch"):
         return name
-    if quantised and name == "auto":
-        return "numpy"
     if native_version() is None:
         if name == "native":
             raise ValueError(f"The native runtime is not there. {missing_library()}")

@@ -88,16 +88,23 @@ def requantise(
     return np.clip(scaled, *limits, out=scaled).astype(dtype)
 
 
+def addition(given: tuple[Encoding, Encoding], result: Encoding) -> tuple[tuple[int, int], int]:
+    """What both terms of a sum are multiplied by, and by how many bits the sum is shifted down."""
+    ratios = [np.float32(encoding.scale) / np.float32(result.scale) for encoding in given]
+    # Of frexp the fraction is from 0.5 to 1: its exponent is one above the floor of the logarithm.
+    shift = ADD_BITS - (int(np.frexp(max(ratios))[1]) - 1)
+    first, second = (int(np.rint(np.ldexp(ratio, shift))) for ratio in ratios)
+    return (first, second), shift
+
+
 def add(
     first: Integers, second: Integers, given: tuple[Encoding, Encoding], result: Encoding, dtype: IntegerType
 ) -> Integers:
     """The sum of two tensors of their own encodings."""
-    ratios = [np.float32(encoding.scale) / np.float32(result.scale) for encoding in given]
-    # Of frexp the fraction is from 0.5 to 1: its exponent is one above the floor of the logarithm.
-    shift = ADD_BITS - (int(np.frexp(max(ratios))[1]) - 1)
+    factors, shift = addition(given, result)
     total = np.full(first.shape, 1 << (shift - 1), np.int64)
-    for values, ratio, encoding in zip((first, second), ratios, given, strict=True):
-        total += int(np.rint(np.ldexp(ratio, shift))) * (values.astype(np.int64) - encoding.zero)
+    for values, factor, encoding in zip((first, second), factors, given, strict=True):
+        total += factor * (values.astype(np.int64) - encoding.zero)
     return np.clip((total >> shift) + result.zero, *LIMITS[dtype]).astype(dtype)
 
 
