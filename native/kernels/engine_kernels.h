@@ -5,6 +5,7 @@
 
 #include "instruction_sets.h"
 #include "numbers.h"
+#include "pin.h"
 
 namespace linnet {
 

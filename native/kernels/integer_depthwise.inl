@@ -31,21 +31,22 @@ struct PairTaps {
   Ints even[2], odd[2];
 };
 
-static PairTaps pair_taps(const IntegerDepthwise& job, int row, int part) {
-  PairTaps taps;
-  for (int lane = 0; lane < kLanes; ++lane) {
-    const Index place = (row * kBlock + part * kLanes + lane) * 4;
-    std::int32_t tap[3];
-    for (int k = 0; k < 3; ++k) {
-      tap[k] = job.wide ? static_cast<const std::int16_t*>(job.taps)[place + k]
-                        : static_cast<const std::int8_t*>(job.taps)[place + k];
+static inline PairTaps pair_taps(const IntegerDepthwise& job, int row, int part) {
+  Ints first, second, third;
+  if (job.wide) {
+    const auto* taps = static_cast<const std::int16_t*>(job.taps) + (row * kBlock + part * kLanes) * 4;
+    for (int lane = 0; lane < kLanes; ++lane, taps += 4) {
+      first[lane] = taps[0];
+      second[lane] = taps[1];
+      third[lane] = taps[2];
     }
-    taps.even[0][lane] = static_cast<std::int32_t>((tap[0] & 0xFFFF) | static_cast<std::uint32_t>(tap[1]) << 16);
-    taps.even[1][lane] = tap[2] & 0xFFFF;
-    taps.odd[0][lane] = static_cast<std::int32_t>(static_cast<std::uint32_t>(tap[0]) << 16);
-    taps.odd[1][lane] = static_cast<std::int32_t>((tap[1] & 0xFFFF) | static_cast<std::uint32_t>(tap[2]) << 16);
+  } else {
+    const Ints taps = load_ints(static_cast<const std::int8_t*>(job.taps) + (row * kBlock + part * kLanes) * 4);
+    first = taps << 24 >> 24;
+    second = taps << 16 >> 24;
+    third = taps << 8 >> 24;
   }
-  return taps;
+  return {{(first & 0xFFFF) | second << 16, third & 0xFFFF}, {first << 16, (second & 0xFFFF) | third << 16}};
 }
 
 // Outputs of a tile; inputs that it reads, the one of tap 3 included, which is multiplied by 0.
@@ -57,17 +58,19 @@ static constexpr Index columns_of() {
 
 static inline void store_outputs(const IntegerDepthwise& job, Index x, int part, Index count, const Ints* sums,
                                  Floats multiplier, const Rounding& rounding) {
+  Ints bytes[kTileOutputs];
 #pragma GCC unroll 4
-  for (int i = 0; i < kTileOutputs; ++i) {
-    if (i >= count) break;
-    const Index place = (x + i) * kBlock + part * kLanes;
-    const Ints bytes = requantise(sums[i], multiplier, rounding);
-    if (job.operands) {
-      store_operands(static_cast<Operand*>(job.output) + place, bytes);
-    } else {
-      store_bytes(static_cast<std::uint8_t*>(job.output) + place, bytes);
-    }
+  for (int i = 0; i < kTileOutputs; ++i) bytes[i] = requantise(sums[i], multiplier, rounding);
+  const Index place = x * kBlock + part * kLanes;
+  if (job.operands) {
+    Operand* output = static_cast<Operand*>(job.output) + place;
+    if (count == kTileOutputs) return store_operands_of_pixels<kTileOutputs>(output, bytes);
+    for (Index i = 0; i < count; ++i) store_operands(output + i * kBlock, bytes[i]);
+    return;
   }
+  std::uint8_t* output = static_cast<std::uint8_t*>(job.output) + place;
+  if (count == kTileOutputs) return store_pixels<kTileOutputs>(output, bytes);
+  for (Index i = 0; i < count; ++i) store_bytes(output + i * kBlock, bytes[i]);
 }
 
 template <int kStride>
@@ -116,23 +119,45 @@ static inline void quad_tile(const std::uint8_t* const* rows, const Ints* taps, 
 #endif
 
 // Columns from `first` on, those outside the row being padding.
-static void copy_columns(const IntegerDepthwise& job, const std::uint8_t* row, Index first, Index count,
-                         std::uint8_t* columns) {
-  __builtin_memset(columns, job.padding, static_cast<std::size_t>(count * kBlock));
+static inline void copy_columns(const IntegerDepthwise& job, const std::uint8_t* row, Index first, Index count,
+                                std::uint8_t* columns) {
+  typedef std::uint64_t Pixel __attribute__((aligned(1), may_alias));
+  const std::uint64_t padding = job.padding * std::uint64_t{0x0101010101010101};
+  auto* to = reinterpret_cast<Pixel*>(columns);
+  const auto* from = reinterpret_cast<const Pixel*>(row);
   const Index begin = larger(first, 0), end = smaller(first + count, job.width);
-  if (begin >= end) return;
-  __builtin_memcpy(columns + (begin - first) * kBlock, row + begin * kBlock,
-                   static_cast<std::size_t>((end - begin) * kBlock));
+  Index x = first;
+  for (; x < begin; ++x) *to++ = padding;
+  for (; x < end; ++x) *to++ = from[x];
+  for (; x < first + count; ++x) *to++ = padding;
 }
+
+// Rows up to this width are copied whole between their padding: most of their tiles would be at an edge.
+static const Index kNarrow = 32;
 
 template <int kStride, typename Tile>
 static inline void over_tiles(const IntegerDepthwise& job, const Tile& tile) {
   constexpr Index columns = columns_of<kStride>();
-  for (Index x = 0; x < job.output_width; x += kTileOutputs) {
-    const Index first = x * kStride - job.pad_left, count = smaller(kTileOutputs, job.output_width - x);
+  const Index width = job.output_width;
+  if (width <= kNarrow) {
+    constexpr Index most = (kNarrow - 1) * kStride + columns;
+    std::uint8_t copies[3][most * kBlock];
+    const Index last = (width - 1) / kTileOutputs * kTileOutputs;
+    for (int row = 0; row < 3; ++row) {
+      copy_columns(job, job.rows[row], -job.pad_left, last * kStride + columns, copies[row]);
+    }
+    for (Index x = 0; x < width; x += kTileOutputs) {
+      const Index shift = x * kStride * kBlock;
+      const std::uint8_t* const rows[3] = {copies[0] + shift, copies[1] + shift, copies[2] + shift};
+      tile(x, smaller(kTileOutputs, width - x), rows);
+    }
+    return;
+  }
+  for (Index x = 0; x < width; x += kTileOutputs) {
+    const Index first = x * kStride - job.pad_left, count = smaller(kTileOutputs, width - x);
     if (first >= 0 && first + columns <= job.width) {
-      const std::uint8_t* rows[3];
-      for (int row = 0; row < 3; ++row) rows[row] = job.rows[row] + first * kBlock;
+      const Index shift = first * kBlock;
+      const std::uint8_t* const rows[3] = {job.rows[0] + shift, job.rows[1] + shift, job.rows[2] + shift};
       tile(x, count, rows);
       continue;
     }

@@ -17,17 +17,17 @@ static void finish_tile(const IntegerProduct& job, Index pixel, Ints (&sums)[kRo
     const Floats multiplier = load_floats(job.multipliers + v * kLanes);
     const Index part = v % kParts * kLanes;
     std::uint8_t* c = job.c + v / kParts * job.c_step + pixel * kBlock + part;
-    if (!job.rule.adds) {
+    Ints bytes[kRows];
 #pragma GCC unroll 16
-      for (int row = 0; row < kRows; ++row) store_bytes(c + row * kBlock, requantise(sums[row][v], multiplier, rounding));
-      continue;
-    }
-    const std::uint8_t* added = job.added + v / kParts * job.added_step + pixel * kBlock + part;
+    for (int row = 0; row < kRows; ++row) bytes[row] = requantise(sums[row][v], multiplier, rounding);
+    if (job.rule.adds) {
+      const std::uint8_t* added = job.added + v / kParts * job.added_step + pixel * kBlock + part;
 #pragma GCC unroll 16
-    for (int row = 0; row < kRows; ++row) {
-      const Ints own = requantise(sums[row][v], multiplier, rounding);
-      store_bytes(c + row * kBlock, add_shortcut(own, load_bytes(added + row * kBlock), job.rule));
+      for (int row = 0; row < kRows; ++row) {
+        bytes[row] = add_shortcut(bytes[row], load_bytes(added + row * kBlock), job.rule);
+      }
     }
+    store_pixels<kRows>(c, bytes);
   }
 }
 
@@ -65,7 +65,10 @@ static void product_tile(const IntegerProduct& job, Index pixel, const std::uint
       for (int row = 0; row < kRows; ++row) {
         const Ints value = splat_int(load_word(a + row * step + k));
 #pragma GCC unroll 16
-        for (int v = 0; v < vectors; ++v) sums[row][v] = dot(sums[row][v], value, weights[v]);
+        for (int v = 0; v < vectors; ++v) {
+          sums[row][v] = dot(sums[row][v], value, weights[v]);
+          LINNET_PIN(sums[row][v]);
+        }
       }
     }
   }

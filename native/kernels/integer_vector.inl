@@ -61,9 +61,7 @@ static inline Ints load_bytes(const std::uint8_t* p) {
 
 // The low bytes of numbers from 0 to 255.
 static inline void store_bytes(std::uint8_t* p, Ints v) {
-#if defined(__AVX512VL__)
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_maskz_cvtepi32_epi8(0xFF, reinterpret_cast<__m256i>(v)));
-#elif defined(__AVX2__)
+#if defined(__AVX2__)
   const __m256i all = reinterpret_cast<__m256i>(v);
   const __m128i half = _mm_packs_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(half, half));
@@ -94,5 +92,41 @@ static inline void store_operands(Operand* p, Ints v) {
     const Shorts shorts = __builtin_convertvector(v, Shorts);
     __builtin_memcpy(p, &shorts, sizeof(shorts));
 #endif
+  }
+}
+
+// `kCount` pixels side by side, of which a register holds a block.
+template <int kCount>
+static inline void store_pixels(std::uint8_t* p, const Ints* v) {
+#if defined(__AVX2__)
+  if constexpr (kCount >= 4) {
+    const auto* all = reinterpret_cast<const __m256i*>(v);
+    const __m256i low = _mm256_packs_epi32(all[0], all[1]), high = _mm256_packs_epi32(all[2], all[3]);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order));
+    return store_pixels<kCount - 4>(p + 4 * kBlock, v + 4);
+  }
+#endif
+  if constexpr (kCount > 0) {
+    store_bytes(p, *v);
+    store_pixels<kCount - 1>(p + kBlock, v + 1);
+  }
+}
+
+template <int kCount>
+static inline void store_operands_of_pixels(Operand* p, const Ints* v) {
+#if defined(__AVX2__)
+  if constexpr (sizeof(Operand) == 1) return store_pixels<kCount>(reinterpret_cast<std::uint8_t*>(p), v);
+  if constexpr (sizeof(Operand) == 2 && kCount >= 2) {
+    const auto* all = reinterpret_cast<const __m256i*>(v);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm256_permute4x64_epi64(_mm256_packs_epi32(all[0], all[1]), 0xD8));
+    return store_operands_of_pixels<kCount - 2>(p + 2 * kBlock, v + 2);
+  }
+#endif
+  if constexpr (kCount > 0) {
+    store_operands(p, *v);
+    store_operands_of_pixels<kCount - 1>(p + kBlock, v + 1);
   }
 }

@@ -8,15 +8,6 @@ static inline Vec load(const float* p) { return *reinterpret_cast<const VecInMem
 static inline void store(float* p, Vec v) { *reinterpret_cast<VecInMemory*>(p) = v; }
 static inline Vec splat(float x) { return x - Vec{}; }
 
-// Keeps a value in a register: compilers otherwise read it from memory again for each of its uses.
-#if defined(__x86_64__)
-#define LINNET_PIN(v) asm("" : "+x"(v))
-#elif defined(__aarch64__)
-#define LINNET_PIN(v) asm("" : "+w"(v))
-#else
-#define LINNET_PIN(v) static_cast<void>(v)
-#endif
-
 // The first `count` floats; the other lanes are zeros.
 static inline Vec load_part(const float* p, Index count) {
   if (count >= kLanes) return load(p);

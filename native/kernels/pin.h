@@ -1,0 +1,14 @@
+// Keeps a value in a register at this place: compilers otherwise read it from memory again for each of its uses, or put
+// off sums until there are more than the registers hold.
+#ifndef LINNET_PIN_H
+#define LINNET_PIN_H
+
+#if defined(__x86_64__)
+#define LINNET_PIN(v) asm("" : "+x"(v))
+#elif defined(__aarch64__)
+#define LINNET_PIN(v) asm("" : "+w"(v))
+#else
+#define LINNET_PIN(v) static_cast<void>(v)
+#endif
+
+#endif
