@@ -12,7 +12,7 @@ constexpr Index kMostGroupPixels = 1024;
 constexpr Index kMostByteGroupPixels = 256;
 // Bytes of a group's filtered channels, which the projection reads for each of its panels; of a network of bytes, whose
 // weights are read again at little cost, fewer, so that the arena stays small.
-constexpr Index kGroupBytes = 208 * 1024, kByteGroupBytes = 24 * 1024;
+constexpr Index kGroupBytes = 208 * 1024, kByteGroupBytes = 16 * 1024;
 // As in run.cpp.
 constexpr Index kPixelsAtOnce = 48;
 // With several threads each computes the rows at its borders itself, so a chain ends at maps that are small enough.
@@ -207,7 +207,9 @@ bool Planner::extends(const Step& step, const Unit& unit) const {
   if (added >= 0 && added != last) return false;
   if (only_reader(last, unit.project) != unit.first()) return false;
   const Index between = session_.tensors[last].map.bytes();
-  if (options_.joins_rows == 1 || between > kKeptBytes) return true;
+  // Of maps with as many numbers.
+  const Index kept = kKeptBytes / kFloat * session_.tensors[last].map.element;
+  if (options_.joins_rows == 1 || between > kept) return true;
   return session_.threads == 1 && (!layer(unit.depthwise).integers || between > kKeptByBytes);
 }
 
@@ -420,8 +422,8 @@ void Planner::plan_groups(Step& step) {
   const Index most = unit.expand >= 0 ? panel + 1 : 1;
   step.groups.group_blocks = smaller(larger(group / panel * panel, most), larger(own, most));
   if (unit.expand >= 0) {
-    take(step, unit.expanded, layer(unit.expand).element, smaller(kMostPanelBlocks, blocks), unit.input.height,
-         unit.input.width);
+    const Index panels = filter.integers ? widest : kMostPanelBlocks;
+    take(step, unit.expanded, layer(unit.expand).element, smaller(panels, blocks), unit.input.height, unit.input.width);
     take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, 1, unit.input.height * unit.input.width);
   }
   take(step, unit.filtered, operand_bytes(filter), smaller(step.groups.group_blocks, blocks), unit.inner.height,
