@@ -103,8 +103,11 @@ class Floats {
   static const float* outer_row(const PackedLayer&, const Map&, std::uint8_t*) { return nullptr; }
 
   // A picture's byte, and what lies outside.
-  float operand_of(Index channel, std::uint8_t byte) const {
-    return reinterpret_cast<const float*>(worker_.session.table.data())[channel * 256 + byte];
+  // As a function of its own, so that its places stay in registers while rows are written.
+  auto operand_of() const {
+    return [table = reinterpret_cast<const float*>(worker_.session.table.data())](Index channel, std::uint8_t byte) {
+      return table[channel * 256 + byte];
+    };
   }
   static float outside(const PackedLayer&) { return 0; }
   static void copy_pixel(const float* from, float* to) { std::memcpy(to, from, kBlock * sizeof(float)); }
@@ -239,8 +242,11 @@ class Bytes {
     return row;
   }
 
-  Word operand_of(Index channel, std::uint8_t byte) const {
-    return static_cast<Word>(worker_.session.table[channel * 256 + byte] - kernels_.operand_zero);
+  auto operand_of() const {
+    const std::uint8_t* table = worker_.session.table.data();
+    return [table, zero = kernels_.operand_zero](Index channel, std::uint8_t byte) {
+      return static_cast<Word>(table[channel * 256 + byte] - zero);
+    };
   }
   Word outside(const PackedLayer& layer) const {
     return static_cast<Word>(layer.given.integers.input_zero - kernels_.operand_zero);

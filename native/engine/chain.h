@@ -182,16 +182,18 @@ class Chain {
     if (y < 0 || y >= unit.input.height) return;
     const std::uint8_t* pixel = worker_.pixels + y * unit.input.width * channels;
     Operand* value = row + unit.pad_left * channels;
+    const auto operand_of = math_.operand_of();
+    const Index end = unit.input.width;
     if (channels == 3) {
-      for (Index x = 0; x < unit.input.width; ++x, pixel += 3, value += 3) {
-        value[0] = math_.operand_of(0, pixel[0]);
-        value[1] = math_.operand_of(1, pixel[1]);
-        value[2] = math_.operand_of(2, pixel[2]);
+      for (Index x = 0; x < end; ++x, pixel += 3, value += 3) {
+        value[0] = operand_of(0, pixel[0]);
+        value[1] = operand_of(1, pixel[1]);
+        value[2] = operand_of(2, pixel[2]);
       }
       return;
     }
-    for (Index x = 0; x < unit.input.width; ++x) {
-      for (Index channel = 0; channel < channels; ++channel) *value++ = math_.operand_of(channel, *pixel++);
+    for (Index x = 0; x < end; ++x) {
+      for (Index channel = 0; channel < channels; ++channel) *value++ = operand_of(channel, *pixel++);
     }
   }
 

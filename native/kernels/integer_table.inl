@@ -2,6 +2,9 @@
 // and, between the vectors and the rest, `Weights`, `load_weights`, `dot` and `dot16`; everything is static, so that no
 // linker can take one set's code for another's.
 
+#if LINNET_WIDE
+#include "integer_wide.inl"
+#endif
 #include "integer_product.inl"
 // Uses kParts.
 #include "integer_depthwise.inl"

@@ -8,6 +8,7 @@ typedef float FloatsInMemory __attribute__((vector_size(4 * kLanes), aligned(4),
 typedef std::int32_t Word __attribute__((aligned(1), may_alias));
 
 static inline Ints load_ints(const void* p) { return *static_cast<const IntsInMemory*>(p); }
+static inline Word load_word(const Operand* p) { return *reinterpret_cast<const Word*>(p); }
 static inline void store_ints(void* p, Ints v) { *static_cast<IntsInMemory*>(p) = v; }
 static inline Floats load_floats(const float* p) { return *reinterpret_cast<const FloatsInMemory*>(p); }
 static inline Ints splat_int(std::int32_t x) { return x - Ints{}; }
