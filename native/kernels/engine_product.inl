@@ -38,6 +38,9 @@ static void product_tile(const Product& job, Index pixel, const float* fetched, 
   const float *a = job.a + pixel * step, *b = job.weights;
   for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
     for (Index line = 0; line < lines; ++line, fetched += kLine) __builtin_prefetch(fetched, 0, 2);
+    // Two inputs at a time: left alone gcc unrolls tiles of less than six rows whole, and keeps sums and weights in
+    // memory.
+#pragma GCC unroll 2
     for (Index k = 0; k < run; ++k, b += kBlocks * kBlock) {
       Vec weights[vectors];
 #pragma GCC unroll 16
