@@ -122,10 +122,14 @@ static void product_up_to(const Product& job) {
 
 static void product(const Product& job) { product_up_to<kWidestPanel>(job); }
 
+// Layers of so many blocks have the widest panels: their inputs are read fewer times. Below, panels are often long, and
+// tiles of more pixels read those less often.
+static const Index kManyBlocks = 40;
+
 // Full panels as long as there are any. A single block at the end would waste registers: it takes some of its
 // neighbour's, or becomes a part of it.
 static Index panel_blocks(Index blocks, Index first) {
-  const Index rest = blocks - first;
-  if (rest == kPanelBlocks + 1 && rest >= 3) return kPanelBlocks == 2 ? 3 : rest - 2;
-  return rest < kPanelBlocks ? rest : kPanelBlocks;
+  const Index full = blocks < kManyBlocks ? kPanelBlocks : kWidestPanel, rest = blocks - first;
+  if (rest == full + 1 && rest >= 3) return full == 2 ? 3 : rest - 2;
+  return rest < full ? rest : full;
 }
