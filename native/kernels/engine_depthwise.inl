@@ -12,6 +12,7 @@ static void depthwise_tile(const DepthwiseRow& job, Index x) {
     for (int row = 0; row < 3; ++row) {
       if (job.rows[row] == nullptr) continue;
       const float* input = job.rows[row] + first * kBlock + part * kLanes;
+      LINNET_PIN_ADDRESS(input);
       const float* taps = job.taps + row * 3 * kBlock + part * kLanes;
       Vec tap[3] = {load(taps), load(taps + kBlock), load(taps + 2 * kBlock)};
       for (Vec& each : tap) LINNET_PIN(each);

@@ -38,6 +38,9 @@ static void product_tile(const Product& job, Index pixel, const float* fetched, 
   const float *a = job.a + pixel * step, *b = job.weights;
   for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
     for (Index line = 0; line < lines; ++line, fetched += kLine) __builtin_prefetch(fetched, 0, 2);
+    // Two inputs at a time: left alone gcc unrolls tiles of less than six rows whole, and keeps sums and weights in
+    // memory.
+#pragma GCC unroll 2
     for (Index k = 0; k < run; ++k, b += kBlocks * kBlock) {
       Vec weights[vectors];
 #pragma GCC unroll 16
@@ -119,10 +122,14 @@ static void product_up_to(const Product& job) {
 
 static void product(const Product& job) { product_up_to<kWidestPanel>(job); }
 
+// Layers of so many blocks have the widest panels: their inputs are read fewer times. Below, panels are often long, and
+// tiles of more pixels read those less often.
+static const Index kManyBlocks = 40;
+
 // Full panels as long as there are any. A single block at the end would waste registers: it takes some of its
 // neighbour's, or becomes a part of it.
 static Index panel_blocks(Index blocks, Index first) {
-  const Index rest = blocks - first;
-  if (rest == kPanelBlocks + 1 && rest >= 3) return kPanelBlocks == 2 ? 3 : rest - 2;
-  return rest < kPanelBlocks ? rest : kPanelBlocks;
+  const Index full = blocks < kManyBlocks ? kPanelBlocks : kWidestPanel, rest = blocks - first;
+  if (rest == full + 1 && rest >= 3) return full == 2 ? 3 : rest - 2;
+  return rest < full ? rest : full;
 }

@@ -11,4 +11,8 @@
 #define LINNET_PIN(v) static_cast<void>(v)
 #endif
 
+// The same for an address: what is read beside it is then an offset in the instruction. Compilers otherwise compute
+// many such addresses before a loop, and keep those that find no register in memory.
+#define LINNET_PIN_ADDRESS(p) asm("" : "+r"(p))
+
 #endif
