@@ -60,9 +60,14 @@ def test_there_are_commands() -> None:
     assert {command.split()[1] for command in COMMANDS} == set(LISTED)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+# All pages of the paper take seconds, and the tests of paper/ make them one by one.
+@pytest.mark.parametrize(
+    "command", [pytest.param(each, marks=pytest.mark.slow) if "paper all" in each else each for each in COMMANDS]
+)
 def test_its_commands_run(command: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(shlex.split(command)[1:]) == 0
+    # One epoch shows as much as eight.
+    shorter = ["--epochs", "1", "--workers", "0"] if command.startswith("linnet train") else []
+    assert main([*shlex.split(command)[1:], *shorter]) == 0
     assert capsys.readouterr().out.strip()
 
 
