@@ -79,7 +79,7 @@ def _outputs(module: ConvolutionModule, x: Tensor, part: slice) -> Tensor:
         convolution.stride,
         convolution.padding,
         convolution.dilation,
-        len(range(*part.indices(convolution.out_channels))) if module.layer.depthwise else 1,
+        x.shape[1] if module.layer.depthwise else 1,
     )
     if isinstance(norm, nn.BatchNorm2d):
         assert norm.running_mean is not None
