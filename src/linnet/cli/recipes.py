@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 import tyro
 
 from linnet.architecture.network import OptionError
-from linnet.cli.networks import Flag, documents
-from linnet.cli.terminal import UsageError, as_flag
+from linnet.cli.networks import Flag
+from linnet.cli.terminal import UsageError, as_flag, documents
 from linnet.training.recipe import Recipe
 from linnet.training.recipes import RECIPES
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import field, fields, make_dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,14 +40,55 @@ def check_least(flag: str, value: int | None, least: int) -> None:
         raise UsageError(f"{flag} (={value}) must be at least {least}.")
 
 
-def parse(kind: Callable[..., T], command: str, description: str | None, arguments: list[str]) -> T:
-    """The options of a command from its arguments; prints help or what is wrong, and exits 0 or 2, by itself."""
+@cache
+def documents(kind: Any) -> dict[str, str]:
+    """The text that stands under each field of a dataclass and of those that it inherits from, each on one line."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__[:-1]):
+        try:
+            source = inspect.getsource(each)
+        except OSError:
+            # A class that was made while linnet runs.
+            continue
+        for entry, text in pairwise(ast.parse(textwrap.dedent(source)).body[0].body):  # type: ignore[attr-defined]
+            documented = isinstance(entry, ast.AnnAssign) and isinstance(text, ast.Expr)
+            if documented and isinstance(text.value, ast.Constant) and isinstance(entry.target, ast.Name):
+                found[entry.target.id] = unwrapped(str(text.value.value))
+    return found
+
+
+def unwrapped(text: str) -> str:
+    """Each paragraph on one line, for the terminal to break where it is narrow."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.strip()))
+
+
+def parse(kind: type[T], command: str, description: str | None, arguments: list[str]) -> T:
+    """The options of a command from its arguments; prints help or what is wrong, and exits 0 or 2, by itself.
+
+    Args:
+        kind: a dataclass; the texts under its fields are their help.
+        command: its name.
+        description: what the command does, before the options.
+        arguments: behind the command's name.
+    """
     import tyro
 
+    # tyro would break the help where the source is broken.
+    options: Any = kind
+    hints, texts = get_type_hints(kind, include_extras=True), documents(options)
+    helped = [
+        (
+            entry.name,
+            Annotated[hints[entry.name], tyro.conf.arg(help=texts[entry.name])],
+            field(default=entry.default, default_factory=entry.default_factory, kw_only=entry.kw_only),
+        )
+        for entry in fields(options)
+        if entry.name in texts
+    ]
     return tyro.cli(
-        kind,
+        make_dataclass(kind.__name__, helped, bases=(kind,), frozen=True),
         prog=f"linnet {command}",
-        description=description,
+        description=unwrapped(description or ""),
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )
