@@ -72,6 +72,10 @@ def test_every_command_has_help(
     module = importlib.import_module(f"linnet.cli.{command}")
     texts = [*documents(module.Options).values(), *unwrapped(module.__doc__ or "").split("\n\n")]
     assert len(texts) > 2
+    if command == "train":
+        from linnet.training.recipes import RECIPES
+
+        texts += [paragraph for recipe in RECIPES.values() for paragraph in unwrapped(recipe.about).split("\n\n")]
     for text in texts:
         assert any(text in line for line in out.splitlines()), text
 

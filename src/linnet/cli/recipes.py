@@ -35,6 +35,11 @@ def recipe_flags() -> list[Flag]:
     return list(flags.values())
 
 
+def recipes_described() -> str:
+    """What each recipe is for, what it costs and what to expect of it, in paragraphs."""
+    return "\n\n".join(f"Recipe {recipe.name}. {recipe.about.strip()}" for recipe in RECIPES.values())
+
+
 def _flag(name: str, hint: Any, text: str) -> Flag:
     if hint is bool:
         return name, Annotated[bool, tyro.conf.arg(help=text)], field(default=False)

@@ -177,12 +177,17 @@ class Lines:
 
 
 class Bar(Lines):
-    """One bar at the bottom of the terminal, and lines above it."""
+    """One bar at the bottom of the terminal, and lines above it.
 
-    def __init__(self) -> None:
+    Args:
+        thread: redraw it in a thread of its own too, so that the time left goes on; else only when it moves.
+    """
+
+    def __init__(self, *, thread: bool = True) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+        self.thread = thread
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -191,6 +196,7 @@ class Bar(Lines):
             TextColumn("{task.fields[note]}"),
             console=Console(stderr=True, highlight=False, markup=False),
             transient=True,
+            auto_refresh=thread,
         )
         self.task = self.bar.add_task("", total=None, note="", visible=False)
         self.text = ""
@@ -204,15 +210,15 @@ class Bar(Lines):
         if text != self.text:
             self.text = text
             self.bar.reset(self.task, total=total, visible=True, description=text, note=note)
-        self.bar.update(self.task, completed=done, note=note)
+        self.bar.update(self.task, completed=done, note=note, refresh=not self.thread)
 
 
 @contextmanager
-def live_progress() -> Iterator[Lines]:
-    """A bar with lines above it on a terminal, lines alone elsewhere; both on stderr."""
+def live_progress(*, thread: bool = True) -> Iterator[Lines]:
+    """A bar with lines above it on a terminal, lines alone elsewhere; both on stderr. `thread` is as of `Bar`."""
     if not sys.stderr.isatty():
         yield Lines()
         return
-    bar = Bar()
+    bar = Bar(thread=thread)
     with bar.bar:
         yield bar
