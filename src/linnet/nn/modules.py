@@ -60,7 +60,7 @@ def _reshape(operation: Reshape, x: Tensor) -> Tensor:
     # Written out, not left to torch: a batch may be empty.
     channels, height, width = x.shape[1:]
     slots = operation.shape[-1]
-    return x.permute(0, 2, 3, 1).reshape(x.shape[0], height * width * (channels // slots), slots)
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], height * width * (channels // slots), slots)  # (N, A, slots)
 
 
 def _concatenate(operation: Concatenate, *inputs: Tensor) -> Tensor:
