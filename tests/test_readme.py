@@ -60,9 +60,12 @@ def test_there_are_commands() -> None:
     assert {command.split()[1] for command in COMMANDS} == set(LISTED)
 
 
-# All pages of the paper take seconds, and the tests of paper/ make them one by one.
+# They take seconds: the tests of paper/ make its pages one by one, and test_shell_blocks.py trains.
+SLOW = ("linnet paper all", "linnet train")
+
+
 @pytest.mark.parametrize(
-    "command", [pytest.param(each, marks=pytest.mark.slow) if "paper all" in each else each for each in COMMANDS]
+    "command", [pytest.param(each, marks=pytest.mark.slow) if each.startswith(SLOW) else each for each in COMMANDS]
 )
 def test_its_commands_run(command: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # One epoch shows as much as eight.
