@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard native/*/*.h native/*/*.cpp native/*/*.inl)
 FORMATTED := $(wildcard native/*/*.h native/*/*.cpp native/*/*.c)
-# One thread a test process: two processes share the two cores better than four threads do.
-ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# One thread a test process: two processes share the two cores better than four threads do. Tests start Python many
+# times: bytecode is kept, also where the environment says otherwise, as it does in many containers.
+FOR_TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
+# A few tests at a time, so that no process is left alone with a long row of trainings at the end.
+TWO := -n 2 --maxschedchunk=4
 INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet
 # The compiler's warnings are errors here, not where linnet is installed.
 STRICT := SKBUILD_CMAKE_DEFINE=LINNET_STRICT=ON
@@ -39,10 +42,10 @@ check: .venv/dev.stamp
 	$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
 
 test: .venv/dev.stamp
-	$(ONE_THREAD) $(BIN)/pytest -n 2 -m "not slow"
+	$(FOR_TESTS) $(BIN)/pytest $(TWO) -m "not slow"
 
 test-slow: .venv/dev.stamp
-	$(ONE_THREAD) $(BIN)/pytest -n 2 -m slow
+	$(FOR_TESTS) $(BIN)/pytest $(TWO) -m slow
 
 test-all: test test-slow
 
@@ -50,7 +53,7 @@ test-all: test test-slow
 test-isa: .venv/dev.stamp
 	@for name in $$($(BIN)/python -c 'import linnet.engine.library as l; print(*l.instruction_sets())'); do \
 		echo "LINNET_ISA=$$name"; \
-		$(ONE_THREAD) LINNET_ISA=$$name $(BIN)/pytest -n 2 -q -m "not slow" tests/engine tests/nn/test_fused.py tests/export \
+		$(FOR_TESTS) LINNET_ISA=$$name $(BIN)/pytest -n 2 -q -m "not slow" tests/engine tests/nn/test_fused.py tests/export \
 			|| exit 1; \
 	done
 

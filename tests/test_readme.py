@@ -60,9 +60,17 @@ def test_there_are_commands() -> None:
     assert {command.split()[1] for command in COMMANDS} == set(LISTED)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+# They take seconds: the tests of paper/ make its pages one by one, and test_shell_blocks.py trains.
+SLOW = ("linnet paper all", "linnet train")
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(each, marks=pytest.mark.slow) if each.startswith(SLOW) else each for each in COMMANDS]
+)
 def test_its_commands_run(command: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(shlex.split(command)[1:]) == 0
+    # One epoch shows as much as eight.
+    shorter = ["--epochs", "1", "--workers", "0"] if command.startswith("linnet train") else []
+    assert main([*shlex.split(command)[1:], *shorter]) == 0
     assert capsys.readouterr().out.strip()
 
 

@@ -20,9 +20,22 @@ needs_native = pytest.mark.skipif(native_version() is None, reason="the native l
 
 @needs_native
 def test_every_runtime_that_is_here_agrees_and_is_timed(small_checkpoint: Checkpoint) -> None:
+    turns: list[tuple[str, int, int, str]] = []
     rows = compare(
-        small_checkpoint, threads=(1,), batches=(1, 3), seconds=0.1, runtimes=("onnxruntime", "torch", "numpy")
+        small_checkpoint,
+        threads=(1,),
+        batches=(1, 3),
+        seconds=0.1,
+        runtimes=("onnxruntime", "torch", "numpy"),
+        advance=lambda *turn: turns.append(turn),
     )
+    names = ("linnet", "onnxruntime", "torch", "numpy")
+    assert turns == [
+        (f"1 thread, batch {batch}{what}", number, 4, name)
+        for batch in (1, 3)
+        for what in (": preparing", "")
+        for number, name in enumerate(names)
+    ]
     assert [(row.runtime.split()[0], row.batch) for row in rows] == [
         (name, batch) for batch in (1, 3) for name in ("linnet", "onnxruntime", "torch", "numpy")
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from linnet.architecture import MobileNetV2, from_options
 from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.checkpoint import save_checkpoint
 from linnet.cli import COMMANDS, main
+from linnet.cli.terminal import documents, unwrapped
 from linnet.engine.library import native_version
 from linnet.predictor import load
 
@@ -58,11 +60,28 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "2000")
     code, out, _ = run([command, "--help"], capsys)
     assert code == 0
     assert f"usage: linnet {command}" in out
     assert "--json" in out
+    # Broken into lines where the terminal ends, and not where the source is.
+    module = importlib.import_module(f"linnet.cli.{command}")
+    texts = [*documents(module.Options).values(), *unwrapped(module.__doc__ or "").split("\n\n")]
+    assert len(texts) > 2
+    if command == "train":
+        from linnet.training.recipes import RECIPES
+
+        texts += [paragraph for recipe in RECIPES.values() for paragraph in unwrapped(recipe.about).split("\n\n")]
+    for text in texts:
+        assert any(text in line for line in out.splitlines()), text
+
+
+def test_paragraphs_are_unwrapped() -> None:
+    assert unwrapped("One\n  two.\n\n`three`\n(four)\n") == "One two.\n\n`three` (four)"
 
 
 def test_unknown_commands_and_options_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

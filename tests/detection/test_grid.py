@@ -79,13 +79,13 @@ def reached(detector: Detector, boxes: dict[str, list[tuple[float, ...]]]) -> di
 
 def test_which_blood_cells_the_anchors_reach(sample_data: Callable[[str], Path]) -> None:
     boxes: dict[str, list[tuple[float, ...]]] = {}
-    for path in sorted((sample_data("bccd-coco") / "annotations").glob("*.json")):
-        document = json.loads(path.read_text())
-        names = {entry["id"]: entry["name"] for entry in document["categories"]}
-        for entry in document["annotations"]:
-            x, y, width, height = entry["bbox"]
-            box = (x / 640, y / 480, (x + width) / 640, (y + height) / 480)
-            boxes.setdefault(names[entry["category_id"]], []).append(box)
+    (path,) = (sample_data("bccd-coco") / "annotations").glob("*test*.json")
+    document = json.loads(path.read_text())
+    names = {entry["id"]: entry["name"] for entry in document["categories"]}
+    for entry in document["annotations"]:
+        x, y, width, height = entry["bbox"]
+        box = (x / 640, y / 480, (x + width) / 640, (y + height) / 480)
+        boxes.setdefault(names[entry["category_id"]], []).append(box)
     standard, modern = reached(ssdlite(), boxes), reached(ssdlite(variant="modern"), boxes)
-    assert {name: round(share, 2) for name, share in standard.items()} == {"RBC": 0.96, "WBC": 1.0, "Platelets": 0.28}
-    assert {name: round(share, 2) for name, share in modern.items()} == {"RBC": 1.0, "WBC": 1.0, "Platelets": 0.99}
+    assert {name: round(share, 2) for name, share in standard.items()} == {"RBC": 0.95, "WBC": 1.0, "Platelets": 0.28}
+    assert {name: round(share, 2) for name, share in modern.items()} == {"RBC": 1.0, "WBC": 1.0, "Platelets": 1.0}

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from networks import detectors, random_tensors
 from torch import Tensor
 
@@ -152,10 +151,12 @@ def test_a_batch_is_its_pictures_one_by_one_and_may_be_empty() -> None:
 
 
 def test_torch_export_takes_it_whole() -> None:
-    network = network_of(SMALL)
+    # Of few blocks: of more, torch only takes longer.
+    shallow = ssdlite(width=0.35, resolution=64, classes=5, depth=0.3)
+    network = network_of(shallow)
     batch = torch.export.Dim("batch", min=1, max=64)
-    program = torch.export.export(network, (images_of(SMALL),), dynamic_shapes=({0: batch},))
-    images = images_of(SMALL, 5, seed=3)
+    program = torch.export.export(network, (images_of(shallow),), dynamic_shapes=({0: batch},))
+    images = images_of(shallow, 5, seed=3)
     with torch.no_grad():
         both_close(program.module()(images), network(images), 1e-5)
 
@@ -203,8 +204,7 @@ def test_native_kernels_and_recomputing_give_the_gradient(detector: Detector) ->
         assert (found - expected).norm() <= 0.05 * expected.norm()
 
 
-@given(st.integers(1, 7))
-@settings(max_examples=5)
+@pytest.mark.parametrize("splits", [1, 3, 4])
 def test_slices_give_the_plain_result(splits: int) -> None:
     for detector in DETECTORS:
         network, images = network_of(detector), images_of(detector)

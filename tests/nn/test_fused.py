@@ -179,6 +179,7 @@ def test_a_full_convolution_among_others_of_a_block(full: dict[str, int], place:
     assert_agree(step(module, pictures), expected)
 
 
+@pytest.mark.slow
 @needs_the_library
 @pytest.mark.parametrize("name", instruction_sets())
 def test_every_instruction_set(name: str) -> None:

@@ -80,10 +80,6 @@ def test_torch_and_numpy_agree(width: float, size: Any) -> None:
     agree(MobileNetV2(width=width, resolution=size), compiled=False)
 
 
-def test_torch_compile_agrees_once() -> None:
-    agree(MobileNetV2(width=0.35, resolution=(75, 133)), compiled=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [0.35, 1.0, 1.4])
 @pytest.mark.parametrize("size", [96, 224, (75, 133)])
@@ -174,12 +170,12 @@ def test_symmetric_padding_is_plain_pytorch() -> None:
     """The same function as a network of torch's own layers written out here, loaded with the same weights."""
     architecture = replace(SMALL, padding="symmetric", classes=None, batch_norm_epsilon=1e-5)
     network, images = network_of(architecture), images_of(architecture)
-    x = images
+    known, x = random_tensors(architecture), images
     for layer in architecture.layers:
         entered = x
         for convolution in layer.convolutions:
             tensors = {
-                part: torch.from_numpy(random_tensors(architecture)[f"{convolution.name}.{part}"])
+                part: torch.from_numpy(known[f"{convolution.name}.{part}"])
                 for part in ("weight", "scale", "shift", "mean", "variance")
             }
             x = torch_nn.functional.conv2d(

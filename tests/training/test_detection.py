@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,7 @@ def test_a_start_that_does_not_fit_is_refused(source: Any, wanted: Any, message:
 
 
 def test_a_run_is_whole_resumes_to_the_bit_and_scores_as_evaluate_does(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = Plan(data, tmp_path / "whole", SMALL, NOTHING, half=True)
     said: list[str] = []
@@ -218,29 +219,14 @@ def test_a_run_is_whole_resumes_to_the_bit_and_scores_as_evaluate_does(
     # By the command, which reads the file anew.
     assert main(["evaluate", str(data), "--model", str(outcome.checkpoint), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == outcome.measured.to_json() | {"part": "test"}
-    # Stopped by the first state that is written after a step, and gone on with.
-    stopped = replace(plan, out=tmp_path / "stopped")
-    asked = iter([False, False, True])
-    monkeypatch.setattr("linnet.training.run.learning.stop_signals", lambda: _Asked(asked))
+    # Stopped by Ctrl-C amid its second epoch, and gone on with.
+    stopped, steps = replace(plan, out=tmp_path / "stopped"), iter((1, 2, 3))
     with pytest.raises(Stopped):
-        completed(stopped)
-    monkeypatch.undo()
+        completed(stopped, Reporter(step=lambda *_: signal.raise_signal(signal.SIGINT) if next(steps) == 3 else None))
     completed(replace(stopped, resume=True))
     for name in (files.BEST, files.LAST):
         one, two = (load_checkpoint(run / name).tensors for run in (folder, stopped.out))
         assert all(np.array_equal(one[key], two[key]) for key in one), name
-
-
-class _Asked:
-    """Signals that come when they are told to."""
-
-    def __init__(self, answers: Any) -> None:
-        self.answers = answers
-
-    def __enter__(self) -> Any:
-        return lambda: next(self.answers)
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 def test_the_loop_sees_what_the_file_s_predictor_sees(data: Path, tmp_path: Path) -> None:

@@ -107,9 +107,10 @@ def test_a_seed_repeats_to_the_bit_and_another_does_not(desk: Desk) -> None:
     assert not torch.equal(first.body["stem"].convolution.weight, other.body["stem"].convolution.weight)  # type: ignore[union-attr, arg-type]
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 5, 6, 9])
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
-def test_a_stopped_run_goes_on_to_the_bit(desk: Desk, tmp_path: Path, stop_after: int, optimizer: Any) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "stop_after"), [("sgd", 3), ("rmsprop", 6), *(("adamw", steps) for steps in (1, 3, 5, 6, 9))]
+)
+def test_a_stopped_run_goes_on_to_the_bit(desk: Desk, tmp_path: Path, optimizer: Any, stop_after: int) -> None:
     recipe = replace(RECIPE, optimizer=optimizer, learning_rate=0.005)
     whole, expected = desk.run(recipe)
     path = tmp_path / "state.safetensors"

@@ -216,6 +216,7 @@ def test_killed_at_any_moment_it_resumes_to_the_bit(whole_run: tuple[Path, Path]
         assert tensors_equal(tmp_path / "run" / name, expected / name), name
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_cleanly_and_resumes_to_the_bit(whole_run: tuple[Path, Path], tmp_path: Path) -> None:
     data, expected = whole_run
     with subprocess.Popen(

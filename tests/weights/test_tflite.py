@@ -198,7 +198,7 @@ def small_networks(draw: st.DrawFn) -> tuple[Architecture, Style]:
     return architecture, style
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(small_networks(), st.integers(0, 1000))
 def test_any_network_survives_the_round_trip(
     tmp_path_factory: pytest.TempPathFactory, network: tuple[Architecture, Style], seed: int
@@ -921,7 +921,7 @@ def damage(sample: Sample, changes: list[tuple[float, str, int]]) -> bytes:
     return bytes(content)
 
 
-@settings(max_examples=70)
+@settings(max_examples=20)
 @given(damages())
 def test_overwritten_bytes_never_do_worse_than_a_refusal(sample: Sample, changes: list[tuple[float, str, int]]) -> None:
     outcome(sample, damage(sample, changes))

@@ -7,9 +7,7 @@ Memory is counted as the paper does (Table 3, section 5.1 and its formula 2).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from linnet.architecture.graph import Block, Graph
 from linnet.architecture.network import Architecture, check_number
@@ -64,7 +62,7 @@ def cost(network: Architecture | Graph) -> Cost:
         >>> cost(MobileNetV2()).multiply_adds
         300774272
     """
-    return Cost(tuple(COSTS[type(each)](each) for each in graph_of(network).operations if type(each) in COSTS))
+    return Cost(tuple(_row(each) for each in graph_of(network).operations if isinstance(each, COSTED)))
 
 
 def graph_of(network: Architecture | Graph) -> Graph:
@@ -72,31 +70,19 @@ def graph_of(network: Architecture | Graph) -> Graph:
     return network if isinstance(network, Graph) else network.graph
 
 
-def _of_convolution(operation: Convolve) -> LayerCost:
-    height, width, channels = operation.shape
-    fan_in = 1 if operation.depthwise else operation.in_channels
-    weights = channels * fan_in * operation.kernel**2
-    # A bias where batch norm is folded, scale and shift where it is not.
-    vectors = 1 if operation.norm is None else 2
-    parameters = weights + vectors * channels
-    return LayerCost(operation.label, operation.kind, operation.shape, parameters, height * width * weights)
+COSTED = (Convolve, Linear, Pool)
+"""Kinds of operations that have a row."""
+
+PARAMETERS = ("weight", "bias", "scale", "shift")
+"""Tensors that are learnt; batch norm's statistics are measured."""
 
 
-def _of_linear(operation: Linear) -> LayerCost:
-    weights = operation.in_channels * operation.out_channels
-    return LayerCost(operation.label, operation.kind, operation.shape, weights + operation.out_channels, weights)
-
-
-def _of_pooling(operation: Pool) -> LayerCost:
-    return LayerCost(operation.name, operation.kind, operation.shape, 0, 0)
-
-
-COSTS: dict[type[Operation], Callable[[Any], LayerCost]] = {
-    Convolve: _of_convolution,
-    Linear: _of_linear,
-    Pool: _of_pooling,
-}
-"""Kind of operation → its row."""
+def _row(operation: Operation) -> LayerCost:
+    """What follows from an operation's tensors: every place of its map multiplies by each weight once."""
+    sizes = {name.rpartition(".")[2]: math.prod(shape) for name, shape in operation.tensors.items()}
+    multiply_adds = sizes.get("weight", 0) * math.prod(operation.shape[:-1])
+    parameters = sum(sizes.get(name, 0) for name in PARAMETERS)
+    return LayerCost(operation.label, operation.kind, operation.shape, parameters, multiply_adds)
 
 
 @dataclass(frozen=True)

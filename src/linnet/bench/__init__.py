@@ -28,6 +28,9 @@ BURST_SECONDS = 0.15
 PAUSE_SECONDS = 0.02
 """After each burst: threads of some runtimes spin on for a while, which would slow the next one down."""
 
+Advance = Callable[[str, int, int, str], None]
+"""Hears what is being done, how much of it is done, how much there is in all, and whose turn it is."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -64,6 +67,7 @@ def compare(
     seconds: float = 4.0,
     runtimes: Sequence[str] = (),
     progress: Callable[[str], None] = lambda text: None,
+    advance: Advance = lambda text, done, total, name: None,
 ) -> list[Measurement]:
     """Measures every runtime that is installed, interleaved, after its output was compared with numpy's.
 
@@ -74,6 +78,7 @@ def compare(
         seconds: for which each runtime runs in all, for each table.
         runtimes: names of `RUNTIMES` to measure beside linnet; none: all.
         progress: called with what is being measured, as a sentence.
+        advance: called between the turns, never within one.
 
     Raises:
         ValueError: if the network takes no pictures, or a name is unknown.
@@ -85,8 +90,9 @@ def compare(
     with exported(checkpoint) as onnx:
         for count in threads:
             for batch in batches:
-                progress(f"{count} thread{'s' * (count > 1)}, batch {batch}")
-                rows += _table(setting_for(checkpoint, count, batch, onnx), runtimes or tuple(RUNTIMES), seconds)
+                progress(text := f"{count} thread{'s' * (count > 1)}, batch {batch}")
+                setting = setting_for(checkpoint, count, batch, onnx)
+                rows += _table(setting, runtimes or tuple(RUNTIMES), seconds, text, advance)
     return rows
 
 
@@ -112,11 +118,13 @@ def exported(checkpoint: Checkpoint) -> Iterator[Path | None]:
         yield path
 
 
-def _table(setting: Setting, names: Sequence[str], seconds: float) -> list[Measurement]:
+def _table(setting: Setting, names: Sequence[str], seconds: float, text: str, advance: Advance) -> list[Measurement]:
     expected = as_arrays(Predictor(setting.checkpoint, runtime="numpy").forward(setting.pixels))
     ready: dict[str, Run] = {}
     rows: dict[str, Measurement] = {}
-    for name in dict.fromkeys(("linnet", *names)):
+    every = tuple(dict.fromkeys(("linnet", *names)))
+    for number, name in enumerate(every):
+        advance(f"{text}: preparing", number, len(every), name)
         row = Measurement(name, setting.threads, len(setting.pixels))
         try:
             version, run = RUNTIMES[name](setting)
@@ -129,7 +137,7 @@ def _table(setting: Setting, names: Sequence[str], seconds: float) -> list[Measu
             rows[name] = replace(rows[name], problem=f"its output differs by {difference:.1e}")
         else:
             ready[name] = run
-    times = _interleave(ready, seconds)
+    times = _interleave(ready, seconds, lambda done, total, name: advance(text, done, total, name))
     if "linnet" not in times:
         return list(rows.values())
     medians = {name: statistics.median(taken) for name, taken in times.items()}
@@ -153,18 +161,20 @@ def _difference(found: Arrays, expected: Arrays) -> float:
     )
 
 
-def _interleave(ready: dict[str, Run], seconds: float) -> dict[str, list[float]]:
+def _interleave(
+    ready: dict[str, Run], seconds: float, advance: Callable[[int, int, str], None]
+) -> dict[str, list[float]]:
     """Seconds of every run. Each round gives every runtime one burst, so that all meet the same disturbances."""
     times: dict[str, list[float]] = {name: [] for name in ready}
-    spent = dict.fromkeys(ready, 0.0)
-    while ready and min(spent.values()) < seconds:
-        for name, run in ready.items():
+    rounds = math.ceil(seconds / BURST_SECONDS)
+    for number in range(rounds):
+        for place, (name, run) in enumerate(ready.items()):
+            advance(number * len(ready) + place, rounds * len(ready), name)
             # The first run of a burst finds cold caches and sleeping threads.
             run()
             begun = time.perf_counter()
             while (now := time.perf_counter()) - begun < BURST_SECONDS:
                 run()
                 times[name].append(time.perf_counter() - now)
-            spent[name] += BURST_SECONDS
             time.sleep(PAUSE_SECONDS)
     return times

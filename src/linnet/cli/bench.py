@@ -48,9 +48,16 @@ def main(arguments: list[str]) -> int:
     if unknown:
         raise UsageError(f"--runtimes: there is no {unknown[0]!r}; there are {', '.join(RUNTIMES)}.")
     checkpoint = load_checkpoint(find_model(options.model))
-    with live_progress() as bar:
+    # Nothing may run beside what is measured.
+    with live_progress(thread=False) as bar:
         rows = compare(
-            checkpoint, threads=threads, batches=batches, seconds=options.seconds, runtimes=names, progress=bar.say
+            checkpoint,
+            threads=threads,
+            batches=batches,
+            seconds=options.seconds,
+            runtimes=names,
+            progress=bar.say,
+            advance=bar.update,
         )
     if options.json:
         print_json([asdict(row) for row in rows])

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
 from collections.abc import Mapping
 from dataclasses import field, fields
 from functools import cache
-from itertools import pairwise
 from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
@@ -16,7 +12,7 @@ import tyro
 from linnet.architecture import FAMILIES, Architecture
 from linnet.architecture.network import OptionError
 from linnet.architecture.ssdlite import BACKBONES, DETECTORS
-from linnet.cli.terminal import UsageError, as_flag
+from linnet.cli.terminal import UsageError, as_flag, documents
 
 UNSET = "default"
 """Default of a flag: None has a meaning of its own in `classes`."""
@@ -166,16 +162,3 @@ def _written(value: Any) -> str:
 
 def _dashed(name: str) -> str:
     return name.replace("_", "-")
-
-
-@cache
-def documents(kind: Any) -> dict[str, str]:
-    """The text that stands under each field of a dataclass and of those that it inherits from."""
-    found: dict[str, str] = {}
-    for each in reversed(kind.__mro__[:-1]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0].body  # type: ignore[attr-defined]
-        for entry, text in pairwise(body):
-            documented = isinstance(entry, ast.AnnAssign) and isinstance(text, ast.Expr)
-            if documented and isinstance(text.value, ast.Constant) and isinstance(entry.target, ast.Name):
-                found[entry.target.id] = " ".join(str(text.value.value).split())
-    return found

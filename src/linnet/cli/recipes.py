@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 import tyro
 
 from linnet.architecture.network import OptionError
-from linnet.cli.networks import Flag, documents
-from linnet.cli.terminal import UsageError, as_flag
+from linnet.cli.networks import Flag
+from linnet.cli.terminal import UsageError, as_flag, documents
 from linnet.training.recipe import Recipe
 from linnet.training.recipes import RECIPES
 
@@ -33,6 +33,11 @@ def recipe_flags() -> list[Flag]:
             if entry.metadata.get("flag", True) and entry.name not in flags:
                 flags[entry.name] = _flag(entry.name, hints[entry.name], texts[entry.name])
     return list(flags.values())
+
+
+def recipes_described() -> str:
+    """What each recipe is for, what it costs and what to expect of it, in paragraphs."""
+    return "\n\n".join(f"Recipe {recipe.name}. {recipe.about.strip()}" for recipe in RECIPES.values())
 
 
 def _flag(name: str, hint: Any, text: str) -> Flag:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import field, fields, make_dataclass
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,14 +40,55 @@ def check_least(flag: str, value: int | None, least: int) -> None:
         raise UsageError(f"{flag} (={value}) must be at least {least}.")
 
 
-def parse(kind: Callable[..., T], command: str, description: str | None, arguments: list[str]) -> T:
-    """The options of a command from its arguments; prints help or what is wrong, and exits 0 or 2, by itself."""
+@cache
+def documents(kind: Any) -> dict[str, str]:
+    """The text that stands under each field of a dataclass and of those that it inherits from, each on one line."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__[:-1]):
+        try:
+            source = inspect.getsource(each)
+        except OSError:
+            # A class that was made while linnet runs.
+            continue
+        for entry, text in pairwise(ast.parse(textwrap.dedent(source)).body[0].body):  # type: ignore[attr-defined]
+            documented = isinstance(entry, ast.AnnAssign) and isinstance(text, ast.Expr)
+            if documented and isinstance(text.value, ast.Constant) and isinstance(entry.target, ast.Name):
+                found[entry.target.id] = unwrapped(str(text.value.value))
+    return found
+
+
+def unwrapped(text: str) -> str:
+    """Each paragraph on one line, for the terminal to break where it is narrow."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text.strip()))
+
+
+def parse(kind: type[T], command: str, description: str | None, arguments: list[str]) -> T:
+    """The options of a command from its arguments; prints help or what is wrong, and exits 0 or 2, by itself.
+
+    Args:
+        kind: a dataclass; the texts under its fields are their help.
+        command: its name.
+        description: what the command does, before the options.
+        arguments: behind the command's name.
+    """
     import tyro
 
+    # tyro would break the help where the source is broken.
+    options: Any = kind
+    hints, texts = get_type_hints(kind, include_extras=True), documents(options)
+    helped = [
+        (
+            entry.name,
+            Annotated[hints[entry.name], tyro.conf.arg(help=texts[entry.name])],
+            field(default=entry.default, default_factory=entry.default_factory, kw_only=entry.kw_only),
+        )
+        for entry in fields(options)
+        if entry.name in texts
+    ]
     return tyro.cli(
-        kind,
+        make_dataclass(kind.__name__, helped, bases=(kind,), frozen=True),
         prog=f"linnet {command}",
-        description=description,
+        description=unwrapped(description or ""),
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )
@@ -129,12 +177,17 @@ class Lines:
 
 
 class Bar(Lines):
-    """One bar at the bottom of the terminal, and lines above it."""
+    """One bar at the bottom of the terminal, and lines above it.
 
-    def __init__(self) -> None:
+    Args:
+        thread: redraw it in a thread of its own too, so that the time left goes on; else only when it moves.
+    """
+
+    def __init__(self, *, thread: bool = True) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+        self.thread = thread
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -143,6 +196,7 @@ class Bar(Lines):
             TextColumn("{task.fields[note]}"),
             console=Console(stderr=True, highlight=False, markup=False),
             transient=True,
+            auto_refresh=thread,
         )
         self.task = self.bar.add_task("", total=None, note="", visible=False)
         self.text = ""
@@ -156,15 +210,15 @@ class Bar(Lines):
         if text != self.text:
             self.text = text
             self.bar.reset(self.task, total=total, visible=True, description=text, note=note)
-        self.bar.update(self.task, completed=done, note=note)
+        self.bar.update(self.task, completed=done, note=note, refresh=not self.thread)
 
 
 @contextmanager
-def live_progress() -> Iterator[Lines]:
-    """A bar with lines above it on a terminal, lines alone elsewhere; both on stderr."""
+def live_progress(*, thread: bool = True) -> Iterator[Lines]:
+    """A bar with lines above it on a terminal, lines alone elsewhere; both on stderr. `thread` is as of `Bar`."""
     if not sys.stderr.isatty():
         yield Lines()
         return
-    bar = Bar()
+    bar = Bar(thread=thread)
     with bar.bar:
         yield bar

@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
 def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
     """Options and plan from the arguments; options of all networks and fields of all recipes are flags."""
     from linnet.cli.networks import trainable_flags
-    from linnet.cli.recipes import given_fields, recipe_flags, recipe_of
+    from linnet.cli.recipes import given_fields, recipe_flags, recipe_of, recipes_described
     from linnet.tasks import TASKS
     from linnet.training.plan import Plan
     from linnet.training.recipes import RECIPES
@@ -93,7 +93,7 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
     of_networks, of_recipes = trainable_flags(), recipe_flags()
     combined = make_dataclass("Options", [*of_networks, *of_recipes], bases=(Options,), frozen=True, kw_only=True)
     combined.__doc__ = Options.__doc__
-    options: Any = parse(combined, "train", __doc__, arguments)
+    options: Any = parse(combined, "train", f"{__doc__}\n\n{recipes_described()}", arguments)
     if options.resume and options.overwrite:
         raise UsageError("--resume goes on with a run and --overwrite replaces it: give one of them.")
     task = TASKS[recognise_task(options.data, format=options.format) or "classification"]

@@ -24,13 +24,13 @@ LARGEST_GROWTH = math.log(1e6)
 
 def to_corners(boxes_cxcywh: Array) -> Array:
     """(…, 4) centre x, centre y, width, height → x0, y0, x1, y1."""
-    centres, halves = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
+    centres, halves = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2  # (…, 2) each
     return np.concatenate([centres - halves, centres + halves], axis=-1)
 
 
 def to_centres(boxes: Array) -> Array:
     """(…, 4) x0, y0, x1, y1 → centre x, centre y, width, height."""
-    low, high = boxes[..., :2], boxes[..., 2:]
+    low, high = boxes[..., :2], boxes[..., 2:]  # (…, 2) each
     return np.concatenate([(low + high) / 2, high - low], axis=-1)
 
 
@@ -52,14 +52,14 @@ def encode(boxes: Array, anchors: Array) -> Array:
         raise ValueError("A box without width or height cannot be encoded. Leave it out before.")
     distance = (centres[..., :2] - anchors[..., :2]) / anchors[..., 2:]
     growth = np.log(centres[..., 2:] / anchors[..., 2:])
-    offsets = np.concatenate([distance, growth], axis=-1)
+    offsets = np.concatenate([distance, growth], axis=-1)  # (…, 4)
     return offsets / np.array(VARIANCES, offsets.dtype)
 
 
 def decode(offsets: Array, anchors: Array) -> Array:
     """The boxes that offsets mean: the inverse of `encode`. (…, 4) each; boxes are x0, y0, x1, y1, not clipped."""
     scaled = offsets * np.array(VARIANCES, offsets.dtype)
-    centres = anchors[..., :2] + scaled[..., :2] * anchors[..., 2:]
+    centres = anchors[..., :2] + scaled[..., :2] * anchors[..., 2:]  # (…, 2)
     # In double precision, rounded once: the native library then comes to the same bits.
     growth = np.exp(np.minimum(scaled[..., 2:], LARGEST_GROWTH).astype(np.float64)).astype(scaled.dtype)
     sizes = anchors[..., 2:] * growth

@@ -30,5 +30,5 @@ def anchors(detector: Detector) -> NDArray[np.float32]:
         grid[..., 0] = ((np.arange(width) + 0.5) / width)[None, :, None]
         grid[..., 1] = ((np.arange(height) + 0.5) / height)[:, None, None]
         grid[..., 2:] = level.anchors
-        levels.append(grid.reshape(-1, 4))
+        levels.append(grid.reshape(-1, 4))  # (height * width * anchors of a cell, 4)
     return np.concatenate(levels).astype(np.float32)

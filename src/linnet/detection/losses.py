@@ -49,10 +49,11 @@ def mined_loss(
     Source: SSD (arXiv 1512.02325), section 2.2, "hard negative mining".
     """
     if scoring == "softmax":
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.slots.flatten(), reduction="none").view_as(targets.slots)
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.slots.flatten(), reduction="none")  # (N * A,)
+        losses = losses.view_as(targets.slots)  # (N, A)
     else:
-        expected = F.one_hot(targets.slots, logits.shape[-1]).to(logits.dtype)
-        losses = F.binary_cross_entropy_with_logits(logits, expected, reduction="none").sum(dim=-1)
+        expected = F.one_hot(targets.slots, logits.shape[-1]).to(logits.dtype)  # (N, A, 1 + classes)
+        losses = F.binary_cross_entropy_with_logits(logits, expected, reduction="none").sum(dim=-1)  # (N, A)
     positive = targets.positive
     counted = positive | hardest(losses.detach(), positive, negatives=negatives, least=least_negatives)
     total = targets.matched if matched is None else matched
@@ -64,7 +65,7 @@ def mined_loss(
 
 def hardest(losses: Tensor, positive: Tensor, *, negatives: float, least: int) -> Tensor:
     """The anchors without object of the largest loss: (N, A) and (N, A) → (N, A), `negatives` for each positive."""
-    most = (negatives * positive.sum(dim=1, keepdim=True)).clamp(min=least)
+    most = (negatives * positive.sum(dim=1, keepdim=True)).clamp(min=least)  # (N, 1)
     order = losses.masked_fill(positive, -torch.inf).argsort(dim=1, descending=True, stable=True)
     ranks = order.argsort(dim=1)
     return (ranks < most) & ~positive
@@ -97,7 +98,7 @@ def focal_loss(
 
     Source: Focal Loss for Dense Object Detection (arXiv 1708.02002), section 3.
     """
-    expected = F.one_hot(targets.slots, logits.shape[-1])[..., 1:].to(logits.dtype)
+    expected = F.one_hot(targets.slots, logits.shape[-1])[..., 1:].to(logits.dtype)  # (N, A, classes)
     values = logits[..., 1:]
     losses = F.binary_cross_entropy_with_logits(values, expected, reduction="none")
     shares = values.sigmoid()
@@ -112,5 +113,5 @@ def focal_loss(
 
 def _box_loss(offsets: Tensor, targets: Targets) -> Tensor:
     """Smooth L1 of the four offsets, summed over the anchors that learn an object."""
-    losses = F.smooth_l1_loss(offsets, targets.offsets, reduction="none").sum(dim=-1)
+    losses = F.smooth_l1_loss(offsets, targets.offsets, reduction="none").sum(dim=-1)  # (N, A)
     return (losses * targets.positive).sum()

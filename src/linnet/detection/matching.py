@@ -52,11 +52,11 @@ def assign(anchors: Tensor, boxes: Sequence[Tensor], classes: Sequence[Tensor]) 
     Raises:
         ValueError: if a box has no area.
     """
-    offsets = anchors.new_zeros((len(boxes), *anchors.shape))
+    offsets = anchors.new_zeros((len(boxes), *anchors.shape))  # (N, A, 4)
     slots = torch.zeros(len(boxes), len(anchors), dtype=torch.int64, device=anchors.device)
     for number, (own, kinds) in enumerate(zip(boxes, classes, strict=True)):
         objects = match(anchors, own)
-        places = torch.nonzero(objects >= 0).flatten()
+        places = torch.nonzero(objects >= 0).flatten()  # (matched,)
         slots[number, places] = kinds[objects[places]] + 1
         offsets[number, places] = encode(own[objects[places]], anchors[places])
     return Targets(offsets, slots)
@@ -86,10 +86,10 @@ def match(anchors: Tensor, boxes: Tensor, *, threshold: float = MATCHED) -> Tens
         return torch.full((len(anchors),), -1, dtype=torch.int64, device=anchors.device)
     if not bool((boxes[:, 2:] > boxes[:, :2]).all()):
         raise ValueError("A box without width or height cannot be learned. Leave it out before.")
-    overlaps = iou(boxes, to_corners(anchors))
-    most, objects = overlaps.max(dim=0)
+    overlaps = iou(boxes, to_corners(anchors))  # (M, A)
+    most, objects = overlaps.max(dim=0)  # (A,) each
     objects[most < threshold] = -1
-    best, matched = overlaps.max(dim=1)
+    best, matched = overlaps.max(dim=1)  # (M,) each
     taken: list[int] = []
     for number in best.argsort(descending=True, stable=True).tolist():
         anchor, overlap = int(matched[number]), best[number]

@@ -69,9 +69,9 @@ def detect(
     """
     if not (np.isfinite(offsets).all() and np.isfinite(logits).all()):
         raise ValueError("The network's output is not a number: its weights are damaged.")
-    seen = _may_score(logits, scoring, suppression.score_threshold)
-    offsets, logits, anchors = offsets[seen], logits[seen], anchors[seen]
-    values, least = _values(logits, scoring, suppression.score_threshold)
+    seen = _may_score(logits, scoring, suppression.score_threshold)  # (S,) of the A anchors
+    offsets, logits, anchors = offsets[seen], logits[seen], anchors[seen]  # (S, …) each
+    values, least = _values(logits, scoring, suppression.score_threshold)  # (classes, S)
     decoded, most = decode(offsets, anchors), FIRST_LOOK
     while True:
         # The best come first anyway: what lies below them matters only if they leave room.
@@ -80,20 +80,20 @@ def detect(
         if len(kept) == suppression.total or len(classes) < most:
             break
         most *= 8
-    classes, numbers = classes[kept], numbers[kept]
+    classes, numbers = classes[kept], numbers[kept]  # (K,) each
     scores = values[classes, numbers]
     if scoring == "sigmoid":
         # Half a hyperbolic tangent: the sigmoid without an overflow.
         scores = (0.5 + 0.5 * np.tanh(0.5 * scores.astype(np.float64))).astype(np.float32)
     # Clipped last, as in TensorFlow: what lies outside counts where two boxes are compared.
-    boxes = decoded[numbers].clip(0, 1)
+    boxes = decoded[numbers].clip(0, 1)  # (K, 4)
     inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     return boxes[inside], scores[inside], classes[inside]
 
 
 def _may_score(logits: Array, scoring: Scoring, threshold: float) -> NDArray[np.int64]:
     """The anchors that may have a class above the threshold: most see nothing but background."""
-    best = logits[:, 1:].max(axis=1)
+    best = logits[:, 1:].max(axis=1)  # (A,)
     if scoring == "softmax":
         # A class's share is at most its ratio to the background's; a little less than the bound, for the rounding.
         bound = logits[:, 0] + np.float32(math.log(threshold) - 1e-3 if threshold > 0 else -math.inf)
@@ -147,7 +147,7 @@ def suppress(boxes: Array, scores: Array, classes: NDArray[np.int64], suppressio
     left, kept = scores.copy(), list[int]()
     bounds = np.searchsorted(classes, np.arange(classes[-1] + 2)) if len(classes) else np.zeros(1, np.int64)
     counts = np.zeros(len(bounds), np.int64)
-    corners = np.ascontiguousarray(boxes.T)
+    corners = np.ascontiguousarray(boxes.T)  # (4, N)
     extents = np.maximum(corners[2] - corners[0], 0) * np.maximum(corners[3] - corners[1], 0)
     while len(left) and len(kept) < suppression.total:
         best = int(left.argmax())

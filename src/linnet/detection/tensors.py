@@ -16,13 +16,13 @@ from linnet.detection.suppression import FIRST_LOOK, Scoring, Suppression, logit
 
 def to_corners(boxes_cxcywh: Tensor) -> Tensor:
     """(…, 4) centre x, centre y, width, height → x0, y0, x1, y1."""
-    centres, halves = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
+    centres, halves = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2  # (…, 2) each
     return torch.cat([centres - halves, centres + halves], dim=-1)
 
 
 def to_centres(boxes: Tensor) -> Tensor:
     """(…, 4) x0, y0, x1, y1 → centre x, centre y, width, height."""
-    low, high = boxes[..., :2], boxes[..., 2:]
+    low, high = boxes[..., :2], boxes[..., 2:]  # (…, 2) each
     return torch.cat([(low + high) / 2, high - low], dim=-1)
 
 
@@ -37,23 +37,23 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
         raise ValueError("A box without width or height cannot be encoded. Leave it out before.")
     distance = (centres[..., :2] - anchors[..., :2]) / anchors[..., 2:]
     growth = torch.log(centres[..., 2:] / anchors[..., 2:])
-    offsets = torch.cat([distance, growth], dim=-1)
+    offsets = torch.cat([distance, growth], dim=-1)  # (…, 4)
     return offsets / offsets.new_tensor(VARIANCES)
 
 
 def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
     """The boxes that offsets mean: (…, 4) x0, y0, x1, y1, not clipped."""
     scaled = offsets * offsets.new_tensor(VARIANCES)
-    centres = anchors[..., :2] + scaled[..., :2] * anchors[..., 2:]
+    centres = anchors[..., :2] + scaled[..., :2] * anchors[..., 2:]  # (…, 2)
     sizes = anchors[..., 2:] * torch.exp(scaled[..., 2:].clamp(max=LARGEST_GROWTH))
     return to_corners(torch.cat([centres, sizes], dim=-1))
 
 
 def iou(boxes: Tensor, others: Tensor) -> Tensor:
     """Intersection over union of each of N boxes with each of M: (N, 4) and (M, 4) → (N, M) in [0, 1]."""
-    low = torch.maximum(boxes[:, None, :2], others[None, :, :2])
+    low = torch.maximum(boxes[:, None, :2], others[None, :, :2])  # (N, M, 2)
     high = torch.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = (high - low).clamp(min=0).prod(dim=-1)
+    shared = (high - low).clamp(min=0).prod(dim=-1)  # (N, M)
     union = areas(boxes)[:, None] + areas(others)[None, :] - shared
     return torch.where(shared > 0, shared / union, 0)
 
@@ -75,7 +75,7 @@ def detect(
     """
     if not bool(torch.isfinite(offsets).all() & torch.isfinite(logits).all()):
         raise ValueError("The network's output is not a number: its weights are damaged.")
-    values, least = _values(logits, scoring, suppression.score_threshold)
+    values, least = _values(logits, scoring, suppression.score_threshold)  # (classes, A)
     decoded, most = decode(offsets, anchors), FIRST_LOOK
     while True:
         over = values[values >= least]
@@ -85,11 +85,11 @@ def detect(
         if len(kept) == suppression.total or len(over) <= most:
             break
         most *= 8
-    classes, numbers = classes[kept], numbers[kept]
+    classes, numbers = classes[kept], numbers[kept]  # (K,) each
     scores = values[classes, numbers]
     if scoring == "sigmoid":
         scores = scores.sigmoid()
-    found = decoded[numbers].clamp(0, 1)
+    found = decoded[numbers].clamp(0, 1)  # (K, 4)
     inside = (found[:, 2:] > found[:, :2]).all(dim=1)
     return found[inside], scores[inside], classes[inside]
 
@@ -115,9 +115,9 @@ def suppress(boxes: Tensor, scores: Tensor, classes: Tensor, suppression: Suppre
         kept.append(best)
         own = int(classes[best])
         counts[own] = counts.get(own, 0) + 1
-        low = torch.maximum(boxes[:, :2], boxes[best, :2])
+        low = torch.maximum(boxes[:, :2], boxes[best, :2])  # (N, 2)
         high = torch.minimum(boxes[:, 2:], boxes[best, 2:])
-        shared = (high - low).clamp(min=0).prod(dim=1)
+        shared = (high - low).clamp(min=0).prod(dim=1)  # (N,)
         beaten = shared > suppression.iou_threshold * (extents + extents[best] - shared)
         left[(classes == own) & (beaten | (counts[own] == suppression.per_class))] = -math.inf
         left[best] = -math.inf

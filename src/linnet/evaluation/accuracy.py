@@ -122,11 +122,6 @@ class Accuracy:
                 yield self.names[index], int(row.sum()), float(row[index] / row.sum())
 
     @property
-    def value(self) -> float | None:
-        """Top-1."""
-        return self.top1
-
-    @property
     def sentence(self) -> str:
         """Top-1 and top-5."""
         shares = {"top-1": "top1", "top-5": "top5"}

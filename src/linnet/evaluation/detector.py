@@ -49,11 +49,6 @@ class DetectorFigures:
         return self.precision.images
 
     @property
-    def value(self) -> float | None:
-        """AP."""
-        return self.precision.figures["AP"]
-
-    @property
     def sentence(self) -> str:
         """AP, AP50 and AP75."""
         return ", ".join(f"{name} {self._spell(name)}" for name in ("AP", "AP50", "AP75"))

@@ -46,11 +46,6 @@ class Figures(Protocol):
         ...
 
     @property
-    def value(self) -> float | None:
-        """The headline's; None where it cannot be measured."""
-        ...
-
-    @property
     def sentence(self) -> str:
         """The most important figures, for people."""
         ...
@@ -110,11 +105,6 @@ class Comparison:
         """The comparison as `linnet evaluate --json` prints it."""
         document: dict[str, Any] = {"differences": [each.to_json() for each in self.differences]}
         return document | ({"agreement": dict(self.agreement)} if self.agreement else {})
-
-
-def better_than(ours: Figures, theirs: Figures) -> bool:
-    """Whether the headline is higher; what cannot be measured is no better than anything."""
-    return ours.value is not None and (theirs.value is None or ours.value > theirs.value)
 
 
 def with_interval(name: str, value: float | None, interval: Interval | None) -> dict[str, Any]:

@@ -130,7 +130,7 @@ class _Stage:
         )
 
     def transform(self, constants: Tensor) -> Transform:
-        """`constants` [4, channels]: scale, shift, mean, inverse deviation."""
+        """`constants` (4, channels): scale, shift, mean, inverse deviation."""
         start, step = constants.data_ptr(), constants.stride(0) * constants.element_size()
         return Transform(start, start + step, start + 2 * step, *self.clamp)
 
@@ -272,7 +272,7 @@ class _Fused(torch.autograd.Function):
 def _convolve(
     chain: _Chain, stage: _Stage, x: Tensor, before: Transform | None, weight: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """The stage's convolution of the activation of `x`: the stored tensor, and mean and variance [2, channels]."""
+    """The stage's convolution of the activation of `x`: the stored tensor, and mean and variance (2, channels)."""
     moments = torch.empty(2, stage.out_channels, dtype=torch.float64)
     transform = None if before is None else ctypes.addressof(before)
     if weight is None:
@@ -292,7 +292,7 @@ def _convolve(
 
 
 def _constants(stage: _Stage, moments: Tensor, scale: Tensor, shift: Tensor, rows: int) -> Tensor:
-    """Scale, shift, mean and inverse deviation of batch norm, [4, channels]; counts the batch, as torch does."""
+    """Scale, shift, mean and inverse deviation of batch norm, (4, channels); counts the batch, as torch does."""
     norm = stage.norm
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -307,7 +307,7 @@ def _constants(stage: _Stage, moments: Tensor, scale: Tensor, shift: Tensor, row
         mean, variance = norm.running_mean.double(), norm.running_var.double()
     inverse = (variance + norm.eps).rsqrt()
     factor = scale.double() * inverse
-    return torch.stack((factor, shift.double() - mean * factor, mean, inverse)).float()
+    return torch.stack((factor, shift.double() - mean * factor, mean, inverse)).float()  # (4, channels)
 
 
 def _recompute(chain: _Chain, x: Tensor, constants: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
@@ -320,7 +320,7 @@ def _recompute(chain: _Chain, x: Tensor, constants: Sequence[Tensor], weights: S
 
 
 def _slopes(constants: Tensor, sums: Tensor, u: Tensor, *, frozen: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """What the gradient of batch norm's input is made with, [channels] each, and the gradient of its scale."""
+    """What the gradient of batch norm's input is made with, (channels,) each, and the gradient of its scale."""
     scale, _, _, inverse = constants.double()
     scale_gradient = (sums[1] * inverse).float()
     if frozen:

@@ -7,7 +7,7 @@ depends on data, so that `torch.compile` and `torch.export` take it whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -60,7 +60,7 @@ def _reshape(operation: Reshape, x: Tensor) -> Tensor:
     # Written out, not left to torch: a batch may be empty.
     channels, height, width = x.shape[1:]
     slots = operation.shape[-1]
-    return x.permute(0, 2, 3, 1).reshape(x.shape[0], height * width * (channels // slots), slots)
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], height * width * (channels // slots), slots)  # (N, A, slots)
 
 
 def _concatenate(operation: Concatenate, *inputs: Tensor) -> Tensor:
@@ -267,12 +267,17 @@ class GraphNetwork(nn.Module):
         recompute = self.recompute_expansion and chain.block.kind == INVERTED
         if fused.applies(modules, x):
             return fused.run(modules, x, adds_input=chain.adds_input, recompute=recompute and len(modules) > 1)
-        run: Callable[[Tensor], Tensor] = _InTurn(modules)
+
+        def run(x: Tensor) -> Tensor:
+            for module in modules:
+                x = module(x)
+            return x
+
         if recompute and torch.compiler.is_compiling():
             # Compiled, the second pass writes no statistics anyway.
             y = checkpoint(run, x, use_reentrant=False)
         elif recompute and torch.is_grad_enabled():
-            y = checkpoint(run, x, use_reentrant=False, context_fn=lambda: _checkpoint_contexts(modules))
+            y = checkpoint(run, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_held(modules)))
         else:
             y = run(x)
         return x + y if chain.adds_input else y
@@ -295,22 +300,6 @@ class Network(GraphNetwork):
     def __init__(self, architecture: Architecture, *, recompute_expansion: bool = False) -> None:
         super().__init__(architecture.graph, recompute_expansion=recompute_expansion)
         self.architecture = architecture
-
-
-@dataclass(frozen=True)
-class _InTurn:
-    modules: tuple[nn.Module, ...]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        for module in self.modules:
-            x = module(x)
-        return x
-
-
-def _checkpoint_contexts(
-    modules: Sequence[nn.Module],
-) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), _statistics_held(modules)
 
 
 @contextmanager

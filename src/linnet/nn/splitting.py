@@ -56,9 +56,9 @@ def _in_splits(
         if len(channels) == 0:
             continue
         part = slice(int(channels[0]), int(channels[-1]) + 1)
-        hidden = x[:, part] if expand is None else _outputs(expand, x, part)
-        hidden = _outputs(depthwise, hidden, part)
-        partial = F.conv2d(hidden, project.convolution.weight[:, part])
+        hidden = x[:, part] if expand is None else _outputs(expand, x, part)  # (N, part, H, W)
+        hidden = _outputs(depthwise, hidden, part)  # (N, part, H', W')
+        partial = F.conv2d(hidden, project.convolution.weight[:, part])  # (N, out, H', W')
         total = partial if total is None else total.add_(partial)
         # A slice must be gone before the next one is made.
         del hidden, partial
@@ -79,7 +79,7 @@ def _outputs(module: ConvolutionModule, x: Tensor, part: slice) -> Tensor:
         convolution.stride,
         convolution.padding,
         convolution.dilation,
-        len(range(*part.indices(convolution.out_channels))) if module.layer.depthwise else 1,
+        x.shape[1] if module.layer.depthwise else 1,
     )
     if isinstance(norm, nn.BatchNorm2d):
         assert norm.running_mean is not None

@@ -61,7 +61,7 @@ def prepare_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> bool:
     if resume:
         if not there:
             raise FileNotFoundError(f"'{folder}' holds no run to resume. Leave --resume away to begin one.")
-        return (folder / RECIPE).is_file() and (folder / STATE).is_file()
+        return goes_on(folder)
     if there and not overwrite:
         raise FileExistsError(
             f"'{folder}' holds a run already. Give --resume to go on with it, --overwrite to replace it, or another "
@@ -76,6 +76,11 @@ def prepare_run_folder(folder: Path, *, resume: bool, overwrite: bool) -> bool:
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"--out '{folder}' may not be written. Name another folder.")
     return False
+
+
+def goes_on(folder: Path) -> bool:
+    """Whether a run was begun there so far that it can go on."""
+    return (folder / RECIPE).is_file() and (folder / STATE).is_file()
 
 
 def _remove_run(folder: Path) -> None:

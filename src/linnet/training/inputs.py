@@ -17,13 +17,13 @@ def as_inputs(images: Tensor, contract: Preprocessing) -> Tensor:
     """(N, 3, H, W) RGB in [0, 1] → (N, C, H, W) as the network wants it: the twin of `linnet.images.normalise`."""
     if contract.colours == "grey":
         # Whole numbers below 2^24: float32 holds every sum, in whatever order a device adds.
-        weights = torch.tensor(GREY_WEIGHTS, device=images.device)[:, None, None]
-        weighted = images.mul(255).round().mul(weights).sum(dim=1, keepdim=True)
-        images = weighted.add(0x8000).div(0x10000).floor().div(255)  # (N, 1, H, W)
+        weights = torch.tensor(GREY_WEIGHTS, device=images.device)[:, None, None]  # (3, 1, 1)
+        weighted = images.mul(255).round().mul(weights).sum(dim=1, keepdim=True)  # (N, 1, H, W)
+        images = weighted.add(0x8000).div(0x10000).floor().div(255)
     elif contract.colours == "BGR":
         images = images.flip(1)
-    mean = torch.tensor(contract.mean, device=images.device)[:, None, None]
-    std = torch.tensor(contract.std, device=images.device)[:, None, None]
+    mean = torch.tensor(contract.mean, device=images.device)[:, None, None]  # (C, 1, 1)
+    std = torch.tensor(contract.std, device=images.device)[:, None, None]  # (C, 1, 1)
     return images.sub(mean).div_(std)
 
 

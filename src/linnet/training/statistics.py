@@ -66,7 +66,7 @@ def _measure(network: Network, inputs: Iterable[Tensor]) -> dict[str, tuple[Tens
     def watch(name: str) -> None:
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             values = output.detach().double()
-            totals = [values.sum(dim=(0, 2, 3)), values.square().sum(dim=(0, 2, 3))]
+            totals = [values.sum(dim=(0, 2, 3)), values.square().sum(dim=(0, 2, 3))]  # (C,) each
             sums[name] = [old + new for old, new in zip(sums[name], totals, strict=True)] if name in sums else totals
             counts[name] = counts.get(name, 0) + values.numel() // values.shape[1]
 

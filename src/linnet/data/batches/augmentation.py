@@ -120,7 +120,7 @@ def augment(pixels: Tensor, seeds: Seeds, options: Augmentation) -> Tensor:
         return pixels / 255
     generators = [np.random.default_rng((*seed, PICTURE)) for seed in seeds]
     count = POLICY + PER_OPERATION * _operations(options)
-    shares = np.stack([generator.random(count) for generator in generators])
+    shares = np.stack([generator.random(count) for generator in generators])  # (N, count)
     if options.flip:
         pixels = _flip(pixels, shares[:, FLIP] < options.flip)
     images = pixels / 255
@@ -183,7 +183,7 @@ def mix(images: Tensor, targets: Tensor, seeds: Seeds, options: Augmentation) ->
     other_images = images[partner]
     if options.cutmix:
         # A pair has either a box or a weight below 1.
-        inside = _inside(_on(boxes, images), height, width)
+        inside = _inside(_on(boxes, images), height, width)  # (N, 1, H, W)
         images = torch.where(inside, other_images, images)
     if options.mixup:
         images = _blend(images, other_images, _on(weights, images).view(-1, 1, 1, 1))
@@ -220,9 +220,9 @@ def _mixed_box(height: int, width: int, generator: np.random.Generator, alpha: f
 
 def _inside(boxes: Tensor, height: int, width: int) -> Tensor:
     """Which pixels lie in the boxes (N, 4) of top, left, bottom, right: (N, 1, H, W)."""
-    top, left, bottom, right = boxes.view(-1, 4, 1, 1, 1).unbind(1)
-    rows = torch.arange(height, device=boxes.device).view(1, 1, -1, 1)
-    columns = torch.arange(width, device=boxes.device).view(1, 1, 1, -1)
+    top, left, bottom, right = boxes.view(-1, 4, 1, 1, 1).unbind(1)  # (N, 1, 1, 1) each
+    rows = torch.arange(height, device=boxes.device).view(1, 1, -1, 1)  # (1, 1, H, 1)
+    columns = torch.arange(width, device=boxes.device).view(1, 1, 1, -1)  # (1, 1, 1, W)
     return (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
 
 
@@ -240,8 +240,8 @@ def _adjust_colours(images: Tensor, brightness: Shares, contrast: Shares, satura
     As Pillow's ImageEnhance, but cut off to [0, 1] once, at the end. All three are then one sum of the picture, its
     grey and the mean of that: p x + q grey(x) + r.
     """
-    own = _on(saturation * contrast * brightness, images).view(-1, 1, 1, 1)
-    grey = _grey(images)
+    own = _on(saturation * contrast * brightness, images).view(-1, 1, 1, 1)  # (N, 1, 1, 1)
+    grey = _grey(images)  # (N, 1, H, W)
     added = grey * _on((1 - saturation) * contrast * brightness, images).view(-1, 1, 1, 1)
     if (contrast != 1).any():
         added += _mean(grey) * _on((1 - contrast) * brightness, images).view(-1, 1, 1, 1)
@@ -249,7 +249,7 @@ def _adjust_colours(images: Tensor, brightness: Shares, contrast: Shares, satura
 
 
 def _grey(images: Tensor) -> Tensor:
-    red, green, blue = images.split(1, 1)
+    red, green, blue = images.split(1, 1)  # (N, 1, H, W) each
     return red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
 
 
@@ -315,7 +315,7 @@ def _apply_policy(images: Tensor, shares: Shares, options: Augmentation) -> Tens
         greatest[NUMBERS["translate_x"]] *= images.shape[3]
         greatest[NUMBERS["translate_y"]] *= images.shape[2]
     signed = np.array([coin for *_, coin in OPERATIONS.values()])
-    for which, level, coin in shares.T.reshape(-1, PER_OPERATION, len(images)):
+    for which, level, coin in shares.T.reshape(-1, PER_OPERATION, len(images)):  # (N,) each
         chosen = (which * len(OPERATIONS)).astype(np.int64)
         strength = np.floor(level * (LEVELS + 1)) / LEVELS if wide else options.policy_magnitude / LEVELS
         magnitudes = greatest[chosen] * strength * np.where(signed[chosen] & (coin < 0.5), -1, 1)
@@ -339,14 +339,14 @@ def _move(
         (cosine, shear_x - sine, translate_x + (1 - cosine) * width / 2 + sine * height / 2),
         (shear_y + sine, cosine, translate_y + (1 - cosine) * height / 2 - sine * width / 2),
     )
-    x = torch.arange(width, device=images.device) + 0.5
-    y = torch.arange(height, device=images.device).view(-1, 1) + 0.5
+    x = torch.arange(width, device=images.device) + 0.5  # (W,)
+    y = torch.arange(height, device=images.device).view(-1, 1) + 0.5  # (H, 1)
     places = []
     for (by_x, by_y, offset), side in zip(matrix, (width, height), strict=True):
         # Grids go from -1 to 1. One picture's are made as any other's: a matrix product need not be.
         factors = [_on(values * 2 / side, images).view(-1, 1, 1) for values in (by_x, by_y, offset - side / 2)]
-        places.append(factors[0] * x + factors[1] * y + factors[2])
-    grid = torch.stack(places, dim=-1)
+        places.append(factors[0] * x + factors[1] * y + factors[2])  # (N, H, W)
+    grid = torch.stack(places, dim=-1)  # (N, H, W, 2)
     moved = functional.grid_sample(images - GREY, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return moved.add_(GREY).clamp_(0, 1)
 
@@ -373,7 +373,7 @@ def _solarize(images: Tensor, solarize: Shares) -> Tensor:
 
 def _stretch(images: Tensor, autocontrast: Shares) -> Tensor:
     """Every channel's darkest value becomes 0 and its brightest 1; a channel of one value stays."""
-    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)  # (N, 3, 1, 1) each
     span = high - low
     return torch.where(span > 0, (images - low) / torch.where(span > 0, span, 1), images)
 

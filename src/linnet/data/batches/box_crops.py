@@ -157,7 +157,7 @@ def _parts(whole: NDArray[np.float64], options: BoxCropOptions, shares: NDArray[
     aspect = options.aspect ** (2 * shape - 1)
     wide, high = np.sqrt(area * aspect), np.sqrt(area / aspect)
     fits = (wide <= 1) & (high <= 1)
-    low = np.stack([across * (1 - wide), down * (1 - high)], axis=1)
+    low = np.stack([across * (1 - wide), down * (1 - high)], axis=1)  # (T, 2)
     high_corner = low + np.stack([wide, high], axis=1)
     sides = np.tile(whole[2:] - whole[:2], 2)
     parts = _in_pixels(np.concatenate([low, high_corner], axis=1) * sides) + np.tile(whole[:2], 2)
@@ -169,13 +169,13 @@ def _keep_an_object(
 ) -> NDArray[np.bool_]:
     """Which windows (T, 4) show an object as they must; of a picture without any, which show something of it."""
     if not len(boxes):
-        sides = np.minimum(parts[:, 2:], size) - np.maximum(parts[:, :2], 0)
+        sides = np.minimum(parts[:, 2:], size) - np.maximum(parts[:, :2], 0)  # (T, 2)
         return sides.min(axis=1) > 0
-    windows = parts[:, None]
+    windows = parts[:, None]  # (T, 1, 4)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside = ((centres >= windows[..., :2]) & (centres < windows[..., 2:])).all(axis=2)
-    sides = np.minimum(windows[..., 2:], boxes[:, 2:]) - np.maximum(windows[..., :2], boxes[:, :2])
-    shared = sides.clip(0).prod(axis=2)
+    inside = ((centres >= windows[..., :2]) & (centres < windows[..., 2:])).all(axis=2)  # (T, N)
+    sides = np.minimum(windows[..., 2:], boxes[:, 2:]) - np.maximum(windows[..., :2], boxes[:, :2])  # (T, N, 2)
+    shared = sides.clip(0).prod(axis=2)  # (T, N)
     areas = (parts[:, 2:] - parts[:, :2]).prod(axis=1)[:, None] + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     enough = shared >= overlap * (areas - shared)
     return inside.any(axis=1) & enough.any(axis=1)
@@ -199,7 +199,7 @@ def seen_boxes(
     """Boxes (N, 4) in pixels of the picture → (M, 4) fractions of the input, and (M,) which ones these are."""
     part, place = (np.array(box, np.float64) for box in view)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside = ((centres >= part[:2]) & (centres < part[2:])).all(axis=1)
+    inside = ((centres >= part[:2]) & (centres < part[2:])).all(axis=1)  # (N,)
     numbers = np.flatnonzero(inside)
     scale = (place[2:] - place[:2]) / (part[2:] - part[:2])
     cut = boxes[numbers].astype(np.float64).clip(np.tile(part[:2], 2), np.tile(part[2:], 2))

@@ -123,7 +123,7 @@ def augment_boxes(batch: BoxBatch, options: Augmentation, device: torch.device |
 
 def moved_boxes(batch: BoxBatch, options: Augmentation) -> Tensor:
     """The boxes (M, 4) of a batch where `augment_boxes` leaves them, on the CPU."""
-    chosen = np.repeat(flipped(batch.seeds, options), batch.counts)
+    chosen = np.repeat(flipped(batch.seeds, options), batch.counts)  # (M,)
     boxes = batch.boxes.numpy().copy()
     boxes[chosen] = flip_boxes(boxes[chosen])
     return torch.from_numpy(boxes)

@@ -288,7 +288,7 @@ def _collate(join: Callable[[list[Any], list[Seed], int, float], B], items: list
 
 def stack_pixels(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
     """Pictures (H, W, 3) of one size as (N, 3, H, W), channels last in memory."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # (N, 3, H, W)
 
 
 def _join_pictures(contents: list[Any], seeds: list[Seed], total: int, seconds: float) -> Batch:

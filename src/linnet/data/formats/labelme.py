@@ -40,7 +40,7 @@ def recognise(place: Place) -> str | None:
 
 def _names_shapes(path: Path) -> bool:
     """Whether a file has the word in it: a COCO json of half a gigabyte is not read for nothing."""
-    if not path.stat().st_size:
+    if not 0 < path.stat().st_size <= LARGEST:
         return False
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b'"shapes"') >= 0

@@ -157,7 +157,7 @@ def compute_features(
             parts.append(network.features(inputs, ["pool"])["pool"].cpu().numpy())
             done += len(pixels)
             progress(done)
-    features = np.concatenate(parts)
+    features = np.concatenate(parts)  # (N, C)
     _keep(path, features)
     return torch.from_numpy(features), False
 
@@ -206,7 +206,7 @@ def fit_classifier(
         class_weights: (classes,) weights of the loss.
         steps: of L-BFGS, for each penalty.
     """
-    mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0).clamp(min=1e-6)
+    mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0).clamp(min=1e-6)  # (C,) each
     scaled = (features - mean) / deviation
     weight = torch.zeros(count, features.shape[1], requires_grad=True)
     bias = torch.zeros(count, requires_grad=True)
@@ -216,8 +216,8 @@ def fit_classifier(
         with torch.no_grad():
             # The scaling goes into the weights: the network's own features are not scaled.
             plain = weight / deviation
-            shift = bias - plain @ mean
-            outputs = validation[0] @ plain.T + shift
+            shift = bias - plain @ mean  # (classes,)
+            outputs = validation[0] @ plain.T + shift  # (M, classes)
             loss = float(F.cross_entropy(outputs, validation[1]))
             top1 = float((outputs.argmax(dim=1) == validation[1]).float().mean())
             fits.append(Fit(strength, loss, top1, plain.clone(), shift.clone()))
@@ -237,7 +237,7 @@ def _minimise(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        outputs = features @ weight.T + bias
+        outputs = features @ weight.T + bias  # (N, classes)
         loss = F.cross_entropy(outputs, classes, weight=class_weights) + strength * weight.square().sum() / 2
         loss.backward()
         return loss

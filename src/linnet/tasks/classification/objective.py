@@ -58,7 +58,7 @@ class ClassificationObjective:
     def inputs(self, batch: Batch, network: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
         """Augmented, normalised inputs, and targets (N, classes) that sum to 1."""
         images = augment(batch.pixels.to(device, non_blocking=True), batch.seeds, self.augmentation)
-        targets = F.one_hot(batch.indices.to(device), len(self.counts)).float()
+        targets = F.one_hot(batch.indices.to(device), len(self.counts)).float()  # (N, classes)
         images, targets = mix(images, targets, batch.seeds, self.augmentation)
         inputs = as_inputs(images, self.contract)
         dropout = getattr(network, "dropout", None)
@@ -70,7 +70,7 @@ class ClassificationObjective:
     def describe(self, inputs: Tensor, targets: Tensor, classes: Sequence[str]) -> tuple[NDArray[np.uint8], list[str]]:
         """Inputs as pictures again, (N, H, W, 3), and what the targets say of each: `cat`, `cat 70%, dog 30%`."""
         mean, std = (np.array(values, np.float32) for values in (self.contract.mean, self.contract.std))
-        pixels = inputs.permute(0, 2, 3, 1).numpy() * std + mean
+        pixels = inputs.permute(0, 2, 3, 1).numpy() * std + mean  # (N, H, W, C)
         if self.contract.colours == "BGR":
             pixels = pixels[..., ::-1]
         pictures = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
@@ -84,7 +84,7 @@ class ClassificationObjective:
 
     def losses(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Cross entropy, summed over the pictures."""
-        losses = -(targets * F.log_softmax(outputs.float(), dim=1))
+        losses = -(targets * F.log_softmax(outputs.float(), dim=1))  # (N, classes)
         if self.class_weights is not None:
             losses = losses * self.class_weights.to(losses.device)
         return {"classification": losses.sum()}
@@ -142,8 +142,8 @@ def class_weights(counts: Sequence[int], recipe: ClassificationRecipe) -> Tensor
 
 def _count(outputs: Tensor, indices: Tensor) -> Tensor:
     """Pictures, summed loss, right ones, and those among the best five."""
-    best = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
+    best = outputs.topk(min(5, outputs.shape[1]), dim=1).indices  # (N, 5), or fewer
     loss = F.cross_entropy(outputs, indices, reduction="sum")
-    right = best[:, 0] == indices
-    among = (best == indices[:, None]).any(dim=1)
+    right = best[:, 0] == indices  # (N,)
+    among = (best == indices[:, None]).any(dim=1)  # (N,)
     return torch.tensor([len(indices), float(loss), int(right.sum()), int(among.sum())], dtype=torch.float64)

@@ -152,17 +152,18 @@ class DetectionObjective:
         from PIL import Image
 
         mean, std = (np.array(values, np.float32) for values in (self.contract.mean, self.contract.std))
-        pixels = inputs.permute(0, 2, 3, 1).numpy() * std + mean
+        pixels = inputs.permute(0, 2, 3, 1).numpy() * std + mean  # (N, H, W, C)
         if self.contract.colours == "BGR":
             pixels = pixels[..., ::-1]
-        pixels = (np.broadcast_to(pixels.clip(0, 1), (*pixels.shape[:3], 3)) * 255).round().astype(np.uint8)
+        pixels = np.broadcast_to(pixels.clip(0, 1), (*pixels.shape[:3], 3))  # (N, H, W, 3)
+        pixels = (pixels * 255).round().astype(np.uint8)
         drawn, labels = [], []
         for picture, boxes, indices in zip(pixels, targets.boxes, targets.indices, strict=True):
             corners = boxes.numpy() * np.array([*picture.shape[1::-1]] * 2)
             pairs = zip(corners.tolist(), indices.tolist(), strict=True)
             shown = [Box((x0, y0, x1, y1), index, classes[index]) for (x0, y0, x1, y1), index in pairs]
             drawn.append(draw_boxes(Image.fromarray(picture), shown))
-            counts = np.bincount(indices.numpy(), minlength=len(classes))
+            counts = np.bincount(indices.numpy(), minlength=len(classes))  # (classes,)
             texts = [f"{count} {name}" for count, name in zip(counts, classes, strict=True) if count]
             labels.append(", ".join(texts) or "nothing")
         return drawn, labels

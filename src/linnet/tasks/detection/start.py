@@ -133,13 +133,13 @@ def _carried(
     """
     slots = 1 + len(classes)
     anchors, rest = drawn.shape[0] // slots, drawn.shape[1:]
-    old = trained.reshape(anchors, trained.shape[0] // anchors, *rest)
-    new = drawn.reshape(anchors, slots, *rest).copy()
+    old = trained.reshape(anchors, trained.shape[0] // anchors, *rest)  # (anchors, slots, …)
+    new = drawn.reshape(anchors, slots, *rest).copy()  # (anchors, slots, …)
     new[:, 0] = old[:, 0]
     for number, name in enumerate(classes, start=1):
         if name in known:
             new[:, number] = old[:, 1 + known.index(name)]
-    return new.reshape(drawn.shape)
+    return new.reshape(drawn.shape)  # (anchors * slots, …)
 
 
 def grow(trunk: Network, detector: Detector, recipe: DetectionRecipe) -> Network:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from linnet.architecture import from_options, options_of
+from linnet.architecture import Architecture, from_options, options_of
 from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.data import DataSet, find
 from linnet.data.batches.loading import Placement
@@ -45,8 +45,29 @@ UNFOLDING_PICTURES = 512
 """Training pictures on which a folded start's statistics are measured."""
 
 
-class VersionError(ValueError):
-    """A run's folder of another version."""
+@dataclass(frozen=True)
+class Begun:
+    """What the folder of a run says of it.
+
+    Attributes:
+        recipe: with every field decided.
+        given: the recipe as it was given.
+        decisions: a sentence for each field that was decided.
+        contract: how pictures become inputs.
+        architecture: of the network.
+        provenance: of the checkpoints.
+        classes: of the data.
+        asked: `Plan.asked` of that time.
+    """
+
+    recipe: Recipe
+    given: Recipe
+    decisions: Sequence[str]
+    contract: Preprocessing
+    architecture: Architecture
+    provenance: dict[str, Any]
+    classes: tuple[str, ...]
+    asked: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -122,33 +143,56 @@ def prepare(plan: Plan, reporter: Reporter) -> Prepared:
         ValueError: if data, start and recipe do not fit each other.
         OSError: if a file cannot be read or written.
     """
-    sharing = _recipe_begun(plan) or plan.recipe
-    fabric = open_fabric(plan.device, sharing.precision, synchronise=sharing.synchronise)
+    begun = _begun(plan)
+    # A run that goes on keeps its precision.
+    recipe = plan.recipe if begun is None else begun.recipe
+    fabric = open_fabric(plan.device, recipe.precision, synchronise=recipe.synchronise)
     leads = fabric.global_rank == 0
     reporter = reporter if leads else Reporter()
     found = find(plan.data, format=plan.format, images=plan.images).for_training()
     task = TASKS[found.task]
-    goes_on = False
     if leads:
-        goes_on = files.prepare_run_folder(plan.out, resume=plan.resume, overwrite=plan.overwrite)
-    goes_on = bool(fabric.broadcast(goes_on))
+        files.prepare_run_folder(plan.out, resume=plan.resume, overwrite=plan.overwrite)
+    begun = fabric.broadcast(begun)
     for sentence in found.remarks():
         reporter.say(sentence)
-    prepared = (_read if goes_on else _begin)(plan, fabric, reporter, task, found)
+    if begun is None:
+        prepared = _begin(plan, fabric, reporter, task, found)
+    else:
+        prepared = _go_on(begun, plan, fabric, reporter, task, found)
     prepared = replace(prepared, data=_keep_evaluated(prepared))
     _describe(prepared)
     return prepared
 
 
-def _recipe_begun(plan: Plan) -> Recipe | None:
-    """The recipe of a run that is to go on, whose precision it keeps; what is wrong with it is said by `_read`."""
-    if not plan.resume:
+def _begun(plan: Plan) -> Begun | None:
+    """What a run that is to go on has written down; None where one is to begin.
+
+    Raises:
+        ValueError: if what stands there is damaged, or of another version.
+    """
+    if not (plan.resume and files.goes_on(plan.out)):
         return None
+    path = plan.out / files.RECIPE
     try:
-        document = json.loads((plan.out / files.RECIPE).read_text(encoding="utf-8"))
-        return recipe_from(document["recipe"], document["resolved"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document.get("format") == FORMAT:
+            return Begun(
+                recipe_from(document["recipe"], document["resolved"]),
+                recipe_from(document["recipe"], document["given"]),
+                tuple(document["decisions"]),
+                Preprocessing.from_json(document["preprocessing"]),
+                from_options(document["architecture"]),
+                document["provenance"],
+                tuple(document["classes"]),
+                dict(document["asked"]),
+            )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"'{path}' is damaged ({error}). Start anew with --overwrite.") from None
+    raise ValueError(
+        f"The run in '{plan.out}' was begun by another version of linnet, and this one cannot go on with it to the "
+        f"bit. Begin a new run from its weights: --start {plan.out / files.LAST} and another --out."
+    )
 
 
 def _begin(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: DataSet) -> Prepared:
@@ -157,6 +201,8 @@ def _begin(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: Da
     check_recipe(found, plan.recipe, task)
     trainer = task.trainer()
     start = trainer.start(found, plan.start, plan.recipe)
+    if start.keeps_classes:
+        reporter.say("The classes are the start's own: what it has learnt of them is kept.")
     left_out = _check(plan, fabric, reporter, task, found)
     data = found.without(set(left_out)).with_validation(plan.recipe.validation, plan.recipe.seed)
     trainer.refuse(data, plan.recipe)
@@ -238,37 +284,29 @@ def _check(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, data: Dat
     return agreed
 
 
-def _read(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: DataSet) -> Prepared:
+def _go_on(begun: Begun, plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: DataSet) -> Prepared:
     """The run that goes on, as its folder describes it."""
     data = _data_of_run(plan.out / files.SPLIT, found)
-    path = plan.out / files.RECIPE
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document.get("format") != FORMAT:
-            raise VersionError(
-                f"The run in '{plan.out}' was begun by another version of linnet, and this one cannot go on with it to "
-                f"the bit. Begin a new run from its weights: --start {plan.out / files.LAST} and another --out."
-            )
-        recipe = recipe_from(document["recipe"], document["resolved"])
-        given = recipe_from(document["recipe"], document["given"])
-        decisions = tuple(document["decisions"])
-        contract = Preprocessing.from_json(document["preprocessing"])
-        network = Network(from_options(document["architecture"]), recompute_expansion=recipe.recompute)
-        provenance = document["provenance"]
-        classes, asked = tuple(document["classes"]), dict(document["asked"])
-    except VersionError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"'{path}' is damaged ({error}). Start anew with --overwrite.") from None
-    if classes != data.classes:
+    if begun.classes != data.classes:
         raise ValueError(f"'{locate(plan.data)}' has other classes than the run in '{plan.out}' was begun with.")
-    check_recipe(data, recipe, task)
-    check_same(plan, given, asked)
-    plan = replace(plan, half=asked.get("half", False))
+    check_recipe(data, begun.recipe, task)
+    check_same(plan, begun.given, begun.asked)
+    plan = replace(plan, half=begun.asked.get("half", False))
     # How the work is shared out may change: the steps stay what they were.
-    recipe = replace(recipe, workers=plan.recipe.workers, accumulate=plan.recipe.accumulate)
+    recipe = replace(begun.recipe, workers=plan.recipe.workers, accumulate=plan.recipe.accumulate)
+    network = Network(begun.architecture, recompute_expansion=recipe.recompute)
     return Prepared(
-        plan, fabric, reporter, task, task.trainer(), data, recipe, decisions, contract, network, provenance
+        plan,
+        fabric,
+        reporter,
+        task,
+        task.trainer(),
+        data,
+        recipe,
+        begun.decisions,
+        begun.contract,
+        network,
+        begun.provenance,
     )
 
 
