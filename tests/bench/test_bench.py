@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quantised import quantised_checkpoint
 
+from linnet.architecture import MobileNetV2
 from linnet.bench import compare, runtimes
 from linnet.bench.runtimes import RUNTIMES
 from linnet.checkpoint import Checkpoint
@@ -50,6 +52,23 @@ def test_every_runtime_that_is_here_agrees_and_is_timed(small_checkpoint: Checkp
     assert ours.ratio == ours.min_ratio == 1
     for row in rows[1:4]:
         assert row.ratio == pytest.approx(row.median_ms / ours.median_ms)  # type: ignore[operator]
+
+
+@needs_native
+def test_integers_are_measured_beside_floats() -> None:
+    checkpoint = quantised_checkpoint(MobileNetV2(width=0.35, resolution=48, classes=5))
+    rows = compare(checkpoint, threads=(1,), seconds=0.1, runtimes=("onnxruntime", "torch", "numpy"))
+    assert [(row.runtime.split()[0], row.precision) for row in rows] == [
+        ("linnet", "int8"),
+        ("linnet", "float32"),
+        ("onnxruntime", "int8"),
+        ("torch", "float32"),
+        ("numpy", "int8"),
+    ]
+    assert [row.problem for row in rows] == [None] * 5
+    # linnet and numpy follow one rule to the bit.
+    assert rows[0].difference == rows[4].difference == 0
+    assert rows[0].ratio == 1
 
 
 @needs_native

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import architectures, checkpoint_of, detectors, random_tensors
+from quantised import quantised_checkpoint
 
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssdlite
-from linnet.checkpoint import Checkpoint
+from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.engine.reference import NumpyNetwork
 from linnet.export.onnx_graph import OPSET, export_onnx, run_onnx
@@ -127,3 +128,42 @@ def test_the_command(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "must end in .onnx" in capsys.readouterr().err
     with pytest.raises(ValueError, match="`inputs`"):
         export_onnx(checkpoint_of(MobileNetV2(width=0.35, resolution=64)), tmp_path / "x.onnx", inputs="bytes")  # type: ignore[arg-type]
+
+
+QUANTISED = [
+    quantised_checkpoint(MobileNetV2(width=0.35, resolution=64, classes=13)),
+    quantised_checkpoint(MobileNetV1(width=0.25, resolution=48, classes=5), dtype="uint8", pooling="average"),
+    quantised_checkpoint(MobileNetV2(width=0.35, resolution=(40, 64), classes=None), per_tensor=True),
+    quantised_checkpoint(ssdlite(width=0.2, resolution=65, classes=4)),
+]
+
+
+@pytest.mark.parametrize("checkpoint", QUANTISED, ids=["int8", "uint8", "per-tensor", "detector"])
+def test_a_quantised_network_keeps_its_integers(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    result = export_onnx(checkpoint, tmp_path / "network.onnx")
+    assert result.difference is not None
+    assert result.difference <= 12 / 255
+    model = onnx.load(tmp_path / "network.onnx")
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for name in checkpoint.architecture.tensors:
+        assert np.array_equal(stored[name], checkpoint.tensors[name]), name
+    # Every value is one of the 256 that its encoding has.
+    assert checkpoint.quantisation is not None
+    pictures = np.random.default_rng(0).normal(size=(1, 3, *checkpoint.architecture.input_size)).astype(np.float32)
+    for name, output in zip(checkpoint.architecture.outputs, run_onnx(tmp_path / "network.onnx", {"input": pictures}),
+                            strict=True):  # fmt: skip
+        steps = output / np.float32(checkpoint.quantisation.encodings[name].scale)
+        assert np.abs(steps - np.rint(steps)).max() < 1e-3
+
+
+def test_precision_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(QUANTISED[0], path)
+    assert main(["export", str(path), str(tmp_path / "float.onnx"), "--precision", "float32", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert "QuantizeLinear" not in document["operators"]
+    assert document["difference"] <= 1e-4
+    save_checkpoint(QUANTISED[0].dequantised(), path)
+    assert main(["export", str(path), str(tmp_path / "no.onnx"), "--precision", "int8"]) == 1
+    assert "linnet quantize" in capsys.readouterr().err
+    assert not (tmp_path / "no.onnx").exists()

@@ -6,21 +6,23 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from linnet.bench.runtimes import RUNTIMES, Arrays, MissingRuntime, Run, Setting, as_arrays
+from linnet.bench.runtimes import INTEGER_RUNTIMES, RUNTIMES, Arrays, MissingRuntime, Run, Setting, as_arrays
 from linnet.checkpoint import Checkpoint
+from linnet.export.written import Precision
 from linnet.images import normalise
 from linnet.predictor import Predictor
 
-AGREEMENT = 1e-3
-"""Most by which another runtime may differ, relative to the largest output, before its time is measured."""
+AGREEMENT: dict[Precision, float] = {"float32": 1e-3, "int8": 0.05}
+"""Most by which another runtime may differ, relative to the largest output, before its time is measured. Runtimes round
+integers in ways of their own."""
 
 BURST_SECONDS = 0.15
 """For which each runtime runs before the next one has its turn."""
@@ -38,6 +40,7 @@ class Measurement:
 
     Attributes:
         runtime: its name, with the version.
+        precision: of its arithmetic: `float32`, or `int8` of a quantised network.
         threads: that it was given.
         batch: pictures a run.
         median_ms: of all runs.
@@ -49,6 +52,7 @@ class Measurement:
     """
 
     runtime: str
+    precision: Precision
     threads: int
     batch: int
     median_ms: float | None = None
@@ -71,6 +75,9 @@ def compare(
 ) -> list[Measurement]:
     """Measures every runtime that is installed, interleaved, after its output was compared with numpy's.
 
+    Of a quantised network linnet, numpy and what reads the integers of an ONNX file compute with these; linnet and all
+    others are measured with float32 too, and every ratio is to linnet's integers.
+
     Args:
         checkpoint: a network that takes pictures.
         threads: numbers of threads, each a table of its own.
@@ -87,12 +94,19 @@ def compare(
     if unknown:
         raise ValueError(f"There is no runtime {unknown[0]!r} to compare with. There are {', '.join(RUNTIMES)}.")
     rows: list[Measurement] = []
-    with exported(checkpoint) as onnx:
+    networks: dict[Precision, Checkpoint] = {"float32": checkpoint.dequantised()}
+    if checkpoint.quantisation is not None:
+        networks = {"int8": checkpoint, **networks}
+    with ExitStack() as stack:
+        files = {precision: stack.enter_context(exported(network)) for precision, network in networks.items()}
         for count in threads:
             for batch in batches:
                 progress(text := f"{count} thread{'s' * (count > 1)}, batch {batch}")
-                setting = setting_for(checkpoint, count, batch, onnx)
-                rows += _table(setting, runtimes or tuple(RUNTIMES), seconds, text, advance)
+                settings = {
+                    precision: setting_for(network, count, batch, files[precision])
+                    for precision, network in networks.items()
+                }
+                rows += _table(settings, runtimes or tuple(RUNTIMES), seconds, text, advance)
     return rows
 
 
@@ -118,36 +132,55 @@ def exported(checkpoint: Checkpoint) -> Iterator[Path | None]:
         yield path
 
 
-def _table(setting: Setting, names: Sequence[str], seconds: float, text: str, advance: Advance) -> list[Measurement]:
-    expected = as_arrays(Predictor(setting.checkpoint, runtime="numpy").forward(setting.pixels))
-    ready: dict[str, Run] = {}
-    rows: dict[str, Measurement] = {}
-    every = tuple(dict.fromkeys(("linnet", *names)))
-    for number, name in enumerate(every):
+Lane = tuple[str, Precision]
+"""A runtime and the numbers that it computes with."""
+
+
+def _lanes(names: Sequence[str], precisions: Sequence[Precision]) -> list[Lane]:
+    """What is measured: every runtime with the first precision that it has, linnet with all of them and first."""
+    first = precisions[0]
+    ours: list[Lane] = [("linnet", precision) for precision in precisions]
+    others = (name for name in names if name != "linnet")
+    return ours + [(name, first if first == "float32" or name in INTEGER_RUNTIMES else "float32") for name in others]
+
+
+def _table(
+    settings: Mapping[Precision, Setting], names: Sequence[str], seconds: float, text: str, advance: Advance
+) -> list[Measurement]:
+    expected = {
+        precision: as_arrays(Predictor(setting.checkpoint, runtime="numpy").forward(setting.pixels))
+        for precision, setting in settings.items()
+    }
+    ready: dict[Lane, Run] = {}
+    rows: dict[Lane, Measurement] = {}
+    every = _lanes(names, tuple(settings))
+    for number, lane in enumerate(every):
+        (name, precision), setting = lane, settings[lane[1]]
         advance(f"{text}: preparing", number, len(every), name)
-        row = Measurement(name, setting.threads, len(setting.pixels))
+        row = Measurement(name, precision, setting.threads, len(setting.pixels))
         try:
             version, run = RUNTIMES[name](setting)
-            difference = _difference(run(), expected)
+            difference = _difference(run(), expected[precision])
         except MissingRuntime as missing:
-            rows[name] = replace(row, problem=str(missing))
+            rows[lane] = replace(row, problem=str(missing))
             continue
-        rows[name] = replace(row, runtime=f"{name} {version}".strip(), difference=difference)
-        if difference > AGREEMENT:
-            rows[name] = replace(rows[name], problem=f"its output differs by {difference:.1e}")
+        rows[lane] = replace(row, runtime=f"{name} {version}".strip(), difference=difference)
+        if difference > AGREEMENT[precision]:
+            rows[lane] = replace(rows[lane], problem=f"its output differs by {difference:.1e}")
         else:
-            ready[name] = run
-    times = _interleave(ready, seconds, lambda done, total, name: advance(text, done, total, name))
-    if "linnet" not in times:
+            ready[lane] = run
+    times = _interleave(ready, seconds, lambda done, total, lane: advance(text, done, total, lane[0]))
+    ours = every[0]
+    if ours not in times:
         return list(rows.values())
-    medians = {name: statistics.median(taken) for name, taken in times.items()}
-    for name, taken in times.items():
-        rows[name] = replace(
-            rows[name],
-            median_ms=1e3 * medians[name],
+    medians = {lane: statistics.median(taken) for lane, taken in times.items()}
+    for lane, taken in times.items():
+        rows[lane] = replace(
+            rows[lane],
+            median_ms=1e3 * medians[lane],
             min_ms=1e3 * min(taken),
-            ratio=medians[name] / medians["linnet"],
-            min_ratio=min(taken) / min(times["linnet"]),
+            ratio=medians[lane] / medians[ours],
+            min_ratio=min(taken) / min(times[ours]),
         )
     return list(rows.values())
 
@@ -162,19 +195,19 @@ def _difference(found: Arrays, expected: Arrays) -> float:
 
 
 def _interleave(
-    ready: dict[str, Run], seconds: float, advance: Callable[[int, int, str], None]
-) -> dict[str, list[float]]:
+    ready: dict[Lane, Run], seconds: float, advance: Callable[[int, int, Lane], None]
+) -> dict[Lane, list[float]]:
     """Seconds of every run. Each round gives every runtime one burst, so that all meet the same disturbances."""
-    times: dict[str, list[float]] = {name: [] for name in ready}
+    times: dict[Lane, list[float]] = {lane: [] for lane in ready}
     rounds = math.ceil(seconds / BURST_SECONDS)
     for number in range(rounds):
-        for place, (name, run) in enumerate(ready.items()):
-            advance(number * len(ready) + place, rounds * len(ready), name)
+        for place, (lane, run) in enumerate(ready.items()):
+            advance(number * len(ready) + place, rounds * len(ready), lane)
             # The first run of a burst finds cold caches and sleeping threads.
             run()
             begun = time.perf_counter()
             while (now := time.perf_counter()) - begun < BURST_SECONDS:
                 run()
-                times[name].append(time.perf_counter() - now)
+                times[lane].append(time.perf_counter() - now)
             time.sleep(PAUSE_SECONDS)
     return times

@@ -220,3 +220,6 @@ RUNTIMES: dict[str, Callable[[Setting], tuple[str, Run]]] = {
     "numpy": _numpy,
 }
 """What can be measured. All but linnet and numpy get float32 inputs that are ready, these two a picture's bytes."""
+
+INTEGER_RUNTIMES = frozenset({"linnet", "onnxruntime", "openvino", "numpy"})
+"""Those that compute a quantised network with its integers."""

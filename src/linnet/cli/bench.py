@@ -1,7 +1,8 @@
 """Compares the speed of linnet's engine with that of every other runtime that is installed.
 
 All run the same network on the same pictures, taking turns, and their outputs are compared first. A ratio is a
-runtime's median time divided by linnet's: above 1, linnet is faster. ONNX Runtime, OpenVINO and ncnn (with pnnx) get
+runtime's median time divided by linnet's: above 1, linnet is faster. A quantised model is measured with its integers
+wherever a runtime takes them, and in float32. ONNX Runtime, OpenVINO and ncnn (with pnnx) get
 the network through the onnx package: pip install onnx onnxruntime openvino ncnn pnnx.
 """
 
@@ -82,6 +83,13 @@ def _drawn(rows: list[Measurement]) -> Any:
     cells = []
     for row in sorted(rows, key=lambda row: (row.median_ms is None, row.median_ms or 0.0)):
         times = (row.ratio, row.median_ms, row.min_ratio, row.min_ms)
-        cells.append([row.runtime, *("" if value is None else f"{value:.2f}" for value in times), row.problem or ""])
+        cells.append(
+            [
+                row.runtime,
+                row.precision,
+                *("" if value is None else f"{value:.2f}" for value in times),
+                row.problem or "",
+            ]
+        )
     heads = ("ratio", "median ms", "ratio of minima", "min ms")
-    return table((("runtime", "left"), *((head, "right") for head in heads), ("", "left")), cells)
+    return table((("runtime", "left"), ("numbers", "left"), *((head, "right") for head in heads), ("", "left")), cells)

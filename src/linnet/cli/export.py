@@ -30,6 +30,9 @@ class Options:
     inputs: Literal["normalised", "pixels"] = "normalised"
     """The input of the exported network: `normalised` values (N, C, H, W) float32, or `pixels` (N, H, W, 3) uint8 RGB,
     which the network then normalises itself."""
+    precision: Literal["float32", "int8"] | None = None
+    """The numbers of the exported network: `float32`, or `int8` for a model that `linnet quantize` made, whose integers
+    then stand between QuantizeLinear and DequantizeLinear. By default they are as the model has them."""
     json: bool = False
     """Print one JSON document instead of text."""
 
@@ -37,7 +40,9 @@ class Options:
 def main(arguments: list[str]) -> int:
     """Runs the command."""
     options = parse(Options, "export", __doc__, arguments)
-    result = export(load_checkpoint(find_model(options.model)), options.file, inputs=options.inputs)
+    result = export(
+        load_checkpoint(find_model(options.model)), options.file, inputs=options.inputs, precision=options.precision
+    )
     if result.difference is None:
         print(
             "linnet: onnxruntime is not installed: the file was not run (pip install 'linnet[train]').", file=sys.stderr

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from linnet.checkpoint import Checkpoint
-    from linnet.export.written import Export, InputKind
+    from linnet.export.written import Export, InputKind, Precision
 
 
 class Format(NamedTuple):
@@ -29,7 +29,9 @@ class Format(NamedTuple):
 FORMATS = {".onnx": Format("linnet.export.onnx_graph", "export_onnx", "onnx", "train")}
 
 
-def export(checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind = "normalised") -> Export:
+def export(
+    checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind = "normalised", precision: Precision | None = None
+) -> Export:
     """Writes a network in the format of the file's ending, if what runs there agrees with the numpy reference.
 
     Args:
@@ -37,6 +39,7 @@ def export(checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind = "nor
         path: file to write.
         inputs: `normalised` takes values as the contract normalises them; `pixels` takes (N, H, W, 3) uint8 RGB and
             normalises inside.
+        precision: `float32`, or `int8` for the integers of a quantised network; as the network is, if not given.
 
     Raises:
         ValueError: if the ending is unknown, what writes it is not installed, an option does not suit the network, or
@@ -49,5 +52,7 @@ def export(checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind = "nor
         raise ValueError(f"'{path}' must end in {' or '.join(FORMATS)}: that is what linnet exports.")
     if find_spec(known.needs) is None:
         raise ValueError(f"Exporting needs {known.needs}: pip install 'linnet[{known.extra}]'.")
-    written: Export = getattr(import_module(known.module), known.function)(checkpoint, path, inputs=inputs)
+    written: Export = getattr(import_module(known.module), known.function)(
+        checkpoint, path, inputs=inputs, precision=precision
+    )
     return written

@@ -3,6 +3,9 @@
 The graph is made from the folded architecture, without torch: Conv, Clip (or Relu), Add, ReduceMean and Gemm, and of a
 detector Transpose, Reshape and Concat: its outputs are `offsets` and `logits`, decoding is left to whoever runs it.
 Values have the names of linnet's intermediate tensors, so any of them can be asked for in the other runtime too.
+
+A quantised network keeps its integers: each value is followed by QuantizeLinear and DequantizeLinear (QDQ), weights and
+biases stand behind DequantizeLinear, and runtimes compute with integers what lies between.
 """
 
 from __future__ import annotations
@@ -31,10 +34,11 @@ from linnet.architecture import (
 from linnet.architecture.operations import Shape
 from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
-from linnet.engine.reference import NumpyNetwork
-from linnet.export.written import Export, InputKind
+from linnet.engine.integer_reference import numpy_network
+from linnet.export.written import Export, InputKind, Precision
 from linnet.files import write_atomically
 from linnet.images import GREY_WEIGHTS, Preprocessing, normalise
+from linnet.quantisation.scheme import Quantisation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,8 +49,16 @@ OPSET = 17
 TOLERANCE = 1e-4
 """Largest difference from the numpy reference that is accepted, relative to the largest output."""
 
+INTEGER_TOLERANCE = 12
+"""The same of a quantised network, in steps of its output. Runtimes round integers in ways of their own: LiteRT's own
+kernels differ among themselves by up to 8 steps after the 50 layers of a MobileNetV2."""
 
-def export_onnx(checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind = "normalised") -> Export:
+KINDS = {"int8": np.int8, "uint8": np.uint8}
+
+
+def export_onnx(
+    checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind = "normalised", precision: Precision | None = None
+) -> Export:
     """Runs a network as ONNX (opset 17) beside the numpy reference, and writes it if the two agree.
 
     The batch size is open, height and width are those of the checkpoint: TensorFlow's padding depends on them. The
@@ -57,28 +69,35 @@ def export_onnx(checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind =
         path: file to write.
         inputs: `normalised` takes (N, C, H, W) float32 as the contract normalises it; `pixels` takes (N, H, W, 3)
             uint8 RGB and normalises inside.
+        precision: `float32`, or `int8` for the integers of a quantised network; as the network is, if not given.
 
     Raises:
-        ValueError: if `inputs` is unknown, the network takes no pictures, or ONNX computes something else: then nothing
-            is written.
+        ValueError: if `inputs` is unknown, the network has no integers that are asked for or takes no pictures, or ONNX
+            computes something else: then nothing is written.
         OSError: if the file cannot be written.
     """
     if inputs not in ("normalised", "pixels"):
         raise ValueError(f"`inputs` (={inputs!r}) must be 'normalised' or 'pixels'.")
     if checkpoint.preprocessing is None and inputs == "pixels":
         raise ValueError(f"A network of {checkpoint.architecture.input_channels} channels takes no pictures.")
-    checkpoint = checkpoint.dequantised("the ONNX file")
-    model = GraphWriter(*fold(checkpoint.architecture, checkpoint.tensors)).model(
-        checkpoint.preprocessing if inputs == "pixels" else None
-    )
+    if precision == "float32":
+        checkpoint = checkpoint.dequantised("the ONNX file")
+    elif precision == "int8" and checkpoint.quantisation is None:
+        raise ValueError("The network has no integers: `linnet quantize` makes them.")
+    if (quantisation := checkpoint.quantisation) is None:
+        writer = GraphWriter(*fold(checkpoint.architecture, checkpoint.tensors))
+    else:
+        writer = QuantisedWriter(checkpoint.architecture.graph, checkpoint.tensors, quantisation)
+    model = writer.model(checkpoint.preprocessing if inputs == "pixels" else None)
     helper.set_model_props(model, _metadata(checkpoint))
     onnx.checker.check_model(model, full_check=True)
     path, content = Path(path), model.SerializeToString()
     difference = _difference(checkpoint, content, inputs) if find_spec("onnxruntime") else None
-    if difference is not None and not difference <= TOLERANCE:
+    allowed = TOLERANCE if quantisation is None else INTEGER_TOLERANCE / 255
+    if difference is not None and not difference <= allowed:
         raise ValueError(
             f"'{path}' was not written: onnxruntime's outputs differ from the reference by {difference:.1e} of the "
-            f"largest one; at most {TOLERANCE:.0e} was expected."
+            f"largest one; at most {allowed:.0e} was expected."
         )
     write_atomically(path, content)
     operators = tuple(sorted({node.op_type for node in model.graph.node}))
@@ -93,7 +112,7 @@ class GraphWriter:
         tensors: their weights.
     """
 
-    def __init__(self, graph: Graph, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    def __init__(self, graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> None:
         self.graph, self._tensors = graph, tensors
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
@@ -107,9 +126,10 @@ class GraphWriter:
         if contract is not None:
             entry = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["N", height, width, 3])
             values[INPUT] = self._normalise(contract)
+        values[INPUT] = self.enter(values[INPUT])
         for operation in self.graph.operations:
             read = [values[name] for name in operation.reads]
-            values[operation.name] = WRITERS[type(operation)](self, operation, read)
+            values[operation.name] = self.write(operation, read)
         exits = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *_channels_first(self.graph.shape_of(name))])
             for name in self.graph.outputs
@@ -119,6 +139,14 @@ class GraphWriter:
         # Of opset 17, so that older runtimes open the file.
         model.ir_version = 8
         return model
+
+    def enter(self, value: str) -> str:
+        """What the operations read of the picture."""
+        return value
+
+    def write(self, operation: Operation, read: list[str]) -> str:
+        """Appends an operation; gives the name of its result."""
+        return WRITERS[type(operation)](self, operation, read)
 
     def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Appends a node; gives the name of its output."""
@@ -154,6 +182,69 @@ class GraphWriter:
             constant = self.constant(f"pixels:{name}", numbers)
             value = self.node(operator, [value, constant], f"pixels:{operator.lower()}:{name}")
         return self.node("Transpose", [value], "pixels:normalised", perm=[0, 3, 1, 2])
+
+
+class QuantisedWriter(GraphWriter):
+    """The same of a quantised network, whose values are rounded to their encodings.
+
+    Args:
+        graph: folded operations.
+        tensors: integer weights with their scales.
+        quantisation: encodings of all values.
+    """
+
+    def __init__(self, graph: Graph, tensors: Mapping[str, NDArray[Any]], quantisation: Quantisation) -> None:
+        super().__init__(graph, tensors)
+        self._quantisation = quantisation
+        self._exact: str | None = None
+
+    def enter(self, value: str) -> str:
+        """The picture, rounded."""
+        return self._round(INPUT, value, f"{INPUT}:rounded")
+
+    def write(self, operation: Operation, read: list[str]) -> str:
+        """An operation and the rounding of its result, which has its name."""
+        if isinstance(operation, Reshape):
+            return super().write(operation, read)
+        self._exact = operation.name
+        exact = WRITERS[type(operation)](self, operation, read)
+        self._exact = None
+        return self._round(operation.name, exact, operation.name)
+
+    def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """What is not rounded yet has another name than the operation."""
+        if operator == "ReduceMean":
+            # Runtimes have an integer kernel of this one only.
+            pooled = super().node("GlobalAveragePool", inputs, f"{output}:pooled")
+            return super().node("Flatten", [pooled], f"{output}:exact")
+        return super().node(operator, inputs, f"{output}:exact" if output == self._exact else output, **attributes)
+
+    def weights(self, operation: Operation) -> list[str]:
+        """Integers behind their scales."""
+        label = operation.label
+        if operation.name in self._quantisation.floating:
+            return super().weights(operation)
+        scale = self._tensors[f"{label}.weight.scale"]
+        weight = self._integers(f"{label}.weight", scale, self._tensors.get(f"{label}.weight.zero"))
+        given = np.float32(self._quantisation.encodings[operation.reads[0]].scale)
+        return [weight, self._integers(f"{label}.bias", given * scale, None)]
+
+    def _integers(self, name: str, scale: NDArray[np.float32], zero: NDArray[Any] | None) -> str:
+        values = self._tensors[name]
+        zeros = np.zeros(len(scale), values.dtype) if zero is None else zero
+        single = len(scale) == 1
+        inputs = [
+            self.constant(name, values, values.dtype),
+            self.constant(f"{name}:scale", scale[0] if single else scale),
+            self.constant(f"{name}:zero", zeros[0] if single else zeros, values.dtype),
+        ]
+        return super().node("DequantizeLinear", inputs, f"{name}:number", **({} if single else {"axis": 0}))
+
+    def _round(self, name: str, value: str, output: str) -> str:
+        encoding, kind = self._quantisation.encodings[name], KINDS[self._quantisation.dtype]
+        pair = [self.constant(f"{name}:scale", encoding.scale), self.constant(f"{name}:zero", encoding.zero, kind)]
+        integers = super().node("QuantizeLinear", [value, *pair], f"{name}:integers")
+        return super().node("DequantizeLinear", [integers, *pair], output)
 
 
 def _channels_first(shape: Shape) -> Shape:
@@ -224,7 +315,8 @@ def _difference(checkpoint: Checkpoint, content: bytes, inputs: InputKind) -> fl
         images = generator.normal(size=(2, *size, checkpoint.architecture.input_channels)).astype(np.float32)
     else:
         images = normalise(pixels, contract)
-    outputs, _ = NumpyNetwork(checkpoint.architecture, checkpoint.tensors).run(images)
+    network = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
+    outputs, _ = network.run(images)
     given = pixels if inputs == "pixels" else images.transpose(0, 3, 1, 2)
     found = run_onnx(content, {"input": np.ascontiguousarray(given)})
     both = zip(found, outputs if isinstance(outputs, tuple) else (outputs,), strict=True)

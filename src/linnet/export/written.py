@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 InputKind = Literal["normalised", "pixels"]
+Precision = Literal["float32", "int8"]
 
 
 @dataclass(frozen=True)
