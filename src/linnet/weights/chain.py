@@ -8,19 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, pairwise, product
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import INPUT, Add, Architecture, Backbone, Convolve, MobileNetV1, MobileNetV2
-from linnet.architecture.mobilenet_v2 import STAGES
+from linnet.architecture import INPUT, Add, Architecture, Backbone, Convolve
 from linnet.architecture.operations import of_kind, pad_amounts
+from linnet.weights.candidates import expansion_of, first_versions, second_versions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-PUBLISHED_WIDTHS = (1.0, 1.4, 1.3, 0.75, 0.5, 0.35, 0.25)
 
 
 @dataclass
@@ -154,78 +152,31 @@ def _padding(chain: Chain) -> str:
 
 
 def _first_version(chain: Chain, common: dict[str, Any]) -> Iterator[Backbone]:
-    last = len(chain.steps[-1].weight)
-    widths = _widths(last / 1024, (last + 1) / 1024)
-    choices: Any = product(widths, (8, 16), ("separable", "full"))
-    for width, minimum, convolution in choices:
-        yield MobileNetV1(width=width, minimum_depth=minimum, convolution=convolution, **common)
+    yield from first_versions(len(chain.steps[-1].weight), common)
 
 
 def _second_version(chain: Chain, common: dict[str, Any]) -> Iterator[Backbone]:
     # What follows a depthwise convolution is a projection: one a block.
     outputs = [len(step.weight) for before, step in pairwise(chain.steps) if before.depthwise and not step.depthwise]
-    depth = _depth(len(outputs))
-    repeats = [math.ceil(stage.repeats * depth) for stage in STAGES[1:-1]]
-    places = [0, *accumulate(repeats, initial=1)]
-    if len(outputs) != places[-1] + 1:
+    projection = next((step for before, step in pairwise(chain.steps) if before.depthwise), None)
+    if projection is None:
         return
-    lowest, highest = 0.0, math.inf
-    for stage, place in zip(STAGES, places, strict=True):
-        # Rounding moves a channel count by up to half of 8 up, or to the next 8 where it would lose a tenth.
-        if outputs[place] > 16:
-            lowest = max(lowest, (outputs[place] - 12) / stage.channels)
-        highest = min(highest, (outputs[place] + 4) / stage.channels)
-    projection = next(step for before, step in pairwise(chain.steps) if before.depthwise)
     options: dict[str, Any] = {
-        "expansion": _expansion(chain),
-        "depth": depth,
         "shortcut": "bottleneck" if any(step.sum_source is not None for step in chain.steps) else "none",
         "projection_activation": "linear" if projection.activation == "linear" else "relu6",
     }
-    ends: Any = product(("scaled", "fixed"), ("kept", "scaled", "fixed"), (8, 16))
-    for stem, last_layer, minimum in ends:
-        for width in _widths(lowest, highest):
-            network = MobileNetV2(
-                width=width,
-                stem=stem,
-                last_layer=last_layer,
-                minimum_depth=minimum,
-                **options,
-                **common,
-            )
-            if (network.convolutions[0].out_channels, network.feature_channels) == (
-                len(chain.steps[0].weight),
-                len(chain.steps[-1].weight),
-            ):
-                yield network
-
-
-def _widths(lowest: float, highest: float) -> list[float]:
-    """Width multipliers from `lowest` up to `highest`: published ones, then round ones, then any."""
-    inside = [width for width in PUBLISHED_WIDTHS if lowest <= width < highest]
-    hundredths = range(max(math.ceil(100 * lowest), 1), math.ceil(100 * min(highest, lowest + 1)))
-    between = [lowest + (highest - lowest) * (part + 0.5) / 32 for part in range(32)] if highest < math.inf else []
-    return list(dict.fromkeys([*inside, *(number / 100 for number in hundredths), *between]))
+    stem, last = len(chain.steps[0].weight), len(chain.steps[-1].weight)
+    yield from second_versions(outputs, stem, last, options | common, expansion=_expansion(chain))
 
 
 def _expansion(chain: Chain) -> float:
-    """Inner width over input width of the widest expansion, which rounding to 8 moves the least; 1 without any."""
+    """Of the widest block, which rounding to 8 moves the least; 1 without any."""
     wide = [
-        len(step.weight) / step.weight.shape[1]
+        (step.weight.shape[1], len(step.weight))
         for step, after in pairwise(chain.steps)
         if after.depthwise and not step.depthwise and step.weight.shape[2] == 1
     ]
-    ratio = round(wide[-1], 3) if wide else 1.0
-    return max(int(ratio) if ratio == int(ratio) else ratio, 1)
-
-
-def _depth(blocks: int) -> float:
-    """The depth multiplier, in steps of 0.1, that gives so many blocks; 1 if none does."""
-    ends = STAGES[0].repeats + STAGES[-1].repeats
-    for tenths in (10, *range(1, 60)):
-        if ends + sum(math.ceil(stage.repeats * tenths / 10) for stage in STAGES[1:-1]) == blocks:
-            return tenths / 10
-    return 1.0
+    return expansion_of(*wide[-1]) if wide else 1
 
 
 def _compare(candidate: Backbone, chain: Chain) -> tuple[int, str]:
