@@ -13,7 +13,7 @@ import tyro
 
 from linnet.architecture import options_of
 from linnet.architecture.cost import cost
-from linnet.checkpoint import save_checkpoint
+from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.cli.terminal import UsageError, parse, print_json, show
 from linnet.images import find_pictures
 
@@ -34,6 +34,8 @@ class Options:
     which must be installed."""
     licence: str | None = None
     """The licence of the weights, which is kept in the checkpoint. The default is what the file says."""
+    float: bool = False
+    """Dequantise an integer file: the checkpoint then holds the numbers that its integers stand for."""
     json: bool = False
     """Print one JSON document instead of text."""
 
@@ -53,7 +55,7 @@ def main(arguments: list[str]) -> int:
     from linnet.weights.parity import compare, interpreter_installed
 
     labels = None if options.labels is None else read_labels(options.labels.read_bytes())
-    conversion = read(source, labels=labels, licence=options.licence)
+    conversion = read(source, labels=labels, licence=options.licence, floats=options.float)
     save_checkpoint(conversion.checkpoint, options.out)
     parity = None
     notes = list(conversion.notes)
@@ -81,6 +83,7 @@ def main(arguments: list[str]) -> int:
                     "pictures": parity.pictures,
                     "same_class": parity.same_class,
                     "correlations": parity.correlations,
+                    "equal": parity.equal,
                 },
             }
         )
@@ -91,8 +94,13 @@ def main(arguments: list[str]) -> int:
         f"{source.name}: {family} {architecture.width:g} at {' x '.join(map(str, architecture.input_size))}, {outputs}"
         + (", background left out" if conversion.dropped else ""),
         f"shapes: all {len(architecture.tensors)} tensors of {len(architecture.convolutions)} convolutions fit, "
-        f"{parameters:,} parameters (batch norm folded)",
+        f"{parameters:,} parameters ({_numbers(conversion.checkpoint)}batch norm folded)",
         f"parity: {parity}" if parity else "parity: not measured (--pictures compares with the file's own graph)",
         f"written: {options.out}",
     )
     return 0
+
+
+def _numbers(checkpoint: Checkpoint) -> str:
+    """What the weights of a quantised network are."""
+    return "" if checkpoint.quantisation is None else f"{checkpoint.quantisation.dtype}, "

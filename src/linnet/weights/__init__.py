@@ -32,6 +32,7 @@ def read(
     resolution: int | None = None,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    floats: bool = False,
 ) -> Conversion:
     """Reads a file or a folder of weights, in whichever known format it is; its name does not matter.
 
@@ -43,13 +44,14 @@ def read(
         resolution: side of the pictures in pixels, of files that do not say it.
         mean: of the pixels, in [0, 1], one a channel or one for all; instead of the file's or its source's.
         std: what each channel is divided by afterwards, likewise.
+        floats: the numbers that integers stand for, instead of the integers.
 
     Raises:
         OSError: if the file cannot be read.
         ValueError: if no format is recognised, the file is damaged, or it is no MobileNet; the text says what it is
             instead.
     """
-    from linnet.weights.conversion import corrected
+    from linnet.weights.conversion import as_floats, corrected
     from linnet.weights.found import look
 
     found = look(source)
@@ -58,5 +60,6 @@ def read(
         ask, seen = ("why_not", found.start) if found.members is None else ("why_not_members", found.members)
         if hasattr(module, ask) and getattr(module, ask)(seen) is None:
             conversion: Conversion = module.convert(found.path, labels=labels, licence=licence, url=url)
-            return corrected(conversion, resolution=resolution, mean=mean, std=std)
+            conversion = corrected(conversion, resolution=resolution, mean=mean, std=std)
+            return as_floats(conversion) if floats else conversion
     raise ValueError(f"'{found.path}' {found.guess()}.")

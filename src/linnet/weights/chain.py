@@ -21,6 +21,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@dataclass(frozen=True)
+class Stored:
+    """The integers of one layer as a file has them.
+
+    Attributes:
+        weight: int8 or uint8, in the axes of the layer's real weights.
+        scale: (channels,) or (1,) float32.
+        zero: the integer of the weights that stands for 0.
+        bias: (channels,) int32, in steps of the input's scale times that of the weights.
+    """
+
+    weight: NDArray[Any]
+    scale: NDArray[np.float32]
+    zero: int
+    bias: NDArray[np.int32]
+
+
 @dataclass
 class Step:
     """One convolution as a file has it, its batch norm folded.
@@ -34,6 +51,8 @@ class Step:
         sum_source: what is added there.
         input: what the convolution reads.
         padded_apart: an operator of its own pads, as PyTorch's exporters write it.
+        also: other activations that compute the same, of integers that hold nothing outside their range.
+        stored: the integers that it is computed from.
     """
 
     weight: NDArray[np.float32]
@@ -48,6 +67,13 @@ class Step:
     sum_output: int | None = None
     sum_source: int | None = None
     padded_apart: bool = False
+    also: tuple[str, ...] = ()
+    stored: Stored | None = None
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The activation, and those that compute the same here."""
+        return self.activation, *self.also
 
     @property
     def signature(self) -> tuple[object, ...]:
@@ -73,6 +99,11 @@ class Chain:
     pooled: int | None = None
     classifier_weight: NDArray[np.float32] | None = None
     classifier_bias: NDArray[np.float32] | None = None
+    classifier_stored: Stored | None = None
+    averaged: bool = False
+    """Whether integers are pooled as AVERAGE_POOL_2D does it, which keeps their encoding."""
+    recoded: bool = False
+    """Whether integers change on the way from one convolution to the next."""
     logits: int | None = None
 
 
@@ -106,6 +137,29 @@ def tensors_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDAr
     return tensors
 
 
+def stored_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDArray[Any]]:
+    """The chain's integers under the names that a quantised checkpoint gives them.
+
+    Raises:
+        ValueError: if a layer of it is not computed from integers.
+    """
+    layers = {layer.label: step.stored for layer, step in zip(architecture.convolutions, chain.steps, strict=True)}
+    if chain.classifier_weight is not None:
+        layers["classifier"] = chain.classifier_stored
+    tensors: dict[str, NDArray[Any]] = {}
+    for label, stored in layers.items():
+        if stored is None:
+            raise ValueError(f"{label} has real weights")
+        tensors |= {
+            f"{label}.weight": stored.weight,
+            f"{label}.weight.scale": stored.scale,
+            f"{label}.bias": stored.bias,
+        }
+        if stored.weight.dtype == np.uint8:
+            tensors[f"{label}.weight.zero"] = np.array([stored.zero], np.uint8)
+    return tensors
+
+
 def outputs_by_name(architecture: Architecture, chain: Chain) -> dict[str, int]:
     """Name of each intermediate tensor → the file's own number of it."""
     steps = dict(zip((convolution.name for convolution in architecture.convolutions), chain.steps, strict=True))
@@ -130,10 +184,20 @@ def _candidates(chain: Chain) -> Iterator[Backbone]:
     height, width, channels = chain.input_shape
     common: dict[str, Any] = {"resolution": (height, width), "input_channels": channels, "folded": True}
     stride = math.prod(step.stride for step in chain.steps)
-    common |= {"classes": None, "activation": chain.steps[0].activation, "padding": _padding(chain)}
+    common |= {"classes": None, "activation": _activation(chain), "padding": _padding(chain)}
     common["output_stride"] = stride if stride in (8, 16) else 32
     yield from _first_version(chain, common)
     yield from _second_version(chain, common)
+
+
+def _activation(chain: Chain) -> str:
+    """The activation of the first convolution; of several that it could have, the one that suits the most."""
+    counts = {
+        name: sum(name in step.activations for step in chain.steps)
+        for name in chain.steps[0].activations
+        if name != "linear"
+    }
+    return max(counts, key=lambda name: counts[name]) if counts else "linear"
 
 
 def _padding(chain: Chain) -> str:
@@ -163,7 +227,7 @@ def _second_version(chain: Chain, common: dict[str, Any]) -> Iterator[Backbone]:
         return
     options: dict[str, Any] = {
         "shortcut": "bottleneck" if any(step.sum_source is not None for step in chain.steps) else "none",
-        "projection_activation": "linear" if projection.activation == "linear" else "relu6",
+        "projection_activation": "linear" if "linear" in projection.activations else "relu6",
     }
     stem, last = len(chain.steps[0].weight), len(chain.steps[-1].weight)
     yield from second_versions(outputs, stem, last, options | common, expansion=_expansion(chain))
@@ -183,7 +247,7 @@ def _compare(candidate: Backbone, chain: Chain) -> tuple[int, str]:
     """How many layers agree, and the first difference in words (empty if there is none)."""
     described = candidate.convolutions
     for number, (layer, step) in enumerate(zip(described, chain.steps, strict=False)):
-        if _signature(layer) != step.signature or layer.activation != step.activation:
+        if _signature(layer) != step.signature or layer.activation not in step.activations:
             return number, f"convolution {number + 1} is {step}; {layer.name} of the closest network is {_say(layer)}"
         if layer.pads != step.pads:
             return number, f"convolution {number + 1} is padded {step.pads}; {layer.name} needs {layer.pads}"

@@ -18,7 +18,7 @@ class Conversion:
     """What `read` made of a file.
 
     Attributes:
-        checkpoint: the network, float32.
+        checkpoint: the network, float32 or quantised.
         dropped: outputs left out at the front: 1 where ImageNet's background class was there.
         outputs: name of each intermediate tensor → its number or name in the file.
         notes: what had to be assumed, in sentences.
@@ -67,6 +67,16 @@ def corrected(
     return replace(conversion, checkpoint=replace(checkpoint, architecture=architecture, preprocessing=contract))
 
 
+def as_floats(conversion: Conversion) -> Conversion:
+    """The same with the numbers that its integers stand for; one in float as it is."""
+    checkpoint = conversion.checkpoint
+    if checkpoint.quantisation is None:
+        return conversion
+    weights = f"dequantised from {checkpoint.provenance.get('weights', checkpoint.quantisation.dtype)}"
+    floats = replace(checkpoint.dequantised(), provenance={**checkpoint.provenance, "weights": weights})
+    return replace(conversion, checkpoint=floats)
+
+
 def contract_of(architecture: Architecture, **values: Any) -> Preprocessing | None:
     """The usual preprocessing of a network but for some values; one mean or deviation stands for all channels."""
     contract = default_preprocessing(architecture)
@@ -101,12 +111,22 @@ def without_background(
         return architecture, tensors, None, 0
     if names is None:
         notes.append("The file names no classes: they are numbered. `--labels FILE` names them.")
+        if architecture.classes == IMAGENET_OUTPUTS:
+            notes.append(
+                "It has 1001 outputs. If the first is ImageNet's background, give its labels and it is left out."
+            )
         return architecture, tensors, None, 0
     if len(names) != architecture.classes:
-        raise ValueError(f"'{source}' has {architecture.classes} outputs, but there are {len(names)} labels.")
+        hint = " TensorFlow's ImageNet files want `background` first." if architecture.classes == len(names) + 1 else ""
+        raise ValueError(f"'{source}' has {architecture.classes} outputs, but there are {len(names)} labels.{hint}")
     if architecture.classes != IMAGENET_OUTPUTS or names[0].lower() != "background":
         return architecture, tensors, names, 0
-    shorter = {name: values[1:].copy() for name, values in tensors.items() if name.startswith("classifier.")}
+    # One scale or zero point stands for all classes.
+    shorter = {
+        name: values[1:].copy()
+        for name, values in tensors.items()
+        if name.startswith("classifier.") and len(values) == IMAGENET_OUTPUTS
+    }
     return architecture.with_options(classes=IMAGENET_OUTPUTS - 1), tensors | shorter, names[1:], 1
 
 

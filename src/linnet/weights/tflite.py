@@ -1,7 +1,8 @@
 """TFLite classifiers and feature extractors, float or quantised → checkpoint.
 
-Weights are dequantised: real = scale x (q - zero point), per tensor or per channel. Batch norm is folded in such files
-and stays folded (docs/decisions/0002).
+Integers stay what they are, with the bits of LiteRT's default kernels (`linnet.quantisation.rule`). Only what a file
+computes in float of integer weights is dequantised: real = scale x (q - zero point), per tensor or per channel. Batch
+norm is folded in such files and stays folded (docs/decisions/0002).
 """
 
 from __future__ import annotations
@@ -10,22 +11,24 @@ import hashlib
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import Architecture
+from linnet.architecture import INPUT, Architecture
 from linnet.checkpoint import Checkpoint, default_preprocessing
-from linnet.weights.chain import Chain, match, outputs_by_name, tensors_of_chain
-from linnet.weights.conversion import Conversion, read_labels
+from linnet.quantisation.scheme import IntegerType, Quantisation
+from linnet.quantisation.tensors import check_tensors
+from linnet.weights.chain import Chain, match, outputs_by_name, stored_of_chain, tensors_of_chain
+from linnet.weights.conversion import Conversion, read_labels, without_background
 from linnet.weights.tflite_graph import Graph, NotOurs
 from linnet.weights.tflite_metadata import Metadata, read_metadata
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 LARGEST_LABELS = 1 << 22
 """Bytes of a label file; ImageNet's has 22,000."""
-
-IMAGENET_OUTPUTS = 1001
-"""ImageNet's classes as TensorFlow counts them: a background class first."""
 
 
 def why_not(start: bytes) -> str | None:
@@ -72,27 +75,39 @@ def convert(
         detail = str(error) or type(error).__name__
         raise ValueError(f"'{path}' is damaged: it cannot be read ({detail}).") from None
     try:
-        architecture: Architecture = match(chain)
+        architecture = match(chain)
     except ValueError as error:
         raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {error}.") from None
-    architecture, chain, names, dropped = _without_background(path, architecture, chain, names, notes)
-    tensors = tensors_of_chain(architecture, chain)
+    tensors: dict[str, Any] = tensors_of_chain(architecture, chain)
+    if (integers := _integers(graph, architecture, chain, notes)) is not None:
+        tensors, _ = integers
+    elif "int" in weight_types:
+        weight_types = f"dequantised from {weight_types}"
+    outputs = outputs_by_name(architecture, chain)
+    architecture, tensors, names, dropped = without_background(path, architecture, tensors, names, notes)
     if not all(np.isfinite(values).all() for values in tensors.values()):
         notes.append("Some weights are not finite numbers: the file is probably damaged.")
     provenance = {
         "source": url or path.name,
         "sha256": hashlib.sha256(content).hexdigest(),
         "licence": licence or metadata.licence or "not stated in the file",
-        "weights": f"dequantised from {weight_types}, batch norm folded",
+        "weights": f"{weight_types}, batch norm folded",
         "converted_by": "linnet convert",
     }
     try:
         contract = default_preprocessing(architecture)
         preprocessing = None if contract is None else replace(contract, **normalisation)
-        checkpoint = Checkpoint(architecture, preprocessing, tensors, names, provenance=provenance)
+        checkpoint = Checkpoint(
+            architecture,
+            preprocessing,
+            tensors,
+            names,
+            provenance=provenance,
+            quantisation=None if integers is None else integers[1],
+        )
     except ValueError as error:
         raise ValueError(f"'{path}' is damaged: {error}") from None
-    return Conversion(path, checkpoint, dropped, outputs_by_name(architecture, chain), tuple(notes))
+    return Conversion(path, checkpoint, dropped, outputs, tuple(notes))
 
 
 def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[str, ...] | None:
@@ -111,32 +126,32 @@ def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[st
         return read_labels(archive.read(names[0]))
 
 
-def _without_background(
-    path: Path, architecture: Architecture, chain: Chain, names: tuple[str, ...] | None, notes: list[str]
-) -> tuple[Architecture, Chain, tuple[str, ...] | None, int]:
-    """Makes ImageNet's 1001 classes the 1000 of the data; leaves every other network as it is."""
-    if architecture.classes is None:
-        if names is not None:
-            notes.append("The network has no classifier: the labels are left out.")
-        return architecture, chain, None, 0
-    if names is None:
-        notes.append("The file names no classes: they are numbered. `--labels FILE` names them.")
-        if architecture.classes == IMAGENET_OUTPUTS:
-            notes.append(
-                "It has 1001 outputs. If the first is ImageNet's background, give its labels and it is left out."
-            )
-        return architecture, chain, None, 0
-    if len(names) != architecture.classes:
-        hint = " TensorFlow's ImageNet files want `background` first." if architecture.classes == len(names) + 1 else ""
-        raise ValueError(f"'{path}' has {architecture.classes} outputs, but there are {len(names)} labels.{hint}")
-    if architecture.classes != IMAGENET_OUTPUTS or names[0].lower() != "background":
-        return architecture, chain, names, 0
-    assert chain.classifier_weight is not None
-    assert chain.classifier_bias is not None
-    shorter = replace(
-        chain, classifier_weight=chain.classifier_weight[1:].copy(), classifier_bias=chain.classifier_bias[1:].copy()
-    )
-    return architecture.with_options(classes=IMAGENET_OUTPUTS - 1), shorter, names[1:], 1
+def _integers(
+    graph: Graph, architecture: Architecture, chain: Chain, notes: list[str]
+) -> tuple[dict[str, NDArray[Any]], Quantisation] | None:
+    """The tensors of an integer file, and what their integers stand for; None of a file in float.
+
+    A file that computes on integers in a way that a checkpoint cannot say is taken as floats, with a note.
+    """
+    if not any(step.stored is not None for step in chain.steps):
+        return None
+    numbers = outputs_by_name(architecture, chain)
+    try:
+        if chain.recoded:
+            raise ValueError("its integers change between two convolutions")
+        encodings = {INPUT: graph.encoding(chain.steps[0].input)}
+        encodings |= {name: graph.encoding(numbers[name]) for name in architecture.graph.by_name}
+        kinds = {graph.dtype(number) for number in (chain.steps[0].input, *numbers.values())}
+        if len(kinds) > 1:
+            raise ValueError("its integers are of several types")
+        dtype: IntegerType = "int8" if kinds == {np.int8} else "uint8"
+        scheme = Quantisation(dtype, encodings, "average" if chain.averaged else "mean")
+        tensors = stored_of_chain(architecture, chain)
+        check_tensors(architecture.graph, tensors, scheme)
+    except ValueError as reason:
+        notes.append(f"The file is quantised, but not as linnet keeps integers ({reason}): it was dequantised.")
+        return None
+    return tensors, scheme
 
 
 def _normalisation(graph: Graph, metadata: Metadata, channels: int, notes: list[str]) -> dict[str, Any]:

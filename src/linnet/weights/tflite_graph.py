@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,9 @@ import numpy as np
 import tflite
 
 from linnet.architecture.operations import pad_amounts
-from linnet.weights.chain import Chain, Step
+from linnet.quantisation import rule
+from linnet.quantisation.scheme import Encoding, IntegerType
+from linnet.weights.chain import Chain, Step, Stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +84,17 @@ class Graph:
         zeros = details.ZeroPointAsNumpy() if details.ZeroPointLength() else np.zeros(len(scales), np.int64)
         return scales, zeros.astype(np.int64), int(details.QuantizedDimension())
 
+    def encoding(self, number: int) -> Encoding:
+        """What the integers of a computed tensor stand for.
+
+        Raises:
+            ValueError: if it holds real numbers, integers of other than eight bits, or has several scales.
+        """
+        details, dtype = self.quantisation(number), self.dtype(number)
+        if details is None or dtype not in (np.int8, np.uint8) or len(details[0]) != 1:
+            raise ValueError(f"tensor {number} has no integers of eight bits with one scale")
+        return Encoding(float(np.float32(details[0][0])), int(details[1][0]))
+
     def constant(self, number: int) -> NDArray[np.float32] | None:
         """The real values of a constant, looked up through a DEQUANTIZE; None for a computed tensor."""
         stored = self.stored(number)
@@ -93,7 +107,8 @@ class Graph:
         scales, zeros, axis = details
         if len(scales) > 1:
             along = [1] * stored.ndim
-            along[axis] = -1
+            # Of biases TOCO gives the axis of their weights.
+            along[axis if stored.ndim > 1 else 0] = -1
             scales, zeros = scales.reshape(along), zeros.reshape(along)
         return (scales * (stored.astype(np.float64) - zeros)).astype(np.float32)
 
@@ -206,12 +221,17 @@ class _ChainBuilder:
         options = self._options(operator, tflite.DepthwiseConv2DOptions if depthwise else tflite.Conv2DOptions)
         weight, bias = self._weights(inputs)
         # (out, k, k, in), or (1, k, k, channels) of a depthwise one.
-        weight = weight.transpose(3, 0, 1, 2) if depthwise else weight.transpose(0, 3, 1, 2)
-        weight = np.ascontiguousarray(weight)
+        axes = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)
+        weight = np.ascontiguousarray(weight.transpose(axes))
+        stored = self._stored(inputs, axes)
+        # Each of its outputs reads the only channel: TOCO's form of an ordinary convolution of grey pictures.
+        depthwise = depthwise and self._channels(inputs[0]) > 1
         if self._chain.pooled is not None:
             if weight.shape[2:] != (1, 1) or depthwise:
                 raise NotOurs(f"its classifier is no linear layer; {self._graph.describe()}")
-            self._add_classifier(operator, weight[:, :, 0, 0], bias, options)
+            if stored is not None:
+                stored = replace(stored, weight=stored.weight[:, :, 0, 0])
+            self._add_classifier(operator, weight[:, :, 0, 0], bias, stored, options)
             return
         strides, dilations = (
             {options.StrideH(), options.StrideW()},
@@ -233,9 +253,50 @@ class _ChainBuilder:
             input=self._padded_from.get(inputs[0], inputs[0]),
             output=int(operator.Outputs(0)),
             padded_apart=inputs[0] in self._pads,
+            stored=stored,
         )
+        self._say_activations(step)
         step.pads = self._pads_of(step, inputs[0], options.Padding() == tflite.Padding.SAME)
         self._chain.steps.append(step)
+
+    def _stored(self, inputs: list[int], axes: tuple[int, ...]) -> Stored | None:
+        """The integers of weight and bias, the weight's axes in linnet's order; None where they are not of eight bits.
+
+        Also None where what they are multiplied with is real.
+        """
+        weight, details = self._graph.stored(inputs[1]), self._graph.quantisation(inputs[1])
+        if weight is None or details is None or weight.dtype not in (np.int8, np.uint8) or not self._encoded(inputs[0]):
+            return None
+        scales, zeros, _ = details
+        channels = weight.shape[axes[0]]
+        bias = self._graph.stored(inputs[2]) if len(inputs) > 2 and inputs[2] >= 0 else np.zeros(channels, np.int32)
+        if bias is None or bias.dtype != np.int32 or (zeros != zeros[0]).any():
+            return None
+        if weight.dtype == np.int8 and zeros[0] != 0:
+            return None
+        stored = np.ascontiguousarray(weight.transpose(axes))
+        return Stored(stored, scales.astype(np.float32), int(zeros[0]), bias)
+
+    def _encoded(self, number: int) -> bool:
+        """Whether a computed tensor holds integers of eight bits."""
+        return self._graph.dtype(number) in (np.int8, np.uint8) and self._graph.quantisation(number) is not None
+
+    def _say_activations(self, step: Step) -> None:
+        """Which activations compute the same as the step's own, because of what its integers can hold.
+
+        TOCO fuses no activation into what it quantises, where ReLU6 is what integers from 0 to 6 do by themselves.
+        """
+        if step.stored is None or not self._encoded(step.output):
+            return
+        try:
+            encoding = self._graph.encoding(step.output)
+        except ValueError:
+            return
+        dtype: IntegerType = "int8" if self._graph.dtype(step.output) is np.int8 else "uint8"
+        limits = {name: rule.bounds(dtype, encoding, name) for name in ("relu6", "relu", "linear")}
+        same = [name for name, bounds in limits.items() if bounds == limits[step.activation]]
+        step.activation = same[0] if step.activation == "linear" else step.activation
+        step.also = tuple(name for name in same if name != step.activation)
 
     def _channels(self, number: int) -> int:
         return self._graph.shape(number)[-1]
@@ -264,6 +325,7 @@ class _ChainBuilder:
         if amounts is None or amounts.shape != (4, 2) or amounts[0].any() or amounts[3].any():
             raise NotOurs(f"a PAD of it is not one of rows and columns; {self._graph.describe()}")
         top, bottom, left, right = (int(amount) for amount in amounts[1:3].ravel())
+        self._recode(inputs[0], int(operator.Outputs(0)))
         self._pads[int(operator.Outputs(0))] = (top, bottom, left, right)
         self._padded_from[int(operator.Outputs(0))] = inputs[0]
 
@@ -271,6 +333,7 @@ class _ChainBuilder:
         last = self._chain.steps[-1] if self._chain.steps else None
         if last is None or last.output != self._current or last.activation != "linear":
             raise NotOurs(f"a {name} of it follows no convolution; {self._graph.describe()}")
+        self._recode(last.output, int(operator.Outputs(0)))
         last.activation, last.output = name.lower(), int(operator.Outputs(0))
 
     def _pool(self, name: str, operator: Any, inputs: list[int]) -> None:
@@ -286,13 +349,20 @@ class _ChainBuilder:
         if not whole or not flat or self._chain.pooled is not None:
             raise NotOurs(f"its {name} is not a global average pooling; {self._graph.describe()}")
         self._chain.pooled = int(operator.Outputs(0))
+        self._chain.averaged = name == "AVERAGE_POOL_2D"
 
     def _classifier(self, name: str, operator: Any, inputs: list[int]) -> None:
         weight, bias = self._weights(inputs)
-        self._add_classifier(operator, weight, bias, self._options(operator, tflite.FullyConnectedOptions))
+        stored = self._stored(inputs, (0, 1)) if weight.ndim == 2 else None
+        self._add_classifier(operator, weight, bias, stored, self._options(operator, tflite.FullyConnectedOptions))
 
     def _add_classifier(
-        self, operator: Any, weight: NDArray[np.float32], bias: NDArray[np.float32], options: Any
+        self,
+        operator: Any,
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        stored: Stored | None,
+        options: Any,
     ) -> None:
         if options.FusedActivationFunction() != tflite.ActivationFunctionType.NONE:
             raise NotOurs(f"its classifier has an activation; {self._graph.describe()}")
@@ -300,6 +370,7 @@ class _ChainBuilder:
             raise NotOurs(f"it has more than one layer after the pooling; {self._graph.describe()}")
         self._chain.classifier_weight = np.ascontiguousarray(weight)
         self._chain.classifier_bias = bias if len(bias) else np.zeros(len(weight), np.float32)
+        self._chain.classifier_stored = stored
         self._chain.logits = int(operator.Outputs(0))
 
     def _pass_at_end(self, name: str, operator: Any, inputs: list[int]) -> None:
@@ -309,3 +380,13 @@ class _ChainBuilder:
 
     def _pass(self, name: str, operator: Any, inputs: list[int]) -> None:
         """Another scale of the same real values."""
+        if self._chain.steps and self._chain.logits is None:
+            self._recode(inputs[0], int(operator.Outputs(0)))
+
+    def _recode(self, before: int, after: int) -> None:
+        """Notes an operator between two convolutions that leaves no integer what it was."""
+        same = self._graph.dtype(before) == self._graph.dtype(after)
+        quantised = self._graph.quantisation(before), self._graph.quantisation(after)
+        codes = [None if each is None else (each[0].tolist(), each[1].tolist()) for each in quantised]
+        if not same or codes[0] != codes[1]:
+            self._chain.recoded = True
