@@ -6,10 +6,10 @@ Sources without a description of their own (TFLite, later others) are read into 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from linnet.weights.candidates import expansion_of, first_versions, second_versi
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+A = TypeVar("A", bound=Architecture)
 
 
 @dataclass(frozen=True)
@@ -113,17 +116,31 @@ def match(chain: Chain) -> Backbone:
     Raises:
         ValueError: if no MobileNetV1 or V2 fits; the text says where the closest one differs.
     """
+    return first_match(chain, _candidates(chain))
+
+
+def first_match(chain: Chain, candidates: Iterable[A]) -> A:
+    """The first of some networks that has just the layers of a chain, with the classifier that the chain has.
+
+    Raises:
+        ValueError: if none has; the text says where the closest one differs.
+    """
     best, reason = -1, "it has no convolutions"
     if chain.steps:
         first, last = len(chain.steps[0].weight), len(chain.steps[-1].weight)
         reason = f"no width gives {len(chain.steps)} convolutions, the first of {first} channels, the last of {last}"
-    for candidate in _candidates(chain):
+    for candidate in candidates:
         agreed, difference = _compare(candidate, chain)
         if not difference:
-            return _with_ends(candidate, chain)
+            return candidate if chain.classifier_weight is None else _with_classifier(candidate, chain)
         if agreed > best:
             best, reason = agreed, difference
     raise ValueError(f"no MobileNetV1 or MobileNetV2 has these layers: {reason}")
+
+
+def backbones_of(chain: Chain) -> Iterator[Backbone]:
+    """All described networks without classifier that have the layers of a chain."""
+    return (candidate for candidate in _candidates(chain) if not _compare(candidate, chain)[1])
 
 
 def tensors_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDArray[np.float32]]:
@@ -243,7 +260,7 @@ def _expansion(chain: Chain) -> float:
     return expansion_of(*wide[-1]) if wide else 1
 
 
-def _compare(candidate: Backbone, chain: Chain) -> tuple[int, str]:
+def _compare(candidate: Architecture, chain: Chain) -> tuple[int, str]:
     """How many layers agree, and the first difference in words (empty if there is none)."""
     described = candidate.convolutions
     for number, (layer, step) in enumerate(zip(described, chain.steps, strict=False)):
@@ -280,5 +297,6 @@ def _say(layer: Convolve) -> str:
     return f"{layer.kernel}x{layer.kernel} {layer.kind}, {channels}, stride {layer.stride}, {layer.activation}"
 
 
-def _with_ends(candidate: Backbone, chain: Chain) -> Backbone:
-    return candidate if chain.classifier_weight is None else replace(candidate, classes=len(chain.classifier_weight))
+def _with_classifier(candidate: A, chain: Chain) -> A:
+    assert chain.classifier_weight is not None
+    return candidate.with_options(classes=len(chain.classifier_weight))

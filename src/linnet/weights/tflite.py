@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from linnet.quantisation.scheme import IntegerType, Quantisation
 from linnet.quantisation.tensors import check_tensors
 from linnet.weights.chain import Chain, match, outputs_by_name, stored_of_chain, tensors_of_chain
 from linnet.weights.conversion import Conversion, read_labels, without_background
+from linnet.weights.tflite_detector import detector_outputs, find_detector, match_detector, named
 from linnet.weights.tflite_graph import Graph, NotOurs
 from linnet.weights.tflite_metadata import Metadata, read_metadata
 
@@ -63,28 +65,37 @@ def convert(
         # Damaged scales overflow; what comes of it is looked at afterwards.
         with np.errstate(all="ignore"):
             graph = Graph(content)
-            chain = graph.chain()
+            detector = find_detector(graph)
+            chain = graph.chain() if detector is None else detector.chain
         metadata = read_metadata(graph.metadata_buffer())
         names = labels if labels is not None else _packed_labels(path, metadata, notes)
         weight_types = graph.weight_types()
         normalisation = _normalisation(graph, metadata, chain.input_shape[2], notes)
     except NotOurs as problem:
-        raise ValueError(f"'{path}' is not a MobileNetV1 or V2 classifier: {problem}.") from None
+        raise ValueError(f"'{path}' is not a MobileNet classifier or detector that linnet has: {problem}.") from None
     except Exception as error:
         # A damaged flatbuffer leads its reader anywhere, and to exceptions of any kind.
         detail = str(error) or type(error).__name__
         raise ValueError(f"'{path}' is damaged: it cannot be read ({detail}).") from None
     try:
-        architecture = match(chain)
+        if detector is None:
+            classifier = match(chain)
+            architecture: Architecture = classifier
+            outputs = outputs_by_name(architecture, chain)
+        else:
+            detector, names = named(detector, names, notes)
+            chain, architecture = detector.chain, match_detector(detector)
+            outputs = detector_outputs(architecture, detector)
     except ValueError as error:
         raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {error}.") from None
     tensors: dict[str, Any] = tensors_of_chain(architecture, chain)
-    if (integers := _integers(graph, architecture, chain, notes)) is not None:
+    if (integers := _integers(graph, architecture, chain, outputs, notes)) is not None:
         tensors, _ = integers
     elif "int" in weight_types:
         weight_types = f"dequantised from {weight_types}"
-    outputs = outputs_by_name(architecture, chain)
-    architecture, tensors, names, dropped = without_background(path, architecture, tensors, names, notes)
+    dropped = 0
+    if detector is None:
+        architecture, tensors, names, dropped = without_background(path, classifier, tensors, names, notes)
     if not all(np.isfinite(values).all() for values in tensors.values()):
         notes.append("Some weights are not finite numbers: the file is probably damaged.")
     provenance = {
@@ -107,7 +118,8 @@ def convert(
         )
     except ValueError as error:
         raise ValueError(f"'{path}' is damaged: {error}") from None
-    return Conversion(path, checkpoint, dropped, outputs, tuple(notes))
+    added = 0 if detector is None else detector.added
+    return Conversion(path, checkpoint, dropped, outputs, tuple(notes), added=added)
 
 
 def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[str, ...] | None:
@@ -127,7 +139,7 @@ def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[st
 
 
 def _integers(
-    graph: Graph, architecture: Architecture, chain: Chain, notes: list[str]
+    graph: Graph, architecture: Architecture, chain: Chain, numbers: Mapping[str, int], notes: list[str]
 ) -> tuple[dict[str, NDArray[Any]], Quantisation] | None:
     """The tensors of an integer file, and what their integers stand for; None of a file in float.
 
@@ -135,7 +147,6 @@ def _integers(
     """
     if not any(step.stored is not None for step in chain.steps):
         return None
-    numbers = outputs_by_name(architecture, chain)
     try:
         if chain.recoded:
             raise ValueError("its integers change between two convolutions")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,16 @@ class Graph:
         kinds = [max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes]
         listed = (self._graph.Operators(number) for number in range(self._graph.OperatorsLength()))
         return [(OPERATORS.get(kinds[operator.OpcodeIndex()], "CUSTOM"), operator) for operator in listed]
+
+    def custom_name(self, operator: Any) -> str:
+        """The name of a custom operator; empty of all others."""
+        name = self._model.OperatorCodes(operator.OpcodeIndex()).CustomCode()
+        return "" if name is None else name.decode(errors="replace")
+
+    @property
+    def outputs(self) -> list[int]:
+        """Numbers of the output tensors."""
+        return [int(self._graph.Outputs(place)) for place in range(self._graph.OutputsLength())]
 
     @property
     def input_tensor(self) -> int:
@@ -156,20 +167,36 @@ class Graph:
         shape = self.shape(self.input_tensor)
         if len(shape) != 4:
             raise NotOurs(f"its input has shape {list(shape)}, not (1, height, width, channels)")
-        return _ChainBuilder(self, (shape[1], shape[2], shape[3])).build()
+        builder = ChainBuilder(self, (shape[1], shape[2], shape[3]))
+        builder.walk(self.operators)
+        if builder.chain.pooled is None:
+            raise NotOurs(f"it has no global average pooling; {self.describe()}")
+        return builder.chain
 
 
-class _ChainBuilder:
-    """Walks the operators; `current` is the tensor that the next one must read."""
+class ChainBuilder:
+    """Walks the operators; `current` is the tensor that the next one must read.
+
+    Attributes:
+        chain: what was read so far.
+    """
 
     def __init__(self, graph: Graph, input_shape: tuple[int, int, int]) -> None:
         self._graph = graph
-        self._chain = Chain(input_shape)
+        self.chain = Chain(input_shape)
         self._current = graph.input_tensor
         self._pads: dict[int, tuple[int, int, int, int]] = {}
         self._padded_from: dict[int, int] = {}
 
-    def build(self) -> Chain:
+    def walk(self, operators: Iterable[tuple[str, Any]], *, current: int | None = None) -> None:
+        """Reads operators that follow each other.
+
+        Args:
+            operators: names and flatbuffer objects, in order.
+            current: the tensor that the first reads; None for the one that the last has given.
+        """
+        if current is not None:
+            self._current = current
         handlers = {
             "CONV_2D": self._convolution,
             "DEPTHWISE_CONV_2D": self._convolution,
@@ -186,7 +213,7 @@ class _ChainBuilder:
             "SQUEEZE": self._pass_at_end,
             "SOFTMAX": self._pass_at_end,
         }
-        for name, operator in self._graph.operators:
+        for name, operator in operators:
             inputs = [int(operator.Inputs(number)) for number in range(operator.InputsLength())]
             if name == "DEQUANTIZE" and self._graph.stored(inputs[0]) is not None:
                 continue
@@ -196,9 +223,6 @@ class _ChainBuilder:
                 raise NotOurs(self._graph.describe())
             handlers[name](name, operator, inputs)
             self._current = int(operator.Outputs(0))
-        if self._chain.pooled is None:
-            raise NotOurs(f"it has no global average pooling; {self._graph.describe()}")
-        return self._chain
 
     def _constant(self, number: int) -> NDArray[np.float32]:
         values = self._graph.constant(number)
@@ -226,7 +250,7 @@ class _ChainBuilder:
         stored = self._stored(inputs, axes)
         # Each of its outputs reads the only channel: TOCO's form of an ordinary convolution of grey pictures.
         depthwise = depthwise and self._channels(inputs[0]) > 1
-        if self._chain.pooled is not None:
+        if self.chain.pooled is not None:
             if weight.shape[2:] != (1, 1) or depthwise:
                 raise NotOurs(f"its classifier is no linear layer; {self._graph.describe()}")
             if stored is not None:
@@ -257,7 +281,7 @@ class _ChainBuilder:
         )
         self._say_activations(step)
         step.pads = self._pads_of(step, inputs[0], options.Padding() == tflite.Padding.SAME)
-        self._chain.steps.append(step)
+        self.chain.steps.append(step)
 
     def _stored(self, inputs: list[int], axes: tuple[int, ...]) -> Stored | None:
         """The integers of weight and bias, the weight's axes in linnet's order; None where they are not of eight bits.
@@ -314,7 +338,7 @@ class _ChainBuilder:
     def _sum(self, name: str, operator: Any, inputs: list[int]) -> None:
         others = [number for number in inputs if number != self._current]
         options = self._options(operator, tflite.AddOptions)
-        last = self._chain.steps[-1] if self._chain.steps else None
+        last = self.chain.steps[-1] if self.chain.steps else None
         linear = options.FusedActivationFunction() == tflite.ActivationFunctionType.NONE
         if last is None or len(others) != 1 or last.output != self._current or not linear:
             raise NotOurs(f"an ADD of it is no shortcut of a MobileNet; {self._graph.describe()}")
@@ -330,7 +354,7 @@ class _ChainBuilder:
         self._padded_from[int(operator.Outputs(0))] = inputs[0]
 
     def _activation(self, name: str, operator: Any, inputs: list[int]) -> None:
-        last = self._chain.steps[-1] if self._chain.steps else None
+        last = self.chain.steps[-1] if self.chain.steps else None
         if last is None or last.output != self._current or last.activation != "linear":
             raise NotOurs(f"a {name} of it follows no convolution; {self._graph.describe()}")
         self._recode(last.output, int(operator.Outputs(0)))
@@ -346,10 +370,10 @@ class _ChainBuilder:
             axes = self._graph.stored(inputs[1])
             whole = axes is not None and sorted(int(axis) % 4 for axis in axes.ravel()) == [1, 2]
         flat = len(output) == 2 or output[1:3] == (1, 1)
-        if not whole or not flat or self._chain.pooled is not None:
+        if not whole or not flat or self.chain.pooled is not None:
             raise NotOurs(f"its {name} is not a global average pooling; {self._graph.describe()}")
-        self._chain.pooled = int(operator.Outputs(0))
-        self._chain.averaged = name == "AVERAGE_POOL_2D"
+        self.chain.pooled = int(operator.Outputs(0))
+        self.chain.averaged = name == "AVERAGE_POOL_2D"
 
     def _classifier(self, name: str, operator: Any, inputs: list[int]) -> None:
         weight, bias = self._weights(inputs)
@@ -366,21 +390,21 @@ class _ChainBuilder:
     ) -> None:
         if options.FusedActivationFunction() != tflite.ActivationFunctionType.NONE:
             raise NotOurs(f"its classifier has an activation; {self._graph.describe()}")
-        if self._chain.pooled is None or self._chain.classifier_weight is not None or weight.ndim != 2:
+        if self.chain.pooled is None or self.chain.classifier_weight is not None or weight.ndim != 2:
             raise NotOurs(f"it has more than one layer after the pooling; {self._graph.describe()}")
-        self._chain.classifier_weight = np.ascontiguousarray(weight)
-        self._chain.classifier_bias = bias if len(bias) else np.zeros(len(weight), np.float32)
-        self._chain.classifier_stored = stored
-        self._chain.logits = int(operator.Outputs(0))
+        self.chain.classifier_weight = np.ascontiguousarray(weight)
+        self.chain.classifier_bias = bias if len(bias) else np.zeros(len(weight), np.float32)
+        self.chain.classifier_stored = stored
+        self.chain.logits = int(operator.Outputs(0))
 
     def _pass_at_end(self, name: str, operator: Any, inputs: list[int]) -> None:
         """Another shape, or the softmax; before the pooling they would change the function."""
-        if self._chain.pooled is None:
+        if self.chain.pooled is None:
             raise NotOurs(f"a {name} of it stands before the pooling; {self._graph.describe()}")
 
     def _pass(self, name: str, operator: Any, inputs: list[int]) -> None:
         """Another scale of the same real values."""
-        if self._chain.steps and self._chain.logits is None:
+        if self.chain.steps and self.chain.logits is None:
             self._recode(inputs[0], int(operator.Outputs(0)))
 
     def _recode(self, before: int, after: int) -> None:
@@ -389,4 +413,4 @@ class _ChainBuilder:
         quantised = self._graph.quantisation(before), self._graph.quantisation(after)
         codes = [None if each is None else (each[0].tolist(), each[1].tolist()) for each in quantised]
         if not same or codes[0] != codes[1]:
-            self._chain.recoded = True
+            self.chain.recoded = True
