@@ -267,6 +267,8 @@ NONSENSE: list[tuple[str, Any, str]] = [
     ("minimum_depth", 4, "8 or 16"),
     ("backbone", "resnet", "'mobilenet_v1' or 'mobilenet_v2'"),
     ("backbone", 3, "'mobilenet_v1' or 'mobilenet_v2'"),
+    ("anchor_step", -0.1, "at least 0"),
+    ("anchor_step", 1, "at most 0.1"),
     ("head_kernel", 5, "1 or 3"),
     ("head_kernel", 1, "must be 3"),
     ("expansion", 0.5, "at least 1"),

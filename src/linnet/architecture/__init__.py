@@ -50,7 +50,7 @@ __all__ = [
     "scale_channels",
 ]
 
-LATER_OPTIONS = frozenset({"early_stride", "head_kernel"})
+LATER_OPTIONS = frozenset({"anchor_step", "early_stride", "head_kernel"})
 """Options that older files lack: there they have their defaults, as everywhere before they existed."""
 
 FAMILIES: dict[str, type[Architecture]] = {

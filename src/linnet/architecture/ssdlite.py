@@ -104,6 +104,9 @@ class Detector(Architecture):
     reduced_first_level: bool = True
     """The finest level has only three anchors in a cell: a square one of half its scale, and those of the ratios 2 and
     1/2."""
+    anchor_step: float = 0.0
+    """The step to which anchors are rounded, as a fraction of the input's sides; 0 does not round them. TFLite files of
+    quantised detectors hold them in eight bits, and their boxes are meant relative to these."""
     scoring: Literal["sigmoid", "softmax"] = "sigmoid"
     """How logits become scores: each class by itself (`sigmoid`), or all classes and the background together, with a
     sum of 1 (`softmax`)."""
@@ -115,6 +118,7 @@ class Detector(Architecture):
             raise OptionError("backbone", self.backbone, "must be a network such as linnet.mobilenet_v2(width=0.5)")
         object.__setattr__(self, "backbone", replace(self.backbone, classes=None, dropout=0.0))
         check_number("dropout", self.dropout, least=0, below=1)
+        check_number("anchor_step", self.anchor_step, least=0, most=0.1)
         check_whole("classes", self.classes, least=1, most=LARGEST_COUNT)
         if self.separable and self.head_kernel != 3:
             raise OptionError("head_kernel", self.head_kernel, "must be 3: SSDLite's heads filter each channel")

@@ -20,7 +20,8 @@ class Conversion:
     Attributes:
         checkpoint: the network, float32 or quantised.
         dropped: outputs left out at the front: 1 where ImageNet's background class was there.
-        added: numbers of nothing put before an anchor's classes: 1 where a detector has no background.
+        columns: name of each tensor whose numbers a detector's file has in another order → how many of them an anchor
+            has, and which of them the file has, in its order.
         outputs: name of each intermediate tensor → its number or name in the file.
         notes: what had to be assumed, in sentences.
         says_size: whether the file itself says for which size of picture it is.
@@ -34,7 +35,7 @@ class Conversion:
     notes: tuple[str, ...] = ()
     says_size: bool = True
     runtime: str = "tflite"
-    added: int = 0
+    columns: Mapping[str, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
 
 
 def corrected(

@@ -165,7 +165,7 @@ def compare(conversion: Conversion, pictures: Sequence[Picture]) -> Parity:
         inputs = normalise(prepare(picture, contract)[None], contract)
         expected = theirs.run(inputs)
         _, found = ours.run(inputs, names)
-        found = {name: _as_theirs(values, expected[name], conversion.added) for name, values in found.items()}
+        found = {name: _as_theirs(values, conversion.columns.get(name)) for name, values in found.items()}
         for name in names:
             correlations[name].append(correlation(found[name], expected[name]))
             # One encoding for both: integers are equal where the numbers are.
@@ -182,14 +182,12 @@ def compare(conversion: Conversion, pictures: Sequence[Picture]) -> Parity:
     )
 
 
-def _as_theirs(ours: NDArray[np.float32], theirs: NDArray[np.float32], added: int) -> NDArray[np.float32]:
-    """A tensor of ours without the numbers that the file does not have: before each anchor's classes."""
-    if not added or ours.size == theirs.size:
-        return ours
-    # A head of the file has a number of anchors times its classes, and ours so many more as there are anchors.
-    anchors = (ours.shape[-1] - theirs.shape[-1]) // added if ours.ndim == 4 else 1
-    rows = ours.reshape(*ours.shape[:-1], anchors, -1)
-    return rows[..., added:].reshape(*ours.shape[:-1], -1)
+def _as_theirs(values: NDArray[np.float32], columns: tuple[int, tuple[int, ...]] | None) -> NDArray[np.float32]:
+    """A tensor of ours with the numbers of each anchor that the file has, in its order."""
+    if columns is None:
+        return values
+    slots, order = columns
+    return values.reshape(-1, slots)[:, order]
 
 
 def correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:

@@ -22,7 +22,7 @@ from linnet.quantisation.scheme import IntegerType, Quantisation
 from linnet.quantisation.tensors import check_tensors
 from linnet.weights.chain import Chain, match, outputs_by_name, stored_of_chain, tensors_of_chain
 from linnet.weights.conversion import Conversion, read_labels, without_background
-from linnet.weights.tflite_detector import detector_outputs, find_detector, match_detector, named
+from linnet.weights.tflite_detector import columns_of, detector_outputs, find_detector, match_detector, named
 from linnet.weights.tflite_graph import Graph, NotOurs
 from linnet.weights.tflite_metadata import Metadata, read_metadata
 
@@ -84,8 +84,8 @@ def convert(
             outputs = outputs_by_name(architecture, chain)
         else:
             detector, names = named(detector, names, notes)
-            chain, architecture = detector.chain, match_detector(detector)
-            outputs = detector_outputs(architecture, detector)
+            chain, network = detector.chain, match_detector(detector)
+            architecture, outputs = network, detector_outputs(network, detector)
     except ValueError as error:
         raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {error}.") from None
     tensors: dict[str, Any] = tensors_of_chain(architecture, chain)
@@ -118,8 +118,8 @@ def convert(
         )
     except ValueError as error:
         raise ValueError(f"'{path}' is damaged: {error}") from None
-    added = 0 if detector is None else detector.added
-    return Conversion(path, checkpoint, dropped, outputs, tuple(notes), added=added)
+    columns = {} if detector is None else columns_of(network, detector)
+    return Conversion(path, checkpoint, dropped, outputs, tuple(notes), columns=columns)
 
 
 def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[str, ...] | None:

@@ -31,6 +31,9 @@ BETWEEN = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "LOGISTIC", "SOFTMAX", "DEQUANTI
 BOX_SCALES = {"y_scale": 10.0, "x_scale": 10.0, "h_scale": 5.0, "w_scale": 5.0}
 """By which offsets are divided: those of all released detectors, and linnet's (`VARIANCES`)."""
 
+AXES = (1, 0, 3, 2)
+"""TensorFlow's boxes and anchors are centre y, centre x, height, width."""
+
 RATIOS = (1.0, 2.0, 0.5, 3.0, 0.3333)
 
 
@@ -170,6 +173,7 @@ def _read(graph: Graph, boxes: Heads, classes: Heads, post: Any) -> Found:
     found = Found(
         builder.chain, trunk, boxes, classes, count, *_anchors(graph, post), softmax="SOFTMAX" in classes.passed
     )
+    found = replace(found, chain=_arranged(found, boxes, AXES))
     if count != classes.columns:
         return found
     if found.softmax:
@@ -207,36 +211,42 @@ def _anchors(graph: Graph, post: Any) -> tuple[NDArray[np.float32] | None, float
     values, details = graph.constant(number), graph.quantisation(number)
     if values is None or values.ndim != 2 or values.shape[1] != BOX_CODE:
         raise NotOurs("its anchors are no constants")
-    return values[:, [1, 0, 3, 2]], 0.0 if details is None else float(details[0][0])
+    return values[:, AXES], 0.0 if details is None else float(details[0][0])
 
 
 def with_background(found: Found) -> Found:
     """The same with a background before the classes that says nothing: its weights are 0, and so are its logits."""
+    order = (None, *range(found.classes.columns))
+    return replace(found, chain=_arranged(found, found.classes, order), added=1)
+
+
+def _arranged(found: Found, heads: Heads, order: tuple[int | None, ...]) -> Chain:
+    """The chain, the numbers that heads give for each anchor in another order; None is one that is always 0."""
     chain = replace(found.chain, steps=list(found.chain.steps))
     place = found.trunk
     for box, own in zip(found.boxes.levels, found.classes.levels, strict=True):
+        last = place + len(box.operators) - 1 + len(own.operators) * (heads is found.classes)
+        chain.steps[last] = _in_order(chain.steps[last], heads.columns, order)
         place += len(box.operators) + len(own.operators)
-        chain.steps[place - 1] = _widened(chain.steps[place - 1], found.classes.columns)
-    return replace(found, chain=chain, added=1)
+    return chain
 
 
-def _widened(step: Step, columns: int) -> Step:
-    """A last convolution of a head with one more column before those of each anchor."""
+def _in_order(step: Step, columns: int, order: tuple[int | None, ...]) -> Step:
+    """A last convolution of a head that gives the numbers of each anchor in another order."""
 
-    def widen(values: NDArray[Any], filling: float) -> NDArray[Any]:
+    def take(values: NDArray[Any], nothing: float | None) -> NDArray[Any]:
         rows = values.reshape(-1, columns, *values.shape[1:])
-        empty = np.full_like(rows[:, :1], filling)
-        return np.concatenate([empty, rows], axis=1).reshape(-1, *values.shape[1:])
+        taken = rows[:, [0 if each is None else each for each in order]]
+        if nothing is not None:
+            taken[:, [each is None for each in order]] = nothing
+        return np.ascontiguousarray(taken.reshape(-1, *values.shape[1:]))
 
     stored = step.stored
     if stored is not None:
-        # Of a scale for each channel the empty one takes its neighbour's.
-        scale = stored.scale
-        if len(scale) > 1:
-            rows = scale.reshape(-1, columns)
-            scale = np.concatenate([rows[:, :1], rows], axis=1).ravel()
-        stored = replace(stored, weight=widen(stored.weight, stored.zero), scale=scale, bias=widen(stored.bias, 0))
-    return replace(step, weight=widen(step.weight, 0), bias=widen(step.bias, 0), stored=stored)
+        # What is always 0 has the scale of its neighbour.
+        scale = stored.scale if len(stored.scale) == 1 else take(stored.scale, None)
+        stored = replace(stored, weight=take(stored.weight, stored.zero), scale=scale, bias=take(stored.bias, 0))
+    return replace(step, weight=take(step.weight, 0), bias=take(step.bias, 0), stored=stored)
 
 
 def match_detector(found: Found) -> Detector:
@@ -321,17 +331,19 @@ def _with_anchors(kind: type[Detector], options: dict[str, Any], found: Found) -
     }
     if ratios < 1:
         raise ValueError(f"its levels have {cells} anchors in each cell, which no SSD of linnet has")
-    if ratios <= len(RATIOS):
-        detector = kind(**options, **usual)
-        if found.anchors is None or _same_anchors(detector, found):
-            yield detector
-            return
-    if found.anchors is None:
+    choices = [usual] if ratios <= len(RATIOS) else []
+    if found.anchors is not None:
+        choices.append(_read_anchors(found, cells, options))
+    elif not choices:
         raise ValueError(f"its levels have {cells} anchors in each cell, and it does not say which")
-    detector = kind(**options, **_read_anchors(found, cells, options))
-    if not _same_anchors(detector, found):
-        raise ValueError("its anchors are not those of an SSD: a square one of each scale, one between two, and ratios")
-    yield detector
+    for choice in choices:
+        # Exactly as the file has them, or where what it rounds to no step, as the network learned them.
+        for step in dict.fromkeys((found.step, 0.0)):
+            detector = kind(**options, **choice, anchor_step=step)
+            if found.anchors is None or _same_anchors(detector, found):
+                yield detector
+                return
+    raise ValueError("its anchors are not those of an SSD: a square one of each scale, one between two, and ratios")
 
 
 def _last_of_boxes(found: Found) -> list[int]:
@@ -347,7 +359,8 @@ def _same_anchors(detector: Detector, found: Found) -> bool:
     """Whether the anchors of a file are a detector's, as far as they are rounded."""
     assert found.anchors is not None
     ours = anchors_of(detector)
-    return ours.shape == found.anchors.shape and bool(np.abs(ours - found.anchors).max() <= 0.51 * found.step + 1e-4)
+    rounded = 0.51 * found.step if not detector.anchor_step else 0
+    return ours.shape == found.anchors.shape and bool(np.abs(ours - found.anchors).max() <= rounded + 1e-4)
 
 
 def _read_anchors(found: Found, cells: list[int], options: dict[str, Any]) -> dict[str, Any]:
@@ -409,3 +422,16 @@ def named(found: Found, names: tuple[str, ...] | None, notes: list[str]) -> tupl
     if len(names) != columns - 1 + found.added:
         raise ValueError(f"it has {columns} scores an anchor, but there are {len(names)} labels")
     return found, names
+
+
+def columns_of(detector: Detector, found: Found) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Names of tensors whose numbers the file has in another order: how many an anchor has, and those of the file."""
+    slots = found.classes.columns + found.added
+    orders = {"offsets": (BOX_CODE, AXES), "logits": (slots, tuple(range(found.added, slots)))}
+    result: dict[str, tuple[int, tuple[int, ...]]] = {}
+    for output, order in orders.items():
+        names = {output, *(f"{output}.{number}" for number in range(len(detector.levels)))}
+        names |= {operation.reads[0] for operation in detector.operations if operation.name in names - {output}}
+        graph = detector.graph
+        result |= {alias: order for alias, name in graph.aliases.items() if name in names}
+    return result
