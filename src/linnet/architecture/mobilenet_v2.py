@@ -78,7 +78,8 @@ class MobileNetV2(Backbone):
             return LAST_CHANNELS
         return self._channels(LAST_CHANNELS)
 
-    def _repeats(self, stage: Stage) -> int:
+    def repeats(self, stage: Stage) -> int:
+        """How many blocks a stage has at this depth."""
         scaled = stage not in (STAGES[0], STAGES[-1])
         return math.ceil(stage.repeats * self.depth) if scaled else stage.repeats
 
@@ -89,7 +90,7 @@ class MobileNetV2(Backbone):
         source, wide = add_stem(build, stem, striding.step(2)[0]), ""
         number = 0
         for stage in STAGES:
-            for repeat in range(self._repeats(stage)):
+            for repeat in range(self.repeats(stage)):
                 stride, dilation = striding.step(stage.stride if repeat == 0 else 1)
                 expansion = self.expansion if stage.widened else 1
                 with build.block(f"blocks.{number}", "inverted residual"):
@@ -133,7 +134,7 @@ class MobileNetV2(Backbone):
         names = []
         for channels in (64, 160):
             row = [stage.channels for stage in STAGES].index(channels)
-            number = sum(self._repeats(stage) for stage in STAGES[:row])
+            number = sum(self.repeats(stage) for stage in STAGES[:row])
             inputs = self._channels(STAGES[row - 1].channels)
             expands = scale_channels(inputs, self.expansion) > inputs
             names.append(f"blocks.{number}.expand" if expands else f"blocks.{number - 1}")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from linnet.weights.conversion import Conversion
 
-FORMATS = ("tflite",)
+FORMATS = ("tflite", "pytorch")
 """Modules of this folder, in the order in which they are asked."""
 
 
