@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from linnet.weights.conversion import Conversion
 
-FORMATS = ("tflite", "pytorch")
+FORMATS = ("tflite", "pytorch", "keras", "tfjs")
 """Modules of this folder, in the order in which they are asked."""
 
 
