@@ -160,7 +160,8 @@ def _padding(chain: Chain) -> str:
 
 
 def _first_version(chain: Chain, common: dict[str, Any]) -> Iterator[Backbone]:
-    yield from first_versions(len(chain.steps[-1].weight), common)
+    ends = {"last_activation": "linear"} if chain.steps[-1].activation == "linear" else {}
+    yield from first_versions(len(chain.steps[-1].weight), common | ends)
 
 
 def _second_version(chain: Chain, common: dict[str, Any]) -> Iterator[Backbone]:
