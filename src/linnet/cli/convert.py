@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         raise UsageError(f"--out '{options.out}' is the source itself. Name another file.")
     from linnet.weights import read
     from linnet.weights.conversion import read_labels
-    from linnet.weights.parity import compare, interpreter_installed
+    from linnet.weights.parity import compare, why_not
 
     labels = None if options.labels is None else read_labels(options.labels.read_bytes())
     conversion = read(source, labels=labels, licence=options.licence)
@@ -59,10 +59,11 @@ def main(arguments: list[str]) -> int:
     notes = list(conversion.notes)
     if options.pictures:
         pictures = find_pictures(list(options.pictures))
-        if interpreter_installed():
+        reason = why_not(conversion)
+        if reason is None:
             parity = compare(conversion, pictures)
         else:
-            notes.append("The comparison needs ai-edge-litert: pip install ai-edge-litert.")
+            notes.append(reason)
     architecture = conversion.checkpoint.architecture
     parameters = cost(architecture).parameters
     for note in notes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -120,9 +121,7 @@ def convert(
         ValueError: if it is damaged, or is no MobileNet; the text says what it is instead.
     """
     path = Path(source)
-    with reading(path):
-        model = _open(path)
-    return convert_model(path, model, labels=labels, licence=licence, url=url)
+    return convert_model(path, open_model(path), labels=labels, licence=licence, url=url)
 
 
 @contextmanager
@@ -141,6 +140,28 @@ def reading(path: Path) -> Iterator[None]:
             raise
         detail = str(error) or type(error).__name__
         raise ValueError(f"'{path}' is damaged: {detail}.") from None
+
+
+def takes(path: Path) -> bool:
+    """Whether a path leads to a file, folder or archive of Keras rather than of TensorFlow.js."""
+    if path.is_dir() or not _is_hdf5(path):
+        try:
+            return why_not_members(frozenset(Members(path).names)) is None
+        except (zipfile.BadZipFile, OSError):
+            return False
+    return True
+
+
+def open_model(path: Path) -> Model:
+    """Reads what a file describes and holds.
+
+    Raises:
+        OSError: if it cannot be read.
+        ModuleNotFoundError: if h5py is not installed.
+        ValueError: if it is damaged.
+    """
+    with reading(path):
+        return _open(path)
 
 
 def _open(path: Path) -> Model:
@@ -259,7 +280,7 @@ def convert_model(
         if contract is None and extra is None:
             notes.append(f"The network takes {architecture.input_channels} channels: no preprocessing is known.")
         checkpoint = Checkpoint(architecture, contract, tensors, names, provenance=provenance)
-    return Conversion(path, checkpoint, dropped, outputs, tuple(notes), says_size, "keras_runtime")
+    return Conversion(path, checkpoint, dropped, outputs, tuple(notes), says_size, "keras" if outputs else "")
 
 
 @dataclass(frozen=True)

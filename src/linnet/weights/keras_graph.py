@@ -209,6 +209,10 @@ class _Walker:
         if reading.head and reading.head[-1].activation == "relu":
             raise self._foreign(f"its last layer {reading.head[-1].layer.name!r} has the activation 'relu'")
         self._settle_norms()
+        last = reading.head[-1] if reading.head else None
+        # A single sigmoid becomes two classes, which no layer of the file gives.
+        if last is not None and not (last.activation == "sigmoid" and len(last.layer.weight) == 1):
+            reading.chain.logits = last.output
         return reading
 
     def _settle_norms(self) -> None:

@@ -57,6 +57,16 @@ def convert(
         ValueError: if it is damaged, or is no MobileNet; the text says what it is instead.
     """
     path = Path(source)
+    return convert_model(path, open_model(path), labels=labels, licence=licence, url=url)
+
+
+def open_model(path: Path) -> Model:
+    """Reads what a model describes and holds.
+
+    Raises:
+        OSError: if a file cannot be read.
+        ValueError: if it is damaged.
+    """
     with reading(path):
         folder, name = (Members(path.parent), path.name) if _is_file(path) else _inside(path)
         place = PurePosixPath(name).parent
@@ -64,8 +74,7 @@ def convert(
         def read_beside(beside: str, limit: int) -> bytes:
             return folder.read((place / beside).as_posix(), limit)
 
-        model = _open(folder.read(name, LARGEST_TEXT), read_beside)
-    return convert_model(path, model, labels=labels, licence=licence, url=url)
+        return _open(folder.read(name, LARGEST_TEXT), read_beside)
 
 
 def _is_file(path: Path) -> bool:
