@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from linnet.weights.conversion import Conversion
 
-FORMATS = ("tflite", "pytorch")
+FORMATS = ("tflite", "safe_tensors", "pytorch", "hugging_face")
 """Modules of this folder, in the order in which they are asked."""
 
 
