@@ -127,7 +127,7 @@ def state_dict(checkpoint: Checkpoint, layout: Layout) -> dict[str, NDArray[Any]
                 values = _for_epsilon(values, convolution.norm.epsilon, float(epsilon))
         found |= {f"{norm}.{theirs}": values[ours] for theirs, ours in STATISTICS.items()}
         found[f"{norm}.num_batches_tracked"] = np.zeros((), np.int64)
-    for name in own:
+    for name in network.tensors:
         if name.startswith("classifier."):
             found[f"{layout.classifier}.{name.removeprefix('classifier.')}"] = np.asarray(own[name], np.float32)
     return {name: np.ascontiguousarray(values).reshape(values.shape) for name, values in found.items()}
