@@ -44,7 +44,7 @@ def architectures(*, largest_width: float = 2.5, largest_side: int = 300) -> st.
         "hidden": st.lists(st.integers(1, 200), max_size=2).map(tuple),
         "classifier_bias": st.booleans(),
     }
-    first = common | {"convolution": st.sampled_from(["separable", "full"])}
+    first = common | FIRST
     return st.one_of(st.builds(MobileNetV2, **common, **SECOND), st.builds(MobileNetV1, **first))
 
 
@@ -67,11 +67,16 @@ def detectors(draw: st.DrawFn, *, largest_width: float = 1.5, largest_side: int 
     if draw(st.booleans()):
         options |= SECOND | {"backbone": st.just("mobilenet_v2")}
     else:
-        options |= {"backbone": st.just("mobilenet_v1"), "convolution": st.sampled_from(["separable", "full"])}
+        options |= FIRST | {"backbone": st.just("mobilenet_v1")}
     if regular := draw(st.booleans()):
         options["head_kernel"] = st.sampled_from([1, 3])
     return draw(st.builds(ssd if regular else ssdlite, **options))
 
+
+FIRST: dict[str, Any] = {
+    "convolution": st.sampled_from(["separable", "full"]),
+    "last_activation": st.sampled_from(["same", "linear"]),
+}
 
 SECOND: dict[str, Any] = {
     "expansion": st.one_of(st.integers(1, 10), st.floats(1, 12)),

@@ -42,7 +42,7 @@ def small_architectures() -> list[Architecture]:
         MobileNetV2(width=0.2, resolution=40, classes=3, padding="symmetric", minimum_depth=16, output_stride=8),
         MobileNetV2(width=0.25, resolution=(35, 32), classes=None, shortcut="expansion", input_channels=1),
         MobileNetV2(width=0.15, resolution=32, classes=9, early_stride=1, expansion=5.5, projection_activation="relu6"),
-        MobileNetV1(width=0.25, resolution=37, classes=11),
+        MobileNetV1(width=0.25, resolution=37, classes=11, last_activation="linear"),
         MobileNetV1(width=0.1, resolution=33, classes=3, hidden=(10, 21), classifier_bias=False),
         MobileNetV1(width=0.1, resolution=(41, 33), classes=5, convolution="full", input_channels=2),
         ssdlite(width=0.2, resolution=65, classes=4),

@@ -50,7 +50,9 @@ __all__ = [
     "scale_channels",
 ]
 
-LATER_OPTIONS = frozenset({"early_stride", "head_kernel", "hidden", "classifier_bias", "channel_multiple"})
+LATER_OPTIONS = frozenset(
+    {"early_stride", "head_kernel", "hidden", "classifier_bias", "channel_multiple", "last_activation"}
+)
 """Options that older files lack: there they have their defaults, as everywhere before they existed."""
 
 FAMILIES: dict[str, type[Architecture]] = {

@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
         return _back(options, options.to)
     from linnet.weights import read
     from linnet.weights.conversion import read_labels
-    from linnet.weights.parity import compare, interpreter_installed
+    from linnet.weights.parity import compare, why_not
 
     labels = None if options.labels is None else read_labels(options.labels.read_bytes())
     conversion = read(
@@ -74,10 +74,11 @@ def main(arguments: list[str]) -> int:
     notes = list(conversion.notes)
     if options.pictures:
         pictures = find_pictures(list(options.pictures))
-        if interpreter_installed():
+        reason = why_not(conversion)
+        if reason is None:
             parity = compare(conversion, pictures)
         else:
-            notes.append("The comparison needs ai-edge-litert: pip install ai-edge-litert.")
+            notes.append(reason)
     architecture = conversion.checkpoint.architecture
     parameters = cost(architecture).parameters
     for note in notes:

@@ -82,7 +82,18 @@ def assemble(layers: Mapping[str, Layer], **known: Any) -> tuple[Backbone, dict[
         "folded": not any(normed),
         **known,
     }
-    architecture = _described(layers, convolutions, options)
+    return lay_out(_described(layers, convolutions, options), layers)
+
+
+def lay_out(architecture: Backbone, layers: Mapping[str, Layer]) -> tuple[Backbone, dict[str, Array]]:
+    """The tensors of a network that is known, as a checkpoint holds them.
+
+    Batch norm is folded where only some of the convolutions have it.
+
+    Raises:
+        NotOurs: if a layer does not have the shape that the network gives it.
+    """
+    normed = [layers[each.label].norm is not None for each in architecture.convolutions]
     tensors: dict[str, Array] = {}
     for operation in architecture.operations:
         if isinstance(operation, Convolve | Linear):
