@@ -77,6 +77,8 @@ def assemble(layers: Mapping[str, Layer], **known: Any) -> tuple[Backbone, dict[
     options: dict[str, Any] = {
         "input_channels": convolutions["stem"].weight.shape[1],
         "classes": None if classifier is None else len(classifier.weight),
+        "hidden": tuple(len(layer.weight) for label, layer in _hidden(layers)),
+        "classifier_bias": classifier is None or classifier.bias is not None,
         "folded": not any(normed),
         **known,
     }
@@ -103,6 +105,12 @@ def lay_out(architecture: Backbone, layers: Mapping[str, Layer]) -> tuple[Backbo
         _, tensors = fold(architecture, tensors)
         architecture = architecture.with_options(folded=True)
     return architecture, tensors
+
+
+def _hidden(layers: Mapping[str, Layer]) -> list[tuple[str, Layer]]:
+    """The layers between the pooling and the classifier, in order."""
+    found = [(label, layer) for label, layer in layers.items() if label.startswith("hidden.")]
+    return sorted(found, key=lambda each: int(each[0].rpartition(".")[2]))
 
 
 def _described(layers: Mapping[str, Layer], convolutions: Mapping[str, Layer], options: Mapping[str, Any]) -> Backbone:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 IMAGENET_CLASSES = 1000
 
+LARGEST_FILE = 1 << 29
+"""Bytes; MobileNetV2 1.4 with two moments of an optimizer and an average has 100 million."""
+
 PUBLISHED: dict[str, dict[str, Any]] = {
     "b0353104": {"licence": "BSD-3-Clause", "crop": 0.875, "url": "torchvision MobileNet_V2_Weights.IMAGENET1K_V1"},
     "7ebf99e0": {"licence": "BSD-3-Clause", "crop": 224 / 232, "url": "torchvision MobileNet_V2_Weights.IMAGENET1K_V2"},
@@ -54,6 +57,16 @@ class Named:
     classes: tuple[str, ...] | None = None
     licence: str | None = None
     notes: list[str] = field(default_factory=list)
+
+
+def checked_content(path: Path) -> bytes:
+    """The bytes of a file of weights; raises a ValueError if there are more than any MobileNet's file has."""
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise ValueError(
+            f"'{path}' has {size // 10**6} MB; no file of a MobileNet has more than {LARGEST_FILE // 10**6}."
+        )
+    return path.read_bytes()
 
 
 @cache

@@ -12,11 +12,8 @@ from typing import Any
 
 from linnet.weights.conversion import Conversion
 from linnet.weights.matching import NotOurs
-from linnet.weights.named import Named, convert_named
+from linnet.weights.named import Named, checked_content, convert_named
 from linnet.weights.pickles import LEGACY_MARK, StoredTensor, read_pickle, tensors_in
-
-LARGEST_FILE = 1 << 29
-"""Bytes; MobileNetV2 1.4 with two moments of an optimizer and an average has 100 million."""
 
 AVERAGED = ("model_ema", "state_dict_ema", "ema_state_dict", "ema")
 WRAPPERS = (*AVERAGED, "state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params")
@@ -50,40 +47,36 @@ def convert(
     """
     path = Path(source)
     if path.is_dir():
-        raise NotADirectoryError(f"'{path}' is an unpacked PyTorch archive: the file itself was expected.")
-    content = checked_content(path)
-    notes: list[str] = []
+        raise IsADirectoryError(f"'{path}' is an unpacked PyTorch archive: the file itself was expected.")
     try:
-        try:
-            if content[:4] != b"PK\x03\x04" and not content.startswith(LEGACY_MARK):
-                raise NotOurs(
-                    "it is a pickle that torch.save did not write, and linnet opens no others: a pickle can run "
-                    "anything"
-                )
-            tensors = dict(state_dict(read_pickle(content), notes))
-            arrays = {name: each.array() for name, each in tensors.items() if each.floating}
-        except NotOurs:
-            raise
-        except Exception as error:
-            # A damaged pickle leads its reader anywhere, and to exceptions of any kind.
-            raise ValueError(
-                f"'{path}' is damaged: it cannot be read ({str(error) or type(error).__name__})."
-            ) from None
-        others = {name: each.storage.kind for name, each in tensors.items() if not each.floating}
-        found = Named(path, hashlib.sha256(content).hexdigest(), arrays, others, notes=notes)
-        return convert_named(found, labels=labels, licence=licence, url=url)
+        return convert_named(read_named(path), labels=labels, licence=licence, url=url)
     except NotOurs as problem:
         raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {problem}.") from None
 
 
-def checked_content(path: Path) -> bytes:
-    """The bytes of a file of weights; raises a ValueError if there are more than any MobileNet's file has."""
-    size = path.stat().st_size
-    if size > LARGEST_FILE:
-        raise ValueError(
-            f"'{path}' has {size / 1e6:.0f} MB; no file of a MobileNet has more than {LARGEST_FILE // 10**6}."
+def read_named(path: Path) -> Named:
+    """The tensors of a file.
+
+    Raises:
+        NotOurs: if it holds more than tensors, or no state dict.
+        ValueError: if it is damaged.
+    """
+    content = checked_content(path)
+    if content[:4] != b"PK\x03\x04" and not content.startswith(LEGACY_MARK):
+        raise NotOurs(
+            "it is a pickle that torch.save did not write, and linnet opens no others: a pickle can run anything"
         )
-    return path.read_bytes()
+    notes: list[str] = []
+    try:
+        tensors = dict(state_dict(read_pickle(content), notes))
+        arrays = {name: each.array() for name, each in tensors.items() if each.floating}
+    except NotOurs:
+        raise
+    except Exception as error:
+        # A damaged pickle leads its reader anywhere, and to exceptions of any kind.
+        raise ValueError(f"'{path}' is damaged: it cannot be read ({str(error) or type(error).__name__}).") from None
+    others = {name: each.storage.kind for name, each in tensors.items() if not each.floating}
+    return Named(path, hashlib.sha256(content).hexdigest(), arrays, others, notes=notes)
 
 
 def state_dict(value: Any, notes: list[str]) -> Iterator[tuple[str, StoredTensor]]:
