@@ -36,6 +36,9 @@ BOX_CODE = 4
 RELEASED: dict[str, Any] = {"resolution": 300, "minimum_depth": 16, "last_layer": "scaled"}
 """Options of a backbone as TensorFlow's detectors have them; MobileNetV1 always scales its last layer."""
 
+WITHOUT_CLASSIFIER: dict[str, Any] = {"classes": None, "dropout": 0.0, "hidden": (), "classifier_bias": True}
+"""What a backbone has of what follows the features."""
+
 Variant = Literal["tensorflow", "modern"]
 
 
@@ -116,7 +119,7 @@ class Detector(Architecture):
         check_fields(self)
         if not isinstance(self.backbone, Backbone):
             raise OptionError("backbone", self.backbone, "must be a network such as linnet.mobilenet_v2(width=0.5)")
-        object.__setattr__(self, "backbone", replace(self.backbone, classes=None, dropout=0.0))
+        object.__setattr__(self, "backbone", replace(self.backbone, **WITHOUT_CLASSIFIER))
         check_number("dropout", self.dropout, least=0, below=1)
         check_number("anchor_step", self.anchor_step, least=0, most=0.1)
         check_whole("classes", self.classes, least=1, most=LARGEST_COUNT)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+EARLY_STRIDES: dict[int, int] = {16: 2, 8: 1}
+"""Stride of a whole network whose stem is not strided → its option `early_stride`."""
+
 A = TypeVar("A", bound=Architecture)
 
 
@@ -202,7 +205,11 @@ def _candidates(chain: Chain) -> Iterator[Backbone]:
     common: dict[str, Any] = {"resolution": (height, width), "input_channels": channels, "folded": True}
     stride = math.prod(step.stride for step in chain.steps)
     common |= {"classes": None, "activation": _activation(chain), "padding": _padding(chain)}
-    common["output_stride"] = stride if stride in (8, 16) else 32
+    if chain.steps[0].stride == 1 and stride in EARLY_STRIDES:
+        # Networks of small pictures leave the first strides away.
+        common["early_stride"] = EARLY_STRIDES[stride]
+    else:
+        common["output_stride"] = stride if stride in (8, 16) else 32
     yield from _first_version(chain, common)
     yield from _second_version(chain, common)
 
@@ -233,7 +240,8 @@ def _padding(chain: Chain) -> str:
 
 
 def _first_version(chain: Chain, common: dict[str, Any]) -> Iterator[Backbone]:
-    yield from first_versions(len(chain.steps[-1].weight), common)
+    ends = {"last_activation": "linear"} if chain.steps[-1].activation == "linear" else {}
+    yield from first_versions(len(chain.steps[-1].weight), common | ends)
 
 
 def _second_version(chain: Chain, common: dict[str, Any]) -> Iterator[Backbone]:

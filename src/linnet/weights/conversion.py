@@ -25,7 +25,7 @@ class Conversion:
         outputs: name of each intermediate tensor → its number or name in the file.
         notes: what had to be assumed, in sentences.
         says_size: whether the file itself says for which size of picture it is.
-        runtime: module of `linnet.weights` that runs the file itself, for `linnet.weights.parity`.
+        runtime: what runs the file itself, one of `linnet.weights.parity.RUNTIMES`; empty where nothing does.
     """
 
     source: Path

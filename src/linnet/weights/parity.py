@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -47,6 +47,14 @@ class Parity:
             f"{self.pictures} pictures against the file's own graph: {agreed}{len(self.correlations)} tensors "
             f"correlate by {mean:.4f} on average, the lowest by {self.correlations[lowest]:.4f} ({lowest})"
         )
+
+
+class FileGraph(Protocol):
+    """A file's own graph."""
+
+    def run(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """One normalised picture (1, H, W, C) → its tensors, by the names of linnet's."""
+        ...
 
 
 class TFLiteGraph:
@@ -136,9 +144,38 @@ OUTPUTS_FIELD, AXIS_FIELD = 8, 16
 """Of the outputs in a subgraph's table, and of the axis in a quantisation's."""
 
 
-def interpreter_installed() -> bool:
-    """Whether ai-edge-litert, which runs the file's own graph, is here."""
-    return find_spec("ai_edge_litert") is not None
+def why_not(conversion: Conversion) -> str | None:
+    """None if the file itself can be run here, else why not, as a sentence."""
+    if conversion.runtime not in RUNTIMES:
+        return "The file holds weights without a graph: there is nothing to compare with."
+    package, _ = RUNTIMES[conversion.runtime]
+    if package is not None and find_spec(package.replace("-", "_")) is None:
+        return f"The comparison needs {package}: pip install {package}."
+    return None
+
+
+def graph_of(conversion: Conversion) -> FileGraph:
+    """The file's own graph, as its runtime or the definition of its format runs it.
+
+    Raises:
+        ValueError: if it cannot be run here.
+    """
+    if reason := why_not(conversion):
+        raise ValueError(reason)
+    return RUNTIMES[conversion.runtime][1](conversion)
+
+
+def _keras(conversion: Conversion) -> FileGraph:
+    from linnet.weights.keras_runtime import KerasRuntime
+
+    return KerasRuntime(conversion)
+
+
+RUNTIMES: dict[str, tuple[str | None, Callable[[Conversion], FileGraph]]] = {
+    "tflite": ("ai-edge-litert", TFLiteGraph),
+    "keras": (None, _keras),
+}
+"""Name in a conversion → the package that it needs, and what makes the graph."""
 
 
 def compare(conversion: Conversion, pictures: Sequence[Picture]) -> Parity:
@@ -147,15 +184,14 @@ def compare(conversion: Conversion, pictures: Sequence[Picture]) -> Parity:
     Correlation is Pearson's over all the values of a tensor; a tensor that is constant on both sides counts as 1.
 
     Raises:
-        ValueError: if there are no pictures, or one cannot be decoded.
-        ImportError: if ai-edge-litert is not installed.
+        ValueError: if there are no pictures, one cannot be decoded, or the file cannot be run; see `why_not`.
     """
     if not pictures:
         raise ValueError("A comparison needs at least one picture.")
     contract = conversion.checkpoint.preprocessing
     if contract is None:
         raise ValueError("The network takes other channels than pictures have: there is nothing to compare on.")
-    theirs = TFLiteGraph(conversion)
+    theirs = graph_of(conversion)
     checkpoint = conversion.checkpoint
     ours = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
     names = tuple(conversion.outputs)
