@@ -440,7 +440,11 @@ class NetworkWriter:
         return self.graph.tensor(name, shape, self._dtype, self.graph.tensors[model].quantisation)
 
     def _weights(self, name: str, weight: NDArray[np.float32], axis: int, entered: int) -> list[int]:
-        """Weight and bias as constants of the style's type."""
+        """Weight and bias as constants of the style's type; -1 where there is no bias."""
+        if f"{name}.bias" not in self._tensors:
+            nothing = np.zeros(weight.shape[axis], np.float32)
+            self._tensors = {**self._tensors, f"{name}.bias": nothing}
+            return [self._weights(name, weight, axis, entered)[0], -1]
         bias = self._tensors[f"{name}.bias"]
         if self._style.weights == "float16":
             return [self._half(f"{name}.weight", weight), self._half(f"{name}.bias", bias)]
@@ -532,7 +536,8 @@ class NetworkWriter:
             inputs = [current, *self._weights(layer.name, weight, 0, current)]
             output = self._computed(layer.name, (1, layer.out_channels), layer.name)
             kind = "FullyConnectedOptions"
-            return self.graph.operator("FULLY_CONNECTED", inputs, output, kind, FusedActivationFunction=none)
+            fused = getattr(tflite.ActivationFunctionType, ACTIVATIONS[layer.activation])
+            return self.graph.operator("FULLY_CONNECTED", inputs, output, kind, FusedActivationFunction=fused)
         inputs = [current, *self._weights(layer.name, weight[:, None, None, :], 0, current)]
         output = self._computed(layer.name, (1, 1, 1, layer.out_channels), layer.name)
         fields = {"Padding": tflite.Padding.SAME, "StrideH": 1, "StrideW": 1, "FusedActivationFunction": none}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 EARLY_STRIDES: dict[int, int] = {16: 2, 8: 1}
 """Stride of a whole network whose stem is not strided → its option `early_stride`."""
+
+SMALL_STEP = 0.1
+"""Of a factor at the input: below it pixels are numbers up to 255, above it up to 1."""
 
 A = TypeVar("A", bound=Architecture)
 
@@ -96,21 +99,48 @@ class Step:
 
 
 @dataclass
+class Dense:
+    """One linear layer behind the pooling, as a file has it.
+
+    Attributes:
+        weight: (out, in).
+        bias: (out,), where it has one.
+        activation: behind it: that of hidden layers.
+        output: the file's own number of what it gives.
+        also: other activations that compute the same.
+        stored: the integers that it is computed from.
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32] | None
+    activation: str
+    output: int
+    also: tuple[str, ...] = ()
+    stored: Stored | None = None
+
+
+@dataclass
 class Chain:
-    """A whole network: convolutions in order, then global pooling, then perhaps a linear classifier."""
+    """A whole network: convolutions in order, then global pooling, then perhaps linear layers."""
 
     input_shape: tuple[int, int, int]
     """Height, width, channels."""
     steps: list[Step] = field(default_factory=list)
     pooled: int | None = None
-    classifier_weight: NDArray[np.float32] | None = None
-    classifier_bias: NDArray[np.float32] | None = None
-    classifier_stored: Stored | None = None
+    linear: list[Dense] = field(default_factory=list)
     averaged: bool = False
     """Whether integers are pooled as AVERAGE_POOL_2D does it, which keeps their encoding."""
     recoded: bool = False
     """Whether integers change on the way from one convolution to the next."""
     logits: int | None = None
+    sigmoid: bool = False
+    """Whether each class has a score by itself."""
+    single: bool = False
+    """Whether the first of two classes is not in the file, whose only score is the other's."""
+    affine: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    """By what the file multiplies its input and what it adds then, one number or one a channel; None if nothing."""
+    channels_first: bool = False
+    """Whether the file's input has its channels first."""
 
 
 def match(chain: Chain) -> Backbone:
@@ -135,7 +165,7 @@ def first_match(chain: Chain, candidates: Iterable[A]) -> A:
     for candidate in candidates:
         agreed, difference = _compare(candidate, chain)
         if not difference:
-            return candidate if chain.classifier_weight is None else _with_classifier(candidate, chain)
+            return candidate if not chain.linear else _with_classifier(candidate, chain)
         if agreed > best:
             best, reason = agreed, difference
     raise ValueError(f"no MobileNetV1 or MobileNetV2 has these layers: {reason}")
@@ -152,9 +182,32 @@ def tensors_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDAr
     for convolution, step in zip(architecture.convolutions, chain.steps, strict=True):
         tensors[f"{convolution.label}.weight"] = step.weight
         tensors[f"{convolution.label}.bias"] = step.bias
-    if chain.classifier_weight is not None and chain.classifier_bias is not None:
-        tensors |= {"classifier.weight": chain.classifier_weight, "classifier.bias": chain.classifier_bias}
+    for label, layer in _linear(chain).items():
+        tensors[f"{label}.weight"] = layer.weight
+        if f"{label}.bias" in architecture.tensors:
+            tensors[f"{label}.bias"] = np.zeros(len(layer.weight), np.float32) if layer.bias is None else layer.bias
     return tensors
+
+
+def _linear(chain: Chain) -> dict[str, Dense]:
+    """Label of each linear layer → what a file has for it."""
+    labels = [f"hidden.{number}" for number in range(len(chain.linear) - 1)]
+    return dict(zip([*labels, "classifier"], chain.linear, strict=True)) if chain.linear else {}
+
+
+def two_classes(chain: Chain) -> Chain:
+    """The chain with one score, a sigmoid's, as one of two classes: the share of x beside 0 is the sigmoid of x."""
+    last = chain.linear[-1]
+
+    def below_nothing(values: NDArray[Any], nothing: float) -> NDArray[Any]:
+        return np.concatenate([np.full_like(values, nothing), values])
+
+    stored = last.stored
+    if stored is not None:
+        stored = replace(stored, weight=below_nothing(stored.weight, stored.zero), bias=below_nothing(stored.bias, 0))
+    bias = None if last.bias is None else below_nothing(last.bias, 0)
+    wide = replace(last, weight=below_nothing(last.weight, 0), bias=bias, stored=stored)
+    return replace(chain, linear=[*chain.linear[:-1], wide], single=True)
 
 
 def stored_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDArray[Any]]:
@@ -164,17 +217,14 @@ def stored_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDArr
         ValueError: if a layer of it is not computed from integers.
     """
     layers = {layer.label: step.stored for layer, step in zip(architecture.convolutions, chain.steps, strict=True)}
-    if chain.classifier_weight is not None:
-        layers["classifier"] = chain.classifier_stored
+    layers |= {label: layer.stored for label, layer in _linear(chain).items()}
     tensors: dict[str, NDArray[Any]] = {}
     for label, stored in layers.items():
         if stored is None:
             raise ValueError(f"{label} has real weights")
-        tensors |= {
-            f"{label}.weight": stored.weight,
-            f"{label}.weight.scale": stored.scale,
-            f"{label}.bias": stored.bias,
-        }
+        tensors |= {f"{label}.weight": stored.weight, f"{label}.weight.scale": stored.scale}
+        if f"{label}.bias" in architecture.tensors:
+            tensors[f"{label}.bias"] = stored.bias
         if stored.weight.dtype == np.uint8:
             tensors[f"{label}.weight.zero"] = np.array([stored.zero], np.uint8)
     return tensors
@@ -193,6 +243,7 @@ def outputs_by_name(architecture: Architecture, chain: Chain) -> dict[str, int]:
         if number is not None:
             found[operation.name] = number
     ends = {"pool": chain.pooled, "classifier": chain.logits}
+    ends |= {label: layer.output for label, layer in _linear(chain).items()}
     found |= {name: number for name, number in ends.items() if number is not None}
     return {alias: found[name] for alias, name in architecture.graph.aliases.items() if name in found}
 
@@ -306,5 +357,9 @@ def _say(layer: Convolve) -> str:
 
 
 def _with_classifier(candidate: A, chain: Chain) -> A:
-    assert chain.classifier_weight is not None
-    return candidate.with_options(classes=len(chain.classifier_weight))
+    *hidden, last = chain.linear
+    return candidate.with_options(
+        classes=len(last.weight),
+        hidden=tuple(len(layer.weight) for layer in hidden),
+        classifier_bias=last.bias is not None,
+    )

@@ -22,6 +22,8 @@ class Conversion:
         dropped: outputs left out at the front: 1 where ImageNet's background class was there.
         columns: name of each tensor whose numbers a detector's file has in another order → how many of them an anchor
             has, and which of them the file has, in its order.
+        affine: by what the file multiplies its input and what it adds, one number or one a channel, if it does.
+        channels_first: whether the file takes (1, C, H, W).
         outputs: name of each intermediate tensor → its number or name in the file.
         notes: what had to be assumed, in sentences.
         says_size: whether the file itself says for which size of picture it is.
@@ -36,6 +38,8 @@ class Conversion:
     says_size: bool = True
     runtime: str = "tflite"
     columns: Mapping[str, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
+    affine: tuple[Any, Any] | None = None
+    channels_first: bool = False
 
 
 def corrected(

@@ -92,13 +92,20 @@ class TFLiteGraph:
     def stored(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """The same as the file has them: of a quantised one the integers."""
         dtype = self._input["dtype"]
+        if self._conversion.affine is not None:
+            scale, offset = self._conversion.affine
+            inputs = (inputs - offset) / scale
         if np.issubdtype(dtype, np.integer):
             scale, zero = self._input["quantization"]
             limits = np.iinfo(dtype)
-            inputs = np.clip(np.round(inputs / scale) + zero, limits.min, limits.max)
+            inputs = np.clip(np.round(inputs / (scale or 1)) + zero, limits.min, limits.max)
+        if self._conversion.channels_first:
+            inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
+        inputs = np.repeat(inputs, self._input["shape"][0], axis=0)
         self._interpreter.set_tensor(self._input["index"], inputs.astype(dtype))
         self._interpreter.invoke()
-        found = {name: self._interpreter.get_tensor(number) for name, number in self._conversion.outputs.items()}
+        numbers = self._conversion.outputs
+        found = {name: self._interpreter.get_tensor(number)[:1] for name, number in numbers.items()}
         if "classifier" in found:
             found["classifier"] = found["classifier"][..., self._conversion.dropped :]
         return found

@@ -20,14 +20,26 @@ from linnet.architecture import INPUT, Architecture
 from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.quantisation.scheme import IntegerType, Quantisation
 from linnet.quantisation.tensors import check_tensors
-from linnet.weights.chain import Chain, match, outputs_by_name, stored_of_chain, tensors_of_chain
-from linnet.weights.conversion import Conversion, read_labels, without_background
+from linnet.weights.chain import (
+    SMALL_STEP,
+    Chain,
+    match,
+    outputs_by_name,
+    stored_of_chain,
+    tensors_of_chain,
+    two_classes,
+)
+from linnet.weights.conversion import Conversion, per_channel, read_labels, without_background
 from linnet.weights.tflite_detector import columns_of, detector_outputs, find_detector, match_detector, named
 from linnet.weights.tflite_graph import Graph, NotOurs
 from linnet.weights.tflite_metadata import Metadata, read_metadata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+SMALL_WEIGHTS = 0.02
+"""Deviation of a stem's weights, batch norm folded, below which they have taken in 1/255: of released networks it is
+0.24 to 1.4, of random ones 0.1."""
 
 LARGEST_LABELS = 1 << 22
 """Bytes of a label file; ImageNet's has 22,000."""
@@ -70,7 +82,7 @@ def convert(
         metadata = read_metadata(graph.metadata_buffer())
         names = labels if labels is not None else _packed_labels(path, metadata, notes)
         weight_types = graph.weight_types()
-        normalisation = _normalisation(graph, metadata, chain.input_shape[2], notes)
+        normalisation = _normalisation(graph, metadata, chain, notes)
     except NotOurs as problem:
         raise ValueError(f"'{path}' is not a MobileNet classifier or detector that linnet has: {problem}.") from None
     except Exception as error:
@@ -79,6 +91,7 @@ def convert(
         raise ValueError(f"'{path}' is damaged: it cannot be read ({detail}).") from None
     try:
         if detector is None:
+            chain = two_classes(chain) if chain.sigmoid and len(chain.linear[-1].weight) == 1 else chain
             classifier = match(chain)
             architecture: Architecture = classifier
             outputs = outputs_by_name(architecture, chain)
@@ -95,6 +108,8 @@ def convert(
         weight_types = f"dequantised from {weight_types}"
     dropped = 0
     if detector is None:
+        if classifier.classes == 2 and chain.single and names is not None and len(names) == 1:
+            names = (f"not {names[0]}", names[0])
         architecture, tensors, names, dropped = without_background(path, classifier, tensors, names, notes)
     if not all(np.isfinite(values).all() for values in tensors.values()):
         notes.append("Some weights are not finite numbers: the file is probably damaged.")
@@ -118,8 +133,23 @@ def convert(
         )
     except ValueError as error:
         raise ValueError(f"'{path}' is damaged: {error}") from None
-    columns = {} if detector is None else columns_of(network, detector)
-    return Conversion(path, checkpoint, dropped, outputs, tuple(notes), columns=columns)
+    if chain.sigmoid and not chain.single:
+        notes.append(
+            "Each class has a score by itself in the file (sigmoid); linnet gives shares of 1, in the same order."
+        )
+    columns: dict[str, tuple[int, tuple[int, ...]]] = {"classifier": (2, (1,))} if chain.single else {}
+    if detector is not None:
+        columns = columns_of(network, detector)
+    return Conversion(
+        path,
+        checkpoint,
+        dropped,
+        outputs,
+        tuple(notes),
+        columns=columns,
+        affine=chain.affine,
+        channels_first=chain.channels_first,
+    )
 
 
 def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[str, ...] | None:
@@ -165,24 +195,38 @@ def _integers(
     return tensors, scheme
 
 
-def _normalisation(graph: Graph, metadata: Metadata, channels: int, notes: list[str]) -> dict[str, Any]:
-    """Mean and deviation from the input's quantisation, else from the metadata; else nothing: the usual [-1, 1]."""
+def _normalisation(graph: Graph, metadata: Metadata, chain: Chain, notes: list[str]) -> dict[str, Any]:
+    """Mean and deviation: from the input's quantisation or the metadata, and from what is done with the input.
+
+    A file that says nothing of all that is taken for one of the usual [-1, 1], or of [0, 255] if its first weights are
+    so small that they have taken in a factor of 1/255; the notes say it.
+    """
+    channels = chain.input_shape[2]
     if channels not in (1, 3):
         notes.append(f"The network takes {channels} channels: it has no preprocessing for pictures.")
         return {}
-    details = graph.quantisation(graph.input_tensor)
-    dtype = graph.dtype(graph.input_tensor)
+    details, dtype = graph.quantisation(graph.input_tensor), graph.dtype(graph.input_tensor)
+    scale, offset = (np.broadcast_to(each, channels) for each in chain.affine or (np.ones(1), np.zeros(1)))
+    if (scale <= 0).any() or not np.isfinite([scale, offset]).all():
+        raise NotOurs("it turns pictures into their negatives")
     if details is not None and dtype in (np.uint8, np.int8):
-        scale, zero = float(details[0][0]), int(details[1][0]) + (128 if dtype is np.int8 else 0)
-        mean, std = (zero / 255,) * channels, (1 / (255 * scale),) * channels
+        step, zero = float(details[0][0]), int(details[1][0]) + (128 if dtype is np.int8 else 0)
+        mean, std = np.full(channels, zero / 255), np.full(channels, 1 / (255 * step))
     elif metadata.mean and metadata.std:
-        mean = tuple(value / 255 for value in _per_channel(metadata.mean, channels))
-        std = tuple(value / 255 for value in _per_channel(metadata.std, channels))
+        mean = np.array(per_channel(metadata.mean, channels)) / 255
+        std = np.array(per_channel(metadata.std, channels)) / 255
+    elif chain.affine is not None:
+        whole = 255 if scale.max() < SMALL_STEP or dtype in (np.uint8, np.int8) else 1
+        mean, std = np.zeros(channels), np.full(channels, 1 / whole)
+    elif chain.steps[0].weight.std() < SMALL_WEIGHTS:
+        notes.append(
+            f"The first weights are very small (deviation {chain.steps[0].weight.std():.1g}), as where a factor of "
+            "1/255 was folded into them: pixels from 0 to 255 are assumed. --mean and --std say otherwise."
+        )
+        mean, std = np.zeros(channels), np.full(channels, 1 / 255)
     else:
         notes.append("The file does not say how pixels are normalised; [-1, 1] is assumed.")
         return {}
-    return {"mean": mean, "std": std}
-
-
-def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    return values * channels if len(values) == 1 else values
+    if chain.affine is not None:
+        notes.append("Pixels are normalised within the file; the checkpoint does it before the network.")
+    return {"mean": tuple(map(float, mean - offset * std / scale)), "std": tuple(map(float, std / scale))}

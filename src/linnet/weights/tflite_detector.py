@@ -156,10 +156,7 @@ def _heads(graph: Graph, producers: dict[int, tuple[str, Any]], output: int) -> 
 
 
 def _read(graph: Graph, boxes: Heads, classes: Heads, post: Any) -> Found:
-    shape = graph.shape(graph.input_tensor)
-    if len(shape) != 4:
-        raise NotOurs(f"its input has shape {list(shape)}, not (1, height, width, channels)")
-    builder = ChainBuilder(graph, (shape[1], shape[2], shape[3]))
+    builder = ChainBuilder(graph, graph.picture_shape())
     behind = _behind(graph, boxes, classes)
     builder.walk(each for each in graph.operators if int(each[1].Outputs(0)) not in behind)
     trunk = len(builder.chain.steps)
@@ -270,7 +267,7 @@ def _candidates(found: Found) -> Iterator[Detector]:
         length = found.trunk - each * extras
         if extras < 0 or length < 2:
             continue
-        backbone_chain = replace(found.chain, steps=steps[:length], pooled=None, classifier_weight=None)
+        backbone_chain = replace(found.chain, steps=steps[:length], pooled=None)
         outputs = [
             (len(steps[length + number * each].weight), len(steps[length + (number + 1) * each - 1].weight))
             for number in range(extras)

@@ -14,7 +14,7 @@ import tflite
 from linnet.architecture.operations import pad_amounts
 from linnet.quantisation import rule
 from linnet.quantisation.scheme import Encoding, IntegerType
-from linnet.weights.chain import Chain, Step, Stored
+from linnet.weights.chain import Chain, Dense, Step, Stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,25 +152,60 @@ class Graph:
     def describe(self) -> str:
         """What the graph seems to do, with its operators and its output."""
         counts = Counter(name for name, _ in self.operators)
-        kind = "another network"
-        if counts["CUSTOM"]:
-            kind = "a detector, or another network with custom operators"
-        elif counts["ARG_MAX"] or counts["RESIZE_BILINEAR"]:
-            kind = "a segmentation network"
+        kind = self._kind(counts, {self.custom_name(operator) for _, operator in self.operators})
         listed = ", ".join(f"{name} {count}" for name, count in counts.most_common())
         number = int(self._graph.Outputs(0)) if self._graph.OutputsLength() else self.input_tensor
         name = (self._graph.Tensors(number).Name() or b"").decode(errors="replace")
         return f"it seems to be {kind} (operators {listed}; output {name!r} of shape {list(self.shape(number))})"
 
-    def chain(self) -> Chain:
-        """The graph as a chain of convolutions, pooling and classifier."""
-        shape = self.shape(self.input_tensor)
+    def _kind(self, counts: Counter[str], custom: set[str]) -> str:
+        """What a network with so many operators of each kind is, in words."""
+        depthwise = [operator for name, operator in self.operators if name == "DEPTHWISE_CONV_2D"]
+        kernels = {self.shape(int(operator.Inputs(1)))[1:2] for operator in depthwise}
+        pyramid = counts["RESIZE_NEAREST_NEIGHBOR"] > 0
+        for found, kind in (
+            ("edgetpu-custom-op" in custom, "a network compiled for the EdgeTPU: take the file it was compiled from"),
+            (counts["CUSTOM"] and pyramid, "a detector with a feature pyramid (FPN)"),
+            (counts["CUSTOM"], "a detector, or another network with custom operators"),
+            (pyramid, "a detector or another network with a feature pyramid (FPN)"),
+            (counts["ARG_MAX"] or counts["RESIZE_BILINEAR"] or counts["TRANSPOSE_CONV"], "a segmentation network"),
+            (counts["HARD_SWISH"], "a MobileNetV3"),
+            (counts["LOGISTIC"] > 2 and counts["MUL"] > 2, "an EfficientNet or another one that weighs its channels"),
+            (len(kernels) > 1, "an EfficientNet-Lite, MnasNet or another network with larger depthwise kernels"),
+            (not depthwise and counts["ADD"] > 2, "a ResNet or another network of regular convolutions"),
+            (counts["UNIDIRECTIONAL_SEQUENCE_LSTM"] or counts["WHILE"], "a recurrent network"),
+        ):
+            if found:
+                return kind
+        return "another network"
+
+    def picture_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the input, behind a TRANSPOSE where it has its channels first.
+
+        Raises:
+            NotOurs: if it takes no pictures of one size.
+        """
+        number = self.input_tensor
+        first = next((each for each in self.operators if int(each[1].Inputs(0)) == number), None)
+        if first is not None and first[0] == "TRANSPOSE":
+            number = int(first[1].Outputs(0))
+        shape = self.shape(number)
         if len(shape) != 4:
             raise NotOurs(f"its input has shape {list(shape)}, not (1, height, width, channels)")
-        builder = ChainBuilder(self, (shape[1], shape[2], shape[3]))
+        tensor = self._graph.Tensors(number)
+        signature = tensor.ShapeSignatureAsNumpy() if tensor.ShapeSignatureLength() == 4 else shape
+        if min(int(side) for side in signature[1:3]) < 1:
+            raise NotOurs("it takes pictures of any size; export it for one, which its padding depends on")
+        return shape[1], shape[2], shape[3]
+
+    def chain(self) -> Chain:
+        """The graph as a chain of convolutions, pooling and linear layers."""
+        builder = ChainBuilder(self, self.picture_shape())
         builder.walk(self.operators)
         if builder.chain.pooled is None:
             raise NotOurs(f"it has no global average pooling; {self.describe()}")
+        if builder.chain.linear and builder.chain.linear[-1].activation != "linear":
+            raise NotOurs(f"its classifier has an activation; {self.describe()}")
         return builder.chain
 
 
@@ -186,6 +221,8 @@ class ChainBuilder:
         self.chain = Chain(input_shape)
         self._current = graph.input_tensor
         self._pads: dict[int, tuple[int, int, int, int]] = {}
+        self._shapes: set[int] = set()
+        self._flat: int | None = None
         self._padded_from: dict[int, int] = {}
 
     def walk(self, operators: Iterable[tuple[str, Any]], *, current: int | None = None) -> None:
@@ -211,11 +248,20 @@ class ChainBuilder:
             "DEQUANTIZE": self._pass,
             "RESHAPE": self._pass_at_end,
             "SQUEEZE": self._pass_at_end,
+            "EXPAND_DIMS": self._pass_at_end,
             "SOFTMAX": self._pass_at_end,
+            "LOGISTIC": self._scores,
+            "MUL": self._rescale,
+            "DIV": self._rescale,
+            "SUB": self._rescale,
+            "CAST": self._cast,
+            "TRANSPOSE": self._transpose,
         }
         for name, operator in operators:
             inputs = [int(operator.Inputs(number)) for number in range(operator.InputsLength())]
             if name == "DEQUANTIZE" and self._graph.stored(inputs[0]) is not None:
+                continue
+            if self._is_shape(name, operator, inputs):
                 continue
             if name not in handlers:
                 raise NotOurs(self._graph.describe())
@@ -223,6 +269,61 @@ class ChainBuilder:
                 raise NotOurs(self._graph.describe())
             handlers[name](name, operator, inputs)
             self._current = int(operator.Outputs(0))
+
+    def _is_shape(self, name: str, operator: Any, inputs: list[int]) -> bool:
+        """Whether an operator computes the shape of something: Keras keeps the number of pictures open so."""
+        output = int(operator.Outputs(0))
+        found = name == "SHAPE" or (inputs[0] in self._shapes and self._graph.dtype(output) in (np.int32, np.int64))
+        if found:
+            self._shapes.add(output)
+        return found
+
+    def _rescale(self, name: str, operator: Any, inputs: list[int]) -> None:
+        """MUL, DIV, ADD or SUB of the picture by constants: how pixels are normalised."""
+        others = [number for number in inputs if number != self._current]
+        values = self._graph.constant(others[0]) if len(inputs) == 2 and len(others) == 1 else None
+        kind = {"MUL": tflite.MulOptions, "DIV": tflite.DivOptions, "SUB": tflite.SubOptions, "ADD": tflite.AddOptions}
+        options = self._options(operator, kind[name])
+        linear = options.FusedActivationFunction() == tflite.ActivationFunctionType.NONE
+        if values is None or not linear or self.chain.steps or values.size not in (1, self.chain.input_shape[2]):
+            raise NotOurs(f"a {name} of it is none of the picture by numbers; {self._graph.describe()}")
+        number = values.astype(np.float64).ravel()
+        scale, offset = self.chain.affine or (np.ones(1), np.zeros(1))
+        if name in ("MUL", "DIV"):
+            if name == "DIV" and inputs[0] != self._current:
+                raise NotOurs(f"it divides by the picture; {self._graph.describe()}")
+            factor = number if name == "MUL" else 1 / number
+            scale, offset = scale * factor, offset * factor
+        elif name == "ADD":
+            offset = offset + number
+        elif inputs[0] == self._current:
+            offset = offset - number
+        else:
+            scale, offset = -scale, number - offset
+        self.chain.affine = scale, offset
+
+    def _cast(self, name: str, operator: Any, inputs: list[int]) -> None:
+        """Bytes of the picture as real numbers."""
+        if self.chain.steps:
+            raise NotOurs(f"a CAST of it stands behind a convolution; {self._graph.describe()}")
+        self.chain.affine = self.chain.affine or (np.ones(1), np.zeros(1))
+
+    def _transpose(self, name: str, operator: Any, inputs: list[int]) -> None:
+        """Channels of the picture put last; behind the pooling there is nothing to be moved."""
+        order = self._graph.stored(inputs[1])
+        first = not self.chain.steps and inputs[0] == self._graph.input_tensor
+        if not (first and order is not None and order.ravel().tolist() == [0, 2, 3, 1]) and self.chain.pooled is None:
+            raise NotOurs(f"a TRANSPOSE of it is none of the picture; {self._graph.describe()}")
+        self.chain.channels_first = self.chain.channels_first or first
+
+    def _scores(self, name: str, operator: Any, inputs: list[int]) -> None:
+        """LOGISTIC at the end: a score for each class by itself."""
+        if not self.chain.linear or self._current_of_logits() != self._current:
+            raise NotOurs(f"a LOGISTIC of it stands before its end; {self._graph.describe()}")
+        self.chain.sigmoid = True
+
+    def _current_of_logits(self) -> int:
+        return self._flat if self._flat is not None else self.chain.linear[-1].output
 
     def _constant(self, number: int) -> NDArray[np.float32]:
         values = self._graph.constant(number)
@@ -305,7 +406,7 @@ class ChainBuilder:
         """Whether a computed tensor holds integers of eight bits."""
         return self._graph.dtype(number) in (np.int8, np.uint8) and self._graph.quantisation(number) is not None
 
-    def _say_activations(self, step: Step) -> None:
+    def _say_activations(self, step: Step | Dense) -> None:
         """Which activations compute the same as the step's own, because of what its integers can hold.
 
         TOCO fuses no activation into what it quantises, where ReLU6 is what integers from 0 to 6 do by themselves.
@@ -319,7 +420,8 @@ class ChainBuilder:
         dtype: IntegerType = "int8" if self._graph.dtype(step.output) is np.int8 else "uint8"
         limits = {name: rule.bounds(dtype, encoding, name) for name in ("relu6", "relu", "linear")}
         same = [name for name, bounds in limits.items() if bounds == limits[step.activation]]
-        step.activation = same[0] if step.activation == "linear" else step.activation
+        if isinstance(step, Step) and step.activation == "linear":
+            step.activation = same[0]
         step.also = tuple(name for name in same if name != step.activation)
 
     def _channels(self, number: int) -> int:
@@ -336,6 +438,9 @@ class ChainBuilder:
         return (*rows, *columns)
 
     def _sum(self, name: str, operator: Any, inputs: list[int]) -> None:
+        if not self.chain.steps:
+            self._rescale(name, operator, inputs)
+            return
         others = [number for number in inputs if number != self._current]
         options = self._options(operator, tflite.AddOptions)
         last = self.chain.steps[-1] if self.chain.steps else None
@@ -354,7 +459,8 @@ class ChainBuilder:
         self._padded_from[int(operator.Outputs(0))] = inputs[0]
 
     def _activation(self, name: str, operator: Any, inputs: list[int]) -> None:
-        last = self.chain.steps[-1] if self.chain.steps else None
+        layers: list[Step | Dense] = [*self.chain.steps, *self.chain.linear]
+        last = layers[-1] if layers else None
         if last is None or last.output != self._current or last.activation != "linear":
             raise NotOurs(f"a {name} of it follows no convolution; {self._graph.describe()}")
         self._recode(last.output, int(operator.Outputs(0)))
@@ -388,22 +494,34 @@ class ChainBuilder:
         stored: Stored | None,
         options: Any,
     ) -> None:
-        if options.FusedActivationFunction() != tflite.ActivationFunctionType.NONE:
-            raise NotOurs(f"its classifier has an activation; {self._graph.describe()}")
-        if self.chain.pooled is None or self.chain.classifier_weight is not None or weight.ndim != 2:
-            raise NotOurs(f"it has more than one layer after the pooling; {self._graph.describe()}")
-        self.chain.classifier_weight = np.ascontiguousarray(weight)
-        self.chain.classifier_bias = bias if len(bias) else np.zeros(len(weight), np.float32)
-        self.chain.classifier_stored = stored
-        self.chain.logits = int(operator.Outputs(0))
+        activation = ACTIVATIONS.get(options.FusedActivationFunction())
+        if activation is None or self.chain.pooled is None or weight.ndim != 2:
+            raise NotOurs(f"a linear layer of it is of a kind that no MobileNet has; {self._graph.describe()}")
+        if self.chain.linear and "relu" not in (self.chain.linear[-1].activation, *self.chain.linear[-1].also):
+            raise NotOurs(f"a hidden layer of it has no ReLU; {self._graph.describe()}")
+        layer = Dense(
+            np.ascontiguousarray(weight),
+            bias if len(bias) else None,
+            activation,
+            int(operator.Outputs(0)),
+            stored=stored,
+        )
+        self._say_activations(layer)
+        self.chain.linear.append(layer)
+        self.chain.logits, self._flat = layer.output, None
 
     def _pass_at_end(self, name: str, operator: Any, inputs: list[int]) -> None:
         """Another shape, or the softmax; before the pooling they would change the function."""
         if self.chain.pooled is None:
-            raise NotOurs(f"a {name} of it stands before the pooling; {self._graph.describe()}")
+            shape = self._graph.shape(inputs[0])
+            flat = "it flattens its last map instead of pooling it" if len(shape) == 4 and self.chain.steps else ""
+            raise NotOurs(f"{flat or f'a {name} of it stands before the pooling'}; {self._graph.describe()}")
+        self._flat = int(operator.Outputs(0))
 
     def _pass(self, name: str, operator: Any, inputs: list[int]) -> None:
         """Another scale of the same real values."""
+        if self._flat == inputs[0]:
+            self._flat = int(operator.Outputs(0))
         if self.chain.steps and self.chain.logits is None:
             self._recode(inputs[0], int(operator.Outputs(0)))
 
