@@ -314,10 +314,13 @@ class _Lowering:
 
     def places(self, operation: Operation) -> list[int]:
         """Where the values of an operation's weights and bias begin, which are put behind those that are there."""
+        weight, bias = (self.tensors.get(f"{operation.label}.{part}") for part in ("weight", "bias"))
+        assert weight is not None
+        if bias is None:
+            bias = np.zeros(len(weight), np.int32)
         if not self.computes_with_bytes(operation):
-            return [self.place(np.asarray(self.tensors[name], np.float32)) for name in operation.tensors]
-        weight, bias = (self.tensors[name] for name in operation.tensors)
-        if weight.dtype == np.uint8:
+            weight, bias = np.asarray(weight, np.float32), np.asarray(bias, np.float32)
+        elif weight.dtype == np.uint8:
             weight = (weight - np.uint8(128)).view(np.int8)
         return [self.place(weight), self.place(bias)]
 
@@ -352,7 +355,7 @@ def _add(lowering: _Lowering, operation: Add) -> None:
 
 
 def _linear(lowering: _Lowering, operation: Linear) -> None:
-    own = LinearLayer(*lowering.channels(operation), *RANGES["linear"], *lowering.places(operation))
+    own = LinearLayer(*lowering.channels(operation), *RANGES[operation.activation], *lowering.places(operation))
     lowering.record(operation, own)
 
 
@@ -372,7 +375,7 @@ KERNELS: dict[type[Operation], Callable[[_Lowering, Any], None]] = {
 
 
 def _weighted_rule(lowering: _Lowering, operation: Convolve | Linear) -> IntegerRule:
-    integers = lowering.rule_of(operation, operation.activation if isinstance(operation, Convolve) else "linear")
+    integers = lowering.rule_of(operation, operation.activation)
     scale = lowering.tensors[f"{operation.label}.weight.scale"]
     factor = rule.multiplier(lowering.encoding(operation.reads[0]), scale, lowering.encoding(operation.name))
     integers.multipliers = lowering.place(np.broadcast_to(factor, (lowering.channels(operation)[1],)))

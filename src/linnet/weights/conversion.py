@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from linnet.checkpoint import Checkpoint
+from linnet.architecture import Architecture
+from linnet.architecture.network import Backbone
+from linnet.checkpoint import Checkpoint, default_preprocessing
+from linnet.images import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -13,17 +18,127 @@ class Conversion:
     """What `read` made of a file.
 
     Attributes:
-        checkpoint: the network, float32, folded.
+        checkpoint: the network, float32 or quantised.
         dropped: outputs left out at the front: 1 where ImageNet's background class was there.
-        outputs: name of each intermediate tensor → its number in the file.
+        columns: name of each tensor whose numbers a detector's file has in another order → how many of them an anchor
+            has, and which of them the file has, in its order.
+        affine: by what the file multiplies its input and what it adds, one number or one a channel, if it does.
+        channels_first: whether the file takes (1, C, H, W).
+        outputs: name of each intermediate tensor → its number or name in the file.
         notes: what had to be assumed, in sentences.
+        says_size: whether the file itself says for which size of picture it is.
+        runtime: what runs the file itself, one of `linnet.weights.parity.RUNTIMES`; empty where nothing does.
     """
 
     source: Path
     checkpoint: Checkpoint
     dropped: int
-    outputs: dict[str, int]
-    notes: tuple[str, ...]
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    says_size: bool = True
+    runtime: str = "tflite"
+    columns: Mapping[str, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
+    affine: tuple[Any, Any] | None = None
+    channels_first: bool = False
+
+
+def corrected(
+    conversion: Conversion,
+    *,
+    resolution: int | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Conversion:
+    """The same with what its user knows better: the size of pictures and how they are normalised.
+
+    Raises:
+        ValueError: if the file says another size itself, or a value makes no sense.
+    """
+    checkpoint = conversion.checkpoint
+    architecture, contract = checkpoint.architecture, checkpoint.preprocessing
+    if resolution is not None and architecture.input_size != (resolution, resolution):
+        if conversion.says_size:
+            height, width = architecture.input_size
+            raise ValueError(
+                f"'{conversion.source}' is for pictures of {height} x {width} pixels, not of {resolution}."
+            )
+        architecture = architecture.with_options(resolution=resolution)
+        contract = contract and replace(contract, size=(resolution, resolution))
+    if (mean or std) and contract is None:
+        raise ValueError(f"'{conversion.source}' takes no pictures: there is nothing to normalise.")
+    if contract is not None:
+        channels = len(contract.mean)
+        contract = replace(
+            contract, mean=per_channel(mean or contract.mean, channels), std=per_channel(std or contract.std, channels)
+        )
+    return replace(conversion, checkpoint=replace(checkpoint, architecture=architecture, preprocessing=contract))
+
+
+def as_floats(conversion: Conversion) -> Conversion:
+    """The same with the numbers that its integers stand for; one in float as it is."""
+    checkpoint = conversion.checkpoint
+    if checkpoint.quantisation is None:
+        return conversion
+    weights = f"dequantised from {checkpoint.provenance.get('weights', checkpoint.quantisation.dtype)}"
+    floats = replace(checkpoint.dequantised(), provenance={**checkpoint.provenance, "weights": weights})
+    return replace(conversion, checkpoint=floats)
+
+
+def contract_of(architecture: Architecture, **values: Any) -> Preprocessing | None:
+    """The usual preprocessing of a network but for some values; one mean or deviation stands for all channels."""
+    contract = default_preprocessing(architecture)
+    if contract is None:
+        return None
+    for name in ("mean", "std"):
+        if name in values:
+            values[name] = per_channel(tuple(values[name]), len(contract.mean))
+    return replace(contract, **values)
+
+
+def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """One value for each channel, where perhaps one is given for all."""
+    return tuple(values) * channels if len(values) == 1 else tuple(values)
+
+
+def without_background(
+    source: Path,
+    architecture: Backbone,
+    tensors: dict[str, Any],
+    names: tuple[str, ...] | None,
+    notes: list[str],
+) -> tuple[Backbone, dict[str, Any], tuple[str, ...] | None, int]:
+    """Class names checked against the outputs; of ImageNet's 1001 with `background` first, that one left out.
+
+    Raises:
+        ValueError: if there are more or fewer names than outputs.
+    """
+    if architecture.classes is None:
+        if names is not None:
+            notes.append("The network has no classifier: the labels are left out.")
+        return architecture, tensors, None, 0
+    if names is None:
+        notes.append("The file names no classes: they are numbered. `--labels FILE` names them.")
+        if architecture.classes == IMAGENET_OUTPUTS:
+            notes.append(
+                "It has 1001 outputs. If the first is ImageNet's background, give its labels and it is left out."
+            )
+        return architecture, tensors, None, 0
+    if len(names) != architecture.classes:
+        hint = " TensorFlow's ImageNet files want `background` first." if architecture.classes == len(names) + 1 else ""
+        raise ValueError(f"'{source}' has {architecture.classes} outputs, but there are {len(names)} labels.{hint}")
+    if architecture.classes != IMAGENET_OUTPUTS or names[0].lower() != "background":
+        return architecture, tensors, names, 0
+    # One scale or zero point stands for all classes.
+    shorter = {
+        name: values[1:].copy()
+        for name, values in tensors.items()
+        if name.startswith("classifier.") and len(values) == IMAGENET_OUTPUTS
+    }
+    return architecture.with_options(classes=IMAGENET_OUTPUTS - 1), tensors | shorter, names[1:], 1
+
+
+IMAGENET_OUTPUTS = 1001
+"""ImageNet's classes as TensorFlow counts them: a background class first."""
 
 
 def read_labels(content: bytes) -> tuple[str, ...]:

@@ -1,0 +1,102 @@
+"""Networks of the family that channel counts could mean: widths and other options, the roundest first.
+
+Foreign files say how many channels a layer has and never which options gave them. Whoever reads one asks here for
+networks that have these counts, and takes the first of which everything agrees.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, product
+from typing import Any
+
+from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.architecture.mobilenet_v2 import STAGES
+
+PUBLISHED_WIDTHS = (1.0, 1.4, 1.3, 0.75, 0.5, 0.35, 0.25, 1.1, 1.2)
+
+
+def first_versions(last: int, common: Mapping[str, Any]) -> Iterator[MobileNetV1]:
+    """MobileNetV1 whose last block has so many channels.
+
+    Args:
+        last: channels of the last block.
+        common: options that are known.
+    """
+    choices: Any = product(widths_between(last / 1024, (last + 1) / 1024), (8, 16), ("separable", "full"))
+    for width, minimum, convolution in choices:
+        yield MobileNetV1(width=width, minimum_depth=minimum, convolution=convolution, **common)
+
+
+def second_versions(
+    outputs: Sequence[int], stem: int, last: int, common: Mapping[str, Any], *, expansion: float
+) -> Iterator[MobileNetV2]:
+    """MobileNetV2 with these channels.
+
+    Args:
+        outputs: channels that each block gives.
+        stem: channels of the first convolution.
+        last: channels of the last one.
+        common: options that are known.
+        expansion: of the blocks but the first.
+    """
+    depth = depth_of(len(outputs))
+    repeats = [math.ceil(stage.repeats * depth) for stage in STAGES[1:-1]]
+    places = [0, *accumulate(repeats, initial=1)]
+    if len(outputs) != places[-1] + 1:
+        return
+    # Channels in multiples of 4 are d-li14's width of 0.1, a fixed first block is tonylins'.
+    roundings = ((8, 8), (8, 16), (4, 4))
+    ends: Any = product(roundings, ("scaled", "fixed", "fixed_with_block"), ("kept", "scaled", "fixed"))
+    # The first stage may be fixed.
+    scaled = list(zip(STAGES, places, strict=True))[1:]
+    lowest, highest = _bounds([(stage.channels, outputs[place]) for stage, place in scaled])
+    for (multiple, minimum), stem_rule, last_layer in ends:
+        for width in widths_between(lowest, highest):
+            network = MobileNetV2(
+                width=width,
+                stem=stem_rule,
+                last_layer=last_layer,
+                channel_multiple=multiple,
+                minimum_depth=minimum,
+                expansion=expansion,
+                depth=depth,
+                **common,
+            )
+            if (network.convolutions[0].out_channels, network.feature_channels) == (stem, last):
+                yield network
+
+
+def _bounds(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """The widths between which each channel count of the paper could become the one that was found."""
+    lowest, highest = 0.0, math.inf
+    for paper, found in counts:
+        # Rounding moves a channel count by up to half of 8 up, or to the next 8 where it would lose a tenth.
+        if found > 16:
+            lowest = max(lowest, (found - 12) / paper)
+        highest = min(highest, (found + 4) / paper)
+    return lowest, highest
+
+
+def widths_between(lowest: float, highest: float) -> list[float]:
+    """Width multipliers from `lowest` up to `highest`: published ones, then round ones, then any."""
+    inside = [width for width in PUBLISHED_WIDTHS if lowest <= width < highest]
+    hundredths = range(max(math.ceil(100 * lowest), 1), math.ceil(100 * min(highest, lowest + 1)))
+    between = [lowest + (highest - lowest) * (part + 0.5) / 32 for part in range(32)] if highest < math.inf else []
+    return list(dict.fromkeys([*inside, *(number / 100 for number in hundredths), *between]))
+
+
+def depth_of(blocks: int) -> float:
+    """The depth multiplier that gives so many blocks, a published one or in steps of 0.1; 1 if none does."""
+    ends = STAGES[0].repeats + STAGES[-1].repeats
+    for tenths in (10, 12, 14, *range(1, 60)):
+        if ends + sum(math.ceil(stage.repeats * tenths / 10) for stage in STAGES[1:-1]) == blocks:
+            return tenths / 10
+    return 1.0
+
+
+def expansion_of(inputs: int, wide: int) -> float:
+    """The expansion factor of a block: inner over input channels, a whole number where it is one, at least 1."""
+    ratio = round(wide / inputs, 3)
+    return max(int(ratio) if ratio == int(ratio) else ratio, 1)

@@ -1,0 +1,121 @@
+"""What stands behind a path: the first bytes of a file, the names in a folder or archive; and what a stranger is."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+LOOKED_AT = 4096
+"""Bytes at the start of a file by which its format is recognised."""
+
+MOST_MEMBERS = 20_000
+"""Files in a folder or an archive that are looked at; a MobileNet has some hundred tensors."""
+
+LARGEST_DIRECTORY = 1 << 24
+"""Bytes of an archive behind its files; a directory of `MOST_MEMBERS` has a tenth."""
+
+KNOWN = "TFLite, ONNX, PyTorch, safetensors, Keras, TF.js or a Hugging Face folder"
+
+LFS = b"version https://git-lfs.github.com/spec/"
+
+GUESSES: tuple[tuple[bytes, str], ...] = (
+    (LFS, "is a Git LFS pointer: the file itself was not fetched. `git lfs pull` fetches it"),
+    (b"\x1f\x8b", "is compressed with gzip: unpack it first"),
+    (b"\xfd7zXZ", "is compressed with xz: unpack it first"),
+    (b"BZh", "is compressed with bzip2: unpack it first"),
+    (b"7z\xbc\xaf", "is a 7z archive: unpack it first"),
+    (b"\xff\xd8\xff", "is a picture (JPEG), and no weights"),
+    (b"\x89PNG", "is a picture (PNG), and no weights"),
+    (b"\x89HDF", "is an HDF5 file, but not of Keras"),
+    (b"\x7fELF", "is a program, and no weights"),
+    (b"\x93NUMPY", "is one numpy array, and no network"),
+)
+"""First bytes → what a file is that no format takes."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What stands behind a path.
+
+    Attributes:
+        path: of the file or folder.
+        start: the first bytes of a file; empty for a folder.
+        members: names in a folder or a zip archive, with `/` between parts; None for any other file.
+    """
+
+    path: Path
+    start: bytes
+    members: frozenset[str] | None = None
+
+    def guess(self) -> str:
+        """What it is although no format takes it, to stand behind its name."""
+        start = self.start
+        if self.members is not None:
+            kind = "a zip archive" if start else "a folder"
+            shown = ", ".join(sorted(self.members)[:3]) or "nothing"
+            return f"is {kind} of no known format: it holds {shown}; expected was {KNOWN}"
+        if not start:
+            return "is empty; weights were expected"
+        for mark, text in GUESSES:
+            if start.startswith(mark):
+                return text
+        if start[257:262] == b"ustar":
+            return "is a tar archive: unpack it first"
+        if start.lstrip()[:1] == b"<":
+            return "is an HTML or XML page: a download probably went wrong"
+        if b"\0" not in start and all(byte > 126 or byte in b"\t\n\r\f" or byte > 31 for byte in start):
+            return f"is text, and no file of weights; expected was {KNOWN}"
+        return f"is of no known format; expected was {KNOWN}"
+
+
+def look(source: str | Path) -> Found:
+    """What stands behind a path.
+
+    Raises:
+        OSError: if nothing does, or it cannot be read.
+        ValueError: if it is an address, or a damaged archive.
+    """
+    text = str(source)
+    if "://" in text or text.startswith(("http:/", "https:/")):
+        raise ValueError(f"'{text}' is an address: fetch the file first; the path of one on this machine was expected.")
+    path = Path(source)
+    if path.is_dir():
+        inside = (each for each in path.rglob("*") if each.is_file())
+        names = [each.relative_to(path).as_posix() for each in islice(inside, MOST_MEMBERS)]
+        return Found(path, b"", frozenset(names))
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file '{path}'.")
+    if not path.is_file():
+        raise OSError(f"'{path}' is no regular file; a file of weights was expected.")
+    with path.open("rb") as file:
+        start = file.read(LOOKED_AT)
+    return Found(path, start, _archived(path) if start[:4] == b"PK\x03\x04" else None)
+
+
+def _archived(path: Path) -> frozenset[str]:
+    try:
+        _check_directory(path)
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception as error:
+        # A damaged directory leads its reader anywhere.
+        raise ValueError(f"'{path}' is a damaged or cut off zip archive ({error}).") from None
+    if len(names) > MOST_MEMBERS:
+        raise ValueError(f"'{path}' is a zip archive of {len(names)} files, far more than weights need.")
+    return frozenset(names)
+
+
+def _check_directory(path: Path) -> None:
+    """Refuses an archive whose end says that its directory is huge, before anything is made of it."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(size - 65_557, 0))
+        end = file.read()
+    mark = end.rfind(b"PK\x05\x06")
+    if mark < 0:
+        raise ValueError("its directory is missing")
+    length = int.from_bytes(end[mark + 12 : mark + 16], "little")
+    if length != 0xFFFFFFFF and length > LARGEST_DIRECTORY:
+        raise ValueError(f"its directory has {length} bytes")

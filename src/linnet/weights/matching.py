@@ -1,0 +1,200 @@
+"""Tensors under foreign names → the network that they are, by names and shapes and never by their order.
+
+A reader says for each of linnet's labels (`stem`, `blocks.3.expand`, `classifier`) which arrays are there, in linnet's
+order of axes, and what no array says: padding, epsilon, activation. `assemble` finds the options of the network that
+has just these shapes, and lays the arrays out as a checkpoint holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linnet.architecture import Backbone, Convolve, Linear
+from linnet.architecture.operations import Shape
+from linnet.engine.fold import fold
+from linnet.weights.candidates import expansion_of, first_versions, second_versions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float32]
+
+
+class NotOurs(ValueError):
+    """Readable weights of another network; the text says which, or what differs, to stand behind "it is not ours:"."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Batch norm's four vectors, each (channels,)."""
+
+    scale: Array
+    shift: Array
+    mean: Array
+    variance: Array
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a file has for one convolution or linear layer.
+
+    Attributes:
+        name: of the weight in the file, for messages.
+        weight: (out, in, k, k), of a depthwise one (channels, 1, k, k), of a linear layer (out, in).
+        bias: (out,); with batch norm beside it, what is added before the norm.
+        norm: batch norm behind it.
+    """
+
+    name: str
+    weight: Array
+    bias: Array | None = None
+    norm: Norm | None = None
+
+
+def assemble(layers: Mapping[str, Layer], **known: Any) -> tuple[Backbone, dict[str, Array]]:
+    """The classifier or feature extractor that has these layers, and its tensors as a checkpoint holds them.
+
+    Batch norm stays unfolded where every convolution has it, a bias before it moved into its mean; where only some
+    have it, all are folded.
+
+    Args:
+        layers: label → what the file has: all layers of the network and nothing else. Hidden layers behind the pooling
+            are `hidden.0`, `hidden.1` …
+        known: options of the architecture that no shape says, such as `padding` and `batch_norm_epsilon`.
+
+    Raises:
+        NotOurs: if no MobileNetV1 or V2 has them; the text says where the closest one differs.
+    """
+    convolutions = {label: layer for label, layer in layers.items() if layer.weight.ndim == 4}
+    if "stem" not in convolutions:
+        raise NotOurs("it has no first convolution")
+    normed = [layer.norm is not None for layer in convolutions.values()]
+    classifier = layers.get("classifier")
+    options: dict[str, Any] = {
+        "input_channels": convolutions["stem"].weight.shape[1],
+        "classes": None if classifier is None else len(classifier.weight),
+        "hidden": tuple(len(layer.weight) for label, layer in _hidden(layers)),
+        "classifier_bias": classifier is None or classifier.bias is not None,
+        "folded": not any(normed),
+        **known,
+    }
+    return lay_out(_described(layers, convolutions, options), layers)
+
+
+def lay_out(architecture: Backbone, layers: Mapping[str, Layer]) -> tuple[Backbone, dict[str, Array]]:
+    """The tensors of a network that is known, as a checkpoint holds them.
+
+    Batch norm is folded where only some of the convolutions have it.
+
+    Raises:
+        NotOurs: if a layer does not have the shape that the network gives it.
+    """
+    normed = [layers[each.label].norm is not None for each in architecture.convolutions]
+    tensors: dict[str, Array] = {}
+    for operation in architecture.operations:
+        if isinstance(operation, Convolve | Linear):
+            layer = layers[operation.label]
+            if any(normed) and layer.norm is None and isinstance(operation, Convolve):
+                layer = _with_identity(layer, operation)
+            _lay_out(tensors, operation, layer)
+    if any(normed) and not all(normed):
+        _, tensors = fold(architecture, tensors)
+        architecture = architecture.with_options(folded=True)
+    return architecture, tensors
+
+
+def _hidden(layers: Mapping[str, Layer]) -> list[tuple[str, Layer]]:
+    """The layers between the pooling and the classifier, in order."""
+    found = [(label, layer) for label, layer in layers.items() if label.startswith("hidden.")]
+    return sorted(found, key=lambda each: int(each[0].rpartition(".")[2]))
+
+
+def _described(layers: Mapping[str, Layer], convolutions: Mapping[str, Layer], options: Mapping[str, Any]) -> Backbone:
+    found = {label: layer.weight.shape for label, layer in layers.items()}
+    best: tuple[int, str] = (-1, _no_width(convolutions))
+    for candidate in _candidates(convolutions, options):
+        described = {
+            each.label: each.tensors[f"{each.label}.weight"]
+            for each in candidate.operations
+            if isinstance(each, Convolve | Linear)
+        }
+        if described == found:
+            return candidate
+        agreed = sum(found.get(label) == shape for label, shape in described.items())
+        if agreed > best[0]:
+            best = agreed, _difference(described, layers)
+    raise NotOurs(f"no MobileNetV1 or MobileNetV2 has these layers: {best[1]}")
+
+
+def _candidates(convolutions: Mapping[str, Layer], options: Mapping[str, Any]) -> Iterator[Backbone]:
+    blocks: dict[int, dict[str, Shape]] = {}
+    for label, layer in convolutions.items():
+        parts = label.split(".")
+        if parts[0] == "blocks":
+            blocks.setdefault(int(parts[1]), {})[".".join(parts[2:])] = layer.weight.shape
+    if not blocks or sorted(blocks) != list(range(len(blocks))):
+        return
+    in_order = [blocks[number] for number in range(len(blocks))]
+    if any("pointwise" in block or "" in block for block in in_order):
+        last = in_order[-1]
+        yield from first_versions(last.get("pointwise", last.get("", (0,)))[0], options)
+        return
+    if "head" not in convolutions or not all("project" in block for block in in_order):
+        return
+    wide = [block["expand"] for block in in_order if "expand" in block]
+    stem, head = (len(convolutions[label].weight) for label in ("stem", "head"))
+    expansion = expansion_of(wide[-1][1], wide[-1][0]) if wide else 1
+    yield from second_versions([block["project"][0] for block in in_order], stem, head, options, expansion=expansion)
+
+
+def _no_width(convolutions: Mapping[str, Layer]) -> str:
+    first = len(convolutions["stem"].weight)
+    last = max((label for label in convolutions), key=lambda label: len(convolutions[label].weight))
+    return (
+        f"no width gives {len(convolutions)} convolutions, the first of {first} channels, the widest "
+        f"('{convolutions[last].name}') of {len(convolutions[last].weight)}"
+    )
+
+
+def _difference(described: Mapping[str, Shape], layers: Mapping[str, Layer]) -> str:
+    for label, shape in described.items():
+        if label not in layers:
+            return f"it has nothing that is {label}, which the closest network has with shape {list(shape)}"
+        layer = layers[label]
+        if layer.weight.shape != shape:
+            return (
+                f"'{layer.name}' has shape {list(layer.weight.shape)}; {label} of the closest network has {list(shape)}"
+            )
+    surplus = next(label for label in layers if label not in described)
+    return f"'{layers[surplus].name}' is one layer more than the closest network has"
+
+
+def _lay_out(tensors: dict[str, Array], operation: Convolve | Linear, layer: Layer) -> None:
+    label, channels = operation.label, operation.out_channels
+    parts: dict[str, Array] = {"weight": layer.weight}
+    bias = layer.bias if layer.bias is not None else np.zeros(channels, np.float32)
+    if layer.norm is None:
+        parts["bias"] = bias
+    else:
+        parts |= {"scale": layer.norm.scale, "shift": layer.norm.shift}
+        parts |= {"mean": layer.norm.mean - bias, "variance": layer.norm.variance}
+    for name, shape in operation.tensors.items():
+        values = np.ascontiguousarray(parts[name.removeprefix(f"{label}.")], np.float32)
+        if values.shape != shape:
+            raise NotOurs(f"what belongs to '{layer.name}' has shape {list(values.shape)}; {list(shape)} was expected")
+        tensors[name] = values
+
+
+def _with_identity(layer: Layer, operation: Convolve) -> Layer:
+    """A convolution that has no batch norm, with one that changes nothing: its bias is the shift."""
+    channels = operation.out_channels
+    epsilon = operation.norm.epsilon if operation.norm else 0.0
+    zeros = np.zeros(channels, np.float32)
+    shift = zeros if layer.bias is None else layer.bias
+    # The square root of variance + epsilon has to be 1.
+    norm = Norm(np.ones(channels, np.float32), shift, zeros, np.full(channels, 1 - epsilon, np.float32))
+    return replace(layer, bias=None, norm=norm)
