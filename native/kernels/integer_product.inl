@@ -9,25 +9,24 @@ static constexpr int rows_of() {
 
 static inline Word load_word(const Operand* p) { return *reinterpret_cast<const Word*>(p); }
 
-template <int kBlocks, int kRows>
-static void finish_tile(const IntegerProduct& job, Index pixel, Ints (&sums)[kRows][kBlocks * kParts]) {
+template <int kBlocks, int kRows, bool kAdds>
+static inline void finish_tile(const IntegerProduct& job, Index pixel, Ints (&sums)[kRows][kBlocks * kParts]) {
   const Rounding rounding = rounding_of(job.rule);
 #pragma GCC unroll 16
   for (int v = 0; v < kBlocks * kParts; ++v) {
     const Floats multiplier = load_floats(job.multipliers + v * kLanes);
     const Index part = v % kParts * kLanes;
-    std::uint8_t* c = job.c + v / kParts * job.c_step + pixel * kBlock + part;
     Ints bytes[kRows];
 #pragma GCC unroll 16
     for (int row = 0; row < kRows; ++row) bytes[row] = requantise(sums[row][v], multiplier, rounding);
-    if (job.rule.adds) {
+    if constexpr (kAdds) {
       const std::uint8_t* added = job.added + v / kParts * job.added_step + pixel * kBlock + part;
 #pragma GCC unroll 16
       for (int row = 0; row < kRows; ++row) {
         bytes[row] = add_shortcut(bytes[row], load_bytes(added + row * kBlock), job.rule);
       }
     }
-    store_pixels<kRows>(c, bytes);
+    store_pixels<kRows>(job.c + v / kParts * job.c_step + pixel * kBlock + part, bytes);
   }
 }
 
@@ -65,10 +64,7 @@ static void product_tile(const IntegerProduct& job, Index pixel, const std::uint
       for (int row = 0; row < kRows; ++row) {
         const Ints value = splat_int(load_word(a + row * step + k));
 #pragma GCC unroll 16
-        for (int v = 0; v < vectors; ++v) {
-          sums[row][v] = dot(sums[row][v], value, weights[v]);
-          LINNET_PIN(sums[row][v]);
-        }
+        for (int v = 0; v < vectors; ++v) sums[row][v] = dot(sums[row][v], value, weights[v]);
       }
     }
   }
@@ -80,7 +76,10 @@ static void product_tile(const IntegerProduct& job, Index pixel, const std::uint
       for (int v = 0; v < vectors; ++v) sums[row][v] += term;
     }
   }
-  if (job.c != nullptr) return finish_tile<kBlocks, kRows>(job, pixel, sums);
+  if (job.c != nullptr) {
+    return job.rule.adds ? finish_tile<kBlocks, kRows, true>(job, pixel, sums)
+                         : finish_tile<kBlocks, kRows, false>(job, pixel, sums);
+  }
 #pragma GCC unroll 16
   for (int v = 0; v < vectors; ++v) {
     std::int32_t* block = job.sums + v / kParts * job.sums_step + pixel * kBlock + v % kParts * kLanes;

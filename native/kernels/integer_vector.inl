@@ -106,6 +106,12 @@ static inline void store_pixels(std::uint8_t* p, const Ints* v) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                         _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order));
     return store_pixels<kCount - 4>(p + 4 * kBlock, v + 4);
+  } else if constexpr (kCount >= 2) {
+    const auto* all = reinterpret_cast<const __m256i*>(v);
+    const __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi32(all[0], all[1]), 0xD8);
+    const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+    return store_pixels<kCount - 2>(p + 2 * kBlock, v + 2);
   }
 #endif
   if constexpr (kCount > 0) {

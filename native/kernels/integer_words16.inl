@@ -32,4 +32,9 @@ static inline Ints dot16(Ints sums, Ints values, Ints weights) {
 #endif
 }
 
-static inline Ints dot(Ints sums, Ints values, Weights weights) { return dot16(sums, values, weights); }
+// Compilers put the additions off until there are more products than registers.
+static inline Ints dot(Ints sums, Ints values, Weights weights) {
+  sums = dot16(sums, values, weights);
+  LINNET_PIN(sums);
+  return sums;
+}
