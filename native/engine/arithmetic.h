@@ -72,6 +72,7 @@ class Floats {
   }
 
   // Rows are read as they are.
+  static bool prepares(const PackedLayer&) { return false; }
   void enter(const PackedLayer&, const Rows<float>&, Index, Index, const Map&, const Map&, std::uint8_t*) const {}
   Source source_of(const PackedLayer&, const Rows<float>& rows, Index row, const Map&, const Map&,
                    std::uint8_t*) const {
@@ -177,6 +178,8 @@ class Bytes {
                         layer.bytes.multipliers + block * kBlock, layer.bytes.rule, added, c);
   }
 
+  // Whether there is something to make before `layer` reads a row.
+  bool prepares(const PackedLayer& layer) const { return converts_ || layer.bytes.factor != 0; }
   // Makes operands, and each pixel's own term, of a row that `layer` will read.
   void enter(const PackedLayer& layer, const Rows<std::uint8_t>& rows, Index row, Index pixels, const Map& widened,
              const Map& terms, std::uint8_t* scratch) const {

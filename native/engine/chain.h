@@ -104,19 +104,26 @@ class Chain {
     }
     const PackedLayer& expand = worker_.layer(unit.expand);
     const Rows<Number> expanded = rows_in<Number>(scratch_, unit.expanded);
-    for (Index row = state.entered; row <= lowest_row; ++row) {
-      math_.enter(expand, input, row, unit.input.width, unit.widened, unit.expand_terms, scratch_);
+    const auto expand_panel = [&](Index row, Index first) {
+      Product product = math_.product_of(
+          expand, unit.input.width, math_.source_of(expand, input, row, unit.widened, unit.expand_terms, scratch_));
+      const Index blocks = math_.take_panel(expand, first, &product);
+      product.c = expanded.row(first, row);
+      product.c_step = expanded.block_step();
+      math_.multiply(product);
+      return blocks;
+    };
+    const bool prepares = math_.prepares(expand);
+    if (prepares) {
+      // There is room for what one row needs: all panels take it before the next.
+      for (Index row = state.entered; row <= lowest_row; ++row) {
+        math_.enter(expand, input, row, unit.input.width, unit.widened, unit.expand_terms, scratch_);
+        for (Index first = 0; first < expand.out_blocks;) first += expand_panel(row, first);
+      }
     }
     for (Index first = 0, blocks; first < expand.out_blocks; first += blocks) {
       blocks = math_.panel_blocks(expand, first);
-      for (Index row = state.entered; row <= lowest_row; ++row) {
-        Product product = math_.product_of(
-            expand, unit.input.width, math_.source_of(expand, input, row, unit.widened, unit.expand_terms, scratch_));
-        math_.take_panel(expand, first, &product);
-        product.c = expanded.row(first, row);
-        product.c_step = expanded.block_step();
-        math_.multiply(product);
-      }
+      for (Index row = state.entered; !prepares && row <= lowest_row; ++row) expand_panel(row, first);
       for (Index block = first; block < first + blocks; ++block) filter_block(expanded, block);
     }
     state.entered = larger(state.entered, lowest_row + 1);

@@ -8,13 +8,17 @@ namespace {
 // A block runs by groups once its maps are at most this many pixels: then a slice of some channels over all of them
 // fits into the fastest cache, and every weight is read once. Above, rows do.
 constexpr Index kMostGroupPixels = 1024;
+// Of a network of bytes, whose weights are a quarter as many bytes to read again, and whose arena stays small by it.
+constexpr Index kMostByteGroupPixels = 256;
 // Bytes of a group's filtered channels, which the projection reads for each of its panels; of a network of bytes, whose
 // weights are read again at little cost, fewer, so that the arena stays small.
-constexpr Index kGroupBytes = 208 * 1024, kByteGroupBytes = 24 * 1024;
+constexpr Index kGroupBytes = 208 * 1024, kByteGroupBytes = 16 * 1024;
 // As in run.cpp.
 constexpr Index kPixelsAtOnce = 48;
 // With several threads each computes the rows at its borders itself, so a chain ends at maps that are small enough.
 constexpr Index kKeptBytes = 512 * 1024;
+// The same for one thread and a network of bytes: the rows of a long chain need more room than a small map.
+constexpr Index kKeptByBytes = 32 * 1024;
 
 struct Pads {
   Index before, output;
@@ -155,7 +159,8 @@ int Planner::schedule_of(const Unit& unit) const {
     return options_.schedules[unit.depthwise];
   }
   if (options_.schedule != LINNET_AUTO) return options_.schedule;
-  return unit.input.height * unit.input.width <= kMostGroupPixels ? LINNET_GROUPS : LINNET_ROWS;
+  const Index most = layer(unit.depthwise).integers ? kMostByteGroupPixels : kMostGroupPixels;
+  return unit.input.height * unit.input.width <= most ? LINNET_GROUPS : LINNET_ROWS;
 }
 
 // The zeros above and beside a unit's input.
@@ -201,8 +206,11 @@ bool Planner::extends(const Step& step, const Unit& unit) const {
   const int added = layer(unit.project).added;
   if (added >= 0 && added != last) return false;
   if (only_reader(last, unit.project) != unit.first()) return false;
-  const Map& between = session_.tensors[last].map;
-  return options_.joins_rows == 1 || session_.threads == 1 || between.bytes() > kKeptBytes;
+  const Index between = session_.tensors[last].map.bytes();
+  // Of maps with as many numbers.
+  const Index kept = kKeptBytes / kFloat * session_.tensors[last].map.element;
+  if (options_.joins_rows == 1 || between > kept) return true;
+  return session_.threads == 1 && (!layer(unit.depthwise).integers || between > kKeptByBytes);
 }
 
 // A pointwise layer, a pooling and perhaps a linear layer that run as one; gives the last of them.
@@ -365,13 +373,8 @@ void Planner::plan_chain(Step& step) {
       const Index rows = smaller(reach_of(filter.depthwise().window), unit.input.height);
       if (unit.expand >= 0) {
         take(step, unit.expanded, layer(unit.expand).element, filter.in_blocks, rows, unit.input.width);
-        take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, rows, unit.input.width);
       }
-      take(step, unit.filtered, operand_bytes(filter), filter.in_blocks, 1, unit.inner.width);
       if (filter.integers) take(step, unit.padding, 1, 1, 1, unit.input.width);
-      if (layer(unit.project).integers && layer(unit.project).bytes.factor != 0) {
-        take_words(step, unit.terms, 1, unit.inner.width);
-      }
     } else {
       plan_window(step, unit);
     }
@@ -381,6 +384,24 @@ void Planner::plan_chain(Step& step) {
       take(step, unit.made, project.element, project.out_blocks, smaller(reach, unit.output.height), unit.output.width);
     }
   }
+  // What only one row of one unit needs has the same room for all: those before it have made their rows by then.
+  const Index begin = step.scratch_bytes;
+  Index end = begin;
+  for (int i = 0; i < step.chain.count; ++i) {
+    Unit& unit = step.chain.units[i];
+    if (unit.depthwise < 0) continue;
+    step.scratch_bytes = begin;
+    if (unit.expand >= 0) {
+      take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, 1, unit.input.width);
+    }
+    const PackedLayer& filter = layer(unit.depthwise);
+    take(step, unit.filtered, operand_bytes(filter), filter.in_blocks, 1, unit.inner.width);
+    if (layer(unit.project).integers && layer(unit.project).bytes.factor != 0) {
+      take_words(step, unit.terms, 1, unit.inner.width);
+    }
+    end = larger(end, step.scratch_bytes);
+  }
+  step.scratch_bytes = end;
 }
 
 void Planner::plan_groups(Step& step) {
@@ -401,8 +422,8 @@ void Planner::plan_groups(Step& step) {
   const Index most = unit.expand >= 0 ? panel + 1 : 1;
   step.groups.group_blocks = smaller(larger(group / panel * panel, most), larger(own, most));
   if (unit.expand >= 0) {
-    take(step, unit.expanded, layer(unit.expand).element, smaller(kMostPanelBlocks, blocks), unit.input.height,
-         unit.input.width);
+    const Index panels = filter.integers ? widest : kMostPanelBlocks;
+    take(step, unit.expanded, layer(unit.expand).element, smaller(panels, blocks), unit.input.height, unit.input.width);
     take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, 1, unit.input.height * unit.input.width);
   }
   take(step, unit.filtered, operand_bytes(filter), smaller(step.groups.group_blocks, blocks), unit.inner.height,
@@ -436,8 +457,8 @@ void Planner::plan_scratch(Step& step) {
   }
   const bool product = step.kind == StepKind::kPointwise || step.kind == StepKind::kLinear;
   if (product && step.single.sizes != nullptr) {
-    take_operands(step, layer(step.single.layer), step.single.sizes->widened, step.single.sizes->terms, 1,
-                  kPixelsAtOnce);
+    const Index pixels = step.kind == StepKind::kLinear ? 1 : kPixelsAtOnce;
+    take_operands(step, layer(step.single.layer), step.single.sizes->widened, step.single.sizes->terms, 1, pixels);
   }
 }
 

@@ -7,6 +7,7 @@
 #endif
 
 #define LINNET_QUADS 0
+#define LINNET_WIDE 0
 
 namespace linnet {
 

@@ -5,6 +5,7 @@
 #include <arm_neon.h>
 
 #define LINNET_QUADS 0
+#define LINNET_WIDE 0
 
 namespace linnet {
 

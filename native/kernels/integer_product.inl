@@ -30,7 +30,78 @@ static inline void finish_tile(const IntegerProduct& job, Index pixel, Ints (&su
   }
 }
 
-// kRun and kStep are the job's, known while compiling; 0: read from the job.
+// Adds the products of a tile to its sums. kRun and kStep are the job's, known while compiling; 0: read from the job.
+template <int kBlocks, int kRows, int kRun, int kStep>
+static inline void add_products(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines,
+                                Ints (&sums)[kRows][kBlocks * kParts]) {
+  constexpr int vectors = kBlocks * kParts;
+  const Index step = kStep != 0 ? kStep : job.a_pixel_step, run = kRun != 0 ? kRun : job.run;
+  const Operand* a = static_cast<const Operand*>(job.a) + pixel * step;
+  const std::int8_t* b = job.weights;
+  for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
+    for (Index line = 0; line < lines; ++line, fetched += kLine * 4) __builtin_prefetch(fetched, 0, 2);
+#pragma GCC unroll 4
+    for (Index k = 0; k < run; k += kGroup, b += kBlocks * kBlock * kGroup) {
+      Weights weights[vectors];
+#pragma GCC unroll 16
+      for (int v = 0; v < vectors; ++v) weights[v] = load_weights(b + v * kLanes * kGroup);
+#pragma GCC unroll 16
+      for (int row = 0; row < kRows; ++row) {
+        const Ints value = splat_int(load_word(a + row * step + k));
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; ++v) sums[row][v] = dot(sums[row][v], value, weights[v]);
+      }
+    }
+  }
+}
+
+#if LINNET_WIDE
+typedef std::int32_t WideInts __attribute__((vector_size(64)));
+
+// The same of two blocks at a time, in registers twice as wide.
+template <int kBlocks, int kRows, int kRun, int kStep>
+static inline void add_wide_products(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines,
+                                     Ints (&sums)[kRows][kBlocks]) {
+  constexpr int vectors = kBlocks / 2;
+  __m512i wide[kRows][vectors];
+#pragma GCC unroll 16
+  for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) {
+      wide[row][v] = reinterpret_cast<__m512i>(__builtin_shufflevector(
+          sums[row][2 * v], sums[row][2 * v + 1], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    }
+  }
+  const Index step = kStep != 0 ? kStep : job.a_pixel_step, run = kRun != 0 ? kRun : job.run;
+  const Operand* a = static_cast<const Operand*>(job.a) + pixel * step;
+  const std::int8_t* b = job.weights;
+  for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
+    for (Index line = 0; line < lines; ++line, fetched += kLine * 4) __builtin_prefetch(fetched, 0, 2);
+#pragma GCC unroll 4
+    for (Index k = 0; k < run; k += kGroup, b += kBlocks * kBlock * kGroup) {
+      __m512i weights[vectors];
+#pragma GCC unroll 16
+      for (int v = 0; v < vectors; ++v) weights[v] = _mm512_loadu_si512(b + v * 64);
+#pragma GCC unroll 16
+      for (int row = 0; row < kRows; ++row) {
+        const __m512i value = _mm512_set1_epi32(load_word(a + row * step + k));
+#pragma GCC unroll 16
+        for (int v = 0; v < vectors; ++v) wide[row][v] = _mm512_dpbusd_epi32(wide[row][v], value, weights[v]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 16
+    for (int v = 0; v < vectors; ++v) {
+      const auto both = reinterpret_cast<WideInts>(wide[row][v]);
+      sums[row][2 * v] = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7);
+      sums[row][2 * v + 1] = __builtin_shufflevector(both, both, 8, 9, 10, 11, 12, 13, 14, 15);
+    }
+  }
+}
+#endif
+
 template <int kBlocks, int kRows, int kRun, int kStep>
 static void product_tile(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines) {
   constexpr int vectors = kBlocks * kParts;
@@ -50,24 +121,15 @@ static void product_tile(const IntegerProduct& job, Index pixel, const std::uint
       for (int row = 0; row < kRows; ++row) sums[row][v] = load_ints(block + row * kBlock);
     }
   }
-  const Index step = kStep != 0 ? kStep : job.a_pixel_step, run = kRun != 0 ? kRun : job.run;
-  const Operand* a = static_cast<const Operand*>(job.a) + pixel * step;
-  const std::int8_t* b = job.weights;
-  for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
-    for (Index line = 0; line < lines; ++line, fetched += kLine * 4) __builtin_prefetch(fetched, 0, 2);
-#pragma GCC unroll 4
-    for (Index k = 0; k < run; k += kGroup, b += kBlocks * kBlock * kGroup) {
-      Weights weights[vectors];
-#pragma GCC unroll 16
-      for (int v = 0; v < vectors; ++v) weights[v] = load_weights(b + v * kLanes * kGroup);
-#pragma GCC unroll 16
-      for (int row = 0; row < kRows; ++row) {
-        const Ints value = splat_int(load_word(a + row * step + k));
-#pragma GCC unroll 16
-        for (int v = 0; v < vectors; ++v) sums[row][v] = dot(sums[row][v], value, weights[v]);
-      }
-    }
+#if LINNET_WIDE
+  if constexpr (kBlocks % 2 == 0) {
+    add_wide_products<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines, sums);
+  } else {
+    add_products<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines, sums);
   }
+#else
+  add_products<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines, sums);
+#endif
   if (job.terms != nullptr) {
 #pragma GCC unroll 16
     for (int row = 0; row < kRows; ++row) {
