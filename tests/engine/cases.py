@@ -6,7 +6,7 @@ import ctypes
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from networks import random_tensors
@@ -28,6 +28,9 @@ from linnet.engine.library import (
 from linnet.engine.program import Program, lower, zero_of
 from linnet.engine.reference import NumpyNetwork
 from linnet.quantisation.scheme import IntegerType
+
+Network: TypeAlias = Architecture | QuantisedNetwork
+"""In float with random weights, or in eight bits."""
 
 
 def table_of(channels: int) -> NDArray[np.float32]:
@@ -94,7 +97,7 @@ def quantised_for_pictures(network: Architecture | Graph, **options: Any) -> Qua
 
 
 def expected_of(
-    network: Architecture | QuantisedNetwork, names: Sequence[str], pixels: NDArray[np.uint8]
+    network: Network, names: Sequence[str], pixels: NDArray[np.uint8]
 ) -> list[NDArray[np.float32] | NDArray[np.uint8]]:
     """What the numpy reference makes of pictures, in the numbers that the engine gives."""
     inputs = as_floats(pixels)
@@ -105,20 +108,20 @@ def expected_of(
     return [numbers[name] for name in names]
 
 
-def program_of(network: Architecture | QuantisedNetwork) -> Program:
+def program_of(network: Network) -> Program:
     """What the engine runs of a network."""
     if isinstance(network, QuantisedNetwork):
         return lower(network.graph, network.tensors, (), network.quantisation)
     return lower(network, random_tensors(network), output_names(network))
 
 
-def pictures_for(network: Architecture | QuantisedNetwork, seed: int) -> NDArray[np.uint8]:
+def pictures_for(network: Network, seed: int) -> NDArray[np.uint8]:
     """Two random pictures."""
     graph = network.graph
     return np.random.default_rng(seed).integers(0, 256, (2, *graph.input_shape), dtype=np.uint8)
 
 
-def write_cases(path: Path, networks: Sequence[Architecture | QuantisedNetwork], tolerance: float) -> None:
+def write_cases(path: Path, networks: Sequence[Network], tolerance: float) -> None:
     """Each network with two pictures and what the numpy reference makes of them, one after the other.
 
     `tolerance` is for floats, relative to the largest; bytes must be equal.
