@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import as_floats, bytes_of, quantised_for_pictures, table_of
+from cases import as_floats, bytes_of, program_of, quantised_for_pictures, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import architectures, detectors
@@ -30,8 +30,8 @@ from linnet.architecture import (
 from linnet.architecture.ssdlite import ssdlite
 from linnet.engine.integer_reference import IntegerNetwork
 from linnet.engine.library import instruction_sets, load_library
-from linnet.engine.native import NativeNetwork, NativeSession
-from linnet.engine.program import lower
+from linnet.engine.native import EngineError, NativeNetwork, NativeSession
+from linnet.engine.program import Program, lower
 
 pytestmark = pytest.mark.skipif(load_library() is None, reason="the native library is not built")
 
@@ -295,6 +295,111 @@ def test_weights_with_any_zero_point() -> None:
             weight = tensors[f"{name}.weight"]
             tensors[f"{name}.weight"] = generator.choice(np.array([0, 255], np.uint8), weight.shape)
         assert_same_bits(network._replace(tensors=tensors), names=tuple(graph.by_name))
+
+
+@settings(max_examples=60, deadline=None)
+@given(dtype=st.sampled_from(["int8", "uint8"]), spread=st.sampled_from([4, 20, 60, 126]), seed=st.integers(0, 10_000))
+def test_scales_at_the_ends_of_float32_are_refused_or_computed_alike(dtype: Any, spread: int, seed: int) -> None:
+    network, generator = quantised_for_pictures(strange_network(), dtype=dtype), np.random.default_rng(seed)
+    encodings, tensors = dict(network.quantisation.encodings), dict(network.tensors)
+
+    def near(scale: float, least: float, most: float) -> float:
+        return float(np.float32(np.clip(scale * 2.0 ** generator.uniform(least, most), 2.0**-126, 2.0**126)))
+
+    for name, encoding in encodings.items():
+        if generator.random() < 0.5:
+            zero = int(generator.integers(network.quantisation.limits[0], network.quantisation.limits[1] + 1))
+            encodings[name] = type(encoding)(near(encoding.scale, -spread, spread), zero)
+    for name, values in tensors.items():
+        if name.endswith(".scale") and generator.random() < 0.3:
+            tensors[name] = (values * np.float32(2.0 ** generator.uniform(-30, 30))).astype(np.float32)
+    for operation in network.graph.operations:
+        if isinstance(operation, Add):
+            largest = max(encodings[name].scale for name in operation.reads)
+            encodings[operation.name] = type(encoding)(near(largest, -7.9, 9.9), encodings[operation.name].zero)
+    changed = type(network.quantisation)(dtype, encodings)
+    try:
+        lower(network.graph, tensors, (), changed)
+    except ValueError:  # the sentences have tests of their own
+        return
+    assert_same_bits(network._replace(tensors=tensors, quantisation=changed), [{}, {"schedule": "layerwise"}])
+
+
+# Hostile programs of bytes.
+
+
+def of_bytes(**changes: Any) -> Program:
+    """A program of bytes, of whose layers some are changed: `layer3_zero`, `layer3_sum_shift`."""
+    program = program_of(quantised_for_pictures(MobileNetV2(width=0.35, resolution=64, classes=10)))
+    for name, value in changes.items():
+        number, _, field = name.removeprefix("layer").partition("_")
+        layer = program.layers[int(number)]
+        if field.startswith("sum_"):
+            setattr(layer.integers.sum, field.removeprefix("sum_"), value)
+        else:
+            places = (getattr(layer.own, "window", None), layer.integers, layer.own, layer)
+            setattr(next(place for place in places if hasattr(place, field)), field, value)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"layer3_precision": 2}, "Layer 3 of the program cannot run: its precision is unknown"),
+        ({"layer3_precision": 0}, "the numbers of what it reads are of another precision"),
+        ({"layer3_input_zero": 256}, "its zeros and bounds must be from 0 to 255"),
+        ({"layer3_input_zero": -1}, "its zeros and bounds must be from 0 to 255"),
+        ({"layer3_zero": -1}, "its zeros and bounds must be from 0 to 255"),
+        ({"layer3_lowest": 9, "layer3_highest": 8}, "the lowest not above the highest"),
+        ({"layer3_highest": 2**31 - 1}, "its zeros and bounds must be from 0 to 255"),
+        ({"layer3_weight_zero": 128}, "the zero of its weights must be from -128 to 127"),
+        ({"layer3_weight_zero": -129}, "the zero of its weights must be from -128 to 127"),
+        ({"layer3_multipliers": -4}, "its multipliers lie outside the data that are given"),
+        ({"layer3_multipliers": 2}, "its multipliers lie outside the data that are given"),
+        ({"layer3_multipliers": 2**62}, "its multipliers lie outside the data that are given"),
+        ({"layer3_bias": 2}, "its weights or its bias lie outside the data that are given"),
+        ({"layer3_weights": 2**62}, "its weights or its bias lie outside the data that are given"),
+        ({"layer8_sum_shift": 12}, "its rule of sums is unknown"),
+        ({"layer8_sum_shift": 31}, "its rule of sums is unknown"),
+        ({"layer8_sum_first": -1}, "its rule of sums is unknown"),
+        ({"layer8_sum_second": 2**21 + 1}, "its rule of sums is unknown"),
+        ({"layer8_sum_first_zero": 256}, "its rule of sums is unknown"),
+        ({"layer8_sum_lowest": 9, "layer8_sum_highest": 8}, "its rule of sums is unknown"),
+        ({"layer52_average": 2}, "its rule of pooling is unknown"),
+        ({"layer52_raw_zero": 1}, "its rule of pooling is unknown"),
+        ({"layer52_ratio": 0.0}, "its rule of pooling is unknown"),
+        ({"layer52_ratio": np.inf}, "its rule of pooling is unknown"),
+        ({"layer52_ratio": np.nan}, "its rule of pooling is unknown"),
+    ],
+)
+def test_hostile_programs_are_refused(changes: Way, text: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        NativeNetwork(of_bytes(**changes))
+    assert text in str(caught.value)
+
+
+def test_data_that_make_no_sense_are_refused() -> None:
+    for field, value, text in (
+        ("multipliers", np.float32(-1), "a multiplier of it makes no sense"),
+        ("multipliers", np.float32(np.nan), "a multiplier of it makes no sense"),
+        ("multipliers", np.float32(np.inf), "a multiplier of it makes no sense"),
+        ("bias", np.int32(2**31 - 1), "its sums may be beyond 32 bits"),
+        ("bias", np.int32(-(2**31)), "its sums may be beyond 32 bits"),
+    ):
+        program = of_bytes()
+        layer = program.layers[3]
+        place = layer.integers.multipliers if field == "multipliers" else layer.own.bias
+        program.data[place : place + 4] = np.frombuffer(value.tobytes(), np.uint8)
+        with pytest.raises(EngineError, match=f"Layer 3 of the program cannot run: {text}"):
+            NativeNetwork(program)
+
+
+def test_a_table_of_other_numbers_is_refused() -> None:
+    program = of_bytes()
+    with pytest.raises(EngineError, match="The table must be of uint8; this one is of float32"):
+        NativeSession(NativeNetwork(program), (64, 64), table_of(3), program.outputs)
+    with pytest.raises(EngineError, match=r"The table must be \(3, 256\)"):
+        NativeSession(NativeNetwork(program), (64, 64), program.table(table_of(3))[:2], program.outputs)
 
 
 # Instruction sets

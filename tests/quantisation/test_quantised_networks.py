@@ -271,6 +271,13 @@ def header_of(change: Callable[[dict[str, Any]], None]) -> Quantisation:
         (lambda x: x.update(encodings=[1]), "must be an object"),
         (lambda x: x["encodings"].update(stem=[0.5]), r"must be \[scale, zero point\]"),
         (lambda x: x["encodings"].update(stem=["1", 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[0.0, 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[-0.5, 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[2.0**-127, 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[2.0**127, 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[float("inf"), 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[float("nan"), 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[0.1, 0]), "scale of an encoding"),
         (lambda x: x["encodings"].update(stem=[1, 0]), "scale of an encoding"),
         (lambda x: x["encodings"].update(stem=[0.5, 0.5]), "zero point of an encoding"),
         (lambda x: x["encodings"].update(stem=[0.5, True]), "zero point of an encoding"),
@@ -307,6 +314,8 @@ def test_a_quantisation_of_another_network_is_refused() -> None:
         scheme_with(SMALL, floating=("more",))
     with pytest.raises(ValueError, match="pool must have the encoding of what it reads"):
         scheme_with(SMALL, pooling="average", encodings={pool.name: Encoding(1.0, 0)})
+    with pytest.raises(ValueError, match=r"The scale of pool \(=2e-38\) is too far from that of head"):
+        scheme_with(SMALL, encodings={pool.name: Encoding(float(np.float32(2e-38)), 0)})
     for scale in (2.0**20, 2.0**-20):
         with pytest.raises(ValueError, match="too far from those of what it adds"):
             scheme_with(SMALL, encodings={sum_.name: Encoding(scale, 0)})
