@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from networks import random_tensors
@@ -16,12 +17,21 @@ from linnet.engine.reference import NumpyNetwork
 from linnet.quantisation.scheme import LIMITS, Encoding, IntegerType, Pooling, Quantisation
 
 
-def encoding_of(values: NDArray[Any], dtype: IntegerType) -> Encoding:
-    """What holds the least and the largest of some numbers, and 0."""
+def encoding_of(values: NDArray[Any], dtype: IntegerType, *, dyadic: bool = False) -> Encoding:
+    """What holds the least and the largest of some numbers, and 0; with a power of two as its scale if asked for."""
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-    scale = float(np.float32(max((high - low) / 255, 1e-6)))
+    step = max((high - low) / 255, 1e-6)
+    scale = 2.0 ** math.ceil(math.log2(step)) if dyadic else float(np.float32(step))
     least, most = LIMITS[dtype]
     return Encoding(scale, int(np.clip(np.rint(least - low / scale), least, most)))
+
+
+class QuantisedNetwork(NamedTuple):
+    """What a checkpoint has of a quantised network."""
+
+    graph: Graph
+    tensors: dict[str, NDArray[Any]]
+    quantisation: Quantisation
 
 
 def quantised_tensors(
@@ -33,7 +43,10 @@ def quantised_tensors(
     per_tensor: bool,
     floating: tuple[str, ...] = (),
 ) -> dict[str, NDArray[Any]]:
-    """Integer weights: int8 around 0, or uint8 from the least to the largest."""
+    """Integer weights: int8 around 0, or uint8 from the least to the largest; what stays in float has few digits.
+
+    So few that its sums are exact where what it reads has a power of two as its scale: their order does not matter.
+    """
     result: dict[str, NDArray[Any]] = {}
     for operation in graph.operations:
         if not operation.tensors:
@@ -41,7 +54,11 @@ def quantised_tensors(
         label = operation.label
         weight = tensors[f"{label}.weight"]
         if operation.name in floating:
-            result |= {name: tensors[name] for name in operation.tensors}
+            step = np.float32(1 / 64)
+            result[f"{label}.weight"] = np.rint(weight / step) * step
+            step *= np.float32(encodings[operation.reads[0]].scale)
+            if f"{label}.bias" in tensors:
+                result[f"{label}.bias"] = np.rint(tensors[f"{label}.bias"] / step) * step
             continue
         flat = weight.reshape(len(weight), -1)
         zero = 0
@@ -84,19 +101,34 @@ def quantised_checkpoint(
         seed: of the weights and the pictures.
         classes: names of the classes.
     """
-    graph, tensors = fold(architecture, random_tensors(architecture, seed))
     contract = default_preprocessing(architecture)
-    pictures = np.random.default_rng(seed + 1).uniform(
-        -1, 1, (4, *architecture.input_size, architecture.input_channels)
+    network = quantised_network(
+        architecture, dtype=dtype, per_tensor=per_tensor, pooling=pooling, floating=floating, seed=seed
     )
-    encodings = calibrated(graph, tensors, pictures.astype(np.float32), dtype=dtype, pooling=pooling)
-    return Checkpoint(
-        architecture.with_options(folded=True),
-        contract,
-        quantised_tensors(graph, tensors, encodings, dtype=dtype, per_tensor=per_tensor, floating=floating),
-        classes,
-        quantisation=Quantisation(dtype, encodings, pooling, floating),
-    )
+    folded = architecture.with_options(folded=True)
+    return Checkpoint(folded, contract, network.tensors, classes, quantisation=network.quantisation)
+
+
+def quantised_network(
+    architecture: Architecture | Graph,
+    *,
+    dtype: IntegerType = "int8",
+    per_tensor: bool = False,
+    pooling: Pooling = "mean",
+    floating: tuple[str, ...] = (),
+    seed: int = 0,
+    pictures: NDArray[np.float32] | None = None,
+) -> QuantisedNetwork:
+    """A network, or any list of operations, with random weights in eight bits; see `quantised_checkpoint`.
+
+    `pictures` are what it is calibrated on, (N, H, W, C).
+    """
+    graph, tensors = fold(architecture, random_tensors(architecture, seed))
+    if pictures is None:
+        pictures = np.random.default_rng(seed + 1).uniform(-1, 1, (4, *graph.input_shape)).astype(np.float32)
+    encodings = calibrated(graph, tensors, pictures, dtype=dtype, pooling=pooling, floating=floating)
+    whole = quantised_tensors(graph, tensors, encodings, dtype=dtype, per_tensor=per_tensor, floating=floating)
+    return QuantisedNetwork(graph, whole, Quantisation(dtype, encodings, pooling, floating))
 
 
 def calibrated(
@@ -106,13 +138,20 @@ def calibrated(
     *,
     dtype: IntegerType,
     pooling: Pooling = "mean",
+    floating: tuple[str, ...] = (),
 ) -> dict[str, Encoding]:
-    """Encodings of all tensors, by the least and the largest number on some pictures."""
+    """Encodings of all tensors, by the least and the largest number on some pictures.
+
+    What is read by operations that stay in float has a power of two as its scale.
+    """
     graph = graph_of(network)
     _, kept = NumpyNetwork(graph, tensors).run(pictures, list(graph.by_name))
-    encodings = {INPUT: encoding_of(pictures, dtype)}
+    dyadic = {name for operation in graph.operations if operation.name in floating for name in operation.reads}
+    encodings = {INPUT: encoding_of(pictures, dtype, dyadic=INPUT in dyadic)}
     for operation in graph.operations:
-        same = isinstance(operation, Reshape) or (isinstance(operation, Pool) and pooling == "average")
-        given = encodings[operation.reads[0]]
-        encodings[operation.name] = given if same else encoding_of(kept[operation.name], dtype)
+        average = isinstance(operation, Pool) and pooling == "average" and operation.name not in floating
+        if isinstance(operation, Reshape) or average:
+            encodings[operation.name] = encodings[operation.reads[0]]
+        else:
+            encodings[operation.name] = encoding_of(kept[operation.name], dtype, dyadic=operation.name in dyadic)
     return encodings

@@ -347,11 +347,7 @@ const char* fault_of_data(const linnet_layer& layer, const Counts& counts, const
   if (!data.holds(places.weights, counts.weights, bytes ? 1 : kFloat) || !data.holds(places.bias, out, kFloat)) {
     return "its weights or its bias lie outside the data that are given";
   }
-  if (!bytes) {
-    const bool finite = first_not_finite(data.at<float>(places.weights), counts.weights) < 0 &&
-                        first_not_finite(data.at<float>(places.bias), out) < 0;
-    return finite ? nullptr : "a weight of it is no finite number";
-  }
+  if (!bytes) return nullptr;
   if (!data.holds(layer.integers.multipliers, out, kFloat))
     return "its multipliers lie outside the data that are given";
   const auto* multipliers = data.at<float>(layer.integers.multipliers);
@@ -359,6 +355,27 @@ const char* fault_of_data(const linnet_layer& layer, const Counts& counts, const
     if (!std::isfinite(multipliers[channel]) || multipliers[channel] < 0) return "a multiplier of it makes no sense";
   }
   return sums_fit(layer, data) ? nullptr : "its sums may be beyond 32 bits";
+}
+
+// Refuses a layer of floats if one of them is not a number or infinite; `number` is the layer's.
+int check_finite(const linnet_layer& layer, Index number, const Counts& counts, const Data& data, linnet_error* error) {
+  if (!has_weights(layer) || computes_with_bytes(layer)) return LINNET_OK;
+  const Places places = places_of(layer);
+  const struct {
+    const char* name;
+    const float* values;
+    Index count;
+  } both[] = {{"weight", data.at<float>(places.weights), counts.weights},
+              {"bias", data.at<float>(places.bias), out_channels(layer)}};
+  for (const auto& each : both) {
+    const Index bad = first_not_finite(each.values, each.count);
+    if (bad < 0) continue;
+    return fail(error, LINNET_BAD_ARGUMENT,
+                "Layer %lld of the program cannot run: its %s %lld is no finite number (%f).",
+                static_cast<long long>(number), each.name, static_cast<long long>(bad),
+                static_cast<double>(each.values[bad]));
+  }
+  return LINNET_OK;
 }
 
 int check(const linnet_layer* layers, Index layer_count, const std::int32_t* inputs, Index input_count,
@@ -379,6 +396,7 @@ int check(const linnet_layer* layers, Index layer_count, const std::int32_t* inp
       return fail(error, LINNET_BAD_ARGUMENT, "Layer %lld of the program cannot run: %s.",
                   static_cast<long long>(number), fault);
     }
+    if (const int code = check_finite(layer, number, counts, data, error)) return code;
     *packed += round_up(counts.packed, kLineBytes);
     if (*packed > kMostBytes) {
       return fail(error, LINNET_BAD_ARGUMENT, "The program has more weights than any memory holds.");

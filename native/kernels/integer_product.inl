@@ -157,11 +157,12 @@ static void widen(Index count, const std::uint8_t* bytes, void* operands) {
 static void sum_pixels(const IntegerProduct& job, std::int32_t factor, std::int32_t* sums) {
   for (Index pixel = 0; pixel < job.pixels; ++pixel) {
     const Operand* a = static_cast<const Operand*>(job.a) + pixel * job.a_pixel_step;
-    std::int32_t sum = 0;
+    // Only together with the product's own sums need this stay within 32 bits: on the way it may go round.
+    std::uint32_t sum = 0;
     for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
-      for (Index k = 0; k < job.run; ++k) sum += a[k];
+      for (Index k = 0; k < job.run; ++k) sum += static_cast<std::uint32_t>(a[k]);
     }
-    sums[pixel] = factor * sum;
+    sums[pixel] = static_cast<std::int32_t>(static_cast<std::uint32_t>(factor) * sum);
   }
 }
 

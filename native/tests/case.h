@@ -13,13 +13,13 @@ namespace linnet_tests {
 
 struct Case {
   std::int64_t height = 0, width = 0, pictures = 0, channels = 0;
-  double tolerance = 0;  // relative to the largest expected value
+  double tolerance = 0;  // of floats, relative to the largest expected value
   std::vector<linnet_layer> layers;
   std::vector<std::int32_t> inputs;
-  std::vector<float> weights, table;
+  std::vector<std::uint8_t> data, table;
   std::vector<std::int32_t> outputs;
   std::vector<std::uint8_t> pixels;
-  std::vector<std::vector<float>> expected;  // one for each output
+  std::vector<std::vector<std::uint8_t>> expected;  // one for each output, floats or bytes
 };
 
 // Channels that a layer gives.
@@ -35,8 +35,10 @@ inline std::int64_t channels_of(const linnet_layer& layer) {
       return layer.body.pooling.channels;
     case LINNET_ADD:
       return layer.body.addition.channels;
-    default:
+    case LINNET_CONCATENATE:
       return layer.body.concatenation.channels;
+    default:
+      return layer.body.conversion.channels;
   }
 }
 
@@ -46,9 +48,17 @@ inline const linnet_window* window_of(const linnet_layer& layer) {
   return layer.kind == LINNET_DEPTHWISE ? &layer.body.depthwise.window : nullptr;
 }
 
-// Floats that a layer gives for one picture, by the rule that linnet.h states.
-inline std::int64_t output_floats(const std::vector<linnet_layer>& layers, const std::vector<std::int32_t>& inputs,
-                                  std::int64_t height, std::int64_t width, std::int32_t number) {
+// Bytes of one number of a precision.
+inline std::int64_t number_bytes(std::int32_t precision) { return precision == LINNET_UINT8 ? 1 : 4; }
+
+// Of the table of what a picture's bytes stand for.
+inline std::int64_t table_bytes(const std::vector<linnet_layer>& layers) {
+  return layers[0].body.convolution.in_channels * std::int64_t{256} * number_bytes(layers[0].precision);
+}
+
+// Numbers that a layer gives for one picture, by the rule that linnet.h states.
+inline std::int64_t output_numbers(const std::vector<linnet_layer>& layers, const std::vector<std::int32_t>& inputs,
+                                   std::int64_t height, std::int64_t width, std::int32_t number) {
   const std::int64_t channels = channels_of(layers[static_cast<std::size_t>(number)]);
   while (number >= 0) {
     const linnet_layer& layer = layers[static_cast<std::size_t>(number)];
@@ -59,6 +69,13 @@ inline std::int64_t output_floats(const std::vector<linnet_layer>& layers, const
     number = inputs[static_cast<std::size_t>(layer.first_input)];
   }
   return height * width * channels;
+}
+
+// The same in bytes.
+inline std::int64_t output_bytes(const std::vector<linnet_layer>& layers, const std::vector<std::int32_t>& inputs,
+                                 std::int64_t height, std::int64_t width, std::int32_t number) {
+  const linnet_layer& layer = layers[static_cast<std::size_t>(number)];
+  return output_numbers(layers, inputs, height, width, number) * number_bytes(layer.precision);
 }
 
 // Reads bytes from a place on; `good` is false once there were too few.
@@ -110,12 +127,13 @@ inline bool read_case(Reader& reader, Case* found) {
   found->pictures = reader.number<std::int64_t>();
   found->channels = reader.number<std::int64_t>();
   const auto layers = reader.number<std::int64_t>(), inputs = reader.number<std::int64_t>(),
-             weights = reader.number<std::int64_t>(), outputs = reader.number<std::int64_t>();
+             data = reader.number<std::int64_t>(), outputs = reader.number<std::int64_t>();
   found->tolerance = reader.number<double>();
   reader.array(&found->layers, layers);
   reader.array(&found->inputs, inputs);
-  reader.array(&found->weights, weights);
-  reader.array(&found->table, found->channels * 256);
+  reader.array(&found->data, data);
+  if (found->layers.empty()) return false;
+  reader.array(&found->table, table_bytes(found->layers));
   reader.array(&found->outputs, outputs);
   reader.array(&found->pixels, found->pictures * found->height * found->width * found->channels);
   for (std::int64_t i = 0; i < outputs && reader.good; ++i) {

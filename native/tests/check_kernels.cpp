@@ -8,6 +8,7 @@
 
 #include "engine_kernels.h"
 #include "guarded.h"
+#include "integer_kernels.h"
 #include "linnet.h"
 
 using namespace linnet;
@@ -15,6 +16,7 @@ using namespace linnet_tests;
 
 namespace {
 
+const char* set = "";  // the one that is checked
 std::uint32_t state = 1;
 
 float random_number() {
@@ -28,12 +30,11 @@ void fill(Guarded<float>& values) {
 
 float clamped(float x, float lowest, float highest) { return x < lowest ? lowest : x > highest ? highest : x; }
 
-void expect(const EngineKernels& kernels, const char* kernel, const Guarded<float>& ours,
-            const std::vector<float>& expected) {
+void expect(const char* kernel, const Guarded<float>& ours, const std::vector<float>& expected) {
   for (Index i = 0; i < ours.size(); ++i) {
     const float value = ours.data()[i], right = expected[static_cast<std::size_t>(i)];
     if (std::fabs(value - right) <= 2e-4F * (1 + std::fabs(right))) continue;
-    std::fprintf(stderr, "%s %s: number %lld is %g and should be %g\n", kernels.name, kernel, static_cast<long long>(i),
+    std::fprintf(stderr, "%s %s: number %lld is %g and should be %g\n", set, kernel, static_cast<long long>(i),
                  static_cast<double>(value), static_cast<double>(right));
     std::exit(1);
   }
@@ -81,7 +82,7 @@ void check_product(const EngineKernels& kernels, Index pixels, Index blocks, Ind
     }
   }
   kernels.product(job);
-  expect(kernels, "product", c, expected);
+  expect("product", c, expected);
 }
 
 void check_products(const EngineKernels& kernels) {
@@ -133,7 +134,7 @@ void check_depthwise(const EngineKernels& kernels, Index width, Index stride, In
     }
   }
   kernels.depthwise_row(job);
-  expect(kernels, "depthwise_row", output, expected);
+  expect("depthwise_row", output, expected);
 }
 
 void check_depthwise_rows(const EngineKernels& kernels) {
@@ -161,7 +162,7 @@ void check_pool(const EngineKernels& kernels, Index pixels) {
     expected[channel] = static_cast<float>(sum / static_cast<double>(pixels));
   }
   kernels.pool_block(pixels, values.data(), 1 / static_cast<float>(pixels), sums.data());
-  expect(kernels, "pool_block", sums, expected);
+  expect("pool_block", sums, expected);
 }
 
 void check_accumulate(const EngineKernels& kernels, Index inputs, Index columns) {
@@ -176,7 +177,7 @@ void check_accumulate(const EngineKernels& kernels, Index inputs, Index columns)
     expected[static_cast<std::size_t>(column)] = static_cast<float>(sum);
   }
   kernels.accumulate(inputs, values.data(), columns, weights.data(), outputs.data());
-  expect(kernels, "accumulate", outputs, expected);
+  expect("accumulate", outputs, expected);
 }
 
 void check_join(const EngineKernels& kernels, Index pixels, int parts, bool adds) {
@@ -191,7 +192,290 @@ void check_join(const EngineKernels& kernels, Index pixels, int parts, bool adds
   }
   kernels.join_block(pixels, parts, part.data(), floats, bias.data(), -0.5F, 1, adds ? added.data() : nullptr,
                      c.data());
-  expect(kernels, "join_block", c, expected);
+  expect("join_block", c, expected);
+}
+
+// Kernels of bytes: equal to the plain loop, whatever the numbers are.
+
+std::int32_t random_integer(std::int32_t least, std::int32_t most) {
+  state = state * 1664525 + 1013904223;
+  return least + static_cast<std::int32_t>((state >> 4) % static_cast<std::uint32_t>(most - least + 1));
+}
+
+template <typename Item>
+void fill_between(Guarded<Item>& values, std::int32_t least, std::int32_t most) {
+  for (Index i = 0; i < values.size(); ++i) values[i] = static_cast<Item>(random_integer(least, most));
+}
+
+// Of sums of about `size`: most results are inside of a byte, some at its ends, and one of each kind at limits.
+void fill_multipliers(Guarded<float>& multipliers, float size) {
+  for (Index i = 0; i < multipliers.size(); ++i) {
+    multipliers[i] = i % 8 == 3 ? 0.0F : i % 8 == 5 ? 3e38F : 200.0F / size * (1 + random_number() / 2);
+  }
+}
+
+Requantisation random_rule(bool adds) {
+  Requantisation rule = {};
+  rule.zero = random_integer(0, 255);
+  rule.lowest = random_integer(0, 1) * rule.zero;
+  rule.highest = random_integer(0, 1) == 0 ? 255 : random_integer(rule.lowest, 255);
+  rule.adds = adds;
+  rule.shift = random_integer(13, 30);
+  rule.first = random_integer(1 << 12, 1 << 21);
+  rule.second = random_integer(0, 1 << 21);
+  if (rule.shift < 20) rule.first >>= 20 - rule.shift, rule.second >>= 20 - rule.shift;
+  rule.first_zero = random_integer(0, 255);
+  rule.second_zero = random_integer(0, 255);
+  rule.sum_zero = random_integer(0, 255);
+  rule.sum_lowest = random_integer(0, 100);
+  rule.sum_highest = random_integer(rule.sum_lowest, 255);
+  return rule;
+}
+
+// Sums of 32 bits go round.
+std::int32_t wrapped(std::int64_t sum) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(sum)); }
+
+std::uint8_t byte_of(std::int32_t sum, float multiplier, const Requantisation& rule, const std::uint8_t* added) {
+  const float scaled = static_cast<float>(sum) * multiplier;
+  const float least = static_cast<float>(rule.lowest - rule.zero), most = static_cast<float>(rule.highest - rule.zero);
+  std::int64_t byte = static_cast<std::int64_t>(std::nearbyint(clamped(scaled, least, most))) + rule.zero;
+  if (rule.adds) {
+    byte = (std::int64_t{1} << (rule.shift - 1)) + rule.first * (byte - rule.first_zero) +
+           std::int64_t{rule.second} * (*added - rule.second_zero);
+    byte = (byte >> rule.shift) + rule.sum_zero;
+    byte = byte < rule.sum_lowest ? rule.sum_lowest : byte > rule.sum_highest ? rule.sum_highest : byte;
+  }
+  return static_cast<std::uint8_t>(byte);
+}
+
+// What products read: bytes, or bytes less a number, or the same in 16 bits.
+class Operands {
+ public:
+  Operands(const IntegerKernels& kernels, Index count) : kernels_(kernels), memory_(count * kernels.operand_bytes) {}
+  void* data() { return memory_.data(); }
+  void set(Index i, int byte) {
+    const auto value = static_cast<std::int16_t>(byte - kernels_.operand_zero);
+    // The low byte of either is its first.
+    std::memcpy(memory_.data() + i * kernels_.operand_bytes, &value, static_cast<std::size_t>(kernels_.operand_bytes));
+  }
+  Index operator[](Index i) const {
+    std::int16_t value = 0;
+    std::memcpy(&value, memory_.data() + i * kernels_.operand_bytes, static_cast<std::size_t>(kernels_.operand_bytes));
+    if (kernels_.operand_bytes == 2) return value;
+    return kernels_.operand_zero == 0 ? static_cast<std::uint8_t>(value) : static_cast<std::int8_t>(value);
+  }
+  void fill() {
+    for (Index i = 0; i < memory_.size() / kernels_.operand_bytes; ++i) set(i, random_integer(0, 255));
+  }
+
+ private:
+  const IntegerKernels& kernels_;
+  Guarded<std::uint8_t> memory_;
+};
+
+template <typename Item>
+void expect_equal(const char* kernel, const Guarded<Item>& ours, const std::vector<Item>& expected) {
+  for (Index i = 0; i < ours.size(); ++i) {
+    const Item value = ours.data()[i], right = expected[static_cast<std::size_t>(i)];
+    if (value == right) continue;
+    std::fprintf(stderr, "%s %s: number %lld is %d and should be %d\n", set, kernel, static_cast<long long>(i),
+                 static_cast<int>(value), static_cast<int>(right));
+    std::exit(1);
+  }
+}
+
+// As `check_product`; runs of any length are read in words, as those of a picture are.
+void check_integer_product(const IntegerKernels& kernels, Index pixels, Index blocks, Index runs, Index run, Index step,
+                           int variant) {
+  const bool begins = variant % 2 == 0, ends = variant % 3 != 1, adds = variant % 4 >= 2, terms = variant % 5 < 2;
+  const bool sums_given = !begins || !ends || variant % 7 == 0;
+  const Index padded = round_up(run, 4), a_run_step = (pixels - 1) * step + run, group = group_of(kernels);
+  // Of the last pixel's last run the last word may end behind the row.
+  Operands a(kernels, (runs - 1) * a_run_step + (pixels - 1) * step + padded);
+  Guarded<std::int8_t> weights(runs * padded * blocks * kBlock);
+  Guarded<std::int32_t> bias(blocks * kBlock), own(pixels), sums(blocks * pixels * kBlock);
+  Guarded<float> multipliers(blocks * kBlock);
+  Guarded<std::uint8_t> added(blocks * pixels * kBlock), c(blocks * pixels * kBlock);
+  a.fill(), fill_between(weights, -128, 127), fill_between(added, 0, 255), fill_between(c, 0, 255);
+  const std::int32_t most = variant % 11 == 10 ? 1 << 29 : 1 << 18;
+  fill_between(bias, -most, most), fill_between(own, -65536, 65536), fill_between(sums, -most, most);
+  fill_multipliers(multipliers, static_cast<float>(most) + 4000.0F * static_cast<float>(runs * run));
+  IntegerProduct job = {};
+  job.pixels = pixels;
+  job.runs = runs;
+  job.run = padded;
+  job.a = a.data();
+  job.a_run_step = a_run_step;
+  job.a_pixel_step = step;
+  job.blocks = blocks;
+  job.weights = weights.data();
+  job.bias = begins ? bias.data() : nullptr;
+  job.terms = terms ? own.data() : nullptr;
+  job.sums = sums_given ? sums.data() : nullptr;
+  job.sums_step = job.added_step = job.c_step = pixels * kBlock;
+  job.multipliers = multipliers.data();
+  job.rule = random_rule(adds);
+  job.added = adds ? added.data() : nullptr;
+  job.c = ends ? c.data() : nullptr;
+  job.next = weights.data();
+  job.next_bytes = weights.size();
+  std::vector<std::uint8_t> bytes(c.data(), c.data() + c.size());
+  std::vector<std::int32_t> whole(sums.data(), sums.data() + sums.size());
+  for (Index i = 0; i < c.size(); ++i) {
+    const Index block = i / kBlock / pixels, pixel = i / kBlock % pixels, channel = block * kBlock + i % kBlock;
+    Index sum = begins ? bias[channel] : sums[i];
+    for (Index k = 0; k < runs * padded; ++k) {
+      const Index weight = weights[(k / group * blocks * kBlock + channel) * group + k % group];
+      sum += a[k / padded * a_run_step + pixel * step + k % padded] * weight;
+    }
+    if (terms) sum += own[pixel];
+    const auto place = static_cast<std::size_t>(i);
+    if (!ends) whole[place] = wrapped(sum);
+    if (ends) bytes[place] = byte_of(wrapped(sum), multipliers[channel], job.rule, added.data() + i);
+  }
+  kernels.product(job);
+  expect_equal("product", c, bytes);
+  if (!ends) expect_equal("product (sums)", sums, whole);
+
+  std::vector<std::int32_t> totals(static_cast<std::size_t>(pixels));
+  const std::int32_t factor = random_integer(-127, 128);
+  for (Index pixel = 0; pixel < pixels; ++pixel) {
+    Index sum = 0;
+    for (Index k = 0; k < runs * padded; ++k) sum += a[k / padded * a_run_step + pixel * step + k % padded];
+    totals[static_cast<std::size_t>(pixel)] = wrapped(factor * sum);
+  }
+  kernels.sum_pixels(job, factor, own.data());
+  expect_equal("sum_pixels", own, totals);
+}
+
+void check_integer_products(const IntegerKernels& kernels) {
+  for (Index blocks = 1; blocks <= kernels.panel_blocks; ++blocks) {
+    for (Index pixels = 1; pixels <= 27; ++pixels) {
+      for (int variant = 0; variant < 12; ++variant) {
+        check_integer_product(kernels, pixels, blocks, 1 + (pixels + variant) % 4, kBlock, kBlock, variant);
+        check_integer_product(kernels, pixels, blocks, 3, 9, 6, variant);
+        check_integer_product(kernels, pixels, blocks, 1 + variant, 1 + (pixels + variant) % 15, 1 + variant % 4,
+                              variant);
+      }
+    }
+  }
+  // So many inputs that what belongs to a zero of the weights goes round.
+  Operands all(kernels, 9000 * kBlock);
+  for (Index i = 0; i < 9000 * kBlock; ++i) all.set(i, 255);
+  IntegerProduct job = {};
+  job.pixels = 1;
+  job.runs = 9000;
+  job.run = job.a_run_step = job.a_pixel_step = kBlock;
+  job.a = all.data();
+  Guarded<std::int32_t> total(1);
+  kernels.sum_pixels(job, 128, total.data());
+  expect_equal("sum_pixels (many)", total, {wrapped(Index{9000} * kBlock * all[0] * 128)});
+}
+
+// As `check_depthwise`; what lies outside is a byte of its own.
+void check_integer_depthwise(const IntegerKernels& kernels, Index width, Index stride, Index dilation, Index pad,
+                             Index outputs, int variant) {
+  const bool wide = variant % 2 == 1, operands = variant % 3 == 1;
+  Guarded<std::uint8_t> top(width * kBlock), middle(width * kBlock), bottom(width * kBlock);
+  Guarded<std::int16_t> wide_taps(wide ? 3 * kBlock * 4 : 0);
+  Guarded<std::int8_t> narrow_taps(wide ? 0 : 3 * kBlock * 4);
+  Guarded<std::int32_t> bias(kBlock);
+  Guarded<float> multipliers(kBlock);
+  fill_between(top, 0, 255), fill_between(middle, 0, 255), fill_between(bottom, 0, 255);
+  fill_between(wide_taps, -255, 255), fill_between(narrow_taps, -128, 127), fill_between(bias, -100000, 100000);
+  fill_multipliers(multipliers, 200000.0F);
+  for (Index i = 3; i < 3 * kBlock * 4; i += 4) {
+    if (wide) wide_taps[i] = 0;
+    if (!wide) narrow_taps[i] = 0;
+  }
+  IntegerDepthwise job = {};
+  job.rows[0] = top.data();
+  job.rows[1] = middle.data();
+  job.rows[2] = bottom.data();
+  job.width = width;
+  job.output_width = outputs;
+  job.stride = stride;
+  job.dilation = dilation;
+  job.pad_left = pad;
+  job.padding = static_cast<std::uint8_t>(random_integer(0, 255));
+  job.wide = wide;
+  job.taps = wide ? static_cast<const void*>(wide_taps.data()) : narrow_taps.data();
+  job.bias = bias.data();
+  job.multipliers = multipliers.data();
+  job.rule = random_rule(false);
+  job.operands = operands;
+  Guarded<std::uint8_t> output(outputs * kBlock);
+  Operands written(kernels, outputs * kBlock);
+  job.output = operands ? written.data() : output.data();
+  std::vector<std::uint8_t> expected(static_cast<std::size_t>(output.size()));
+  for (Index i = 0; i < outputs * kBlock; ++i) {
+    const Index x = i / kBlock, channel = i % kBlock;
+    Index sum = bias[channel];
+    for (Index tap = 0; tap < 9; ++tap) {
+      const Index column = x * stride - pad + tap % 3 * dilation, place = (tap / 3 * kBlock + channel) * 4 + tap % 3;
+      const Index value = column >= 0 && column < width ? job.rows[tap / 3][column * kBlock + channel] : job.padding;
+      sum += value * (wide ? wide_taps[place] : narrow_taps[place]);
+    }
+    expected[static_cast<std::size_t>(i)] = byte_of(wrapped(sum), multipliers[channel], job.rule, nullptr);
+  }
+  kernels.depthwise_row(job);
+  // Of operands the bytes that they stand for.
+  for (Index i = 0; operands && i < output.size(); ++i) {
+    output[i] = static_cast<std::uint8_t>(written[i] + kernels.operand_zero);
+  }
+  expect_equal(operands ? "depthwise_row (operands)" : "depthwise_row", output, expected);
+}
+
+void check_integer_depthwise_rows(const IntegerKernels& kernels) {
+  for (Index width = 1; width <= 75; ++width) {
+    for (Index stride = 1; stride <= 2; ++stride) {
+      for (Index dilation = 1; dilation <= 3; ++dilation) {
+        const Index outputs = (width + stride - 1) / stride, reach = 2 * dilation + 1;
+        const Index total = (outputs - 1) * stride + reach > width ? (outputs - 1) * stride + reach - width : 0;
+        for (int variant = 0; variant < 6; ++variant) {
+          check_integer_depthwise(kernels, width, stride, dilation, total / 2, outputs, variant);
+          check_integer_depthwise(kernels, width, stride, dilation, dilation, outputs, variant);
+        }
+      }
+    }
+  }
+}
+
+void check_widen(const IntegerKernels& kernels, Index count) {
+  Guarded<std::uint8_t> bytes(count), back(count);
+  Operands operands(kernels, count);
+  fill_between(bytes, 0, 255);
+  kernels.widen(count, bytes.data(), operands.data());
+  for (Index i = 0; i < count; ++i) back[i] = static_cast<std::uint8_t>(operands[i] + kernels.operand_zero);
+  expect_equal("widen", back, std::vector<std::uint8_t>(bytes.data(), bytes.data() + count));
+}
+
+void check_integer_join(const IntegerKernels& kernels, Index pixels, int parts, bool adds) {
+  const Index count = pixels * kBlock;
+  Guarded<std::int32_t> part(parts * count), bias(kBlock);
+  Guarded<float> multipliers(kBlock);
+  Guarded<std::uint8_t> added(count), c(count);
+  fill_between(part, -100000, 100000), fill_between(bias, -100000, 100000), fill_between(added, 0, 255);
+  fill_multipliers(multipliers, 200000.0F);
+  const Requantisation rule = random_rule(adds);
+  std::vector<std::uint8_t> expected(static_cast<std::size_t>(count));
+  for (Index i = 0; i < count; ++i) {
+    Index sum = bias[i % kBlock];
+    for (int k = 0; k < parts; ++k) sum += part[k * count + i];
+    expected[static_cast<std::size_t>(i)] = byte_of(wrapped(sum), multipliers[i % kBlock], rule, added.data() + i);
+  }
+  kernels.join_block(pixels, parts, part.data(), count, bias.data(), multipliers.data(), rule,
+                     adds ? added.data() : nullptr, c.data());
+  expect_equal("join_block", c, expected);
+}
+
+void check_integers(const IntegerKernels& kernels) {
+  check_integer_products(kernels);
+  check_integer_depthwise_rows(kernels);
+  for (Index count = 0; count <= 100; ++count) check_widen(kernels, count);
+  for (Index pixels = 1; pixels <= 9; ++pixels) {
+    for (int parts = 1; parts <= 5; ++parts) check_integer_join(kernels, pixels, parts, parts % 2 == 0);
+  }
 }
 
 // Boxes have a reference in Python; here is only that nothing is touched but what the caller gave.
@@ -210,7 +494,7 @@ void check_detection(std::int32_t scoring, Index count, std::int32_t classes) {
   std::exit(1);
 }
 
-void check_all(const EngineKernels& kernels) {
+void check_floats(const EngineKernels& kernels) {
   check_products(kernels);
   check_depthwise_rows(kernels);
   for (Index pixels = 1; pixels <= 50; ++pixels) check_pool(kernels, pixels);
@@ -220,7 +504,6 @@ void check_all(const EngineKernels& kernels) {
   for (Index pixels = 1; pixels <= 9; ++pixels) {
     for (int parts = 1; parts <= 5; ++parts) check_join(kernels, pixels, parts, parts % 2 == 0);
   }
-  std::printf("%s: all kernels\n", kernels.name);
 }
 
 }  // namespace
@@ -232,8 +515,12 @@ int main() {
       check_detection(LINNET_SIGMOID, count, 1 + static_cast<std::int32_t>(count % 7));
       check_detection(LINNET_SOFTMAX, count, 1 + static_cast<std::int32_t>(count % 7));
     }
-    for (int set = 0; set < kSetCount; ++set) {
-      if (kEngineTables[set] != nullptr && has(static_cast<InstructionSet>(set))) check_all(*kEngineTables[set]);
+    for (int number = 0; number < kSetCount; ++number) {
+      if (kEngineTables[number] == nullptr || !has(static_cast<InstructionSet>(number))) continue;
+      set = kSetNames[number];
+      check_floats(*kEngineTables[number]);
+      check_integers(*kIntegerTables[number]);
+      std::printf("%s: all kernels\n", set);
     }
   }
   return 0;

@@ -24,12 +24,28 @@ struct Way {
   std::int32_t schedule, threads, group, joins_rows, apart;
 };
 
-void compare(const Case& given, std::size_t output, const float* ours, const std::string& place) {
-  const std::vector<float>& expected = given.expected[output];
+float number_at(const std::uint8_t* numbers, std::size_t i) {
+  float number;
+  std::memcpy(&number, numbers + i * sizeof(number), sizeof(number));
+  return number;
+}
+
+// Bytes are equal; floats are near.
+void compare(const Case& given, std::size_t output, const std::uint8_t* ours, const std::string& place) {
+  const std::vector<std::uint8_t>& expected = given.expected[output];
+  if (given.layers[static_cast<std::size_t>(given.outputs[output])].precision == LINNET_UINT8) {
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      if (ours[i] == expected[i]) continue;
+      fail(place + ": byte " + std::to_string(i) + " of output " + std::to_string(output) + " is " +
+           std::to_string(ours[i]) + " and should be " + std::to_string(expected[i]));
+    }
+    return;
+  }
   double largest = 1e-3, apart = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    largest = std::fmax(largest, std::fabs(static_cast<double>(expected[i])));
-    const double distance = std::fabs(static_cast<double>(ours[i]) - static_cast<double>(expected[i]));
+  for (std::size_t i = 0; i < expected.size() / sizeof(float); ++i) {
+    const double right = static_cast<double>(number_at(expected.data(), i));
+    largest = std::fmax(largest, std::fabs(right));
+    const double distance = std::fabs(static_cast<double>(number_at(ours, i)) - right);
     apart = distance <= apart ? apart : distance;  // also if it is not a number
   }
   if (!(apart <= given.tolerance * largest)) {
@@ -38,7 +54,7 @@ void compare(const Case& given, std::size_t output, const float* ours, const std
 }
 
 void run(const Case& given, linnet_network* network, const Way& way, const std::string& place) {
-  const Guarded<float> table(static_cast<std::int64_t>(given.table.size()), given.table.data());
+  const Guarded<std::uint8_t> table(static_cast<std::int64_t>(given.table.size()), given.table.data());
   linnet_options options = {};
   options.height = static_cast<std::int32_t>(given.height);
   options.width = static_cast<std::int32_t>(given.width);
@@ -54,20 +70,20 @@ void run(const Case& given, linnet_network* network, const Way& way, const std::
   linnet_session* session = nullptr;
   if (linnet_session_open(network, &options, &session, &error) != LINNET_OK) fail(place + ": " + error.text);
   const Guarded<std::uint8_t> pixels(static_cast<std::int64_t>(given.pixels.size()), given.pixels.data());
-  std::vector<Guarded<float>*> outputs;
-  std::vector<float*> places;
+  std::vector<Guarded<std::uint8_t>*> outputs;
+  std::vector<void*> places;
   for (std::size_t i = 0; i < given.outputs.size(); ++i) {
-    const std::int64_t floats = output_floats(given.layers, given.inputs, given.height, given.width, given.outputs[i]);
-    if (static_cast<std::size_t>(floats * given.pictures) != given.expected[i].size()) fail(place + ": other sizes");
-    outputs.push_back(new Guarded<float>(floats * given.pictures));
+    const std::int64_t bytes = output_bytes(given.layers, given.inputs, given.height, given.width, given.outputs[i]);
+    if (static_cast<std::size_t>(bytes * given.pictures) != given.expected[i].size()) fail(place + ": other sizes");
+    outputs.push_back(new Guarded<std::uint8_t>(bytes * given.pictures));
     places.push_back(outputs.back()->data());
   }
   if (linnet_session_run(session, pixels.data(), given.pictures, places.data(), &error) != LINNET_OK) {
     fail(place + ": " + error.text);
   }
   linnet_session_close(session);
-  for (std::size_t i = 0; i < outputs.size(); ++i) compare(given, i, places[i], place);
-  for (Guarded<float>* output : outputs) delete output;
+  for (std::size_t i = 0; i < outputs.size(); ++i) compare(given, i, outputs[i]->data(), place);
+  for (Guarded<std::uint8_t>* output : outputs) delete output;
 }
 
 std::vector<Way> ways(bool quick) {
@@ -99,9 +115,9 @@ int main(int count, char** arguments) {
       set_guard(guard);
       linnet_error error = {};
       linnet_network* network = nullptr;
-      const Guarded<float> weights(static_cast<std::int64_t>(given.weights.size()), given.weights.data());
+      const Guarded<std::uint8_t> data(static_cast<std::int64_t>(given.data.size()), given.data.data());
       if (linnet_network_open(given.layers.data(), static_cast<std::int64_t>(given.layers.size()), given.inputs.data(),
-                              static_cast<std::int64_t>(given.inputs.size()), weights.data(), weights.size(), &network,
+                              static_cast<std::int64_t>(given.inputs.size()), data.data(), data.size(), &network,
                               &error) != LINNET_OK) {
         fail(error.text);
       }

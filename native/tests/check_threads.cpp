@@ -1,6 +1,6 @@
 // Sessions and training calls of several threads at once, over the same weights: what the thread sanitizer watches.
 //
-//     check_threads FILE ROUNDS [forks]   (of the file only the first program)
+//     check_threads FILE ROUNDS [forks]   (of each program of the file)
 //
 // With "forks" also from child processes, which the thread sanitizer does not allow.
 
@@ -24,26 +24,26 @@ constexpr int kThreads = 4;
 
 int rounds = 20;
 linnet_network* network = nullptr;
-Case first;
-std::vector<float> expected;
+Case given;
+std::vector<std::uint8_t> expected;  // of the first output of both pictures
 std::atomic<int> wrong{0};
 
 // Runs both pictures of the case.
-int run_session(linnet_session* session, std::vector<float>* output) {
-  float* places[] = {output->data()};
-  return linnet_session_run(session, first.pixels.data(), 2, places, nullptr);
+int run_session(linnet_session* session, std::vector<std::uint8_t>* output) {
+  void* places[] = {output->data()};
+  return linnet_session_run(session, given.pixels.data(), 2, places, nullptr);
 }
 
 linnet_session* open_session(int threads, bool apart) {
   linnet_options options = {};
   options.apart = apart ? 1 : 0;
-  options.height = static_cast<std::int32_t>(first.height);
-  options.width = static_cast<std::int32_t>(first.width);
+  options.height = static_cast<std::int32_t>(given.height);
+  options.width = static_cast<std::int32_t>(given.width);
   options.threads = threads;
   options.joins_rows = -1;
-  options.outputs = first.outputs.data();
+  options.outputs = given.outputs.data();
   options.output_count = 1;
-  options.table = first.table.data();
+  options.table = given.table.data();
   linnet_session* session = nullptr;
   linnet_error error = {};
   if (linnet_session_open(network, &options, &session, &error) != LINNET_OK) {
@@ -53,16 +53,23 @@ linnet_session* open_session(int threads, bool apart) {
   return session;
 }
 
-void check_output(const std::vector<float>& output) {
-  for (std::size_t i = 0; i < output.size(); ++i) {
-    if (!(std::fabs(output[i] - expected[i]) <= 1e-3F * (1 + std::fabs(expected[i])))) ++wrong;
+void check_output(const std::vector<std::uint8_t>& output) {
+  if (given.layers[static_cast<std::size_t>(given.outputs[0])].precision == LINNET_UINT8) {
+    if (output != expected) ++wrong;
+    return;
+  }
+  for (std::size_t i = 0; i < output.size(); i += sizeof(float)) {
+    float ours, right;
+    std::memcpy(&ours, output.data() + i, sizeof(ours));
+    std::memcpy(&right, expected.data() + i, sizeof(right));
+    if (!(std::fabs(ours - right) <= 1e-3F * (1 + std::fabs(right)))) ++wrong;
   }
 }
 
 // Opens, runs and closes sessions of its own, with 1 to 4 threads, and calls the training kernels in between.
 void* work(void* context) {
   const int number = *static_cast<int*>(context);
-  std::vector<float> output(expected.size());
+  std::vector<std::uint8_t> output(expected.size());
   std::vector<float> input(64 * 24), weight(16 * 24), product(64 * 16);
   std::vector<double> moments(32);
   for (std::size_t i = 0; i < input.size(); ++i) input[i] = static_cast<float>(i % 13);
@@ -87,7 +94,7 @@ void* work(void* context) {
 // A child of a process whose session has run on several threads runs it too.
 void check_fork() {
   linnet_session* session = open_session(3, false);
-  std::vector<float> output(expected.size());
+  std::vector<std::uint8_t> output(expected.size());
   run_session(session, &output);
   for (int i = 0; i < 5; ++i) {
     const pid_t child = fork();
@@ -103,27 +110,17 @@ void check_fork() {
   linnet_session_close(session);
 }
 
-bool read_first(const char* path) {
-  std::vector<std::uint8_t> bytes;
-  if (!read_file(path, &bytes)) return false;
-  Reader reader = {bytes.data(), bytes.size()};
-  return read_case(reader, &first);
-}
-
-}  // namespace
-
-int main(int count, char** arguments) {
-  if (count < 3 || !read_first(arguments[1])) return 2;
-  rounds = std::atoi(arguments[2]);
+// One program, by all threads at once.
+bool check_case(bool forks) {
   linnet_error error = {};
-  if (linnet_network_open(first.layers.data(), static_cast<std::int64_t>(first.layers.size()), first.inputs.data(),
-                          static_cast<std::int64_t>(first.inputs.size()), first.weights.data(),
-                          static_cast<std::int64_t>(first.weights.size()), &network, &error) != LINNET_OK) {
+  if (linnet_network_open(given.layers.data(), static_cast<std::int64_t>(given.layers.size()), given.inputs.data(),
+                          static_cast<std::int64_t>(given.inputs.size()), given.data.data(),
+                          static_cast<std::int64_t>(given.data.size()), &network, &error) != LINNET_OK) {
     std::fprintf(stderr, "%s\n", error.text);
-    return 1;
+    return false;
   }
   expected.resize(static_cast<std::size_t>(
-      2 * output_floats(first.layers, first.inputs, first.height, first.width, first.outputs[0])));
+      2 * output_bytes(given.layers, given.inputs, given.height, given.width, given.outputs[0])));
   linnet_session* alone = open_session(1, false);
   run_session(alone, &expected);
   linnet_session_close(alone);
@@ -131,11 +128,27 @@ int main(int count, char** arguments) {
   int numbers[kThreads];
   for (int i = 0; i < kThreads; ++i) {
     numbers[i] = i;
-    if (pthread_create(&threads[i], nullptr, work, &numbers[i]) != 0) return 1;
+    if (pthread_create(&threads[i], nullptr, work, &numbers[i]) != 0) return false;
   }
   for (const pthread_t thread : threads) pthread_join(thread, nullptr);
-  if (count > 3) check_fork();
+  if (forks) check_fork();
   linnet_network_close(network);
-  std::printf("%s: %d threads, %d wrong\n", linnet_engine_instruction_set(), kThreads, wrong.load());
+  return true;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  std::vector<std::uint8_t> bytes;
+  if (count < 3 || !read_file(arguments[1], &bytes)) return 2;
+  rounds = std::atoi(arguments[2]);
+  int programs = 0;
+  for (Reader reader = {bytes.data(), bytes.size()}; reader.left > 0; ++programs) {
+    given = Case();
+    if (!read_case(reader, &given)) return 2;
+    if (!check_case(count > 3)) return 1;
+  }
+  std::printf("%s: %d programs, %d threads, %d wrong\n", linnet_engine_instruction_set(), programs, kThreads,
+              wrong.load());
   return wrong == 0 ? 0 : 1;
 }

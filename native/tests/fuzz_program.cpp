@@ -1,5 +1,5 @@
 // The loader with a program as input: whatever the bytes say, a network either opens and runs or is refused with a
-// sentence, and every schedule gives what running layer by layer gives.
+// sentence, and every schedule gives what running layer by layer gives: of floats nearly, of bytes to the last bit.
 //
 // The input: a header, as many records of layers as fit, and nothing else; tests/engine/cases.py writes seeds.
 
@@ -18,9 +18,9 @@ namespace {
 struct Header {
   std::uint16_t height, width;
   std::uint8_t threads, schedule, group, joins_rows;
-  std::uint32_t weight_count;
+  std::uint32_t part_bytes;  // of each part of the data; see `data_of`
   std::int32_t outputs[2];
-  std::uint32_t bad_weight;  // the place of one that is not a number, if it is below weight_count
+  std::uint32_t bad_weight;  // the number of a float that is none, if there are so many
 };
 
 // A layer with room for what it reads; the numbers of all records are the program's inputs.
@@ -30,7 +30,7 @@ struct Record {
 };
 
 constexpr std::size_t kMostBytes = std::size_t{64} << 20;  // of one thing
-constexpr std::uint32_t kMostWeights = 1 << 17;
+constexpr std::uint32_t kMostPart = 1 << 19;
 constexpr double kMostProducts = 3e6;  // of one run
 
 [[noreturn]] void fail(const char* text) {
@@ -56,7 +56,26 @@ void check_error(int code, const linnet_error& error) {
   if (code != LINNET_OK && (error.text[0] == 0 || std::strlen(error.text) < 20)) fail("an error without a sentence");
 }
 
-using Outputs = std::vector<std::vector<float>>;
+// What layers may point to: floats as weights and biases; weights of 8 bits, which are also tables; biases of 32; and
+// multipliers. Each part has so many bytes.
+std::vector<std::uint8_t> data_of(std::size_t part) {
+  static std::vector<float> floats, multipliers;
+  static std::vector<std::int32_t> sums;
+  static std::vector<std::uint8_t> bytes;
+  for (int i = 0; floats.size() < kMostPart / 4; ++i) {
+    floats.push_back(0.1F * static_cast<float>(i * 7919 % 17 - 8));
+    sums.push_back(i % 61 == 60 ? (i % 2 == 0 ? 1 << 30 : -(1 << 30)) : i * 7919 % 40009 - 20004);
+    const float ends[] = {0, 1e-40F, 3e38F};
+    multipliers.push_back(i % 37 < 3 ? ends[i % 37] : 1.0F / static_cast<float>(1 << i % 14));
+    for (int k = 0; k < 4; ++k) bytes.push_back(static_cast<std::uint8_t>((4 * i + k) * 2654435761U >> 13));
+  }
+  std::vector<std::uint8_t> data(4 * part);
+  const void* parts[] = {floats.data(), bytes.data(), sums.data(), multipliers.data()};
+  for (std::size_t i = 0; i < 4; ++i) std::memcpy(data.data() + i * part, parts[i], part);
+  return data;
+}
+
+using Outputs = std::vector<std::vector<std::uint8_t>>;
 
 // False if the session is refused.
 bool run(linnet_network* network, const std::vector<linnet_layer>& layers, const std::vector<std::int32_t>& inputs,
@@ -71,10 +90,10 @@ bool run(linnet_network* network, const std::vector<linnet_layer>& layers, const
   if (runs) {
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>(options.height) * options.width * channels);
     for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i * 37 + i / 11);
-    std::vector<float*> places;
+    std::vector<void*> places;
     for (int i = 0; i < options.output_count; ++i) {
-      const auto floats = output_floats(layers, inputs, options.height, options.width, options.outputs[i]);
-      outputs->emplace_back(static_cast<std::size_t>(floats));
+      const auto bytes = output_bytes(layers, inputs, options.height, options.width, options.outputs[i]);
+      outputs->emplace_back(static_cast<std::size_t>(bytes));
     }
     for (auto& output : *outputs) places.push_back(output.data());
     if (linnet_session_run(session, pixels.data(), 1, places.data(), &error) != LINNET_OK) fail("a run failed");
@@ -87,15 +106,44 @@ bool run(linnet_network* network, const std::vector<linnet_layer>& layers, const
   return runs;
 }
 
-void compare(const Outputs& ours, const Outputs& expected) {
-  for (std::size_t i = 0; i < ours.size(); ++i) {
-    float largest = 1e-3F, apart = 0;
-    for (std::size_t k = 0; k < ours[i].size(); ++k) {
-      if (!std::isfinite(expected[i][k]) || std::fabs(expected[i][k]) > 1e6F) return;
-      largest = std::fmax(largest, std::fabs(expected[i][k]));
-      apart = std::fmax(apart, std::fabs(ours[i][k] - expected[i][k]));
+// Which layers depend on floats: their order of adding changes last bits, and with them whole bytes behind them.
+std::vector<bool> depend_on_floats(const std::vector<linnet_layer>& layers, const std::vector<std::int32_t>& inputs) {
+  std::vector<bool> depend;
+  for (const linnet_layer& layer : layers) {
+    bool own = layer.precision == LINNET_FLOAT32;
+    for (std::int32_t i = 0; i < layer.input_count; ++i) {
+      const std::int32_t read = inputs[static_cast<std::size_t>(layer.first_input + i)];
+      own = own || (read >= 0 && depend[static_cast<std::size_t>(read)]);
     }
-    if (!(apart <= 0.05F * largest)) fail("a schedule gives other numbers than running layer by layer");
+    depend.push_back(own);
+  }
+  return depend;
+}
+
+void compare_floats(const std::vector<std::uint8_t>& ours, const std::vector<std::uint8_t>& expected) {
+  float largest = 1e-3F, apart = 0;
+  for (std::size_t i = 0; i < ours.size(); i += sizeof(float)) {
+    float value, right;
+    std::memcpy(&value, ours.data() + i, sizeof(value));
+    std::memcpy(&right, expected.data() + i, sizeof(right));
+    if (!std::isfinite(right) || std::fabs(right) > 1e6F) return;
+    largest = std::fmax(largest, std::fabs(right));
+    apart = std::fmax(apart, std::fabs(value - right));
+  }
+  if (!(apart <= 0.05F * largest)) fail("a schedule gives other numbers than running layer by layer");
+}
+
+void compare(const std::vector<linnet_layer>& layers, const std::vector<std::int32_t>& inputs,
+             const linnet_options& options, const Outputs& ours, const Outputs& expected) {
+  const std::vector<bool> inexact = depend_on_floats(layers, inputs);
+  bool bytes_before = false;  // bytes that are made of floats may be one apart, and their floats far
+  for (const linnet_layer& layer : layers) bytes_before = bytes_before || layer.precision == LINNET_UINT8;
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    if (!inexact[static_cast<std::size_t>(options.outputs[i])]) {
+      if (ours[i] != expected[i]) fail("a schedule gives other bytes than running layer by layer");
+    } else if (!bytes_before) {
+      compare_floats(ours[i], expected[i]);
+    }
   }
 }
 
@@ -127,20 +175,23 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     layers.push_back(record.layer);
     inputs.insert(inputs.end(), record.inputs, record.inputs + 4);
   }
-  std::vector<float> weights(header.weight_count % kMostWeights + 1);
-  for (std::size_t i = 0; i < weights.size(); ++i) {
-    weights[i] = 0.1F * static_cast<float>(static_cast<int>(i * 7919 % 17) - 8);
+  std::vector<std::uint8_t> numbers = data_of((header.part_bytes % kMostPart + 4) / 4 * 4);
+  if (header.bad_weight < numbers.size() / sizeof(float)) {
+    const float bad = NAN;
+    std::memcpy(numbers.data() + header.bad_weight * sizeof(bad), &bad, sizeof(bad));
   }
-  if (header.bad_weight < weights.size()) weights[header.bad_weight] = NAN;
   linnet_network* network = nullptr;
   linnet_error error = {};
   const int opened = linnet_network_open(layers.data(), static_cast<std::int64_t>(layers.size()), inputs.data(),
-                                         static_cast<std::int64_t>(inputs.size()), weights.data(),
-                                         static_cast<std::int64_t>(weights.size()), &network, &error);
+                                         static_cast<std::int64_t>(inputs.size()), numbers.data(),
+                                         static_cast<std::int64_t>(numbers.size()), &network, &error);
   check_error(opened, error);
   if (opened != LINNET_OK) return 0;
-  std::vector<float> table(static_cast<std::size_t>(layers[0].body.convolution.in_channels) * 256);
+  const auto values = static_cast<std::size_t>(layers[0].body.convolution.in_channels) * 256;
+  std::vector<float> table(layers[0].precision == LINNET_UINT8 ? 0 : values);
   for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 256) / 128 - 1;
+  std::vector<std::uint8_t> byte_table(values - table.size());
+  for (std::size_t i = 0; i < byte_table.size(); ++i) byte_table[i] = static_cast<std::uint8_t>(i * 5 + i / 256);
   linnet_options options = {};
   options.height = header.height;
   options.width = header.width;
@@ -151,9 +202,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   options.apart = header.joins_rows % 4 == 3;
   options.outputs = header.outputs;
   options.output_count = header.outputs[1] == header.outputs[0] ? 1 : 2;
-  options.table = table.data();
-  // What of the number of weights is not needed decides whether layers have a schedule and groups of their own.
-  const std::uint32_t own = header.weight_count / kMostWeights;
+  options.table = byte_table.empty() ? static_cast<const void*>(table.data()) : byte_table.data();
+  // What of the size of a part is not needed decides whether layers have a schedule and groups of their own.
+  const std::uint32_t own = header.part_bytes / kMostPart;
   std::vector<std::int32_t> schedules(layers.size()), groups(layers.size());
   for (std::size_t i = 0; i < layers.size(); ++i) {
     schedules[i] = static_cast<std::int32_t>((own >> i % 11) % 4);
@@ -168,7 +219,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     options.schedules = nullptr;
     options.apart = 0;
     if (!run(network, layers, inputs, options, &expected)) fail("layer by layer is refused");
-    compare(ours, expected);
+    compare(layers, inputs, options, ours, expected);
   }
   linnet_network_close(network);
   return 0;
@@ -183,8 +234,11 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
   const std::size_t count = size < sizeof(Header) ? 0 : (size - sizeof(Header)) / sizeof(Record);
   if (count == 0 || random() % 2 == 0) return LLVMFuzzerMutate(data, size, most);
   static const std::int32_t values[] = {
-      -2147483647 - 1, -2,    -1,      0,         1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 1023, 1024, 4096,
-      65535,           65536, 1 << 24, 2147483647};
+      -2147483647 - 1, -2, -1, 0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 1023, 1024, 4096, 65535, 65536, 1 << 24,
+      2147483647,
+      // Of bytes, of their shifts and factors; and the bits of floats: 1, infinity, none, the smallest and the largest.
+      -129, -128, 12, 13, 30, 127, 128, 254, 255, 256, 1 << 20, 1 << 21, 0x3F800000, 0x7F800000, 0x7FC00000,
+      0x7F7FFFFF};
   std::uint8_t* place = data + sizeof(Header) + random() % count * sizeof(Record);
   Record record, other;
   std::memcpy(&record, place, sizeof(record));
@@ -194,9 +248,13 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
   if (random() % 2 == 0) std::memcpy(&value, reinterpret_cast<char*>(&other) + field * 4, 4);
   const auto reads = static_cast<std::int32_t>(random() % (count + 1)) - 1;
   switch (random() % 8) {
-    case 0:
-      record.layer.body.convolution.weights = static_cast<std::int64_t>(value) * (std::int64_t{1} << (random() % 32));
+    case 0: {
+      const std::int64_t far = static_cast<std::int64_t>(value) * (std::int64_t{1} << (random() % 32));
+      std::int64_t* const places[] = {&record.layer.body.convolution.weights, &record.layer.body.convolution.bias,
+                                      &record.layer.integers.multipliers, &record.layer.integers.tables};
+      *places[random() % 4] = random() % 2 == 0 ? far : 4 * (value & 0xFFFF);
       break;
+    }
     case 1:
       record.layer = other.layer;
       break;

@@ -6,11 +6,13 @@ import ctypes
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from building import ROOT, needed, run
 
 from linnet.engine import library
 from linnet.engine.library import load_library
+from linnet.engine.native import DTYPES
 
 HEADERS = sorted((ROOT / "native" / "include").glob("*.h"))
 
@@ -37,15 +39,18 @@ def test_the_program_of_the_manual_runs(tmp_path: Path) -> None:
     assert compile_and_run(source, tmp_path, str(path), f"-Wl,-rpath,{path.parent}") == "0.4167 1.5000\n"
 
 
+def name_in_c(structure: type[ctypes.Structure]) -> str:
+    """What C calls a structure: each says so in its docstring, or has the fields of one that does."""
+    (named,) = (kind for kind in structure.__mro__ if "_fields_" in vars(kind))
+    name = re.match(r"`linnet_(\w+)` of", named.__doc__ or "")
+    assert name is not None, structure
+    return name[1]
+
+
 def structures() -> dict[str, type[ctypes.Structure]]:
-    """Name in C → what Python has of it: each says in its docstring what it is."""
-    found = {}
-    for value in vars(library).values():
-        if isinstance(value, type) and issubclass(value, ctypes.Structure):
-            name = re.match(r"`(linnet_\w+)` of", value.__doc__ or "")
-            assert name is not None, value
-            found[name[1]] = value
-    return found
+    """Name in C → what Python has of it."""
+    every = (value for value in vars(library).values() if isinstance(value, type))
+    return {f"linnet_{name_in_c(value)}": value for value in every if issubclass(value, ctypes.Structure)}
 
 
 def test_structures_lie_in_memory_as_in_c(tmp_path: Path) -> None:
@@ -61,8 +66,8 @@ def test_structures_lie_in_memory_as_in_c(tmp_path: Path) -> None:
             size = f"sizeof((({name}*)0)->{field})"
             lines.append(f'printf("{name}.{field} %zu %zu\\n", offsetof({name}, {field}), {size});')
             expected.append(f"{name}.{field} {place.offset} {place.size}")
-    for field, kind in library.KINDS.items():
-        member = f"body.{field}"
+    for kind in library.KINDS.values():
+        member = f"body.{name_in_c(kind)}"
         size = f"sizeof(((linnet_layer*)0)->{member})"
         lines.append(f'printf("{member} %zu %zu\\n", offsetof(linnet_layer, {member}), {size});')
         expected.append(f"{member} {library.ProgramLayer.body.offset} {ctypes.sizeof(kind)}")
@@ -82,6 +87,16 @@ def test_kinds_of_layers_are_numbered_as_in_c() -> None:
     numbers = re.findall(r"#define LINNET_(\w+) (\d)", numbered[1])
     assert [int(number) for _, number in numbers] == list(range(len(library.KINDS)))
     members = re.findall(r"linnet_(\w+) (\w+);", union[1])
-    assert [name for name, _ in members] == [name for _, name in members] == list(library.KINDS)
+    # Both conversions have one structure.
+    kinds = dict.fromkeys(map(name_in_c, library.KINDS.values()))
+    assert [name for name, _ in members] == [name for _, name in members] == list(kinds)
     # Two of them are named shortly: ADD and CONCATENATE.
     assert all(name.startswith(short.lower()[:3]) for (short, _), name in zip(numbers, library.KINDS, strict=True))
+
+
+def test_precisions_are_numbered_as_in_c() -> None:
+    manual = (ROOT / "native" / "include" / "linnet.h").read_text()
+    for number, (name, dtype) in enumerate(zip(("FLOAT32", "UINT8"), DTYPES, strict=True)):
+        assert re.findall(rf"^#define LINNET_{name} (\d)", manual, re.MULTILINE) == [str(number)]
+        assert getattr(library, name) == number
+        assert np.dtype(dtype).name == name.lower()

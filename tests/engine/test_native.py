@@ -330,7 +330,7 @@ def test_a_session_outlives_its_network_and_takes_calls_in_turn() -> None:
     session.network.close()
     pixels = pictures(MobileNetV2(width=0.35, resolution=64))
     expected = session.run(pixels)[0]
-    results: list[NDArray[np.float32]] = []
+    results: list[NDArray[Any]] = []
     workers = [threading.Thread(target=lambda: results.append(session.run(pixels)[0])) for _ in range(6)]
     for worker in workers:
         worker.start()
@@ -550,9 +550,14 @@ def test_a_senseless_number_of_layers_is_refused(count: int) -> None:
     weights = np.zeros(8, np.float32)
     layers = (ProgramLayer * 1)(ProgramLayer.of(ConvolutionLayer(1, 1, Window(1, 1, 1, 0), 0, 6, 0, 0), 0, 1))
     inputs = np.array([-1], np.int32)
-    places = (ctypes.byref(layers), count, inputs.ctypes.data, 1, weights.ctypes.data, 8)
+    places = (ctypes.byref(layers), count, inputs.ctypes.data, 1, weights.ctypes.data, weights.nbytes)
     assert library.linnet_network_open(*places, ctypes.byref(handle), ctypes.byref(error)) == 1
-    assert error.text == b"A program has from 1 to 4096 layers, their inputs, and weights."
+    assert error.text == (
+        b"A program has from 1 to 4096 layers, their inputs, and data at an address that is a multiple of 4."
+    )
+    places = (ctypes.byref(layers), 1, inputs.ctypes.data, 1, weights.ctypes.data + 2, weights.nbytes - 2)
+    assert library.linnet_network_open(*places, ctypes.byref(handle), ctypes.byref(error)) == 1
+    assert b"a multiple of 4" in error.text
 
 
 def test_a_program_of_very_many_layers_is_planned() -> None:
@@ -612,12 +617,15 @@ def test_no_memory_is_a_sentence_and_no_end() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
-    architecture = MobileNetV2(width=0.35, resolution=64, classes=10)
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_weights_that_are_no_numbers_are_refused(value: float, part: str) -> None:
+    architecture = MobileNetV2(width=0.35, resolution=64, classes=10, folded=True)
     tensors = random_tensors(architecture)
-    tensors["blocks.3.project.weight"][0, 0] = value
-    with pytest.raises(EngineError, match="no finite number"):
-        NativeNetwork(lower(architecture, tensors))
+    tensors[f"blocks.3.project.{part}"].flat[5] = value
+    program = lower(architecture, tensors)
+    text = f"Layer {program.numbers['blocks.3.project']} of .*: its {part} 5 is no finite number \\({value}\\)"
+    with pytest.raises(EngineError, match=text):
+        NativeNetwork(program)
 
 
 def changed(**changes: Any) -> Program:
@@ -653,10 +661,10 @@ def changed(**changes: Any) -> Program:
         ({"layer3_in_channels": 0}, "16,777,216 channels"),
         ({"layer3_in_channels": 2**31 - 1}, "16,777,216 channels"),
         ({"layer3_in_channels": 16}, "its inputs are not what the layer that it reads gives"),
-        ({"layer3_out_channels": 1 << 24}, "outside those that are given"),
-        ({"layer3_weights": -1}, "outside those that are given"),
-        ({"layer3_weights": 2**62}, "outside those that are given"),
-        ({"layer3_bias": 2**62}, "outside those that are given"),
+        ({"layer3_out_channels": 1 << 24}, "outside the data that are given"),
+        ({"layer3_weights": -1}, "outside the data that are given"),
+        ({"layer3_weights": 2**62}, "outside the data that are given"),
+        ({"layer3_bias": 2**62}, "outside the data that are given"),
         ({"layer3_stride": 3}, "its stride must be 1 or 2"),
         ({"layer3_kernel": 2}, "its kernel must be odd"),
         ({"layer0_dilation": 2}, "what reads the picture may not be dilated"),
@@ -669,7 +677,7 @@ def changed(**changes: Any) -> Program:
         ({"layer4_dilation": 0}, "its dilation must be from 1 to 1024"),
         ({"layer4_dilation": 2**31 - 1}, "its dilation must be from 1 to 1024"),
         ({"layer4_channels": 2**24}, "its inputs are not what"),
-        ({"layer3_in_channels": 2**24, "layer2_out_channels": 2**24}, "outside those that are given"),
+        ({"layer3_in_channels": 2**24, "layer2_out_channels": 2**24}, "outside the data that are given"),
         ({"layer3_inputs": [2, 9]}, "only the picture (-1), and that first, and layers before it"),
         ({"layer3_inputs": [2, -1]}, "only the picture (-1), and that first, and layers before it"),
         ({"layer3_inputs": [2, 2]}, "what is added must have its channels"),

@@ -8,15 +8,24 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from building import ROOT, build, needed, run
-from cases import as_floats, output_names, small_architectures, write_cases, write_seeds
-from networks import random_tensors
+from cases import (
+    Network,
+    expected_of,
+    pictures_for,
+    program_of,
+    small_architectures,
+    small_quantised,
+    write_cases,
+    write_seeds,
+)
+from numpy.typing import NDArray
 
 from linnet.engine.library import FUNCTIONS
-from linnet.engine.reference import NumpyNetwork
 
 pytestmark = pytest.mark.slow
 
@@ -28,9 +37,22 @@ FUZZ_SECONDS = int(os.environ.get("LINNET_FUZZ_SECONDS", "120"))
 
 @pytest.fixture
 def cases(tmp_path: Path) -> Path:
-    """Small programs with what the numpy reference makes of their pictures."""
+    """Small programs, in float and in eight bits, with what the numpy reference makes of their pictures."""
     path = tmp_path / "cases.bin"
-    write_cases(path, small_architectures(), TOLERANCE)
+    write_cases(path, [*small_architectures(), *small_quantised()], TOLERANCE)
+    return path
+
+
+def few() -> list[Network]:
+    """One network in float, one of each type of eight bits."""
+    return [small_architectures()[0], *small_quantised()[:2]]
+
+
+@pytest.fixture
+def few_cases(tmp_path: Path) -> Path:
+    """For what takes long."""
+    path = tmp_path / "few.bin"
+    write_cases(path, few(), TOLERANCE)
     return path
 
 
@@ -46,26 +68,26 @@ def test_nothing_outside_is_touched_on_any_instruction_set(plain: Path, cases: P
     sets = [line.split(":")[0] for line in run(plain / "check_kernels").splitlines()]
     assert "baseline" in sets
     for name in set(sets):
-        assert run(plain / "check_programs", cases, LINNET_ISA=name).startswith(f"{name}: 8 programs")
+        assert run(plain / "check_programs", cases, LINNET_ISA=name).startswith(f"{name}: 15 programs")
 
 
-def test_threads_sessions_and_children_do_not_disturb_each_other(plain: Path, cases: Path) -> None:
-    assert ", 0 wrong" in run(plain / "check_threads", cases, "30", "forks")
+def test_threads_sessions_and_children_do_not_disturb_each_other(plain: Path, few_cases: Path) -> None:
+    assert "3 programs, 4 threads, 0 wrong" in run(plain / "check_threads", few_cases, "20", "forks")
 
 
-def test_the_address_sanitizer_finds_nothing(cases: Path, tmp_path: Path) -> None:
+def test_the_address_sanitizer_finds_nothing(cases: Path, few_cases: Path, tmp_path: Path) -> None:
     options = {"LINNET_SANITIZE": "address,undefined", "CMAKE_CXX_FLAGS_RELEASE": "-O1"}
     folder = build(tmp_path / "address", ["check_kernels", "check_programs", "check_threads"], **options)
     sets = {line.split(":")[0] for line in run(folder / "check_kernels").splitlines()}
     for name in sets:
         run(folder / "check_programs", cases, "quick", LINNET_ISA=name)
-    run(folder / "check_threads", cases, "10", "forks")
+    run(folder / "check_threads", few_cases, "5", "forks")
 
 
-def test_the_thread_sanitizer_finds_nothing(cases: Path, tmp_path: Path) -> None:
+def test_the_thread_sanitizer_finds_nothing(few_cases: Path, tmp_path: Path) -> None:
     options = {"LINNET_SANITIZE": "thread", "CMAKE_CXX_FLAGS_RELEASE": "-O1"}
     folder = build(tmp_path / "thread", ["check_threads"], **options)
-    assert ", 0 wrong" in run(folder / "check_threads", cases, "40")
+    assert ", 0 wrong" in run(folder / "check_threads", few_cases, "20")
 
 
 def test_no_program_breaks_the_loader(tmp_path: Path) -> None:
@@ -97,7 +119,7 @@ def test_no_program_breaks_the_loader(tmp_path: Path) -> None:
     assert int(runs[1]) > len(list(seeds.iterdir())) > 10
 
 
-def test_another_kind_of_processor_computes_the_same(cases: Path, tmp_path: Path) -> None:
+def test_another_kind_of_processor_computes_the_same(cases: Path, few_cases: Path, tmp_path: Path) -> None:
     needed("qemu-aarch64")
     options = {
         "CMAKE_SYSTEM_NAME": "Linux",
@@ -106,11 +128,14 @@ def test_another_kind_of_processor_computes_the_same(cases: Path, tmp_path: Path
     }
     targets = ["check_kernels", "check_programs", "check_threads", "linnet_native"]
     folder = build(tmp_path / "arm", targets, compiler="aarch64-linux-gnu-g++", **options)
-    run("qemu-aarch64", folder / "check_kernels")
-    for name in ("baseline", "neon"):
-        text = run("qemu-aarch64", folder / "check_programs", cases, "quick", LINNET_ISA=name)
-        assert text.startswith(f"{name}: 8 programs")
-    assert ", 0 wrong" in run("qemu-aarch64", folder / "check_threads", cases, "5", "forks")
+    emulated = ("qemu-aarch64", "-cpu", "max")  # with sdot, which a Cortex-A53 has not
+    sets = {line.split(":")[0] for line in run(*emulated, folder / "check_kernels", seconds=600).splitlines()}
+    assert sets == {"baseline", "neon", "neon_dot"}
+    for name in sorted(sets):
+        text = run(*emulated, folder / "check_programs", cases, "quick", LINNET_ISA=name, seconds=600)
+        assert text.startswith(f"{name}: 15 programs")
+    assert ", 0 wrong" in run(*emulated, folder / "check_threads", few_cases, "3", "forks")
+    assert "neon_dot" not in run("qemu-aarch64", "-cpu", "cortex-a53", folder / "check_threads", few_cases, "1")
 
 
 def objects_of(programs: Path) -> list[Path]:
@@ -140,7 +165,7 @@ process.exit(wasi.start(await WebAssembly.instantiate(module, wasi.getImportObje
 """A WebAssembly program in Node, whose only ties to the system are the two files."""
 
 
-def test_a_build_without_threads_or_a_system_computes_the_same(cases: Path, tmp_path: Path) -> None:
+def test_a_build_without_threads_or_a_system_computes_the_same(few_cases: Path, tmp_path: Path) -> None:
     if not Path("/usr/lib/wasm32-wasi/libc.a").exists():
         pytest.skip("there is no C library for WebAssembly here (Debian: wasi-libc, libclang-rt-dev-wasm32)")
     needed("clang", "clang++", "wasm-ld", "node")
@@ -160,20 +185,20 @@ def test_a_build_without_threads_or_a_system_computes_the_same(cases: Path, tmp_
     flags = ("--target=wasm32-wasi", "-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}/native/include")
     run("clang", *flags, source, folder / "liblinnet_native.a", "-o", program)
     outputs, script = tmp_path / "outputs.bin", tmp_path / "run.mjs"
-    script.write_text(RUNNER.format(cases=str(cases), outputs=str(outputs), program=str(program)))
+    script.write_text(RUNNER.format(cases=str(few_cases), outputs=str(outputs), program=str(program)))
     # Reading, writing and ending, which the program does: no clock, environment or thread.
     imports = set(run("node", "--no-warnings", script).split())
     assert imports <= {"fd_close", "fd_fdstat_get", "fd_read", "fd_seek", "fd_write", "proc_exit"}, imports
-    ours = np.fromfile(outputs, np.float32)
-    (architecture, *_) = small_architectures()
-    tensors = random_tensors(architecture)
-    shape = (2, *architecture.input_size, architecture.input_channels)
-    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    names = output_names(architecture)
-    _, expected = NumpyNetwork(architecture, tensors).run(as_floats(pixels[:1]), names)
-    (single,) = (expected[name].ravel() for name in names)
-    assert ours.shape == single.shape
-    assert np.abs(ours - single).max() <= TOLERANCE * np.abs(single).max()
+    ours = outputs.read_bytes()
+    for number, network in enumerate(few()):
+        names, pixels = program_of(network).outputs, pictures_for(network, number)[:1]
+        for expected in expected_of(network, names, pixels):
+            right: NDArray[Any] = expected.astype(np.float64)
+            values = np.frombuffer(ours[: expected.nbytes], expected.dtype).reshape(expected.shape)
+            tolerance = 0 if expected.dtype == np.uint8 else TOLERANCE * np.abs(right).max()
+            assert np.abs(values - right).max() <= tolerance
+            ours = ours[expected.nbytes :]
+    assert not ours
 
 
 # Instructions: what every processor of the kind has, except in the files of an instruction set.
@@ -186,34 +211,39 @@ BEYOND_SSE2 = re.compile(
     re.MULTILINE,
 )
 BEYOND_AVX2 = re.compile(r"^.*(%zmm|%[xyz]mm(1[6-9]|2\d|3[01])\b|%k[0-7]\b).*", re.MULTILINE)
+DOT_PRODUCTS = re.compile(r"^.*\bvpdp(bu|ws)sds?\b.*", re.MULTILINE)
 
 
 def test_no_instruction_leaves_the_files_of_its_set(plain: Path) -> None:
     needed("objdump", "nm")
     objects = objects_of(plain)
-    assert {path.name.split(".")[0] for path in objects} >= {"run", "engine_avx2", "training_baseline"}
+    assert {path.name.split(".")[0] for path in objects} >= {"run", "engine_avx2", "integer_avx2", "training_baseline"}
     if "x86-64" not in run("objdump", "-f", objects[0]):
         pytest.skip("the instructions that are known here are those of x86-64")
-    found = {}
+    # The search finds something where something is: what a set has is used by its files.
+    found: dict[str, dict[str, bool]] = {"avx2": {}, "avx512": {}, "vnni": {}}
     for path in objects:
         code = run("objdump", "-d", "--no-show-raw-insn", path)
         name = path.name.split(".")[0]
-        if name.endswith("_avx512"):
-            found[name] = bool(BEYOND_AVX2.search(code))
-        elif name.endswith("_avx2"):
-            found[name] = bool(BEYOND_SSE2.search(code))
-            assert BEYOND_AVX2.search(code) is None, f"{name}: {BEYOND_AVX2.search(code)}"
-        else:
-            assert BEYOND_SSE2.search(code) is None, f"{name}: {BEYOND_SSE2.search(code)}"
-    # The search finds something where something is.
-    assert found == dict.fromkeys(("engine_avx2", "engine_avx512", "training_avx2", "training_avx512"), True)
+        for kind, search in (("avx2", BEYOND_SSE2), ("avx512", BEYOND_AVX2), ("vnni", DOT_PRODUCTS)):
+            own = re.search(r"_avx(2|512)(_vnni)?$", name)
+            allowed = own is not None and (kind == "avx2" or (own[1] == "512" if kind == "avx512" else bool(own[2])))
+            if allowed:
+                found[kind][name] = bool(search.search(code))
+            else:
+                assert search.search(code) is None, f"{name}: {search.search(code)}"
+    every = {f"{part}_{name}" for part in ("engine", "integer", "training") for name in ("avx2", "avx512")}
+    every |= {"integer_avx2_vnni", "integer_avx512_vnni"}
+    assert found["avx2"] == dict.fromkeys(every, True)
+    assert found["avx512"] == dict.fromkeys((name for name in every if "avx512" in name), True)
+    assert found["vnni"] == dict.fromkeys((name for name in every if "vnni" in name), True)
 
 
 def test_a_set_shows_the_linker_nothing_but_its_table(plain: Path) -> None:
     # A template or an inline function that two files define alike is one function after linking: of either file.
     needed("nm", "objdump")
-    tables = [path for path in objects_of(plain) if re.match("(engine|training)_[^.]+[.]cpp", path.name)]
-    assert len(tables) == 8
+    tables = [path for path in objects_of(plain) if re.match("(engine|integer|training)_[^.]+[.]cpp", path.name)]
+    assert len(tables) == 14
     for path in tables:
         kinds = [line.split()[-2:] for line in run("nm", "--defined-only", path).splitlines()]
         shown = [name for kind, name in kinds if kind in "TWVuGSBC" or (kind in "DR" and "linnet" not in name)]

@@ -23,6 +23,7 @@ from linnet.architecture import INPUT, Add, Architecture, Convolve, GraphBuilder
 from linnet.architecture.operations import of_kind
 from linnet.checkpoint import Checkpoint, load_checkpoint, read_header, save_checkpoint
 from linnet.engine.integer_reference import IntegerNetwork, numpy_network
+from linnet.engine.library import load_library
 from linnet.engine.reference import NumpyNetwork
 from linnet.quantisation import rule
 from linnet.quantisation.scheme import Encoding, IntegerType, Pooling, Quantisation
@@ -270,6 +271,13 @@ def header_of(change: Callable[[dict[str, Any]], None]) -> Quantisation:
         (lambda x: x.update(encodings=[1]), "must be an object"),
         (lambda x: x["encodings"].update(stem=[0.5]), r"must be \[scale, zero point\]"),
         (lambda x: x["encodings"].update(stem=["1", 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[0.0, 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[-0.5, 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[2.0**-127, 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[2.0**127, 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[float("inf"), 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[float("nan"), 0]), "scale of an encoding"),
+        (lambda x: x["encodings"].update(stem=[0.1, 0]), "scale of an encoding"),
         (lambda x: x["encodings"].update(stem=[1, 0]), "scale of an encoding"),
         (lambda x: x["encodings"].update(stem=[0.5, 0.5]), "zero point of an encoding"),
         (lambda x: x["encodings"].update(stem=[0.5, True]), "zero point of an encoding"),
@@ -306,6 +314,8 @@ def test_a_quantisation_of_another_network_is_refused() -> None:
         scheme_with(SMALL, floating=("more",))
     with pytest.raises(ValueError, match="pool must have the encoding of what it reads"):
         scheme_with(SMALL, pooling="average", encodings={pool.name: Encoding(1.0, 0)})
+    with pytest.raises(ValueError, match=r"The scale of pool \(=2e-38\) is too far from that of head"):
+        scheme_with(SMALL, encodings={pool.name: Encoding(float(np.float32(2e-38)), 0)})
     for scale in (2.0**20, 2.0**-20):
         with pytest.raises(ValueError, match="too far from those of what it adds"):
             scheme_with(SMALL, encodings={sum_.name: Encoding(scale, 0)})
@@ -334,15 +344,19 @@ def test_a_quantised_model_predicts_like_any_other(tmp_path: Path, picture: NDAr
     checkpoint = quantised_checkpoint(architecture, classes=names)
     path = tmp_path / "small.safetensors"
     save_checkpoint(checkpoint, path)
-    predict = linnet.load(path)
-    assert predict.runtime == "numpy"
+    predict = linnet.load(path, runtime="numpy")
     assert predict(picture).label in names
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     alone = np.concatenate([predict.forward(each[None]) for each in pixels])
     assert np.array_equal(predict.forward(pixels), alone)
-    assert predict.tensors(pixels, ("stem",))["stem"].dtype == np.float32
-    with pytest.raises(ValueError, match="native engine"):
-        linnet.load(path, runtime="native")
+    stem = predict.tensors(pixels, ("stem",))["stem"]
+    assert stem.dtype == np.float32
+    if load_library() is None:
+        return
+    native = linnet.load(path)
+    assert native.runtime == "native"
+    assert np.array_equal(native.forward(pixels), alone)
+    assert np.array_equal(native.tensors(pixels, ("stem",))["stem"], stem)
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate", "profile", "models", "export"])

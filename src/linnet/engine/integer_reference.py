@@ -81,21 +81,20 @@ class IntegerNetwork(Runner):
         return rule.dequantise(value, self.quantisation.encodings[name])
 
     def _step(self, operation: Operation, read: list[Integers]) -> Integers:
-        encodings, dtype = self.quantisation.encodings, self.quantisation.dtype
-        given, result = [encodings[name] for name in operation.reads], encodings[operation.name]
-        weights = self._weights.get(operation.name)
-        if operation.name in self.quantisation.floating:
-            numbers = [rule.dequantise(each, encoding) for each, encoding in zip(read, given, strict=True)]
-            pair = (None, None) if weights is None else (weights.weight, weights.bias)
-            return rule.quantise(RUN[type(operation)](operation, numbers, pair, False), result, dtype)
-        return STEPS[type(operation)](_Step(operation, given, result, self.quantisation, weights), read)
+        return compute(operation, read, self.quantisation, self._weights.get(operation.name))
 
 
-def arrange(operation: Operation, read: list[Integers], quantisation: Quantisation) -> Integers:
-    """Runs an operation without weights on integers, as the network does."""
-    encodings = quantisation.encodings
+def compute(
+    operation: Operation, read: list[Integers], quantisation: Quantisation, weights: _Weights | None = None
+) -> Integers:
+    """Runs one operation of a quantised network: on integers, or in float on what they stand for."""
+    encodings, dtype = quantisation.encodings, quantisation.dtype
     given, result = [encodings[name] for name in operation.reads], encodings[operation.name]
-    return STEPS[type(operation)](_Step(operation, given, result, quantisation, None), read)
+    if operation.name in quantisation.floating:
+        numbers = [rule.dequantise(each, encoding) for each, encoding in zip(read, given, strict=True)]
+        pair = (None, None) if weights is None else (weights.weight, weights.bias)
+        return rule.quantise(RUN[type(operation)](operation, numbers, pair, False), result, dtype)
+    return STEPS[type(operation)](_Step(operation, given, result, quantisation, weights), read)
 
 
 @dataclass(frozen=True)

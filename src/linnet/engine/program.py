@@ -27,7 +27,7 @@ from linnet.architecture import (
 )
 from linnet.architecture.cost import graph_of
 from linnet.engine.fold import fold
-from linnet.engine.integer_reference import arrange
+from linnet.engine.integer_reference import compute
 from linnet.engine.library import (
     FLOAT32,
     UINT8,
@@ -87,6 +87,19 @@ class Program:
         """The same without the weights, which a network holds packed."""
         return replace(self, data=np.zeros(0, np.uint8))
 
+    def table(self, values: Array) -> NDArray[np.float32 | np.uint8]:
+        """What each value of a picture's bytes stands for, (channels, 256), in the numbers that layers compute with.
+
+        Of a quantised network these are integers, or what they stand for if what reads the picture stays in float.
+        """
+        if self.quantisation is None:
+            return values
+        encoding, dtype = self.quantisation.encodings[INPUT], self.quantisation.dtype
+        whole = rule.quantise(values, encoding, dtype)
+        if self.layers[0].precision == FLOAT32:
+            return rule.dequantise(whole, encoding)
+        return whole.view(np.uint8) + np.uint8(zero_of(dtype))
+
     def finish(self, arrays: Sequence[NDArray[Any]], names: Collection[str] = ()) -> tuple[Output, dict[str, Array]]:
         """The network's output (a tuple of several), and tensors by name, of the native tensors named by `outputs`.
 
@@ -101,7 +114,7 @@ class Program:
             if self.quantisation is None:
                 values[operation.name] = RUN[type(operation)](operation, read, (None, None), False)
             else:
-                values[operation.name] = arrange(operation, read, self.quantisation)
+                values[operation.name] = compute(operation, read, self.quantisation)
         if self.quantisation is not None:
             values = {name: rule.dequantise(values[name], encodings[name]) for name in wanted.union(self.graph.outputs)}
         outputs = tuple(values[name] for name in self.graph.outputs)

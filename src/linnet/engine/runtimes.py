@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from linnet.architecture import INPUT
 from linnet.checkpoint import Checkpoint
 from linnet.engine.blas import blas_threads
-from linnet.engine.library import UINT8, engine_instruction_set, instruction_set, missing_library, native_version
-from linnet.engine.program import zero_of
+from linnet.engine.library import engine_instruction_set, instruction_set, missing_library, native_version
 from linnet.engine.reference import Output
 from linnet.images import Preprocessing, grey_of, normalise
 from linnet.machine import instruction_set_refused, usable_cores
-from linnet.quantisation import rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,21 +75,12 @@ class NativeRuntime:
         session = NativeSession(
             NativeNetwork(program),
             contract.size,
-            self._table(program.layers[0].precision == UINT8),
+            program.table(_table(contract)),
             program.outputs,
             threads=self._threads,
             schedule=self._schedule,
         )
         return session, program.without_weights()
-
-    def _table(self, integers: bool) -> NDArray[np.float32 | np.uint8]:
-        """What a picture's bytes stand for; of a quantised network what their integers do, or as these."""
-        table, quantisation = _table(_contract_of(self._checkpoint)), self._checkpoint.quantisation
-        if quantisation is None:
-            return table
-        encoding, dtype = quantisation.encodings[INPUT], quantisation.dtype
-        whole = rule.quantise(table, encoding, dtype)
-        return whole.view(np.uint8) + np.uint8(zero_of(dtype)) if integers else rule.dequantise(whole, encoding)
 
     def _session_for(self, pictures: int) -> NativeSession | None:
         """Of enough pictures each thread takes its own: nobody waits for another, for an arena more a thread."""
@@ -106,7 +94,7 @@ class NativeRuntime:
             self._apart = NativeSession(
                 self._session.network,
                 contract.size,
-                self._table(self._session.network.layers[0].precision == UINT8),
+                self._program.table(_table(contract)),
                 self._program.outputs,
                 threads=self._threads,
                 apart=True,

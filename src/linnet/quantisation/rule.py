@@ -56,7 +56,8 @@ def bounds(dtype: IntegerType, encoding: Encoding, activation: str) -> tuple[int
     low, high = LIMITS[dtype]
 
     def place(value: float) -> int:
-        exact = np.float32(value) / np.float32(encoding.scale) + np.float32(encoding.zero)
+        with np.errstate(over="ignore"):  # 6 over the smallest of all scales
+            exact = np.float32(value) / np.float32(encoding.scale) + np.float32(encoding.zero)
         return int(np.rint(np.clip(exact, low, high)))
 
     return low if activation == "linear" else place(0), place(6) if activation == "relu6" else high

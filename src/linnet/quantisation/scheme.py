@@ -5,13 +5,12 @@ A quantised network is the folded network with integer weights; `linnet.quantisa
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from linnet.architecture import INPUT, Add, Graph, Pool, Reshape
+from linnet.architecture import INPUT, Add, Concatenate, Graph, Pool, Reshape
 
 IntegerType = Literal["int8", "uint8"]
 Pooling = Literal["mean", "average"]
@@ -22,6 +21,13 @@ LIMITS: dict[str, tuple[int, int]] = {"int8": (-128, 127), "uint8": (0, 255)}
 SMALLEST_SCALE = 2.0**-126
 """The smallest normal float32: below it processors differ."""
 
+LARGEST_SCALE = 2.0**126
+"""The inverse of a larger one would be below that."""
+
+FURTHEST = 2.0**100
+"""How many times as large the scale of one tensor may be as that of another that it becomes: sums over any map, and
+what zero points make of them, stay within float32."""
+
 SMALLEST_RATIO, LARGEST_RATIO = 2.0**-10, 2.0**8
 """Within these, the largest ratio of what is added to the sum leaves room for a sum of 32 bits."""
 
@@ -31,11 +37,11 @@ class Encoding:
     """What the integers of a tensor stand for: number = scale x (integer - zero).
 
     Attributes:
-        scale: a float32 value, above 0.
+        scale: a float32 value from 2^-126 to 2^126: normal, and so is its inverse.
         zero: the integer that stands for 0.
 
     Raises:
-        ValueError: if the scale is no positive, finite and normal float32, or the zero point no integer.
+        ValueError: if the scale is no such number, or the zero point no integer.
     """
 
     scale: float
@@ -44,10 +50,10 @@ class Encoding:
     def __post_init__(self) -> None:
         """Refuses scales with which processors would give different results, or none."""
         scale, zero = self.scale, self.zero
-        if not isinstance(scale, float) or not math.isfinite(scale) or scale < SMALLEST_SCALE or not is_single(scale):
+        if not isinstance(scale, float) or not SMALLEST_SCALE <= scale <= LARGEST_SCALE or not is_single(scale):
             raise ValueError(
-                f"The scale of an encoding (={scale!r}) must be a float32 number of at least {SMALLEST_SCALE:.4g}, and "
-                "finite."
+                f"The scale of an encoding (={scale!r}) must be a float32 number from {SMALLEST_SCALE:.4g} to "
+                f"{LARGEST_SCALE:.4g}."
             )
         if not isinstance(zero, int) or isinstance(zero, bool):
             raise ValueError(f"The zero point of an encoding (={zero!r}) must be a whole number.")
@@ -119,6 +125,14 @@ class Quantisation:
             average = isinstance(operation, Pool) and self.pooling == "average" and operation.name not in self.floating
             if (isinstance(operation, Reshape) or average) and given != result:
                 raise ValueError(f"{operation.name} must have the encoding of what it reads, {given}; it has {result}.")
+            if isinstance(operation, Pool | Concatenate) and operation.name not in self.floating:
+                for name in operation.reads:
+                    ratio = self.encodings[name].scale / result.scale
+                    if not 1 / FURTHEST <= ratio <= FURTHEST:
+                        raise ValueError(
+                            f"The scale of {operation.name} (={result.scale:g}) is too far from that of {name} "
+                            f"(={self.encodings[name].scale:g}), which it reads."
+                        )
             if isinstance(operation, Add) and operation.name not in self.floating:
                 ratio = max(self.encodings[name].scale for name in operation.reads) / result.scale
                 if not SMALLEST_RATIO <= ratio < LARGEST_RATIO:
