@@ -34,6 +34,8 @@ TARGETS = {"torchvision": "to_pytorch", "timm": "to_pytorch"}
 def write(checkpoint: Checkpoint, path: str | Path, *, target: str) -> str:
     """Writes a checkpoint as a file of other people, and gives the Python expression of the network that loads it.
 
+    Of a quantised one the numbers that its integers stand for are written.
+
     Args:
         checkpoint: what to write.
         path: the file; its ending says the format.
@@ -45,6 +47,7 @@ def write(checkpoint: Checkpoint, path: str | Path, *, target: str) -> str:
     """
     if target not in TARGETS:
         raise ValueError(f"`target` (={target!r}) must be {' or '.join(map(repr, TARGETS))}.")
+    checkpoint = checkpoint.dequantised("the file")
     expression: str = import_module(f"linnet.weights.{TARGETS[target]}").write(checkpoint, Path(path), target=target)
     return expression
 

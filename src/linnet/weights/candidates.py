@@ -64,7 +64,7 @@ def second_versions(
                 depth=depth,
                 **common,
             )
-            if (network.convolutions[0].out_channels, network.feature_channels) == (stem, last):
+            if (network.channel_counts[0], network.channel_counts[-1]) == (stem, last):
                 yield network
 
 

@@ -272,8 +272,7 @@ def _candidates(found: Found) -> Iterator[Detector]:
             (len(steps[length + number * each].weight), len(steps[length + (number + 1) * each - 1].weight))
             for number in range(extras)
         ]
-        # Those of TensorFlow's detectors first: they are what is in nearly all files.
-        for backbone in sorted(backbones_of(backbone_chain), key=_unlike_released):
+        for backbone in _backbones(backbone_chain):
             channels = _extra_channels(outputs, backbone)
             if channels is None:
                 continue
@@ -290,8 +289,14 @@ def _candidates(found: Found) -> Iterator[Detector]:
             yield from _with_anchors(kind, options, found)
 
 
-def _unlike_released(backbone: Backbone) -> int:
-    return sum(getattr(backbone, name, value) != value for name, value in RELEASED.items() if name != "resolution")
+def _backbones(chain: Chain) -> Iterator[Backbone]:
+    """Backbones with these layers; those of TensorFlow's detectors, which are in nearly all files, first."""
+
+    def released(backbone: Backbone) -> bool:
+        return all(getattr(backbone, name, value) == value for name, value in RELEASED.items() if name != "resolution")
+
+    yield from backbones_of(chain, released)
+    yield from backbones_of(chain, lambda backbone: not released(backbone))
 
 
 def _extra_channels(outputs: list[tuple[int, int]], backbone: Backbone) -> tuple[int, ...] | None:
@@ -355,9 +360,10 @@ def _last_of_boxes(found: Found) -> list[int]:
 def _same_anchors(detector: Detector, found: Found) -> bool:
     """Whether the anchors of a file are a detector's, as far as they are rounded."""
     assert found.anchors is not None
-    ours = anchors_of(detector)
+    if detector.anchors != len(found.anchors):
+        return False
     rounded = 0.51 * found.step if not detector.anchor_step else 0
-    return ours.shape == found.anchors.shape and bool(np.abs(ours - found.anchors).max() <= rounded + 1e-4)
+    return bool(np.abs(anchors_of(detector) - found.anchors).max() <= rounded + 1e-4)
 
 
 def _read_anchors(found: Found, cells: list[int], options: dict[str, Any]) -> dict[str, Any]:
