@@ -104,6 +104,9 @@ def convert_named(
     architecture, tensors, names, dropped = without_background(found.source, architecture, tensors, names, notes)
     published = PUBLISHED.get(found.digest[:8], {})
     pixels = dict(layout.pixels) | ({"crop": published["crop"]} if published else {}) | found.pixels
+    if len(pixels.get("mean", ())) > architecture.input_channels:
+        del pixels["mean"], pixels["std"]
+        notes.append("It takes grey pictures, for which its library has no mean: [-1, 1] is assumed.")
     if "resolution" not in found.options and "resolution" not in layout.options:
         notes.append(
             f"No state dict says the size of its pictures: {architecture.input_size[0]} pixels are assumed. "
