@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -57,6 +58,19 @@ class Named:
     classes: tuple[str, ...] | None = None
     licence: str | None = None
     notes: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Within it, every refusal names the file or folder."""
+    try:
+        yield
+    except NotOurs as problem:
+        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {problem}.") from None
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"'{path}' cannot be converted: {error}") from None
 
 
 def checked_content(path: Path) -> bytes:
