@@ -1,6 +1,6 @@
 """A Keras model run as its description says, layer by layer in numpy: what conversions are compared with.
 
-Written from the definition of each layer and from nothing of linnet's networks: maps are (N, H, W, C), kernels are as
+Runs in the precision of its inputs. Written from the definition of each layer and from nothing of linnet's networks: maps are (N, H, W, C), kernels are as
 the file has them, batch norm stays where it is.
 """
 
@@ -50,7 +50,7 @@ class KerasRuntime:
         """Normalised pictures (N, H, W, C) → what the layers give, by the names of linnet's tensors."""
         if self._scale is not None and self._offset is not None:
             # The network normalises by itself: it is given what it does that to.
-            inputs = ((inputs - self._offset) / self._scale).astype(np.float32)
+            inputs = ((inputs - self._offset) / self._scale).astype(inputs.dtype)
         values: list[Array] = []
         for layer, tensors in zip(self._layers, self._tensors, strict=True):
             if layer.kind == "InputLayer":
@@ -89,19 +89,19 @@ def _convolution(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Ar
                 outputs = outputs + tap.reshape(*tap.shape[:3], -1)
             else:
                 outputs = outputs + seen @ kernel[i, j]
-    return _activate(layer, np.asarray(outputs + tensors.get("bias", np.float32(0)), np.float32))
+    return _activate(layer, np.asarray(outputs + tensors.get("bias", np.float32(0))))
 
 
 def _normalise(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Array]) -> Array:
-    epsilon = np.float32(layer.config.get("epsilon", 0.001))
+    variance = tensors["moving_variance"].astype(inputs[0].dtype) + float(layer.config.get("epsilon", 0.001))
     centred = inputs[0] - tensors["moving_mean"]
-    scaled = centred / np.sqrt(tensors["moving_variance"] + epsilon) * tensors.get("gamma", np.float32(1))
-    return np.asarray(scaled + tensors.get("beta", np.float32(0)), np.float32)
+    scaled = centred / np.sqrt(variance) * tensors.get("gamma", np.float32(1))
+    return np.asarray(scaled + tensors.get("beta", np.float32(0)))
 
 
 def _rectify(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Array]) -> Array:
     most = layer.config.get("max_value")
-    return np.clip(inputs[0], 0, np.inf if most is None else most).astype(np.float32)
+    return np.maximum(inputs[0], 0) if most is None else np.clip(inputs[0], 0, most)
 
 
 def _activate(layer: Layer, x: Array) -> Array:
@@ -121,21 +121,22 @@ def _pad(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Array]) ->
 
 def _mean(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Array]) -> Array:
     keeps = layer.kind == "AveragePooling2D" or bool(layer.config.get("keepdims"))
-    return np.asarray(inputs[0].mean(axis=(1, 2), keepdims=keeps), np.float32)
+    return np.asarray(inputs[0].mean(axis=(1, 2), keepdims=keeps))
 
 
 def _dense(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Array]) -> Array:
-    return _activate(layer, np.asarray(inputs[0] @ tensors["kernel"] + tensors.get("bias", np.float32(0)), np.float32))
+    return _activate(layer, np.asarray(inputs[0] @ tensors["kernel"] + tensors.get("bias", np.float32(0))))
 
 
 def _rescale(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Array]) -> Array:
     scale, offset = (np.asarray(layer.config.get(name, usual)) for name, usual in (("scale", 1.0), ("offset", 0.0)))
-    return np.asarray(inputs[0] * scale + offset, np.float32)
+    return (inputs[0] * scale + offset).astype(inputs[0].dtype)
 
 
 def _standardise(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Array]) -> Array:
     mean, variance = (tensors[n] if n in tensors else np.asarray(layer.config[n]) for n in ("mean", "variance"))
-    return np.asarray((inputs[0] - mean.ravel()) / np.maximum(np.sqrt(variance.ravel()), 1e-7), np.float32)
+    scaled = (inputs[0] - mean.ravel()) / np.maximum(np.sqrt(variance.ravel()), 1e-7)
+    return scaled.astype(inputs[0].dtype)
 
 
 def _operate(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Array]) -> Array:
@@ -144,7 +145,7 @@ def _operate(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Array]
         return inputs[0] + inputs[1]
     if not layer.constants:
         return inputs[0]
-    number = np.float32(layer.constants[0][1])
+    number = float(layer.constants[0][1])
     if "ivide" in name or "truediv" in name:
         return inputs[0] / number
     if "ultiply" in name:
