@@ -14,7 +14,7 @@ from typing import Any
 from linnet.weights import pytorch, safe_tensors
 from linnet.weights.conversion import Conversion
 from linnet.weights.matching import NotOurs
-from linnet.weights.named import Named, convert_named
+from linnet.weights.named import Named, convert_named, explaining
 
 WEIGHTS = {"model.safetensors": safe_tensors.read_named, "pytorch_model.bin": pytorch.read_named}
 """Names of files with weights, the better one first, and what reads them."""
@@ -61,7 +61,7 @@ def convert(
             "file with the weights itself."
         )
     config = _document(path / "config.json")
-    try:
+    with explaining(path):
         found = WEIGHTS[file.name](file)
         found.source = path
         try:
@@ -69,11 +69,9 @@ def convert(
                 _describe_timm(config, found)
             else:
                 _describe(config, path, found)
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
             raise NotOurs(f"its config.json makes no sense ({error!r})") from None
         return convert_named(found, labels=labels, licence=licence, url=url)
-    except NotOurs as problem:
-        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {problem}.") from None
 
 
 def _document(path: Path) -> dict[str, Any]:

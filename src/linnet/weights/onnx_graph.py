@@ -30,16 +30,16 @@ PASSED = {"Identity", "Dropout", "QuantizeLinear", "DequantizeLinear", "Cast"}
 
 INTEGER = {"QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul", "DynamicQuantizeLinear", "QGemm"}
 
-STRANGE = (
-    ({"NonMaxSuppression", "TopK"}, "a detector"),
-    ({"Resize", "Upsample", "ConvTranspose"}, "a segmentation network, or a detector with a feature pyramid"),
-    ({"HardSwish", "HardSigmoid"}, "MobileNetV3"),
-    ({"LayerNormalization", "Attention", "Erf"}, "a transformer"),
+STRANGE: tuple[tuple[set[str], str], ...] = (
+    *(({name}, "a detector") for name in ("NonMaxSuppression", "TopK")),
+    *(({name}, "a segmentation network, or a detector with a pyramid") for name in ("Resize", "Upsample")),
+    *(({name}, "MobileNetV3") for name in ("HardSwish", "HardSigmoid")),
+    *(({name}, "a transformer") for name in ("LayerNormalization", "Attention", "Erf")),
     ({"Sigmoid", "Mul"}, "EfficientNet, or another network with squeeze and excitation or Swish"),
     ({"MaxPool"}, "a ResNet, or another network with maximum pooling"),
-    ({"LSTM", "GRU", "Loop", "Scan"}, "a recurrent network"),
+    *(({name}, "a recurrent network") for name in ("LSTM", "GRU", "Loop", "Scan")),
 )
-"""Operators that no MobileNetV1 or V2 has, all of them → what does."""
+"""Operators that no MobileNetV1 or V2 has → what has all of them."""
 
 
 @dataclass
@@ -157,6 +157,9 @@ class _Walk:
             assert handler is not None
             handler(self, node, reads)
         reading = self._reading
+        if reading.producer.startswith("pytorch") and reading.chain.steps:
+            # Where sizes do not tell the rule of padding, the program does.
+            reading.chain.steps[0].padded_apart = True
         if reading.pooled is None:
             self._refuse("it has no global average pooling")
         reading.names = {number: name for name, number in reversed(self._numbers.items())}

@@ -119,9 +119,16 @@ def _keras(conversion: Conversion) -> FileGraph:
     return KerasRuntime(conversion)
 
 
+def _onnx(conversion: Conversion) -> FileGraph:
+    from linnet.weights.onnx_runtime import ONNXRuntime
+
+    return ONNXRuntime(conversion)
+
+
 RUNTIMES: dict[str, tuple[str | None, Callable[[Conversion], FileGraph]]] = {
     "tflite": ("ai-edge-litert", TFLiteGraph),
     "keras": (None, _keras),
+    "onnx": ("onnxruntime", _onnx),
 }
 """Name in a conversion → the package that it needs, and what makes the graph."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from linnet.weights.conversion import Conversion
 from linnet.weights.matching import NotOurs
-from linnet.weights.named import Named, checked_content, convert_named
+from linnet.weights.named import Named, checked_content, convert_named, explaining
 from linnet.weights.pickles import LEGACY_MARK, StoredTensor, read_pickle, tensors_in
 
 AVERAGED = ("model_ema", "state_dict_ema", "ema_state_dict", "ema")
@@ -48,10 +48,8 @@ def convert(
     path = Path(source)
     if path.is_dir():
         raise IsADirectoryError(f"'{path}' is an unpacked PyTorch archive: the file itself was expected.")
-    try:
+    with explaining(path):
         return convert_named(read_named(path), labels=labels, licence=licence, url=url)
-    except NotOurs as problem:
-        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {problem}.") from None
 
 
 def read_named(path: Path) -> Named:

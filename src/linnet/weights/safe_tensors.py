@@ -11,7 +11,7 @@ import numpy as np
 
 from linnet.weights.conversion import Conversion
 from linnet.weights.matching import NotOurs
-from linnet.weights.named import Named, checked_content, convert_named
+from linnet.weights.named import Named, checked_content, convert_named, explaining
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,10 +47,8 @@ def convert(
         ValueError: if it is damaged, is linnet's own, or is no MobileNet; the text says what it is instead.
     """
     path = Path(source)
-    try:
+    with explaining(path):
         return convert_named(read_named(path), labels=labels, licence=licence, url=url)
-    except NotOurs as problem:
-        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {problem}.") from None
 
 
 def read_named(path: Path) -> Named:
