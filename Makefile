@@ -60,12 +60,12 @@ PARITY := .venv-parity/bin
 .venv-parity/parity.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-parity
 	PIP_CONSTRAINT=constraints.txt $(PARITY)/pip install --quiet -e '.[dev,imagenet]'
-	$(PARITY)/pip install --quiet transformers==5.24.0 onnxscript
+	$(PARITY)/pip install --quiet transformers==5.24.0 onnxscript keras
 	$(PARITY)/pip install --quiet --no-deps torchvision==0.28.0 timm==1.0.31
 	touch $@
 
 test-parity: .venv-parity/parity.stamp
-	$(ONE_THREAD) $(PARITY)/python -m pytest -n 2 tests/parity
+	$(ONE_THREAD) KERAS_BACKEND=torch $(PARITY)/python -m pytest -n 2 tests/parity
 
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/cold_start.py
