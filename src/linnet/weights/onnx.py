@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.architecture.network import OptionError
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 from linnet.weights.chain import match, outputs_by_name, tensors_of_chain
@@ -65,6 +66,10 @@ def convert(
         architecture: Any = match(reading.chain)
     except NotOurs as problem:
         raise ValueError(f"'{path}' is not a MobileNetV1 or V2 classifier: {in_short(problem)}.") from None
+    except OptionError:
+        raise ValueError(
+            f"'{path}' is not a MobileNet that linnet knows: its first convolution has no ReLU or ReLU6 behind it."
+        ) from None
     except ValueError as error:
         if "no MobileNetV1" in str(error):
             raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {in_short(error)}.") from None
