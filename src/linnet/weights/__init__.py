@@ -27,7 +27,7 @@ FORMATS = ("tflite", "safe_tensors", "pytorch", "keras", "tfjs", "hugging_face",
 """Modules of this folder, in the order in which they are asked."""
 
 
-TARGETS = {"torchvision": "to_pytorch", "timm": "to_pytorch"}
+TARGETS = {"torchvision": "to_pytorch", "timm": "to_pytorch", "keras": "keras_writer"}
 """Whose files can be written → the module that writes them."""
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LONGEST_FIRST = 30
+"""Convolutions up to which a network can be a MobileNetV1 (27) with something that it has not."""
+
 EARLY_STRIDES: dict[int, int] = {16: 2, 8: 1}
 """Stride of a whole network whose stem is not strided → its option `early_stride`."""
 
@@ -279,7 +282,8 @@ def _candidates(chain: Chain) -> Iterator[Backbone]:
         common["early_stride"] = EARLY_STRIDES[stride]
     else:
         common["output_stride"] = stride if stride in (8, 16) else 32
-    yield from _first_version(chain, common)
+    if len(chain.steps) <= LONGEST_FIRST:
+        yield from _first_version(chain, common)
     yield from _second_version(chain, common)
 
 
