@@ -14,7 +14,7 @@ from typing import Any
 from linnet.architecture import MobileNetV1, MobileNetV2
 from linnet.architecture.mobilenet_v2 import STAGES
 
-PUBLISHED_WIDTHS = (1.0, 1.4, 1.3, 0.75, 0.5, 0.35, 0.25, 1.1, 1.2)
+PUBLISHED_WIDTHS = (1.0, 1.4, 1.3, 0.75, 0.5, 0.35, 0.25, 0.125, 1.1, 1.2)
 
 
 def first_versions(last: int, common: Mapping[str, Any]) -> Iterator[MobileNetV1]:

@@ -259,7 +259,9 @@ def match_detector(found: Found) -> Detector:
 
 def _candidates(found: Found) -> Iterator[Detector]:
     levels, steps = len(found.boxes.levels), found.chain.steps
-    separable = len(found.boxes.levels[0].operators) == 2
+    # Heads on the smallest maps may filter nothing.
+    separable = any(len(head.operators) == 2 for head in found.boxes.levels)
+    kernels = _head_kernels(found)
     each = 3 if separable else 2
     columns = found.classes.columns + found.added
     for fine in (False, True):
@@ -283,10 +285,25 @@ def _candidates(found: Found) -> Iterator[Detector]:
                 "fine_level": fine,
                 "scoring": "softmax" if found.softmax else "sigmoid",
             }
-            if not separable:
-                options["head_kernel"] = steps[found.trunk].weight.shape[2]
+            usual = 3 if separable else kernels[0]
+            if not separable and usual in (1, 3):
+                options["head_kernel"] = usual
+            if kernels != (usual,) * levels:
+                options["head_kernels"] = kernels
+            filters = tuple(steps[length + number * each + 1].weight.shape[2] for number in range(extras))
+            if filters != (3,) * extras:
+                options["extra_kernels"] = filters
             kind = SSDLite if separable else SSD
             yield from _with_anchors(kind, options, found)
+
+
+def _head_kernels(found: Found) -> tuple[int, ...]:
+    """The sides of the kernels of the heads for boxes, the finest level first; those for classes have the same."""
+    firsts, place = [], found.trunk
+    for box, own in zip(found.boxes.levels, found.classes.levels, strict=True):
+        firsts.append(found.chain.steps[place].weight.shape[2])
+        place += len(box.operators) + len(own.operators)
+    return tuple(firsts)
 
 
 def _backbones(chain: Chain) -> Iterator[Backbone]:
