@@ -218,7 +218,7 @@ def _normalisation(graph: Graph, metadata: Metadata, chain: Chain, notes: list[s
     elif chain.affine is not None:
         whole = 255 if scale.max() < SMALL_STEP or dtype in (np.uint8, np.int8) else 1
         mean, std = np.zeros(channels), np.full(channels, 1 / whole)
-    elif chain.steps[0].weight.std() < SMALL_WEIGHTS:
+    elif chain.steps and chain.steps[0].weight.std() < SMALL_WEIGHTS:
         notes.append(
             f"The first weights are very small (deviation {chain.steps[0].weight.std():.1g}), as where a factor of "
             "1/255 was folded into them: pixels from 0 to 255 are assumed. --mean and --std say otherwise."
