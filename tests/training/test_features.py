@@ -75,12 +75,12 @@ def test_a_classifier_without_bias_is_fitted_without_one() -> None:
     fits = fit_classifier(features, classes, cloud(60, seed=1), count=3, biased=False)
     for fit in fits[:5]:
         assert not fit.bias.any()
-        scale = features.std(dim=0, correction=0)
+        scale = features.square().mean(dim=0).sqrt()
         weight = (fit.weight * scale).double().requires_grad_()
         loss = F.cross_entropy((features / scale).double() @ weight.T, classes)
         (loss + fit.strength * weight.square().sum() / 2).backward()
         assert weight.grad is not None
-        assert weight.grad.abs().max() < 1e-2, fit.strength
+        assert weight.grad.abs().max() < 2e-3, fit.strength
 
 
 def test_behind_hidden_layers_the_features_are_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
