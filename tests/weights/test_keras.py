@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from keras_models import (
     Array,
     Builder,
@@ -32,7 +32,7 @@ from linnet.architecture import Architecture, Backbone, MobileNetV1, MobileNetV2
 from linnet.checkpoint import Checkpoint
 from linnet.engine.reference import NumpyNetwork
 from linnet.images import normalise, prepare
-from linnet.weights import keras_tensors, read, write
+from linnet.weights import hdf5, read, write
 from linnet.weights.conversion import Conversion
 from linnet.weights.parity import compare, graph_of
 
@@ -506,7 +506,7 @@ def _writable(architecture: Architecture) -> bool:
     return not full and not (isinstance(architecture, MobileNetV2) and architecture.shortcut == "expansion")
 
 
-@settings(max_examples=5)
+@settings(max_examples=5, phases=(Phase.explicit, Phase.generate))
 @given(architectures(largest_width=0.5, largest_side=80).filter(_writable))
 def test_written_for_keras_and_read_again_it_is_the_same_network(
     tmp_path_factory: pytest.TempPathFactory, architecture: Architecture
@@ -774,7 +774,7 @@ def test_a_network_that_is_pruned_differs_somewhere(tmp_path: Path) -> None:
 
 def test_without_h5py_a_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_h5(second(), tmp_path / "m.h5")
-    monkeypatch.setattr(keras_tensors, "find_spec", lambda name: None)
+    monkeypatch.setattr(hdf5, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"linnet\[convert\]"):
         read(path)
 

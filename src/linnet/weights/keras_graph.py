@@ -346,7 +346,7 @@ class _Walker:
         if len(shape) == 3 and self._reading.chain.pooled is None and steps:
             last = steps[-1]
             if last.output == self._current and last.activation == "linear" and layers[-1].norm is None:
-                self._norms.append((epsilon, _rounded(1 - _rounded(_real(layer, "momentum", 0.99)))))
+                self._norms.append((epsilon, _share(_real(layer, "momentum", 0.99))))
                 layers[-1] = replace(layers[-1], norm=norm)
                 last.output = self._number
                 self._give(self._number, shape)
@@ -620,6 +620,12 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _share(momentum: float) -> float:
+    """Of the new batch, in the running statistics: 1 - 0.999 is 0.001, and not what floats make of it."""
+    return float(f"{1 - _rounded(momentum):.9g}")
+
+
 def _rounded(value: float) -> float:
     """Without what float32 added to it: 0.0010000000474974513 is 0.001."""
-    return float(f"{value:.6g}")
+    short = float(f"{value:.6g}")
+    return short if np.float32(short) == np.float32(value) else value
