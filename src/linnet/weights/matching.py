@@ -180,8 +180,11 @@ def _lay_out(tensors: dict[str, Array], operation: Convolve | Linear, layer: Lay
     if layer.norm is None:
         parts["bias"] = bias
     else:
+        # Damaged numbers overflow; whether all are finite is looked at afterwards.
+        with np.errstate(all="ignore"):
+            mean = layer.norm.mean - bias
         parts |= {"scale": layer.norm.scale, "shift": layer.norm.shift}
-        parts |= {"mean": layer.norm.mean - bias, "variance": layer.norm.variance}
+        parts |= {"mean": mean, "variance": layer.norm.variance}
     for name, shape in operation.tensors.items():
         values = np.ascontiguousarray(parts[name.removeprefix(f"{label}.")], np.float32)
         if values.shape != shape:
