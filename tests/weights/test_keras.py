@@ -306,12 +306,13 @@ def test_normalization_of_each_channel(tmp_path: Path) -> None:
     assert relative(conversion) < 1e-4
 
 
-def test_one_sigmoid_becomes_the_second_of_two_classes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("activation", ["sigmoid", "linear"])
+def test_one_output_becomes_the_second_of_two_classes(activation: str, tmp_path: Path) -> None:
     build = Builder(seed=5)
     weights = {"kernel": build.draw(1280, 1), "bias": build.draw(1)}
     tail = (
         L("GlobalAveragePooling2D", "g"),
-        L("Dense", "dense", {"units": 1, "activation": "sigmoid", "use_bias": True}, (), weights),
+        L("Dense", "dense", {"units": 1, "activation": activation, "use_bias": True}, (), weights),
     )
     path = save_h5(_transfer(second(classes=None, pooled=False), tail=tail), tmp_path / "m.h5")
     conversion = read(path, labels=("cats", "dogs"))

@@ -378,16 +378,18 @@ def _without_identity(layer: Layer, epsilon: float) -> Layer | None:
 
 
 def _as_classes(graph: Reading) -> list[Layer]:
-    """The layers behind the pooling; one output with a sigmoid becomes two classes, of which it is the second."""
+    """The layers behind the pooling; one output becomes two classes, of which it is the second."""
     layers = [dense.layer for dense in graph.head]
-    if not graph.head or graph.head[-1].activation != "sigmoid":
+    if not graph.head:
         return layers
-    last = layers[-1]
-    if len(last.weight) == 1:
-        bias = None if last.bias is None else np.concatenate([np.zeros(1, np.float32), last.bias])
-        layers[-1] = Layer(last.name, np.concatenate([np.zeros_like(last.weight), last.weight]), bias)
-        graph.notes.append("Its one output is a sigmoid: it became two classes, of which it is the second.")
-    else:
+    last = graph.head[-1]
+    if last.alone:
+        weight, bias = last.layer.weight, last.layer.bias
+        bias = None if bias is None else np.concatenate([np.zeros(1, np.float32), bias])
+        layers[-1] = Layer(last.layer.name, np.concatenate([np.zeros_like(weight), weight]), bias)
+        how = "is a sigmoid" if last.activation == "sigmoid" else "is taken for the logit of a class against another"
+        graph.notes.append(f"Its one output {how}: it became two classes, of which it is the second.")
+    elif last.activation == "sigmoid":
         graph.notes.append(
             "Its outputs are sigmoids, each for itself. linnet's scores sum to 1: the order of the classes is the "
             "same, the scores are others."

@@ -86,6 +86,11 @@ class Dense:
     activation: str
     output: int
 
+    @property
+    def alone(self) -> bool:
+        """Whether it has one output, which says how far a picture is of the second of two classes."""
+        return len(self.layer.weight) == 1 and self.activation in ("sigmoid", "linear")
+
 
 @dataclass
 class Reading:
@@ -210,8 +215,8 @@ class _Walker:
             raise self._foreign(f"its last layer {reading.head[-1].layer.name!r} has the activation 'relu'")
         self._settle_norms()
         last = reading.head[-1] if reading.head else None
-        # A single sigmoid becomes two classes, which no layer of the file gives.
-        if last is not None and not (last.activation == "sigmoid" and len(last.layer.weight) == 1):
+        # One output becomes two classes, which no layer of the file gives.
+        if last is not None and not last.alone:
             reading.chain.logits = last.output
         return reading
 
