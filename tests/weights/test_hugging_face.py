@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from state_dicts import network_of, save_with_torch, state_dict_of
 
 from linnet.weights import read
+from linnet.weights.parity import compare
 
 PREPROCESSOR: dict[str, Any] = {
     "do_center_crop": True,
@@ -140,3 +141,14 @@ def test_a_damaged_configuration_is_told(content: str, tmp_path: Path) -> None:
     (tmp_path / "hub" / "config.json").write_text(content)
     with pytest.raises(ValueError, match="is damaged"):
         read(tmp_path / "hub")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("config", [{}, {"tf_padding": False}, {"output_stride": 16}, {"layer_norm_eps": 0.1}])
+def test_the_librarys_own_arithmetic_agrees(
+    version: int, config: dict[str, Any], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    folder(tmp_path / "hub", version, image_size=64, **config)
+    conversion = read(tmp_path / "hub")
+    parity = compare(conversion, [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)])
+    assert min(parity.correlations.values()) > 0.99999

@@ -240,6 +240,37 @@ def test_integers_are_dequantised(tmp_path: Path) -> None:
         np.testing.assert_allclose(found.tensors[name], values, atol=step)
 
 
+@pytest.mark.parametrize("signed", [False, True], ids=["uint8", "int8"])
+@pytest.mark.filterwarnings("ignore")
+def test_onnxruntimes_quantiser_writes_activations_away(signed: bool, tmp_path: Path, rng: np.random.Generator) -> None:
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    architecture = MobileNetV2(width=0.1, resolution=64, classes=3, padding="symmetric")
+    export(checkpoint_of(architecture), tmp_path / "float.onnx")
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
+        left = 3
+
+        def get_next(self) -> Any:
+            self.left -= 1
+            return {"input": rng.normal(size=(1, 3, 64, 64)).astype(np.float32)} if self.left >= 0 else None
+
+    path = tmp_path / "qdq.onnx"
+    kind = quantization.QuantType.QInt8 if signed else quantization.QuantType.QUInt8
+    form = quantization.QuantFormat.QDQ
+    quantization.quantize_static(
+        tmp_path / "float.onnx", path, Reader(), quant_format=form, activation_type=kind, per_channel=True
+    )
+    conversion = read(path)
+    found: Any = conversion.checkpoint.architecture
+    assert (found.activation, found.padding, found.tensors.keys()) == (
+        "relu6",
+        "symmetric",
+        architecture.with_options(folded=True).tensors.keys(),
+    )
+    parity = compare(conversion, [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)])
+    assert min(parity.correlations.values()) > 0.9
+
+
 def test_an_input_without_a_size_takes_one(tmp_path: Path) -> None:
     model = model_of(MobileNetV2(width=0.1, resolution=224, classes=3))
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, "H", "W"]))

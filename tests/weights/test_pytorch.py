@@ -28,6 +28,7 @@ from linnet.checkpoint import Checkpoint, default_preprocessing, save_checkpoint
 from linnet.engine.reference import NumpyNetwork
 from linnet.weights import read, write
 from linnet.weights.layouts import LAYOUTS
+from linnet.weights.parity import compare
 from linnet.weights.to_pytorch import archive
 
 STATE_DICTS = [each.name for each in LAYOUTS if not each.name.startswith("hugging-face")]
@@ -609,3 +610,38 @@ def test_v1_and_v2_of_one_library_are_told_apart(tmp_path: Path) -> None:
     assert isinstance(first.architecture, MobileNetV1)
     assert isinstance(second.architecture, MobileNetV2)
     assert layout("timm").pixels != layout("timm-v1").pixels
+
+
+@pytest.mark.parametrize("name", STATE_DICTS)
+@pytest.mark.parametrize("kind", ["pth", "safetensors"])
+def test_the_librarys_own_arithmetic_agrees_tensor_by_tensor(
+    name: str, kind: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    tensors, _ = state_dict_of(name, network_of(name))
+    path = tmp_path / f"weights.{kind}"
+    if kind == "pth":
+        save(path, {f"module.{each}": values for each, values in tensors.items()})
+    else:
+        from safetensors.numpy import save_file
+
+        save_file(tensors, path)
+    conversion = read(path, resolution=None if name == "pytorch-cifar" else 64)
+    pictures = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)]
+    parity = compare(conversion, pictures)
+    assert parity.same_class == 1
+    assert len(parity.correlations) == len(conversion.checkpoint.architecture.graph.aliases)
+    assert min(parity.correlations.values()) > 0.99999
+
+
+@pytest.mark.parametrize("option", ["padding", "batch_norm_epsilon", "activation"])
+def test_the_arithmetic_tells_when_something_unsaid_is_wrong(
+    option: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    tensors, _ = state_dict_of("torchvision", network_of("torchvision"))
+    conversion = read(save(tmp_path / "weights.pth", tensors), resolution=64)
+    wrong = {"padding": "same", "batch_norm_epsilon": 0.9, "activation": "relu"}[option]
+    checkpoint = conversion.checkpoint
+    other = replace(checkpoint, architecture=checkpoint.architecture.with_options(**{option: wrong}))
+    pictures = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)]
+    parity = compare(replace(conversion, checkpoint=other), pictures)
+    assert min(parity.correlations.values()) < 0.999

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linnet.checkpoint import Checkpoint
-from linnet.weights.conversion import Conversion, contract_of, without_background
+from linnet.weights.conversion import Conversion, contract_of, in_short, without_background
 from linnet.weights.layouts import Layout, layers_of, recognise
 from linnet.weights.matching import NotOurs, assemble
 
@@ -66,11 +66,11 @@ def explaining(path: Path) -> Iterator[None]:
     try:
         yield
     except NotOurs as problem:
-        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {problem}.") from None
+        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {in_short(problem)}.") from None
     except ValueError as error:
         if str(path) in str(error):
             raise
-        raise ValueError(f"'{path}' cannot be converted: {error}") from None
+        raise ValueError(f"'{path}' cannot be converted: {in_short(error)}") from None
 
 
 def checked_content(path: Path) -> bytes:
@@ -134,9 +134,9 @@ def convert_named(
         "converted_by": "linnet convert",
     }
     checkpoint = Checkpoint(architecture, contract_of(architecture, **pixels), tensors, names, provenance=provenance)
-    return Conversion(
-        found.source, checkpoint, dropped, notes=tuple(notes), says_size="resolution" in found.options, runtime=""
-    )
+    outputs = {name: name for name in architecture.graph.aliases}
+    sized = "resolution" in found.options
+    return Conversion(found.source, checkpoint, dropped, outputs, tuple(notes), sized, "state dict")
 
 
 def _counts(name: str) -> bool:

@@ -25,7 +25,10 @@ LARGEST_TENSOR = 1 << 27
 
 MOST_NODES = 20_000
 
-PASSED = {"Identity", "Dropout", "QuantizeLinear", "DequantizeLinear", "Cast"}
+HIGHEST_RELU6 = 6.05
+"""Upper end of the range of integers behind a ReLU6, with the rounding of its scale."""
+
+PASSED = {"Identity", "Dropout", "DequantizeLinear", "Cast"}
 """Operators that change nothing of real numbers while a network runs."""
 
 INTEGER = {"QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul", "DynamicQuantizeLinear", "QGemm"}
@@ -122,6 +125,7 @@ class _Walk:
         self._reading.producer = f"{model.producer_name} {model.producer_version}".strip()
         self._current, self._channels_last = 0, self._reading.channels_last
         self._size: tuple[int, int] = self._reading.chain.input_shape[:2]
+        self._real_names: dict[int, str] = {}
         self._pads: dict[int, tuple[tuple[int, int, int, int], int]] = {}
 
     def _start(self, entry: Any) -> Reading:
@@ -162,7 +166,7 @@ class _Walk:
             reading.chain.steps[0].padded_apart = True
         if reading.pooled is None:
             self._refuse("it has no global average pooling")
-        reading.names = {number: name for name, number in reversed(self._numbers.items())}
+        reading.names = {number: name for name, number in reversed(self._numbers.items())} | self._real_names
         for layer in reading.linear[:-1]:
             if not layer.rectified:
                 self._refuse("a hidden layer of it has another activation than ReLU")
@@ -487,6 +491,21 @@ class _Walk:
 
     def _pass(self, node: Any, reads: list[int]) -> None:
         """The same real values."""
+        if node.op_type == "DequantizeLinear":
+            # What an activation that integers do leaves, which the convolution itself does not give.
+            self._real_names[self._current] = node.output[0]
+        self._give(node, self._current)
+
+    def _quantise(self, node: Any, reads: list[int]) -> None:
+        """The same values; integers that hold nothing below 0 are how quantisers write a ReLU or ReLU6 away."""
+        step = self._last()
+        if step is not None and step.activation == "linear" and len(node.input) > 1:
+            scale = np.asarray(self._needed(node.input[1]), np.float64)
+            zero = self._needed(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1, np.uint8)
+            limits = np.iinfo(zero.dtype)
+            if scale.size == 1 and int(zero.ravel()[0]) == limits.min:
+                most = float(scale.ravel()[0]) * (limits.max - limits.min)
+                step.activation = "relu6" if most <= HIGHEST_RELU6 else "relu"
         self._give(node, self._current)
 
     def _pass_at_end(self, node: Any, reads: list[int]) -> None:
@@ -538,6 +557,7 @@ HANDLERS: dict[str, Callable[[_Walk, Any, list[int]], None]] = {
     "Transpose": _Walk._transpose,
     **dict.fromkeys(("GlobalAveragePool", "ReduceMean", "AveragePool"), _Walk._pool),
     **dict.fromkeys(("Gemm", "MatMul"), _Walk._linear),
+    "QuantizeLinear": _Walk._quantise,
     **dict.fromkeys(PASSED, _Walk._pass),
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Softmax", "LogSoftmax", "Sigmoid"), _Walk._pass_at_end),
 }

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from linnet.weights.conversion import Conversion
+from linnet.weights.conversion import Conversion, in_short
 from linnet.weights.matching import NotOurs
 from linnet.weights.named import Named, checked_content, convert_named, explaining
 from linnet.weights.pickles import LEGACY_MARK, StoredTensor, read_pickle, tensors_in
@@ -72,7 +72,7 @@ def read_named(path: Path) -> Named:
         raise
     except Exception as error:
         # A damaged pickle leads its reader anywhere, and to exceptions of any kind.
-        raise ValueError(f"'{path}' is damaged: it cannot be read ({str(error) or type(error).__name__}).") from None
+        raise ValueError(f"'{path}' is damaged: it cannot be read ({in_short(error)}).") from None
     others = {name: each.storage.kind for name, each in tensors.items() if not each.floating}
     return Named(path, hashlib.sha256(content).hexdigest(), arrays, others, notes=notes)
 

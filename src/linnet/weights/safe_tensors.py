@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.weights.conversion import Conversion
+from linnet.weights.conversion import Conversion, in_short
 from linnet.weights.matching import NotOurs
 from linnet.weights.named import Named, checked_content, convert_named, explaining
 
@@ -73,7 +73,7 @@ def read_named(path: Path) -> Named:
         metadata = header.get("__metadata__")
     except Exception as error:
         # A damaged header leads its reader anywhere.
-        raise ValueError(f"'{path}' is damaged: it cannot be read ({str(error) or type(error).__name__}).") from None
+        raise ValueError(f"'{path}' is damaged: it cannot be read ({in_short(error)}).") from None
     if isinstance(metadata, dict) and "linnet" in metadata:
         raise NotOurs("it is linnet's own checkpoint already, and needs no conversion")
     return Named(path, hashlib.sha256(content).hexdigest(), tensors, others)
