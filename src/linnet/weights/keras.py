@@ -384,9 +384,7 @@ def _as_classes(graph: Reading) -> list[Layer]:
         return layers
     last = graph.head[-1]
     if last.alone:
-        weight, bias = last.layer.weight, last.layer.bias
-        bias = None if bias is None else np.concatenate([np.zeros(1, np.float32), bias])
-        layers[-1] = Layer(last.layer.name, np.concatenate([np.zeros_like(weight), weight]), bias)
+        layers[-1] = _two_classes(last.layer)
         how = "is a sigmoid" if last.activation == "sigmoid" else "is taken for the logit of a class against another"
         graph.notes.append(f"Its one output {how}: it became two classes, of which it is the second.")
     elif last.activation == "sigmoid":
@@ -395,6 +393,12 @@ def _as_classes(graph: Reading) -> list[Layer]:
             "same, the scores are others."
         )
     return layers
+
+
+def _two_classes(layer: Layer) -> Layer:
+    """A layer of one output as one of two classes: the first has the logit 0."""
+    bias = None if layer.bias is None else np.concatenate([np.zeros(1, np.float32), layer.bias])
+    return Layer(layer.name, np.concatenate([np.zeros_like(layer.weight), layer.weight]), bias)
 
 
 def _scaling(graph: Reading) -> dict[str, Any] | None:
@@ -485,6 +489,9 @@ def _behind(dense: dict[str, dict[str, Array]], features: int, notes: list[str])
         features = len(weight)
     if len(ordered) > 1:
         notes.append("The file does not say which activation its hidden layers have: ReLU is assumed.")
+    if ordered and len(ordered[-1].weight) == 1:
+        ordered[-1] = _two_classes(ordered[-1])
+        notes.append("Its one output is taken for the logit of a class against another: it became two classes.")
     named = {f"hidden.{number}": layer for number, layer in enumerate(ordered[:-1])}
     return named | ({"classifier": ordered[-1]} if ordered else {})
 
