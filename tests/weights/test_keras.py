@@ -29,7 +29,8 @@ from keras_models import (
 from networks import architectures, checkpoint_of
 
 from linnet.architecture import Architecture, Backbone, MobileNetV1, MobileNetV2
-from linnet.checkpoint import Checkpoint
+from linnet.checkpoint import Checkpoint, load_checkpoint
+from linnet.cli import main
 from linnet.engine.reference import NumpyNetwork
 from linnet.images import normalise, prepare
 from linnet.weights import hdf5, read, write
@@ -542,6 +543,17 @@ def test_everything_that_a_checkpoint_says_comes_back(folded: bool, tmp_path: Pa
         assert relative(conversion) < 1e-4
         assert expression == f"keras.models.load_model({str(tmp_path / name)!r})"
         assert not conversion.notes
+
+
+def test_the_command_goes_there_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, ours, theirs = save_tfjs(teachable(), tmp_path / "web"), tmp_path / "m.safetensors", tmp_path / "m.h5"
+    assert main(["convert", str(folder), "--out", str(ours), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["architecture"]["hidden"] == [100]
+    assert main(["convert", str(ours), "--to", "keras", "--out", str(theirs)]) == 0
+    assert "keras.models.load_model(" in capsys.readouterr().out
+    assert _exact(load_checkpoint(ours), read(theirs).checkpoint)
+    assert main(["convert", str(ours), "--to", "keras", "--out", str(tmp_path / "m.pth")]) == 1
+    assert "must end in .h5 or .keras" in capsys.readouterr().err
 
 
 def test_what_keras_cannot_name_is_not_written(tmp_path: Path, small_checkpoint: Checkpoint) -> None:

@@ -73,7 +73,7 @@ def read_hdf5(content: bytes) -> Hdf5:
         raise ValueError(f"it has {len(content):,} bytes, far more than a MobileNet")
     try:
         done = subprocess.run(
-            [sys.executable, "-c", "from linnet.weights.hdf5 import serve; serve()"],
+            [sys.executable, "-P", "-c", "from linnet.weights.hdf5 import serve; serve()"],
             input=content,
             capture_output=True,
             timeout=SECONDS,
