@@ -126,7 +126,7 @@ def _described(layers: Mapping[str, Layer], convolutions: Mapping[str, Layer], o
             return candidate
         agreed = sum(found.get(label) == shape for label, shape in described.items())
         if agreed > best[0]:
-            best = agreed, _difference(described, layers)
+            best = agreed, f"{_difference(described, layers)} ({_say(candidate)})"
     raise NotOurs(f"no MobileNetV1 or MobileNetV2 has these layers: {best[1]}")
 
 
@@ -171,6 +171,10 @@ def _difference(described: Mapping[str, Shape], layers: Mapping[str, Layer]) -> 
             )
     surplus = next(label for label in layers if label not in described)
     return f"'{layers[surplus].name}' is one layer more than the closest network has"
+
+
+def _say(network: Backbone) -> str:
+    return f"{type(network).__name__} {network.width:g}"
 
 
 def _lay_out(tensors: dict[str, Array], operation: Convolve | Linear, layer: Layer) -> None:
