@@ -91,6 +91,9 @@ def _bounds(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:
 
 def widths_between(lowest: float, highest: float) -> list[float]:
     """Width multipliers from `lowest` up to `highest`: published ones, then round ones, then any."""
+    if lowest >= highest:
+        # No width gives all these counts; one between tells what the closest network is.
+        return [max(round((lowest + highest) / 2, 2), 0.01)]
     inside = [width for width in PUBLISHED_WIDTHS if lowest <= width < highest]
     hundredths = range(max(math.ceil(100 * lowest), 1), math.ceil(100 * min(highest, lowest + 1)))
     between = [lowest + (highest - lowest) * (part + 0.5) / 32 for part in range(32)] if highest < math.inf else []

@@ -6,8 +6,9 @@ Sources without a description of their own (TFLite, later others) are read into 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain as chain_of
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +84,12 @@ class Chain:
     logits: int | None = None
 
 
-def match(chain: Chain) -> Backbone:
+def match(chain: Chain, likely: Iterable[Backbone] = ()) -> Backbone:
     """The folded architecture whose layers are just those of the chain.
+
+    Args:
+        chain: the layers.
+        likely: folded networks without classifier that are compared first.
 
     Raises:
         ValueError: if no MobileNetV1 or V2 fits; the text says where the closest one differs.
@@ -93,7 +98,7 @@ def match(chain: Chain) -> Backbone:
     if chain.steps:
         first, last = len(chain.steps[0].weight), len(chain.steps[-1].weight)
         reason = f"no width gives {len(chain.steps)} convolutions, the first of {first} channels, the last of {last}"
-    for candidate in _candidates(chain):
+    for candidate in chain_of(likely, _candidates(chain)):
         agreed, difference = _compare(candidate, chain)
         if not difference:
             return _with_ends(candidate, chain)
