@@ -99,7 +99,9 @@ def mutated(generator: np.random.Generator, content: bytes, structure: int) -> b
             place = max(len(found) - 1 - place, 0)
         kind = generator.random()
         if kind < 0.75:
-            found[place : place + 1] = bytes([int(generator.choice([0, 1, 127, 128, 255, generator.integers(0, 256)]))])
+            found[place : place + 1] = bytes(
+                [int(generator.choice(np.array([0, 1, 127, 128, 255, int(generator.integers(0, 256))])))]
+            )
         elif kind < 0.85:
             del found[place : place + int(generator.integers(1, 40))]
         elif kind < 0.95:

@@ -166,3 +166,15 @@ def test_a_pictures_dropout_is_its_own() -> None:
     nothing = PictureDropout(0.0)
     nothing.draw(seeds, 500, torch.device("cpu"))
     assert torch.equal(nothing(torch.ones(40, 500)), torch.ones(40, 500))
+
+
+def test_behind_hidden_layers_the_masks_are_theirs() -> None:
+    network = Network(MobileNetV2(width=0.1, resolution=32, classes=3, hidden=(7,), dropout=0.5)).train()
+    dropout = PictureDropout(0.5)
+    network.dropout = dropout  # type: ignore[assignment]
+    pixels = torch.zeros(2, 3, *SIZE)
+    batch = Batch(pixels.byte(), torch.tensor([0, 2]), [(0, 0, 0), (0, 0, 1)], 2, 0.0)
+    inputs, _ = task_of().inputs(batch, network, torch.device("cpu"))
+    assert dropout.masks is not None
+    assert dropout.masks.shape == (2, 7)
+    assert network(inputs).shape == (2, 3)

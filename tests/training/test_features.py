@@ -70,6 +70,31 @@ def test_the_scale_of_the_features_does_not_matter() -> None:
         assert abs(one.loss - other.loss) < 0.02 * max(one.loss, 1)
 
 
+def test_a_classifier_without_bias_is_fitted_without_one() -> None:
+    features, classes = cloud(240, seed=0)
+    fits = fit_classifier(features, classes, cloud(60, seed=1), count=3, biased=False)
+    for fit in fits[:5]:
+        assert not fit.bias.any()
+        scale = features.square().mean(dim=0).sqrt()
+        weight = (fit.weight * scale).double().requires_grad_()
+        loss = F.cross_entropy((features / scale).double() @ weight.T, classes)
+        (loss + fit.strength * weight.square().sum() / 2).backward()
+        assert weight.grad is not None
+        assert weight.grad.abs().max() < 2e-3, fit.strength
+
+
+def test_behind_hidden_layers_the_features_are_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    architecture = MobileNetV1(width=0.1, resolution=32, classes=3, hidden=(7,), classifier_bias=False)
+    network = Network(architecture)
+    load_tensors(network, checkpoint_of(architecture).tensors)
+    samples = find(write_pictures(tmp_path / "data")).train[:5]
+    found, cached = compute_features(network, samples, CONTRACT, device=CPU)
+    again, cached_again = compute_features(network, samples, CONTRACT, device=CPU)
+    assert (found.shape, cached, cached_again) == ((len(samples), 7), False, True)
+    assert torch.equal(found, again)
+
+
 def test_a_constant_feature_does_no_harm() -> None:
     features, classes = cloud(90, seed=0)
     features[:, 3] = 0

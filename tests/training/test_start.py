@@ -12,7 +12,7 @@ from networks import checkpoint_of
 from torch import nn
 
 from linnet.architecture import FAMILIES, MobileNetV1, MobileNetV2, options_of
-from linnet.checkpoint import save_checkpoint
+from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli.networks import trainable_flags
 from linnet.nn import build, tensors_of
 from linnet.tasks.classification.start import find_start
@@ -50,6 +50,19 @@ def test_the_same_classes_keep_their_classifier(file: Path) -> None:
     assert tensors_of(start.network)["classifier.weight"].any()
     # The same names in another order are other classes.
     assert not find_start(StartOptions(str(file)), ("bee", "ant", "cat"), RECIPE).keeps_classes
+
+
+def test_hidden_layers_can_be_put_on_a_start_that_has_none(file: Path) -> None:
+    options = StartOptions(str(file), options={"hidden": (6,), "classifier_bias": False})
+    one, again = (find_start(options, NAMES, RECIPE) for _ in range(2))
+    tensors, checkpoint = tensors_of(one.network), load_checkpoint(file)
+    assert tensors["hidden.0.weight"].shape == (6, one.network.architecture.feature_channels)
+    assert tensors["hidden.0.weight"].std() > 0
+    assert np.array_equal(tensors["hidden.0.weight"], tensors_of(again.network)["hidden.0.weight"])
+    assert tensors["classifier.weight"].shape == (len(NAMES), 6)
+    assert not tensors["classifier.weight"].any()
+    assert "classifier.bias" not in tensors
+    assert np.array_equal(tensors["stem.weight"], checkpoint.tensors["stem.weight"])
 
 
 def test_another_resolution_goes_into_network_and_contract(file: Path) -> None:

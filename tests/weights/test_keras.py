@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from keras_models import (
     Array,
     Builder,
@@ -29,10 +29,11 @@ from keras_models import (
 from networks import architectures, checkpoint_of
 
 from linnet.architecture import Architecture, Backbone, MobileNetV1, MobileNetV2
-from linnet.checkpoint import Checkpoint
+from linnet.checkpoint import Checkpoint, load_checkpoint
+from linnet.cli import main
 from linnet.engine.reference import NumpyNetwork
 from linnet.images import normalise, prepare
-from linnet.weights import keras_tensors, read, write
+from linnet.weights import hdf5, read, write
 from linnet.weights.conversion import Conversion
 from linnet.weights.parity import compare, graph_of
 
@@ -306,12 +307,13 @@ def test_normalization_of_each_channel(tmp_path: Path) -> None:
     assert relative(conversion) < 1e-4
 
 
-def test_one_sigmoid_becomes_the_second_of_two_classes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("activation", ["sigmoid", "linear"])
+def test_one_output_becomes_the_second_of_two_classes(activation: str, tmp_path: Path) -> None:
     build = Builder(seed=5)
     weights = {"kernel": build.draw(1280, 1), "bias": build.draw(1)}
     tail = (
         L("GlobalAveragePooling2D", "g"),
-        L("Dense", "dense", {"units": 1, "activation": "sigmoid", "use_bias": True}, (), weights),
+        L("Dense", "dense", {"units": 1, "activation": activation, "use_bias": True}, (), weights),
     )
     path = save_h5(_transfer(second(classes=None, pooled=False), tail=tail), tmp_path / "m.h5")
     conversion = read(path, labels=("cats", "dogs"))
@@ -506,7 +508,7 @@ def _writable(architecture: Architecture) -> bool:
     return not full and not (isinstance(architecture, MobileNetV2) and architecture.shortcut == "expansion")
 
 
-@settings(max_examples=5)
+@settings(max_examples=5, phases=(Phase.explicit, Phase.generate))
 @given(architectures(largest_width=0.5, largest_side=80).filter(_writable))
 def test_written_for_keras_and_read_again_it_is_the_same_network(
     tmp_path_factory: pytest.TempPathFactory, architecture: Architecture
@@ -541,6 +543,17 @@ def test_everything_that_a_checkpoint_says_comes_back(folded: bool, tmp_path: Pa
         assert relative(conversion) < 1e-4
         assert expression == f"keras.models.load_model({str(tmp_path / name)!r})"
         assert not conversion.notes
+
+
+def test_the_command_goes_there_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, ours, theirs = save_tfjs(teachable(), tmp_path / "web"), tmp_path / "m.safetensors", tmp_path / "m.h5"
+    assert main(["convert", str(folder), "--out", str(ours), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["architecture"]["hidden"] == [100]
+    assert main(["convert", str(ours), "--to", "keras", "--out", str(theirs)]) == 0
+    assert "keras.models.load_model(" in capsys.readouterr().out
+    assert _exact(load_checkpoint(ours), read(theirs).checkpoint)
+    assert main(["convert", str(ours), "--to", "keras", "--out", str(tmp_path / "m.pth")]) == 1
+    assert "must end in .h5 or .keras" in capsys.readouterr().err
 
 
 def test_what_keras_cannot_name_is_not_written(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
@@ -761,6 +774,22 @@ def test_archives_that_swell_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
     refused(path, "larger than")
 
 
+def test_graphs_of_tensorflow_are_named(tmp_path: Path) -> None:
+    node = b"\n\x05input\x12\x0bPlaceholder*\x0b\n\x05dtype\x12\x020\x01"
+    (tmp_path / "frozen.pb").write_bytes(b"\n" + bytes([len(node)]) + node)
+    refused(tmp_path / "frozen.pb", "a frozen graph of TensorFlow")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"\x08\x01")
+    refused(tmp_path / "saved", "a SavedModel of TensorFlow")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "tensorflowjs_model.pb").write_bytes(b"\n")
+    refused(tmp_path / "old", "a graph model of TensorFlow.js")
+    (tmp_path / "graph").mkdir()
+    topology = {"node": [{"name": "input", "op": "Placeholder"}]}
+    (tmp_path / "graph" / "model.json").write_text(json.dumps({"format": "graph-model", "modelTopology": topology}))
+    refused(tmp_path / "graph", "a graph model of TensorFlow.js")
+
+
 def test_a_network_that_is_pruned_differs_somewhere(tmp_path: Path) -> None:
     model = second()
     kernel, vectors = np.zeros((1, 1, 8, 40), np.float32), np.ones(40, np.float32)
@@ -774,7 +803,7 @@ def test_a_network_that_is_pruned_differs_somewhere(tmp_path: Path) -> None:
 
 def test_without_h5py_a_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_h5(second(), tmp_path / "m.h5")
-    monkeypatch.setattr(keras_tensors, "find_spec", lambda name: None)
+    monkeypatch.setattr(hdf5, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"linnet\[convert\]"):
         read(path)
 

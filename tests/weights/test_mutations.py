@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from keras_models import first, save_tfjs
 from networks import random_tensors
 from state_dicts import Arrays, mutated, network_of, save_with_torch, state_dict_of
 
+from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.engine.fold import fold
 from linnet.export.onnx_graph import GraphWriter
-from linnet.weights import read
+from linnet.weights import read, write
 from linnet.weights.to_pytorch import archive
 
 NETWORK = network_of("timm-v1", width=0.05, classes=2)
@@ -49,6 +52,22 @@ def _hugging_face(path: Path, tensors: Arrays) -> None:
     path.write_text(json.dumps(config))
 
 
+def _keras(path: Path, tensors: Arrays) -> None:
+    write(Checkpoint(NETWORK, default_preprocessing(NETWORK), random_tensors(NETWORK)), path, target="keras")
+
+
+def _unpacked(path: Path, tensors: Arrays) -> None:
+    packed = path.parent / "packed.keras"
+    _keras(packed, tensors)
+    with zipfile.ZipFile(packed) as archive:
+        archive.extractall(path.parent)
+    packed.unlink()
+
+
+def _web(path: Path, tensors: Arrays) -> None:
+    save_tfjs(first(size=32), path.parent)
+
+
 # Writes a whole file, and how many of its bytes are structure; the name is the one that is damaged.
 FORMATS: dict[str, tuple[Callable[[Path, Arrays], None], int, str]] = {
     "archive": (_archive, 12_000, "weights.pth"),
@@ -56,7 +75,17 @@ FORMATS: dict[str, tuple[Callable[[Path, Arrays], None], int, str]] = {
     "safetensors": (_safetensors, 12_000, "weights.safetensors"),
     "onnx": (_onnx, 6_000, "weights.onnx"),
     "hugging face": (_hugging_face, 200, "config.json"),
+    "keras": (_keras, 60_000, "model.h5"),
+    "keras configuration": (_unpacked, 80_000, "config.json"),
+    "keras weights": (_unpacked, 60_000, "model.weights.h5"),
+    "tfjs": (_web, 80_000, "model.json"),
 }
+
+FOLDERS = {"hugging face", "keras configuration", "keras weights", "tfjs"}
+"""Formats that are a folder, of which one file is damaged."""
+
+HDF5 = {"keras", "keras configuration", "keras weights"}
+"""Formats of which each reading takes a process."""
 
 
 @contextmanager
@@ -81,7 +110,7 @@ def damage_many(name: str, folder: Path, count: int) -> int:
     write, structure, file = FORMATS[name]
     path = folder / file
     write(path, state_dict_of("timm-v1", NETWORK)[0])
-    source = path.parent if name == "hugging face" else path
+    source = path.parent if name in FOLDERS else path
     content, generator, loaded = path.read_bytes(), np.random.default_rng(0), 0
     with few_calls():
         assert read(source).checkpoint.tensors
@@ -103,10 +132,12 @@ def damage_many(name: str, folder: Path, count: int) -> int:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_damaged_files_give_a_sentence_or_a_network(name: str, tmp_path: Path) -> None:
-    assert damage_many(name, tmp_path, 60) < 60
+    count = 6 if name in HDF5 else 60
+    assert damage_many(name, tmp_path, count) < count
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_ten_thousand_damaged_files_give_a_sentence_or_a_network(name: str, tmp_path: Path) -> None:
-    assert damage_many(name, tmp_path, 10_000) < 10_000
+    count = 1_000 if name in HDF5 else 10_000
+    assert damage_many(name, tmp_path, count) < count

@@ -345,7 +345,8 @@ def test_what_the_target_does_not_have_is_refused(
 ) -> None:
     from networks import checkpoint_of
 
-    network = MobileNetV2(**{"width": 0.1, "classes": 3, "padding": "symmetric", "resolution": 64} | options)
+    usual: dict[str, Any] = {"width": 0.1, "classes": 3, "padding": "symmetric", "resolution": 64}
+    network = MobileNetV2(**usual | options)
     with pytest.raises(ValueError, match=words):
         write(checkpoint_of(network), tmp_path / "out.pth", target=target)
     assert not list(tmp_path.iterdir())

@@ -42,8 +42,8 @@ class Options:
     that are packed into the file."""
     pictures: tuple[str, ...] = ()
     """Pictures on which the outputs are compared: files, folders or patterns. The file itself is run by its own
-    runtime, which must be installed (ai-edge-litert for TFLite), or as its layers are defined (Keras,
-    TensorFlow.js)."""
+    runtime, which must be installed (ai-edge-litert for TFLite, onnxruntime for ONNX), or as its layers are defined
+    (Keras, TensorFlow.js, state dicts)."""
     licence: str | None = None
     """The licence of the weights, which is kept in the checkpoint. The default is what the file says."""
     floats: Annotated[bool, tyro.conf.arg(name="float")] = False

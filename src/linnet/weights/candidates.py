@@ -12,7 +12,8 @@ from itertools import accumulate, product
 from typing import Any
 
 from linnet.architecture import MobileNetV1, MobileNetV2
-from linnet.architecture.mobilenet_v2 import STAGES
+from linnet.architecture.mobilenet_v2 import LAST_CHANNELS, STAGES, STEM_CHANNELS
+from linnet.architecture.operations import scale_channels
 
 PUBLISHED_WIDTHS = (1.0, 1.4, 1.3, 0.75, 0.5, 0.35, 0.25, 0.125, 1.1, 1.2)
 
@@ -42,7 +43,7 @@ def second_versions(
         expansion: of the blocks but the first.
 
     Yields:
-        Those that have these channels at both ends; if there is none, the nearest published one.
+        Those that have these channels at both ends; if there is none, the nearest.
     """
     depth = depth_of(len(outputs))
     repeats = [math.ceil(stage.repeats * depth) for stage in STAGES[1:-1]]
@@ -55,27 +56,38 @@ def second_versions(
     # The first stage may be fixed.
     scaled = list(zip(STAGES, places, strict=True))[1:]
     lowest, highest = _bounds([(stage.channels, outputs[place]) for stage, place in scaled])
-    found = False
+    wanted = [stem, *(outputs[place] for place in places), last]
+    nearest, agreed = None, -1
     for (multiple, minimum), stem_rule, last_layer in ends:
-        for width in widths_between(lowest, highest):
-            network = MobileNetV2(
-                width=width,
-                stem=stem_rule,
-                last_layer=last_layer,
-                channel_multiple=multiple,
-                minimum_depth=minimum,
-                expansion=expansion,
-                depth=depth,
-                **common,
-            )
-            if (network.channel_counts[0], network.channel_counts[-1]) == (stem, last):
-                found = True
-                yield network
-    if not found:
-        # None has these counts: the published one that is nearest tells where they differ.
-        total = sum(outputs[place] for _, place in scaled) / sum(stage.channels for stage, _ in scaled)
-        width = min(PUBLISHED_WIDTHS, key=lambda width: abs(math.log(width / total)))
-        yield MobileNetV2(width=width, expansion=expansion, depth=depth, **common)
+        options: dict[str, Any] = {
+            "stem": stem_rule,
+            "last_layer": last_layer,
+            "channel_multiple": multiple,
+            "minimum_depth": minimum,
+        }
+        for width in [*widths_between(lowest, highest), *PUBLISHED_WIDTHS]:
+            # Whole networks are made of few of these numbers only: that takes a thousand times as long.
+            same = sum(one == other for one, other in zip(_counts(width, options), wanted, strict=True))
+            if same == len(wanted):
+                yield MobileNetV2(width=width, expansion=expansion, depth=depth, **options, **common)
+            if same > agreed:
+                nearest, agreed = {"width": width} | options, same
+    if nearest is not None and agreed < len(wanted):
+        yield MobileNetV2(expansion=expansion, depth=depth, **nearest, **common)
+
+
+def _counts(width: float, options: Mapping[str, Any]) -> list[int]:
+    """Channels of the first convolution, of each stage, and of the last convolution, as `MobileNetV2` has them."""
+
+    def scaled(channels: int) -> int:
+        return scale_channels(channels, width, divisor=options["channel_multiple"], minimum=options["minimum_depth"])
+
+    stages = [scaled(stage.channels) for stage in STAGES]
+    if options["stem"] == "fixed_with_block":
+        stages[0] = STAGES[0].channels
+    stem = scaled(STEM_CHANNELS) if options["stem"] == "scaled" else STEM_CHANNELS
+    kept = options["last_layer"] == "fixed" or (options["last_layer"] == "kept" and width < 1)
+    return [stem, *stages, LAST_CHANNELS if kept else scaled(LAST_CHANNELS)]
 
 
 def _bounds(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:
@@ -91,6 +103,9 @@ def _bounds(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:
 
 def widths_between(lowest: float, highest: float) -> list[float]:
     """Width multipliers from `lowest` up to `highest`: published ones, then round ones, then any."""
+    if lowest >= highest:
+        # No width gives all these counts; one between tells what the closest network is.
+        return [max(round((lowest + highest) / 2, 2), 0.01)]
     inside = [width for width in PUBLISHED_WIDTHS if lowest <= width < highest]
     hundredths = range(max(math.ceil(100 * lowest), 1), math.ceil(100 * min(highest, lowest + 1)))
     between = [lowest + (highest - lowest) * (part + 0.5) / 32 for part in range(32)] if highest < math.inf else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain as chain_of
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -146,13 +147,17 @@ class Chain:
     """Whether the file's input has its channels first."""
 
 
-def match(chain: Chain) -> Backbone:
+def match(chain: Chain, likely: Iterable[Backbone] = ()) -> Backbone:
     """The folded architecture whose layers are just those of the chain.
+
+    Args:
+        chain: the layers.
+        likely: folded networks without classifier that are compared first.
 
     Raises:
         ValueError: if no MobileNetV1 or V2 fits; the text says where the closest one differs.
     """
-    return first_match(chain, _distinct(_candidates(chain)))
+    return first_match(chain, chain_of(likely, _distinct(_candidates(chain))))
 
 
 def _distinct(candidates: Iterable[Backbone]) -> Iterator[Backbone]:

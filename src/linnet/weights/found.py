@@ -37,6 +37,22 @@ GUESSES: tuple[tuple[bytes, str], ...] = (
 """First bytes → what a file is that no format takes."""
 
 
+FOLDERS: tuple[tuple[str, str], ...] = (
+    (
+        "saved_model.pb",
+        "is a SavedModel of TensorFlow, whose weights only TensorFlow reads: save it as .keras or .h5, or as TFLite",
+    ),
+    (
+        "tensorflowjs_model.pb",
+        "is a graph model of TensorFlow.js, of which linnet reads layers models: take the Keras or TFLite file",
+    ),
+)
+"""A file of a folder → what the folder is that no format takes."""
+
+GRAPH_MARKS = (b"Placeholder", b"DecodeJpeg", b"\x12\x05Const")
+"""Operations of TensorFlow with which frozen graphs begin."""
+
+
 @dataclass(frozen=True)
 class Found:
     """What stands behind a path.
@@ -55,6 +71,10 @@ class Found:
         """What it is although no format takes it, to stand behind its name."""
         start = self.start
         if self.members is not None:
+            files = {name.rpartition("/")[2] for name in self.members}
+            for name, text in FOLDERS:
+                if name in files:
+                    return text
             kind = "a zip archive" if start else "a folder"
             shown = ", ".join(sorted(self.members)[:3]) or "nothing"
             return f"is {kind} of no known format: it holds {shown}; expected was {KNOWN}"
@@ -63,6 +83,11 @@ class Found:
         for mark, text in GUESSES:
             if start.startswith(mark):
                 return text
+        if start[:1] == b"\n" and any(mark in start for mark in GRAPH_MARKS):
+            return (
+                "is a frozen graph of TensorFlow, of which linnet reads none: convert it to TFLite "
+                "(tf.compat.v1.lite.TFLiteConverter.from_frozen_graph), which it reads"
+            )
         if start[257:262] == b"ustar":
             return "is a tar archive: unpack it first"
         if start.lstrip()[:1] == b"<":

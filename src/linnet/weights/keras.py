@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -24,10 +24,11 @@ from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 from linnet.weights.chain import match, outputs_by_name
 from linnet.weights.conversion import Conversion, contract_of, read_labels, without_background
+from linnet.weights.hdf5 import LARGEST_FILE, read_hdf5
 from linnet.weights.keras_graph import USUAL_SIDE, Reading, read_graph
 from linnet.weights.keras_layers import Description, describe_model
 from linnet.weights.keras_names import convolution_of, label_of
-from linnet.weights.keras_tensors import LARGEST_FILE, Pool, attribute, open_hdf5, read_pool
+from linnet.weights.keras_tensors import Pool, read_pool
 from linnet.weights.keras_writer import counted_names, identity_variance
 from linnet.weights.matching import Layer, Norm, NotOurs, assemble, lay_out
 from linnet.weights.members import Members, is_own
@@ -194,19 +195,18 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _archive(config: bytes, weights: bytes) -> Model:
-    file = open_hdf5(weights)
     digest = hashlib.sha256(config + weights).hexdigest()
-    return Model(describe_model(_json(config)), read_pool(file, len(weights)), digest)
+    return Model(describe_model(_json(config)), read_pool(read_hdf5(weights)), digest)
 
 
 def _hdf5(content: bytes, labels: tuple[str, ...] | None, teachable: bool) -> Model:
-    file = open_hdf5(content)
-    text = attribute(file, "model_config")
-    inside = "model_weights" in file
-    pool = read_pool(file["model_weights"] if inside else file, len(content))
+    file = read_hdf5(content)
+    text = file.texts.get(("", "model_config"))
+    inside = any(path.startswith("model_weights/") for path in file.tensors)
+    pool = read_pool(file, "model_weights" if inside else "")
     description = describe_model(_json(text.encode())) if text is not None else None
     digest = hashlib.sha256(content).hexdigest()
-    return Model(description, pool, digest, labels, teachable, extra=attribute(file, NOTES))
+    return Model(description, pool, digest, labels, teachable, extra=file.texts.get(("", NOTES)))
 
 
 def _json(text: bytes) -> Any:
@@ -245,8 +245,10 @@ def convert_model(
         else:
             graph = read_graph(model.description, model.pool)
             says_size, scaling = graph.says_size, _scaling(graph)
-            architecture, tensors = network_of(graph, model.description)
-            extra = _extra(model.extra, architecture)
+            extra = _extra(model.extra)
+            architecture, tensors = network_of(graph, model.description, [extra.architecture] if extra else [])
+            if extra is not None and not _fits(extra, architecture):
+                extra = None
             if extra is not None:
                 architecture = extra.architecture
             outputs = outputs_by_name(architecture, graph.chain)
@@ -292,23 +294,29 @@ class _Extra:
     classes: tuple[str, ...] | None
 
 
-def _extra(text: str | None, found: Backbone) -> _Extra | None:
-    """What linnet wrote into its own file, if that still is of the network that was found there."""
+def _extra(text: str | None) -> _Extra | None:
+    """What linnet wrote into its own file; None where it makes no sense."""
     if text is None:
         return None
     try:
         document = json.loads(text)
         architecture = from_options(document["architecture"])
         contract, classes = document["preprocessing"], document["classes"]
-        if not isinstance(architecture, Backbone):
-            return None
-        same = architecture.with_options(dropout=found.dropout).graph == found.graph
         preprocessing = None if contract is None else Preprocessing.from_json(contract)
         names = None if classes is None else tuple(classes)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    fits = (names is None or len(names) == found.classes) and all(isinstance(name, str) for name in names or ())
-    return _Extra(architecture, preprocessing, names) if same and fits else None
+    if not isinstance(architecture, Backbone) or not all(isinstance(name, str) for name in names or ()):
+        return None
+    return _Extra(architecture, preprocessing, names)
+
+
+def _fits(extra: _Extra, found: Backbone) -> bool:
+    """Whether the file still is of the network of which linnet wrote this."""
+    momentum = extra.architecture.batch_norm_momentum
+    close = abs(momentum - found.batch_norm_momentum) < 1e-6 or found.folded
+    said = extra.architecture.with_options(dropout=found.dropout, batch_norm_momentum=found.batch_norm_momentum)
+    return close and said.graph == found.graph and (extra.classes is None or len(extra.classes) == found.classes)
 
 
 def _fitting(labels: tuple[str, ...] | None, architecture: Backbone, notes: list[str]) -> tuple[str, ...] | None:
@@ -319,14 +327,22 @@ def _fitting(labels: tuple[str, ...] | None, architecture: Backbone, notes: list
     return None
 
 
-def network_of(graph: Reading, description: Description) -> tuple[Backbone, dict[str, Array]]:
+def network_of(
+    graph: Reading, description: Description, likely: Iterable[Backbone] = ()
+) -> tuple[Backbone, dict[str, Array]]:
     """The architecture that a graph is, and its tensors.
+
+    Args:
+        graph: what was read.
+        description: of the same, for messages.
+        likely: networks that are compared first.
 
     Raises:
         NotOurs: if it is no MobileNet.
     """
     try:
-        matched = match(graph.chain)
+        plain = [each.with_options(classes=None, folded=True) for each in likely]
+        matched = match(graph.chain, plain)
     except NotOurs:
         raise
     except ValueError as error:
@@ -362,21 +378,27 @@ def _without_identity(layer: Layer, epsilon: float) -> Layer | None:
 
 
 def _as_classes(graph: Reading) -> list[Layer]:
-    """The layers behind the pooling; one output with a sigmoid becomes two classes, of which it is the second."""
+    """The layers behind the pooling; one output becomes two classes, of which it is the second."""
     layers = [dense.layer for dense in graph.head]
-    if not graph.head or graph.head[-1].activation != "sigmoid":
+    if not graph.head:
         return layers
-    last = layers[-1]
-    if len(last.weight) == 1:
-        bias = None if last.bias is None else np.concatenate([np.zeros(1, np.float32), last.bias])
-        layers[-1] = Layer(last.name, np.concatenate([np.zeros_like(last.weight), last.weight]), bias)
-        graph.notes.append("Its one output is a sigmoid: it became two classes, of which it is the second.")
-    else:
+    last = graph.head[-1]
+    if last.alone:
+        layers[-1] = _two_classes(last.layer)
+        how = "is a sigmoid" if last.activation == "sigmoid" else "is taken for the logit of a class against another"
+        graph.notes.append(f"Its one output {how}: it became two classes, of which it is the second.")
+    elif last.activation == "sigmoid":
         graph.notes.append(
             "Its outputs are sigmoids, each for itself. linnet's scores sum to 1: the order of the classes is the "
             "same, the scores are others."
         )
     return layers
+
+
+def _two_classes(layer: Layer) -> Layer:
+    """A layer of one output as one of two classes: the first has the logit 0."""
+    bias = None if layer.bias is None else np.concatenate([np.zeros(1, np.float32), layer.bias])
+    return Layer(layer.name, np.concatenate([np.zeros_like(layer.weight), layer.weight]), bias)
 
 
 def _scaling(graph: Reading) -> dict[str, Any] | None:
@@ -467,6 +489,9 @@ def _behind(dense: dict[str, dict[str, Array]], features: int, notes: list[str])
         features = len(weight)
     if len(ordered) > 1:
         notes.append("The file does not say which activation its hidden layers have: ReLU is assumed.")
+    if ordered and len(ordered[-1].weight) == 1:
+        ordered[-1] = _two_classes(ordered[-1])
+        notes.append("Its one output is taken for the logit of a class against another: it became two classes.")
     named = {f"hidden.{number}": layer for number, layer in enumerate(ordered[:-1])}
     return named | ({"classifier": ordered[-1]} if ordered else {})
 

@@ -86,6 +86,11 @@ class Dense:
     activation: str
     output: int
 
+    @property
+    def alone(self) -> bool:
+        """Whether it has one output, which says how far a picture is of the second of two classes."""
+        return len(self.layer.weight) == 1 and self.activation in ("sigmoid", "linear")
+
 
 @dataclass
 class Reading:
@@ -210,8 +215,8 @@ class _Walker:
             raise self._foreign(f"its last layer {reading.head[-1].layer.name!r} has the activation 'relu'")
         self._settle_norms()
         last = reading.head[-1] if reading.head else None
-        # A single sigmoid becomes two classes, which no layer of the file gives.
-        if last is not None and not (last.activation == "sigmoid" and len(last.layer.weight) == 1):
+        # One output becomes two classes, which no layer of the file gives.
+        if last is not None and not last.alone:
             reading.chain.logits = last.output
         return reading
 
@@ -346,7 +351,7 @@ class _Walker:
         if len(shape) == 3 and self._reading.chain.pooled is None and steps:
             last = steps[-1]
             if last.output == self._current and last.activation == "linear" and layers[-1].norm is None:
-                self._norms.append((epsilon, _rounded(1 - _rounded(_real(layer, "momentum", 0.99)))))
+                self._norms.append((epsilon, _share(_real(layer, "momentum", 0.99))))
                 layers[-1] = replace(layers[-1], norm=norm)
                 last.output = self._number
                 self._give(self._number, shape)
@@ -620,6 +625,12 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _share(momentum: float) -> float:
+    """Of the new batch, in the running statistics: 1 - 0.999 is 0.001, and not what floats make of it."""
+    return float(f"{1 - _rounded(momentum):.9g}")
+
+
 def _rounded(value: float) -> float:
     """Without what float32 added to it: 0.0010000000474974513 is 0.001."""
-    return float(f"{value:.6g}")
+    short = float(f"{value:.6g}")
+    return short if np.float32(short) == np.float32(value) else value

@@ -8,26 +8,17 @@ with numbered tensors (`layers/conv2d_3/vars/0`). In both, tensors are found by 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.weights.hdf5 import Hdf5
 from linnet.weights.keras_layers import Layer, snake_case
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-LARGEST_TENSOR = 1 << 27
-"""Bytes; the largest of a MobileNet, a classifier of 21,841 classes, has 112 million."""
-
-LARGEST_FILE = 1 << 30
-"""Bytes of a file that is read."""
-
-MOST_OBJECTS = 100_000
-"""Groups and datasets of an HDF5 file."""
 
 CONTAINERS = frozenset({"layers", "_layer_checkpoint_dependencies"})
 """Groups of Keras 3's layout that hold layers."""
@@ -157,122 +148,37 @@ def numbered_names(layer: Layer) -> tuple[str, ...]:
     return tuple(name for name in names if not absent.get(name, False))
 
 
-def need_h5py() -> None:
-    """Raises a ModuleNotFoundError with a sentence where h5py is not installed."""
-    if find_spec("h5py") is None:
-        raise ModuleNotFoundError(
-            "Keras files need h5py, which is not installed: pip install 'linnet[convert]'.", name="h5py"
-        )
-
-
-def open_hdf5(content: bytes) -> Any:
-    """An HDF5 file in memory, as h5py's `File`.
-
-    Raises:
-        ModuleNotFoundError: if h5py is not installed; the text says how to install it.
-        ValueError: if it cannot be opened.
-    """
-    need_h5py()
-    import h5py
-
-    try:
-        return h5py.File(h5py.h5f.open_file_image(content))
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(f"it cannot be opened as HDF5 ({_first_line(error)})") from None
-
-
-def attribute(group: Any, name: str) -> str | None:
-    """A text that is attached to a group; None if there is none."""
-    try:
-        value = group.attrs.get(name)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"its {name} cannot be read ({_first_line(error)})") from None
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.reshape(())[()]
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value if isinstance(value, str) else None
-
-
-def read_pool(group: Any, size: int) -> Pool:
-    """All tensors below an HDF5 group.
+def read_pool(file: Hdf5, root: str = "") -> Pool:
+    """All tensors below a group of an HDF5 file.
 
     Args:
-        group: of h5py.
-        size: bytes of the file, above which none of its plain tensors can be.
-
-    Raises:
-        ValueError: if it is damaged, or leads out of the file.
+        file: what was read of it.
+        root: path of the group; empty for the whole file.
     """
     pool = Pool()
-    try:
-        for parts, dataset in _datasets(group):
-            read = _reader(parts, dataset, size)
-            if len(parts) > 1 and parts[-2] == "vars" and parts[-1].isdigit():
-                place = tuple(part for part in parts[:-2] if part not in CONTAINERS)
-                pool.numbered.setdefault(place, {})[int(parts[-1])] = read
-            else:
-                pool.add("/".join(parts), read)
-        for parts in list(pool.numbered):
-            name = attribute(_find(group, parts), "name")
+    start = f"{root}/" if root else ""
+    found: dict[str, NDArray[Any] | str] = {**file.tensors, **file.problems}
+    for path, values in found.items():
+        if not path.startswith(start):
+            continue
+        parts = tuple(path.removeprefix(start).split("/"))
+        read = _reader(path, values)
+        if len(parts) > 1 and parts[-2] == "vars" and parts[-1].isdigit():
+            place = tuple(part for part in parts[:-2] if part not in CONTAINERS)
+            pool.numbered.setdefault(place, {})[int(parts[-1])] = read
+            name = file.texts.get((path.rpartition("/")[0], "name"))
             if name is not None:
-                pool.names[parts] = name
-    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise ValueError(f"its tensors cannot be listed ({_first_line(error)})") from None
+                pool.names[place] = name
+        else:
+            pool.add("/".join(parts), read)
     return pool
 
 
-def _datasets(group: Any) -> Iterable[tuple[tuple[str, ...], Any]]:
-    """Path and dataset, for all below a group that are reached without leaving the file."""
-    import h5py
-
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), group)]
-    seen, count = {group.id.__hash__()}, 0
-    while waiting:
-        path, current = waiting.pop()
-        for name in current:
-            count += 1
-            if count > MOST_OBJECTS:
-                raise ValueError(f"it has more than {MOST_OBJECTS} groups and tensors")
-            if not isinstance(current.get(name, getlink=True), h5py.HardLink):
-                raise ValueError(f"its {name!r} leads elsewhere, perhaps out of the file")
-            entry = current[name]
-            if isinstance(entry, h5py.Dataset):
-                yield (*path, str(name)), entry
-            elif isinstance(entry, h5py.Group):
-                # A group that holds itself would never end.
-                mark = h5py.h5o.get_info(entry.id).addr
-                if mark not in seen:
-                    seen.add(mark)
-                    waiting.append(((*path, str(name)), entry))
-
-
-def _find(group: Any, place: tuple[str, ...]) -> Any:
-    """The group `vars` of a layer in Keras 3's layout."""
-    current = group
-    for part in place:
-        holder = next((name for name in CONTAINERS if name in current and part in current[name]), None)
-        current = current[part] if holder is None else current[holder][part]
-    return current["vars"]
-
-
-def _reader(parts: tuple[str, ...], dataset: Any, size: int) -> Reader:
-    name = "/".join(parts)
-
+def _reader(path: str, values: NDArray[Any] | str) -> Reader:
     def read() -> NDArray[Any]:
-        try:
-            shape, kind = dataset.shape, dataset.dtype
-            if shape is None or kind.kind not in "fiu":
-                raise ValueError(f"its {name} is no array of numbers")
-            wanted = int(np.prod(shape, dtype=object)) * kind.itemsize
-            if dataset.is_virtual or dataset.external:
-                raise ValueError(f"its {name} stands in another file")
-            limit = LARGEST_TENSOR if dataset.chunks else min(size, LARGEST_TENSOR)
-            if wanted > limit:
-                raise ValueError(f"its {name} of shape {list(shape)} is larger than the file or any MobileNet's")
-            return np.asarray(dataset[()])
-        except (OSError, RuntimeError, KeyError, TypeError, MemoryError) as error:
-            raise ValueError(f"its {name} cannot be read ({_first_line(error)})") from None
+        if isinstance(values, str):
+            raise ValueError(f"its {path} {values}")
+        return values
 
     return read
 
@@ -286,8 +192,3 @@ def _agreement(path: tuple[str, ...], parts: tuple[str, ...]) -> int:
     """How many of the models around a layer a tensor's path names, in their order."""
     rest = iter(parts[:-1])
     return sum(any(part == name for part in rest) for name in path if name in parts)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

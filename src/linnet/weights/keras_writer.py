@@ -31,9 +31,9 @@ from linnet.architecture import (
 from linnet.checkpoint import Checkpoint
 from linnet.files import write_atomically
 from linnet.images import Preprocessing
+from linnet.weights.hdf5 import need_h5py
 from linnet.weights.keras_layers import slots_of
 from linnet.weights.keras_names import names_of
-from linnet.weights.keras_tensors import need_h5py
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

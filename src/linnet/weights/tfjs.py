@@ -98,7 +98,9 @@ def _open(text: bytes, read_beside: Callable[[str, int], bytes]) -> Model:
     if not isinstance(topology, dict):
         raise ValueError(f"its {MODEL} describes no model (modelTopology)")
     if "node" in topology:
-        raise NotOurs("it is a graph model of TensorFlow.js; of these linnet reads layers models")
+        raise NotOurs(
+            "it is a graph model of TensorFlow.js, of which linnet reads layers models: take the Keras or TFLite file"
+        )
     described = topology.get("model_config", topology)
     description = describe_model(described)
     tensors, content, stored = read_manifest(document.get("weightsManifest"), read_beside)

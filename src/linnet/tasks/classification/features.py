@@ -213,7 +213,9 @@ def fit_classifier(
         biased: whether there is a bias; else it stays 0.
         steps: of L-BFGS, for each penalty.
     """
-    mean, deviation = features.mean(dim=0) * biased, features.std(dim=0, correction=0).clamp(min=1e-6)  # (C,) each
+    # Without a bias nothing can take up a mean: the features are scaled, and not centred.
+    mean = features.mean(dim=0) * biased
+    deviation = (features - mean).square().mean(dim=0).sqrt().clamp(min=1e-6)  # (C,) each
     scaled = (features - mean) / deviation
     weight = torch.zeros(count, features.shape[1], requires_grad=True)
     bias = torch.zeros(count, requires_grad=biased)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,12 @@ from linnet.checkpoint import SMALL_SIDE, Checkpoint
 from linnet.nn import Network, load_tensors
 from linnet.training.recipe import Recipe
 from linnet.training.starts import Start, StartOptions, check_known, check_same, contract_of, from_nothing, load_start
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HEAD_OPTIONS = ("hidden", "classifier_bias")
+"""Options of what follows the pooled features: no weights of a start need to fit them."""
 
 
 def find_start(options: StartOptions, classes: tuple[str, ...], recipe: Recipe) -> Start:
@@ -28,8 +34,11 @@ def find_start(options: StartOptions, classes: tuple[str, ...], recipe: Recipe) 
     architecture = _fitting(checkpoint, path, options, len(classes), recipe)
     assert checkpoint.preprocessing is not None
     network = Network(architecture, recompute_expansion=recipe.recompute)
-    own = checkpoint.classes == classes
+    same = all(options_of(architecture)[name] == options_of(checkpoint.architecture)[name] for name in HEAD_OPTIONS)
+    own = checkpoint.classes == classes and same
     tensors = dict(checkpoint.tensors)
+    if not same:
+        tensors |= _hidden_tensors(architecture, recipe.seed)
     if not own:
         # All classes alike: the first gradients do not shake the backbone.
         classifier = {name for name in architecture.tensors if name.startswith("classifier.")}
@@ -37,6 +46,17 @@ def find_start(options: StartOptions, classes: tuple[str, ...], recipe: Recipe) 
     load_tensors(network, tensors)
     contract = replace(checkpoint.preprocessing, size=architecture.input_size)
     return Start(network, contract, checkpoint, path, own)
+
+
+def _hidden_tensors(architecture: Architecture, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Random hidden layers, drawn as Kaiming draws what ReLU follows, with biases of 0."""
+    generator = np.random.default_rng(seed)
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for name, shape in architecture.tensors.items():
+        if name.startswith("hidden."):
+            deviation = np.sqrt(2 / shape[-1]) if name.endswith(".weight") else 0.0
+            tensors[name] = (generator.normal(size=shape) * deviation).astype(np.float32)
+    return tensors
 
 
 def _from_nothing(options: StartOptions, classes: int, recipe: Recipe) -> Start:
@@ -66,8 +86,10 @@ def _fitting(checkpoint: Checkpoint, path: Path, options: StartOptions, classes:
         raise ValueError(f"'{path}' is a {family}, not a {options.family}. Give --start none, or another.")
     found = options_of(architecture)
     check_known(options.options or {}, found.keys() - {"family"}, family)
-    check_same(found, path, options.options or {})
+    given = dict(options.options or {})
     changes: dict[str, Any] = {"classes": classes}
+    changes |= {name: given.pop(name) for name in HEAD_OPTIONS if name in given}
+    check_same(found, path, given)
     if (resolution := options.resolution or recipe.resolution) is not None:
         changes["resolution"] = resolution
     if recipe.dropout is not None:

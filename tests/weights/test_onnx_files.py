@@ -349,7 +349,7 @@ def test_not_a_number_is_refused(tmp_path: Path) -> None:
 
 def test_the_pruned_network_is_refused_with_what_differs(sample_data: Callable[[str], Path]) -> None:
     path = sample_data("weights") / "not_quite" / "mobilenet_v2_128_0.5.onnx"
-    with pytest.raises(ValueError, match="no MobileNetV1 or MobileNetV2 has these layers: convolution 4 is"):
+    with pytest.raises(ValueError, match="no MobileNetV1 or MobileNetV2 has these layers: convolution 1 is 3x3 3 to 8"):
         read(path)
 
 
