@@ -233,6 +233,26 @@ def test_detectors_of_another_kind_are_refused_by_what_differs(tmp_path: Path) -
     refused(path, path.name)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_detectors_are_refused_by_name_or_read(seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.tflite"
+    detector = ssdlite(extra_channels=(), scales=(0.2, 0.95), **SMALL | {"width": 0.1, "resolution": 32})
+    network = writer_of(detector, Style(weights="uint8"))
+    if seed % 2:
+        with_post_process(network, detector, 3)
+    whole = network.content()
+    generator = np.random.default_rng(seed)
+    for _ in range(5):
+        content = bytearray(whole)
+        for place in generator.integers(len(content), size=4):
+            content[place] = generator.choice([0, 1, 127, 128, 255])
+        path.write_bytes(content)
+        try:
+            read(path)
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017
+
+
 REAL: dict[str, tuple[str, Detector, str | None]] = {
     "coco_ssd_mobilenet_v1_1.0_quant_2018_06_29": (
         "coco_ssd_v1_0.75_300_quant",
