@@ -195,6 +195,11 @@ class GraphNetwork(nn.Module):
         """The last linear layer, if there is one."""
         return self.module_of(self._dropped) if self._dropped else None
 
+    @property
+    def quantised(self) -> bool:
+        """Whether it is computed by the integer rule."""
+        return self.quantisation is not None and self.quantisation.begun
+
     def forward(self, images: Tensor) -> Output:
         """(N, C, H, W) normalised images → (N, classes) logits, or (N, features) without a classifier.
 
@@ -236,7 +241,7 @@ class GraphNetwork(nn.Module):
         x = images
         if fused.welcomes(x) and self.training:
             x = x.contiguous(memory_format=torch.channels_last)
-        whole = self.quantisation if self.quantisation is not None and self.quantisation.begun else None
+        whole = self.quantisation if self.quantised else None
         values = {INPUT: x if whole is None else whole.enter(x)}
         for chain in self._chains:
             for part in chain.cut_behind(found if whole is None else self.graph.by_name):

@@ -149,7 +149,7 @@ class FakeQuantisation(nn.Module):
                 found[f"{label}.bias"] = whole.bias.cpu().numpy().astype(np.int32)
         return found
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def enter(self, images: Tensor) -> Tensor:
         """Begins a pass: normalised pictures (N, C, H, W) as the integers hold them."""
@@ -159,7 +159,7 @@ class FakeQuantisation(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             return images.float().mul(_inverse(encoding)).round_().clamp_(low, high).mul_(encoding.scale)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def step(self, network: GraphNetwork, operation: Operation, read: Sequence[Tensor]) -> Tensor:
         """What an operation gives of what it reads: the numbers that integers stand for, in and out."""
         given = tuple(self._encodings[name] for name in operation.reads)
@@ -252,7 +252,7 @@ class _Step:
     def held(self, real: Tensor) -> Tensor:
         """Numbers within what the result's integers hold: the gradient of the others ends here."""
         low, high = self.span
-        return real.clamp(low * self.result.scale, high * self.result.scale)
+        return F.hardtanh(real, low * self.result.scale, high * self.result.scale)
 
 
 def _encoding(low: float, high: float) -> Encoding:
@@ -292,7 +292,8 @@ def _weighted(step: _Step, x: Tensor) -> Tensor:
     scaled = exact.float() * factor
     if step.watch is not None:
         step.watch(scaled.detach() * result.scale)
-    return rounded(scaled.clamp(*step.span)) * result.scale
+    # As ReLU6 has it: what stands at a bound gets no gradient, and one kernel computes that.
+    return rounded(F.hardtanh(scaled, *step.span)) * result.scale
 
 
 def _add(step: _Step, first: Tensor, second: Tensor) -> Tensor:
