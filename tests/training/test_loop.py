@@ -323,14 +323,6 @@ def test_only_a_network_that_was_made_ready_is_trained_in_integers() -> None:
 
 
 @pytest.mark.slow
-def test_a_compiled_run_computes_its_integers_as_others_do(desk: Desk) -> None:
-    recipe = replace(QUANTISED, epochs=2, quantise_epochs=1, batch=12, compile=True)
-    network, epochs = desk.run(recipe, network=desk.network(recipe, architecture=replace(TINY, depth=0.2)))
-    assert network.quantised
-    assert np.isfinite(epochs[-1].losses["loss"])
-
-
-@pytest.mark.slow
 def test_a_compiled_run_is_the_same_within_rounding(desk: Desk) -> None:
     # One batch size and few blocks: a second graph, or more layers, would only make the compiler work longer.
     recipe = replace(RECIPE, epochs=1, batch=12, learning_rate=1e-3, batch_norm="frozen")

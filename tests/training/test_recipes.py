@@ -98,3 +98,5 @@ def test_epochs_in_eight_bits_are_within_the_run() -> None:
         ClassificationRecipe(quantise_epochs=4)
     with pytest.raises(OptionError, match=r"`quantise_epochs` \(=4\) must be at most the 3 epochs"):
         ClassificationRecipe(quantise=True, quantise_epochs=4, epochs=3)
+    with pytest.raises(OptionError, match=r"`compile` \(=True\) does not go with `quantise`"):
+        ClassificationRecipe(quantise=True, compile=True)

@@ -149,7 +149,6 @@ class FakeQuantisation(nn.Module):
                 found[f"{label}.bias"] = whole.bias.cpu().numpy().astype(np.int32)
         return found
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def enter(self, images: Tensor) -> Tensor:
         """Begins a pass: normalised pictures (N, C, H, W) as the integers hold them."""
@@ -159,7 +158,6 @@ class FakeQuantisation(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             return images.float().mul(_inverse(encoding)).round_().clamp_(low, high).mul_(encoding.scale)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def step(self, network: GraphNetwork, operation: Operation, read: Sequence[Tensor]) -> Tensor:
         """What an operation gives of what it reads: the numbers that integers stand for, in and out."""
         given = tuple(self._encodings[name] for name in operation.reads)

@@ -157,6 +157,12 @@ class Recipe:
                 check_whole(name, value, least=1, most=1_000_000)
         if self.workers is not None:
             check_whole("workers", self.workers, least=0, most=1024)
+        if self.quantise and self.compile:
+            # Which arithmetic it is stands in the network's ranges, and a compiler would have to look there every step.
+            allowed = (
+                "does not go with `quantise`: train in float first, then quantise with that checkpoint as the start"
+            )
+            raise OptionError("compile", True, allowed)
         if self.quantise_epochs is not None:
             if not self.quantise:
                 raise OptionError("quantise_epochs", self.quantise_epochs, "has no meaning without `quantise`")
