@@ -202,9 +202,11 @@ class Recipe:
         """Of these, what is decided alike for all tasks: by the length of the run, and the rate of one in float."""
         quantised = self.quantise_epochs or min(max(round(epochs / 6), 2), 15, epochs)
         reason = f"{self.optimizer} at batch {self.batch}"
+        statistics: dict[str, Choice] = {}
         if self.quantise and quantised >= epochs:
             rate, reason = rate / 10, f"{reason}, a tenth of it where no epoch is in float"
-        return {
+            statistics["batch_norm"] = ("frozen", "no epoch is in float: the statistics stay those of the start")
+        return statistics | {
             "learning_rate": (rate, reason),
             "average": _average(steps),
             "quantise_epochs": (quantised, f"the last sixth of {epochs} epochs"),
@@ -283,11 +285,11 @@ class ClassificationRecipe(Recipe):
         elif steps < 300 or self.batch < 16:
             statistics = ("frozen", f"{steps} steps of {self.batch} are too few to measure new statistics")
         return {
-            **self._shared_choices(epochs, steps, rate),
             "epochs": (epochs, f"{pictures:,} pictures, about {SEEN_PICTURES:,} to be seen in all"),
             "batch_norm": statistics,
             "warmup_epochs": (1.0 if epochs > 3 else 0.2, "one epoch, unless there are few"),
             "least_area": (0.5 if pictures < 500 else 0.35, "crops as small as pictures this few can bear"),
+            **self._shared_choices(epochs, steps, rate),
         }
 
 
@@ -341,7 +343,6 @@ class DetectionRecipe(Recipe):
         rate = {"adamw": 1e-3, "sgd": 0.01, "rmsprop": 0.004}[self.optimizer] * (self.batch / 8) ** 0.5
         few = pretrained and self.batch < 4
         return {
-            **self._shared_choices(epochs, steps, rate),
             "repeats": (repeats, f"{pictures:,} pictures, so that an epoch has about {EPOCH_SCENES:,}"),
             "epochs": (epochs, f"{seen:,} pictures an epoch, about {SEEN_SCENES:,} to be seen in all"),
             "batch_norm": (
@@ -350,6 +351,7 @@ class DetectionRecipe(Recipe):
             ),
             "warmup_epochs": (min(0.5, epochs / 10), "half an epoch, unless there are few"),
             "least_area": (0.3, "parts in which the objects are not enlarged more than twice"),
+            **self._shared_choices(epochs, steps, rate),
         }
 
 
