@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,8 @@ def test_the_folder_holds_a_quantised_checkpoint_with_its_score(data: Path, tmp_
     samples = measured(data, classes=len(COLOURS), names=checkpoint.classes)
     assert checkpoint.score["top1"] == measure_accuracy(load(run / files.BEST), samples).top1
     assert "| weights and activations | int8 |" in (run / files.CARD).read_text()
+    with (run / files.LOG).open(newline="") as file:
+        assert [row["quantised"] for row in csv.DictReader(file)] == ["", "1", "1"]
     assert json.loads((run / files.RECIPE).read_text())["resolved"]["quantise_epochs"] == 2
 
 
