@@ -44,6 +44,7 @@ SLOW = ("torchrun",)
 """Programs of lines that are slow to begin."""
 
 SHORTER = {
+    "--quantise-epochs": "--epochs 1 --batch 4 --workers 0 --resolution 64 --quantise-epochs 1",
     "train boxes/": "--epochs 1 --batch 4 --workers 0 --resolution 64 --repeats 1",
     "train data/ --out run/ --recipe features": "--workers 0 --resolution 64",
     "train": "--epochs 1 --batch 4 --workers 0 --resolution 64",

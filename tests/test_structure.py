@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "checkpoint": {"architecture", "images", "quantisation", *GROUND},
     "detection": {"architecture", *GROUND},
     "engine": {"architecture", "quantisation", *GROUND},
-    "nn": {"architecture", "checkpoint", "engine", "images", *GROUND},
+    "nn": {"architecture", "checkpoint", "engine", "images", "quantisation", *GROUND},
     # What runs a network; torch's runtime imports `nn` once it is asked for.
     "engine.runtimes": {"architecture", "checkpoint", "engine", "images", "nn", *GROUND},
     "data": {"architecture", "images", *GROUND},

@@ -17,6 +17,9 @@ import pytest
 from pictures import write_pictures, write_scenes
 
 from linnet.checkpoint import load_checkpoint
+from linnet.data import find
+from linnet.evaluation.accuracy import measure_accuracy
+from linnet.predictor import load
 from linnet.training import folder as files
 from linnet.training.plan import Plan
 from linnet.training.recipes import SCRATCH_SMALL
@@ -132,6 +135,19 @@ def test_trained_statistics_are_those_of_each_part(desk: tuple[Path, Path], tmp_
     run(desk, tmp_path / "two", "--epochs", 1, processes=2)
     # One process sees twice as many parts, so its running statistics lie nearer to the end of the epoch.
     assert_close(tmp_path / "one" / files.LAST, tmp_path / "two" / files.LAST, desk[1], share=1e-3, statistics=False)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_in_integers_with_the_same_ranges(desk: tuple[Path, Path], tmp_path: Path) -> None:
+    """Each sees its own pictures; what is evaluated and written is one network."""
+    run(desk, tmp_path / "two", "--quantise", "--quantise-epochs", 2, processes=2)
+    checkpoint = load_checkpoint(tmp_path / "two" / files.BEST)
+    assert checkpoint.quantisation is not None
+    # Of 15 validation pictures, each counted once, by integers that are the same in both processes.
+    samples = find(desk[0]).validation
+    best = [row for row in rows(tmp_path / "two") if row["best"] == "1"][-1]
+    top1 = measure_accuracy(load(tmp_path / "two" / files.BEST), samples).top1
+    assert max(float(best["top1"]), float(best["average_top1"])) == pytest.approx(top1, abs=1e-4)
 
 
 @pytest.mark.slow

@@ -16,15 +16,18 @@ import linnet
 from linnet.architecture import MobileNetV2
 from linnet.data import find
 from linnet.data.batches.loading import EvaluationPictures, PictureBatches, Placement
+from linnet.engine.integer_reference import IntegerNetwork
 from linnet.images import Preprocessing
-from linnet.nn import Network, build
+from linnet.nn import Network, build, checkpoint_of
 from linnet.tasks.classification.objective import ClassificationObjective
 from linnet.training.averages import averaged
+from linnet.training.inputs import ready
 from linnet.training.loop import load_weights, train
 from linnet.training.objective import Diverged, Epoch, Stopped
 from linnet.training.recipe import ClassificationRecipe
 from linnet.training.starts import draw_kaiming, prepare_for_training
 from linnet.training.state import Parts, TrainingState, load_state, save_state
+from linnet.training.statistics import norms_of
 
 TINY = MobileNetV2(width=0.1, resolution=32, early_stride=2, classes=3, dropout=0.3)
 CONTRACT = Preprocessing(size=(32, 32), crop=1.0)
@@ -238,6 +241,86 @@ def test_any_batches_will_do() -> None:
 def test_empty_batches_are_refused() -> None:
     with pytest.raises(ValueError, match="no batches"):
         next(iter(linnet.train(linnet.nn.build(TINY), [])))
+
+
+QUANTISED = replace(RECIPE, epochs=4, quantise=True, quantise_epochs=2)
+
+
+def test_the_last_epochs_are_computed_in_integers(desk: Desk) -> None:
+    network, epochs = desk.run(QUANTISED)
+    assert [epoch.quantised for epoch in epochs] == [False, False, True, True]
+    assert network.quantised
+    # What was best in float is past; what is best now comes with its ranges.
+    assert epochs[2].best
+    best = [epoch for epoch in epochs if epoch.quantised and epoch.best][-1]
+    assert best.weights is not None
+    copied = desk.network(QUANTISED, seed=9)
+    load_weights(copied, best.weights)
+    assert copied.quantised
+    # The figures of an epoch are those of the checkpoint in another place: the integers in numpy.
+    checkpoint = checkpoint_of(copied, CONTRACT, None)
+    assert checkpoint.quantisation is not None
+    reference = IntegerNetwork(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
+    hits = 0
+    for pixels, indices in EvaluationPictures(desk.data.validation, CONTRACT):
+        inputs = ready(pixels, CONTRACT, torch.device("cpu")).permute(0, 2, 3, 1).numpy()
+        hits += int((reference.run(inputs)[0].argmax(axis=1) == indices.numpy()).sum())
+    kept = max(best.figures["top1"], best.figures["average_top1"])
+    assert kept == pytest.approx(hits / len(desk.data.validation))
+
+
+def test_ranges_stand_still_before_the_end_and_statistics_from_the_begin(desk: Desk) -> None:
+    network = desk.network(QUANTISED)
+    ranges, statistics = [], []
+    for _ in train(network, desk.batches(QUANTISED), recipe=QUANTISED, task=desk.task(QUANTISED)):
+        assert network.quantisation is not None
+        ranges.append(network.quantisation.running_ranges.clone())
+        statistics.append({name: value for name, value in weights(network).items() if "running_" in name})
+        statistics[-1].pop("quantisation.running_ranges")
+    assert not ranges[1].any()
+    assert ranges[2].any()
+    assert torch.equal(ranges[2], ranges[3])
+    assert_equal(statistics[2], statistics[3])
+
+
+@pytest.mark.parametrize("stop_after", [4, 7, 8, 11])
+def test_a_run_stopped_before_among_and_behind_its_integers_goes_on_to_the_bit(
+    desk: Desk, tmp_path: Path, stop_after: int
+) -> None:
+    recipe = replace(QUANTISED, epochs=5, quantise_epochs=3)
+    whole, expected = desk.run(recipe)
+    path = tmp_path / "state.safetensors"
+    # Three steps of twelve pictures an epoch: two epochs in float, one that moves the ranges, two that do not.
+    stops = iter([False] * (stop_after - 1) + [True])
+    with pytest.raises(Stopped):
+        desk.run(recipe, save=lambda state, parts: save_state(path, state, parts), stop=lambda: next(stops))
+    other = desk.network(recipe, seed=99)
+    _, rest = desk.run(recipe, network=other, restore=lambda parts: load_state(path, parts))
+    assert_equal(weights(other), weights(whole))
+    assert rest[-1].figures == expected[-1].figures
+
+
+def test_patience_and_time_end_the_float_epochs_first(desk: Desk) -> None:
+    still = replace(QUANTISED, epochs=9, patience=2, learning_rate=1e-9, warmup_epochs=0.0, average=0.0)
+    epochs = desk.run(still)[1]
+    assert [epoch.quantised for epoch in epochs] == [False] * 3 + [True] * 2
+    late = replace(QUANTISED, epochs=50, minutes=1e-6)
+    assert [epoch.quantised for epoch in desk.run(late)[1]] == [False, True]
+
+
+def test_statistics_are_recalculated_before_the_integers_and_not_among_them(desk: Desk) -> None:
+    network, epochs = desk.run(replace(QUANTISED, batch_norm="recalculated", epochs=2, quantise_epochs=1))
+    assert epochs[-1].quantised
+    for norm in norms_of(network):
+        assert norm.running_mean is not None
+        assert norm.running_mean.any()
+
+
+def test_only_a_network_that_was_made_ready_is_trained_in_integers() -> None:
+    recipe = ClassificationRecipe(epochs=1, average=0.0, quantise=True, quantise_epochs=1)
+    batches = [(torch.zeros(2, 3, 32, 32), torch.tensor([0, 1]))]
+    with pytest.raises(ValueError, match="prepare_for_training has made ready"):
+        list(linnet.train(linnet.nn.build(TINY), batches, recipe=recipe))
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
@@ -21,10 +21,10 @@ NONSENSE: dict[str, Any] = {
     "least_area": 2.0, "shift": 2.0, "flip": 2.0, "colour": -1.0, "policy": "auto", "erasing": 2.0, "mixup": -1.0,
     "cutmix": -1.0, "recalculate_pictures": 0, "validation": 1.0, "fraction": 0.0, "patience": 0, "minutes": 0.0,
     "seed": -1, "precision": "float8", "workers": -1, "repeats": 0, "loss": "hinge", "cut": 2.0, "aspect": 0.5,
-    "zoom_out": -1.0, "canvas": 0.5,
+    "zoom_out": -1.0, "canvas": 0.5, "quantise_epochs": 0,
 }  # fmt: skip
 
-FREE = {"depthwise_decay", "features_only", "compile", "recompute", "synchronise", "freeze"}
+FREE = {"depthwise_decay", "features_only", "compile", "recompute", "synchronise", "freeze", "quantise"}
 """Booleans, and a layer's name that only the network can check."""
 
 
@@ -69,3 +69,34 @@ def test_few_steps_keep_the_starts_statistics_and_nothing_has_none_to_keep() -> 
     assert recipe.resolve(40, pretrained=True)[0].batch_norm == "frozen"
     assert recipe.resolve(40, pretrained=False)[0].batch_norm == "trained"
     assert recipe.resolve(3000, pretrained=True)[0].batch_norm == "trained"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_sixth_of_the_epochs_is_quantised_where_that_is_asked_for(name: str) -> None:
+    recipe = RECIPES[name]
+    assert recipe.resolve(1000, pretrained=True)[0].quantise_epochs is None
+    asked = replace(recipe, quantise=True)
+    resolved, reasons = asked.resolve(1000, pretrained=True)
+    assert resolved.epochs is not None
+    assert resolved.quantise_epochs is not None
+    assert 1 <= resolved.quantise_epochs <= min(resolved.epochs, 15)
+    assert any(reason.startswith("quantise_epochs") for reason in reasons)
+    assert resolved.quantised_from(resolved.epochs) == resolved.epochs - resolved.quantise_epochs
+    assert recipe.quantised_from(7) == 7
+    # With none in float, a rate that is decided is one for a network that has learned already.
+    whole = replace(recipe, quantise=True, epochs=6, quantise_epochs=6, learning_rate=None).resolve(
+        1000, pretrained=True
+    )
+    part = replace(recipe, quantise=True, epochs=6, quantise_epochs=2, learning_rate=None).resolve(
+        1000, pretrained=True
+    )
+    assert whole[0].learning_rate == pytest.approx(part[0].learning_rate / 10)  # type: ignore[operator]
+
+
+def test_epochs_in_eight_bits_are_within_the_run() -> None:
+    with pytest.raises(OptionError, match=r"`quantise_epochs` \(=4\) has no meaning without `quantise`"):
+        ClassificationRecipe(quantise_epochs=4)
+    with pytest.raises(OptionError, match=r"`quantise_epochs` \(=4\) must be at most the 3 epochs"):
+        ClassificationRecipe(quantise=True, quantise_epochs=4, epochs=3)
+    with pytest.raises(OptionError, match=r"`compile` \(=True\) does not go with `quantise`"):
+        ClassificationRecipe(quantise=True, compile=True)

@@ -179,7 +179,8 @@ def _reporter(bar: Any) -> Reporter:
 
 def describe_epoch(epoch: Epoch, epochs: int, figures: str) -> str:
     """One line: how far, how good, how fast, and what holds it up."""
-    parts = [f"epoch {epoch.number}/{epochs}: loss {epoch.losses['loss']:.3f}", figures + " *" * epoch.best]
+    eight = ", in eight bits" * epoch.quantised
+    parts = [f"epoch {epoch.number}/{epochs}{eight}: loss {epoch.losses['loss']:.3f}", figures + " *" * epoch.best]
     if abs(gap := epoch.figures.get("gap", 0.0)) > 0.05:
         parts.append(f"training mode {gap:+.1%}: the statistics lag, see --batch-norm")
     parts.append(f"{epoch.images_per_second:.0f} images/s, {epoch.seconds:.0f} s")

@@ -70,6 +70,31 @@ def from_checkpoint(checkpoint: Checkpoint) -> Network:
     return network.eval()
 
 
+def checkpoint_of(
+    network: Network,
+    preprocessing: Preprocessing | None,
+    classes: tuple[str, ...] | None,
+    *,
+    provenance: Mapping[str, Any] | None = None,
+    score: Mapping[str, Any] | None = None,
+) -> Checkpoint:
+    """A network with its weights as a checkpoint: a quantised one where it is computed by the integer rule.
+
+    Raises:
+        ValueError: if the parts do not fit each other.
+    """
+    architecture, whole = network.architecture, network.quantisation if network.quantised else None
+    return Checkpoint(
+        architecture=architecture if whole is None else architecture.with_options(folded=True),
+        preprocessing=preprocessing,
+        tensors=tensors_of(network) if whole is None else whole.tensors(network),
+        classes=None if classes is None else tuple(classes),
+        provenance=provenance or {},
+        score=score or {},
+        quantisation=None if whole is None else whole.quantisation(),
+    )
+
+
 def save(
     network: Network,
     path: str | os.PathLike[str],
@@ -96,13 +121,6 @@ def save(
         ValueError: if the parts do not fit each other.
         OSError: if the file cannot be written.
     """
-    architecture = network.architecture
-    checkpoint = Checkpoint(
-        architecture=architecture,
-        preprocessing=preprocessing or default_preprocessing(architecture),
-        tensors=tensors_of(network),
-        classes=None if classes is None else tuple(classes),
-        provenance=provenance or {},
-        score=score or {},
-    )
+    contract = preprocessing or default_preprocessing(network.architecture)
+    checkpoint = checkpoint_of(network, contract, classes, provenance=provenance, score=score)
     save_checkpoint(checkpoint, path, dtype=dtype)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,9 @@ from linnet.architecture.cost import INVERTED
 from linnet.architecture.operations import of_kind
 from linnet.nn import fused
 from linnet.nn.convolution import ConvolutionModule
+
+if TYPE_CHECKING:
+    from linnet.nn.quantised import FakeQuantisation
 
 INITIAL_DEVIATION = 0.09
 """Of the truncated normal that all weights of the released networks start from (TF-slim's training scope)."""
@@ -147,6 +150,7 @@ class GraphNetwork(nn.Module):
         body: modules of the blocks that other blocks read, by name (`stem`, `blocks_0`, …: torch allows no dots).
         heads: modules of the blocks that only the outputs read.
         dropout: what is dropped of what enters the last linear layer.
+        quantisation: what computes the operations by the integer rule, once it has begun; None for ever in float.
         recompute_expansion: while training, forget the expanded tensors of inverted residuals and compute them again in
             the backward pass: most of a block's memory for about a third more time (a sixth where `linnet.nn.fused`
             applies).
@@ -178,6 +182,7 @@ class GraphNetwork(nn.Module):
         linear = of_kind(graph.operations, Linear)
         self.dropout = nn.Dropout(linear[-1].dropout if linear else 0.0)
         self._dropped = linear[-1].name if linear else ""
+        self.quantisation: FakeQuantisation | None = None
         self._chains = chains_of(graph)
         self._last_reader = {name: readers[-1] for name, readers in graph.readers.items() if readers}
         self._frozen: tuple[str, ...] = ()
@@ -192,6 +197,11 @@ class GraphNetwork(nn.Module):
     def classifier(self) -> nn.Linear | None:
         """The last linear layer, if there is one."""
         return self.module_of(self._dropped) if self._dropped else None
+
+    @property
+    def quantised(self) -> bool:
+        """Whether it is computed by the integer rule."""
+        return self.quantisation is not None and self.quantisation.begun
 
     def forward(self, images: Tensor) -> Output:
         """(N, C, H, W) normalised images → (N, classes) logits, or (N, features) without a classifier.
@@ -226,7 +236,7 @@ class GraphNetwork(nn.Module):
             images: (N, C, H, W).
             names: tensors to give.
             output: whether to go on to the end.
-            run_chain: runs a chain of convolutions in another way than the network's own.
+            run_chain: runs a chain of convolutions in another way than the network's own, in float.
         """
         self.graph.check_names(names)
         found = {self.graph.aliases[name] for name in names}
@@ -234,12 +244,15 @@ class GraphNetwork(nn.Module):
         x = images
         if fused.welcomes(x) and self.training:
             x = x.contiguous(memory_format=torch.channels_last)
-        values = {INPUT: x}
+        whole = self.quantisation if self.quantised else None
+        values = {INPUT: x if whole is None else whole.enter(x)}
         for chain in self._chains:
-            for part in chain.cut_behind(found):
+            for part in chain.cut_behind(found if whole is None else self.graph.by_name):
                 first, last = part.operations[0], part.operations[-1]
                 read = [values[name] for name in first.reads]
-                if part.convolutions:
+                if whole is not None:
+                    values[last.name] = whole.step(self, first, read)
+                elif part.convolutions:
                     values[last.name] = (run_chain or self.run_chain)(part, *read)
                 else:
                     values[last.name] = self._run_operation(first, read)

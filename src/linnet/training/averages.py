@@ -29,6 +29,11 @@ class Average:
         present = averaged(network)
         torch._foreach_lerp_(list(self.values.values()), [present[name] for name in self.values], 1 - decay)
 
+    def restart(self, network: nn.Module) -> None:
+        """Begins anew with the network's present weights: what was before is forgotten."""
+        self.updates = 0
+        copy_into(self.values, averaged(network))
+
     @contextmanager
     def applied(self, network: nn.Module) -> Iterator[None]:
         """Within it the network has the averaged weights."""

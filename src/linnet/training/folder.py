@@ -146,7 +146,8 @@ def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
     row |= {name: f"{value:.5f}" for name, value in entry["figures"].items()}
     row |= {"seconds": f"{entry['seconds']:.1f}", "images_per_second": f"{entry['images_per_second']:.1f}"}
     row |= {f"{name}_seconds": f"{value:.1f}" for name, value in entry["stages"].items()}
-    return row | {"best": int(entry["best"])}
+    # Only runs that have such epochs have the column.
+    return row | {"best": int(entry["best"])} | ({"quantised": 1} if entry.get("quantised") else {})
 
 
 def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], score: str) -> None:
@@ -175,6 +176,9 @@ def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], score: str) ->
         values := [v for v in (best[-1]["figures"].get(score), best[-1]["figures"].get(f"average_{score}")) if v]
     ):
         scores.plot(best[-1]["number"], max(values), "*", ms=12, color="#1b5e20", label=f"kept: {max(values):.3f}")
+    whole = [entry["number"] for entry in history if entry.get("quantised")]
+    for axes in (losses, scores) if whole else ():
+        axes.axvspan(whole[0] - 0.5, whole[-1] + 0.5, color="#1b5e20", alpha=0.08, label="in eight bits")
     series(rates, "learning rate", [entry["learning_rate"] for entry in history])
     rates.set(title="learning rate", ylim=(0, None))
     bottom = np.zeros(len(numbers))

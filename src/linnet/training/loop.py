@@ -21,6 +21,7 @@ from linnet.training.averages import Average, averaged, copy_into
 from linnet.training.devices import joined
 from linnet.training.objective import Batches, Diverged, Epoch, Objective, PlainBatches, PlainObjective, Stopped
 from linnet.training.optimizers import build_optimizer, learning_rate
+from linnet.training.quantising import begin_quantised, is_quantised, ranges_of, set_learning
 from linnet.training.recipe import Recipe
 from linnet.training.state import Parts, TrainingState
 from linnet.training.statistics import freeze_statistics, norms_of, recalculate
@@ -74,7 +75,7 @@ def train(
     run = _Run(network, source, recipe, task, fabric or Fabric(accelerator="cpu", devices=1))
     run.hooks(save, save_seconds, stop, progress)
     run.state = restore(run.parts) if restore is not None else state or TrainingState(epochs=recipe.epochs or 1)
-    while not run.done:
+    while not run.ended():
         yield run.train_epoch()
         # Not before the caller has written what it makes of the epoch: what is killed in between repeats it.
         run.save_state()
@@ -105,14 +106,29 @@ class _Run:
         self.save, self.save_seconds, self.stop, self.progress = save, save_seconds, stop, progress
 
     @property
-    def done(self) -> bool:
-        """Whether the run is at its end: all epochs, patience, or time."""
+    def quantised(self) -> bool:
+        """Whether the epoch that has begun, or is next, is one of those in integers."""
+        return self.state.epoch >= self.recipe.quantised_from(self.state.epochs)
+
+    def ended(self) -> bool:
+        """Whether the run is at its end: all epochs, patience, or time.
+
+        Patience and time end the epochs in float first, where others in integers are to follow.
+        """
         state, recipe = self.state, self.recipe
         if state.epoch >= state.epochs:
             return True
-        if recipe.patience is not None and state.since_best >= recipe.patience:
-            return True
-        return recipe.minutes is not None and state.epoch > 0 and state.seconds >= 60 * recipe.minutes
+        impatient = recipe.patience is not None and state.since_best >= recipe.patience
+        late = recipe.minutes is not None and state.epoch > 0 and state.seconds >= 60 * recipe.minutes
+        if (impatient or late) and self._owes_quantised:
+            state.epochs = min(state.epochs, state.epoch + state.epochs - recipe.quantised_from(state.epochs))
+            return False
+        return impatient or late
+
+    @property
+    def _owes_quantised(self) -> bool:
+        """Whether epochs in integers were asked for, and there was none yet."""
+        return self.recipe.quantise and not (self.state.history and self.state.history[-1].get("quantised"))
 
     def train_epoch(self) -> Epoch:
         """One epoch: its steps, the evaluation, the state."""
@@ -120,6 +136,7 @@ class _Run:
         begun = time.perf_counter() - state.epoch_seconds
         sums = state.sums or {"pictures": 0.0}
         state.sums = sums
+        self._begin_quantised()
         self._set_mode()
         pending: tuple[Tensor, Sequence[Batch]] | None = None
         rate = self._set_rate()
@@ -150,10 +167,32 @@ class _Run:
         self.save(self.state, self.parts)
         self.last_save = time.perf_counter()
 
+    def _begin_quantised(self) -> None:
+        """Where the epochs in integers begin, the better of the two versions does; what was best in float is past."""
+        if not self.quantised or is_quantised(self.network):
+            return
+        state, average = self.state, self.parts.average
+        figures = state.history[-1]["figures"] if state.history else {}
+        if average is not None and figures.get(f"average_{self.task.score}", -1.0) >= figures.get(self.task.score, 0.0):
+            copy_into(averaged(self.network), average.values)
+        self._recalculate()
+        begin_quantised(self.network, lambda pictures: self.task.calibration(self.fabric.device, pictures))
+        if average is not None:
+            average.restart(self.network)
+        state.best, state.since_best = None, 0
+
+    def _recalculate(self) -> None:
+        """Measures the statistics of batch norm anew, where the recipe has it so and they are not folded away."""
+        if self.recipe.batch_norm == "recalculated" and not is_quantised(self.network):
+            recalculate(self.network, self.task.calibration(self.fabric.device, self.recipe.recalculate_pictures))
+
     def _set_mode(self) -> None:
         self.network.train()
         if self.recipe.batch_norm == "frozen":
             freeze_statistics(self.network)
+        first, epochs = self.recipe.quantised_from(self.state.epochs), self.state.epochs
+        # The ranges stand still for the second half, so that the weights can settle in their grid.
+        set_learning(self.network, self.state.epoch - first < (epochs - first) // 2)
 
     def _set_rate(self) -> float:
         state = self.state
@@ -231,6 +270,7 @@ class _Run:
     def _join_statistics(self) -> None:
         """Every process has measured its own part: the mean is what one process would have."""
         statistics = [values for norm in norms_of(self.network) for values in (norm.running_mean, norm.running_var)]
+        statistics += ranges_of(self.network)
         if self.parts.average is not None:
             statistics += [values for name, values in self.parts.average.values.items() if "running_" in name]
         for values in statistics:
@@ -266,8 +306,7 @@ class _Run:
         return figures | {f"average_{name}": value for name, value in others.items()}, weights
 
     def _measure(self) -> dict[str, float]:
-        if self.recipe.batch_norm == "recalculated":
-            recalculate(self.network, self.task.calibration(self.fabric.device, self.recipe.recalculate_pictures))
+        self._recalculate()
         self.network.eval()
         return self.task.evaluate(self.network, self.fabric)
 
@@ -299,6 +338,7 @@ class _Run:
             pictures / training,
             best,
             weights if best else None,
+            self.quantised,
         )
         state.history.append(epoch.to_json())
         state.epoch += 1
@@ -307,7 +347,7 @@ class _Run:
         if self.recipe.minutes is not None and state.epoch == 1:
             # All processes must agree on the length of the run.
             fitting: float = self.fabric.broadcast(60 * self.recipe.minutes / seconds)
-            state.epochs = max(min(state.epochs, int(fitting)), 1)
+            state.epochs = max(min(state.epochs, int(fitting)), 1 + self._owes_quantised)
         return epoch
 
 

@@ -82,6 +82,7 @@ class Epoch:
         images_per_second: while training.
         best: whether it is the best so far.
         weights: weights and statistics of the better version by name, if it is the best so far.
+        quantised: whether it was computed in integers; its figures are those of a quantised network then.
     """
 
     number: int
@@ -93,6 +94,7 @@ class Epoch:
     images_per_second: float
     best: bool
     weights: Mapping[str, Tensor] | None = None
+    quantised: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the weights."""

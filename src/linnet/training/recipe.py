@@ -97,6 +97,12 @@ class Recipe:
     networks of PyTorch do; `released` draws all alike, as those of TensorFlow do, which suits RMSProp."""
     dropout: float | None = None
     """The share of the pooled features that is dropped. `None` takes what the architecture says."""
+    quantise: bool = False
+    """Compute the last epochs in integers of eight bits, to the bit as the trained network will be run, so that it
+    learns to bear the rounding. The checkpoints of these epochs are quantised, and the best of them is kept."""
+    quantise_epochs: int | None = None
+    """The number of epochs that `--quantise` takes, the last ones. If these are all, the learning rate that is decided
+    is a tenth of what it would be. `None` takes a sixth of the epochs."""
 
     least_area: float | None = 0.08
     """The smallest share of the picture's area that a random part has."""
@@ -146,11 +152,22 @@ class Recipe:
         check_whole("accumulate", self.accumulate, least=1, most=1 << 16)
         check_whole("recalculate_pictures", self.recalculate_pictures, least=2, most=1 << 30)
         check_whole("seed", self.seed, least=0, most=(1 << 63) - 1)
-        for name in ("epochs", "patience"):
+        for name in ("epochs", "patience", "quantise_epochs"):
             if (value := getattr(self, name)) is not None:
                 check_whole(name, value, least=1, most=1_000_000)
         if self.workers is not None:
             check_whole("workers", self.workers, least=0, most=1024)
+        if self.quantise and self.compile:
+            # Which arithmetic it is stands in the network's ranges, and a compiler would have to look there every step.
+            allowed = (
+                "does not go with `quantise`: train in float first, then quantise with that checkpoint as the start"
+            )
+            raise OptionError("compile", True, allowed)
+        if self.quantise_epochs is not None:
+            if not self.quantise:
+                raise OptionError("quantise_epochs", self.quantise_epochs, "has no meaning without `quantise`")
+            if self.epochs is not None and self.quantise_epochs > self.epochs:
+                raise OptionError("quantise_epochs", self.quantise_epochs, f"must be at most the {self.epochs} epochs")
 
     def _check_rates(self) -> None:
         for name in ("learning_rate", "clip", "minutes"):
@@ -173,9 +190,27 @@ class Recipe:
         """What is done to the batch."""
         return Augmentation(flip=self.flip, colour=self.colour, erasing=self.erasing)
 
+    def quantised_from(self, epochs: int) -> int:
+        """The first epoch, counted from 0, of a run of so many that is computed in integers; `epochs` if none is."""
+        return max(epochs - (self.quantise_epochs or 1), 0) if self.quantise else epochs
+
     def choices(self, pictures: int, *, pretrained: bool) -> Mapping[str, Choice]:
         """What an open field becomes, and why, by the field's name."""
         raise NotImplementedError
+
+    def _shared_choices(self, epochs: int, steps: int, rate: float) -> Mapping[str, Choice]:
+        """Of these, what is decided alike for all tasks: by the length of the run, and the rate of one in float."""
+        quantised = self.quantise_epochs or min(max(round(epochs / 6), 2), 15, epochs)
+        reason = f"{self.optimizer} at batch {self.batch}"
+        statistics: dict[str, Choice] = {}
+        if self.quantise and quantised >= epochs:
+            rate, reason = rate / 10, f"{reason}, a tenth of it where no epoch is in float"
+            statistics["batch_norm"] = ("frozen", "no epoch is in float: the statistics stay those of the start")
+        return statistics | {
+            "learning_rate": (rate, reason),
+            "average": _average(steps),
+            "quantise_epochs": (quantised, f"the last sixth of {epochs} epochs"),
+        }
 
     def resolve(self, pictures: int, *, pretrained: bool) -> tuple[Self, tuple[str, ...]]:
         """The recipe with every open field decided, and a sentence for each decision.
@@ -186,6 +221,8 @@ class Recipe:
         """
         choices = self.choices(pictures, pretrained=pretrained)
         taken = {name: choice for name, choice in choices.items() if getattr(self, name) in (None, "auto")}
+        if not self.quantise:
+            taken.pop("quantise_epochs", None)
         reasons = tuple(
             f"{name} {value if not isinstance(value, float) else f'{value:g}'}: {reason}"
             for name, (value, reason) in taken.items()
@@ -249,11 +286,10 @@ class ClassificationRecipe(Recipe):
             statistics = ("frozen", f"{steps} steps of {self.batch} are too few to measure new statistics")
         return {
             "epochs": (epochs, f"{pictures:,} pictures, about {SEEN_PICTURES:,} to be seen in all"),
-            "learning_rate": (rate, f"{self.optimizer} at batch {self.batch}"),
             "batch_norm": statistics,
-            "average": _average(steps),
             "warmup_epochs": (1.0 if epochs > 3 else 0.2, "one epoch, unless there are few"),
             "least_area": (0.5 if pictures < 500 else 0.35, "crops as small as pictures this few can bear"),
+            **self._shared_choices(epochs, steps, rate),
         }
 
 
@@ -309,14 +345,13 @@ class DetectionRecipe(Recipe):
         return {
             "repeats": (repeats, f"{pictures:,} pictures, so that an epoch has about {EPOCH_SCENES:,}"),
             "epochs": (epochs, f"{seen:,} pictures an epoch, about {SEEN_SCENES:,} to be seen in all"),
-            "learning_rate": (rate, f"{self.optimizer} at batch {self.batch}"),
             "batch_norm": (
                 "frozen" if few else "trained",
                 f"batches of {self.batch} are {'too small' if few else 'enough'} to measure the statistics anew",
             ),
-            "average": _average(steps),
             "warmup_epochs": (min(0.5, epochs / 10), "half an epoch, unless there are few"),
             "least_area": (0.3, "parts in which the objects are not enlarged more than twice"),
+            **self._shared_choices(epochs, steps, rate),
         }
 
 

@@ -16,6 +16,7 @@ from linnet.checkpoint import Checkpoint, default_preprocessing, load_checkpoint
 from linnet.images import Preprocessing
 from linnet.nn import Network, build, freeze
 from linnet.training.dropout import PictureDropout
+from linnet.training.quantising import make_quantisable
 from linnet.training.recipe import Recipe
 from linnet.training.statistics import unfold
 
@@ -159,6 +160,8 @@ def draw_kaiming(network: Network, generator: torch.Generator) -> None:
 
 
 def prepare_for_training(network: Network, recipe: Recipe) -> None:
-    """Gives a network the dropout whose masks belong to the pictures, and freezes what the recipe says."""
+    """Gives a network the dropout whose masks belong to the pictures, freezes what the recipe says, and so on."""
     network.dropout = PictureDropout(network.architecture.dropout)  # type: ignore[assignment]
     freeze(network, recipe.freeze)
+    if recipe.quantise:
+        make_quantisable(network)

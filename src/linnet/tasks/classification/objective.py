@@ -20,6 +20,7 @@ from linnet.nn import Network
 from linnet.training.devices import joined
 from linnet.training.dropout import PictureDropout
 from linnet.training.inputs import as_inputs, calibration_inputs, ready
+from linnet.training.quantising import is_quantised
 from linnet.training.recipe import ClassificationRecipe
 from linnet.training.statistics import batch_statistics
 
@@ -115,7 +116,7 @@ class ClassificationObjective:
                 "top1": float(sums[2] / sums[0]),
                 "top5": float(sums[3] / sums[0]),
             }
-            if self.recipe.batch_norm == "trained":
+            if self.recipe.batch_norm == "trained" and not is_quantised(network):
                 figures["gap"] = self._gap(network, parts, fabric)
         return figures
 

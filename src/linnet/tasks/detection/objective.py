@@ -26,6 +26,7 @@ from linnet.results import Detections
 from linnet.results.drawing import Box, draw_boxes
 from linnet.training.devices import joined
 from linnet.training.inputs import as_inputs, calibration_inputs, ready
+from linnet.training.quantising import is_quantised
 from linnet.training.recipe import DetectionRecipe
 from linnet.training.statistics import batch_statistics
 
@@ -180,7 +181,7 @@ class DetectionObjective:
         found, sums = self._look(network, fabric, len(self.validation))
         figures = {"loss": float(sums[0] / sums[1].clamp(min=1))} | self._measure(found, ("AP", "AP50", "AP75"))
         count = min(GAP_PICTURES, len(self.validation))
-        if self.recipe.batch_norm == "trained" and count >= 8:
+        if self.recipe.batch_norm == "trained" and count >= 8 and not is_quantised(network):
             with batch_statistics(network):
                 others, _ = self._look(network, fabric, count)
             figures["gap"] = self._measure(others, ("AP50",))["AP50"] - self._measure(found[:count], ("AP50",))["AP50"]

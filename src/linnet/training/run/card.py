@@ -45,6 +45,8 @@ def write_card(
         f"| parameters | {price.parameters:,} |",
         f"| multiply-adds | {price.multiply_adds:,} |",
     ]
+    if checkpoint.quantisation is not None:
+        lines.append(f"| weights and activations | {checkpoint.quantisation.dtype} |")
     if score:
         lines += [f"| {name} | {value} |" for name, value in task.rows(score)]
         lines.append(f"| measured on | {score['images']:,} pictures: {score['data']} |")

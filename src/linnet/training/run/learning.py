@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from typing import Any
 
 import torch
 
-from linnet.nn import Network
 from linnet.training import folder as files
 from linnet.training.devices import stop_signals
 from linnet.training.loop import load_weights, train
@@ -144,8 +144,7 @@ def _save(run: Prepared, state: TrainingState, parts: Parts) -> None:
 def _write_epoch(run: Prepared, epoch: Epoch, history: list[dict[str, Any]], events: Any) -> None:
     out = run.plan.out
     if epoch.weights is not None:
-        best = Network(run.network.architecture)
-        best.dropout = run.network.dropout
+        best = copy.deepcopy(run.network)
         load_weights(best, epoch.weights)
         run.save(best, files.BEST)
     run.save(run.network, files.LAST)

@@ -20,7 +20,7 @@ from linnet.data.batches.loading import Placement
 from linnet.data.sources import Address, locate
 from linnet.images import Preprocessing
 from linnet.machine import usable_cores
-from linnet.nn import Network, freeze, tensors_of
+from linnet.nn import Network, checkpoint_of, freeze
 from linnet.tasks import TASKS, Task
 from linnet.tasks.task import CheckOptions, Sharing, Trainer
 from linnet.training import folder as files
@@ -122,14 +122,7 @@ class Prepared:
 
     def save(self, network: Network, name: str) -> None:
         """Writes a version of the network into the run's folder."""
-        checkpoint = Checkpoint(
-            network.architecture,
-            self.contract,
-            tensors_of(network),
-            self.data.classes,
-            provenance=self.provenance,
-        )
-        self.write(checkpoint, name)
+        self.write(checkpoint_of(network, self.contract, self.data.classes, provenance=self.provenance), name)
 
     def write(self, checkpoint: Checkpoint, name: str) -> None:
         """Writes a checkpoint in the precision that was asked for."""
@@ -199,6 +192,7 @@ def _begin(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: Da
     """A new run; its folder gets what it depends on before anything is trained."""
     # What costs nothing comes first: a wrong flag need not wait for all pictures to be looked at.
     check_recipe(found, plan.recipe, task)
+    _check_quantise(plan)
     trainer = task.trainer()
     start = trainer.start(found, plan.start, plan.recipe)
     if start.keeps_classes:
@@ -248,6 +242,19 @@ def check_recipe(data: DataSet, recipe: Recipe, task: Task) -> None:
         raise ValueError(
             f"'{data.path}' has {task.labels}; --recipe {recipe.name} is for {recipe.task}. Take {task.recipe}, the "
             "default here."
+        )
+
+
+def _check_quantise(plan: Plan) -> None:
+    """Raises a ValueError on flags that have no meaning beside `--quantise`."""
+    if plan.recipe.quantise and plan.half:
+        raise ValueError(
+            "--quantise writes checkpoints of eight bits, smaller than those of --half: leave --half away."
+        )
+    if plan.recipe.quantise and _fits_at_once(plan.recipe):
+        raise ValueError(
+            "--quantise trains the network step by step, and here only a classifier is fitted to its features. Take "
+            "another recipe."
         )
 
 
