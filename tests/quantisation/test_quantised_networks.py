@@ -434,7 +434,7 @@ def test_a_quantised_model_predicts_like_any_other(tmp_path: Path, picture: NDAr
     assert np.array_equal(native.tensors(pixels, ("stem",))["stem"], stem)
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "profile", "models", "export"])
+@pytest.mark.parametrize("command", ["predict", "evaluate", "profile", "models", "export", "export in float"])
 def test_the_commands_take_a_quantised_model(command: str, tmp_path: Path, picture_file: Path) -> None:
     architecture = MobileNetV2(width=0.35, resolution=64, classes=4)
     model = tmp_path / "small.safetensors"
@@ -449,7 +449,10 @@ def test_the_commands_take_a_quantised_model(command: str, tmp_path: Path, pictu
         "profile": ["--model", str(model)],
         "models": [],
         "export": [str(model), str(tmp_path / "out.onnx")],
+        "export in float": [str(model), str(tmp_path / "out.onnx"), "--precision", "float32"],
     }[command]
-    done = subprocess.run([sys.executable, "-m", "linnet", command, *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "linnet", command.split()[0], *arguments], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    assert ("takes its weights as float32" in done.stderr) == (command == "export")
+    assert ("takes its weights as float32" in done.stderr) == (command == "export in float")
