@@ -53,7 +53,8 @@ test-all: test test-slow
 test-isa: .venv/dev.stamp
 	@for name in $$($(BIN)/python -c 'import linnet.engine.library as l; print(*l.instruction_sets())'); do \
 		echo "LINNET_ISA=$$name"; \
-		$(FOR_TESTS) LINNET_ISA=$$name $(BIN)/pytest -n 2 -q -m "not slow" tests/engine tests/nn/test_fused.py tests/export \
+		$(FOR_TESTS) LINNET_ISA=$$name $(BIN)/pytest -n 2 -q -m "not slow" tests/engine tests/architecture/test_graph.py \
+			tests/quantisation tests/nn/test_fused.py tests/export \
 			|| exit 1; \
 	done
 

@@ -370,10 +370,9 @@ int check_finite(const linnet_layer& layer, Index number, const Counts& counts, 
   for (const auto& each : both) {
     const Index bad = first_not_finite(each.values, each.count);
     if (bad < 0) continue;
-    return fail(error, LINNET_BAD_ARGUMENT,
-                "Layer %lld of the program cannot run: its %s %lld is no finite number (%f).",
-                static_cast<long long>(number), each.name, static_cast<long long>(bad),
-                static_cast<double>(each.values[bad]));
+    return fail(
+        error, LINNET_BAD_ARGUMENT, "Layer %lld of the program cannot run: its %s %lld is no finite number (%f).",
+        static_cast<long long>(number), each.name, static_cast<long long>(bad), static_cast<double>(each.values[bad]));
   }
   return LINNET_OK;
 }

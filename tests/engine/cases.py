@@ -218,7 +218,8 @@ def write_seeds(folder: Path) -> None:
     programs = [*map(program_of, networks), *map(program_of, quantised)]
     for number, program in enumerate(programs):
         for schedule in range(4):
-            size = (9 + 4 * (number % 4), 14 - number % 4)
+            # Small enough that it runs: beyond some products the loader only plans. Full convolutions have most.
+            size = (3, 4) if number % 4 == 2 else (5 + number % 4, 7 - number % 4)
             threads, own = 1 + (number + schedule) % 3, 37 * number + schedule
             outputs = (program.outputs[0], program.outputs[-1])
             seed = seed_of(program, size, outputs, threads=threads, schedule=schedule, own=own)

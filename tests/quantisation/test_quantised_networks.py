@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -295,6 +297,79 @@ def test_a_header_comes_back() -> None:
     assert header_of(lambda _: None) == quantised_checkpoint(SMALL).quantisation
 
 
+def resealed(content: bytes, change: Callable[[dict[str, Any]], None], patches: dict[int, bytes]) -> bytes:
+    """A file with another document and other bytes of tensors, and a digest that fits: what a faulty writer makes."""
+    length = 8 + int.from_bytes(content[:8], "little")
+    header, data = json.loads(content[8:length]), bytearray(content[length:])
+    document = json.loads(header["__metadata__"]["linnet"])
+    change(document)
+    for place, patch in patches.items():
+        data[place % len(data) : place % len(data) + len(patch)] = patch
+    document["digest"] = "0" * 64
+    header["__metadata__"]["linnet"] = json.dumps(document, separators=(",", ":"))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    whole = len(text).to_bytes(8, "little") + text + bytes(data[: len(content) - length])
+    return whole.replace(b"0" * 64, hashlib.sha256(whole).hexdigest().encode(), 1)
+
+
+HOSTILE: st.SearchStrategy[Any] = st.one_of(
+    st.sampled_from(
+        [0, 0.0, -1.0, 1e-40, 2.0**-126, 1.0, 0.5, 1e30, 2.0**126, 1e39, -129, 127, 128, 255, 256, 10**30, True]
+    ),
+    st.sampled_from([None, "", "int8", "uint8", "average", "mean", [], {}, ["stem"], ["pool", "nothing"]]),
+    st.floats(allow_nan=True),
+    st.floats(width=32, min_value=0),
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    dtype=DTYPES,
+    fields=st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(["dtype", "pooling", "floating", "encodings"])),
+            st.tuples(st.just("encodings"), st.sampled_from([INPUT, *SMALL.graph.by_name])),
+            st.tuples(st.just("encodings"), st.sampled_from([INPUT, *SMALL.graph.by_name]), st.integers(0, 1)),
+        ),
+        max_size=3,
+    ),
+    values=st.lists(HOSTILE, min_size=3, max_size=3),
+    patches=st.dictionaries(
+        st.integers(0, 2**24).map(lambda place: place * 4),
+        st.sampled_from(["00000000", "ffffffff", "0000807f", "0000c07f", "01000000", "ffffff7f", "80808080"]),
+        max_size=3,
+    ),
+)
+def test_a_hostile_file_is_refused_with_a_sentence_or_has_the_same_bits_everywhere(
+    tmp_path: Path, dtype: IntegerType, fields: Any, values: list[Any], patches: dict[int, str]
+) -> None:
+    def change(document: dict[str, Any]) -> None:
+        for (*way, last), value in zip(fields, values, strict=False):
+            place = document["quantisation"]
+            for key in way:
+                place = place[key] if isinstance(place, dict | list) and len(place) > 0 else {}
+            with suppress(TypeError, IndexError, KeyError):  # what was changed before may have no such place
+                place[last] = value
+
+    path = tmp_path / "hostile.safetensors"
+    save_checkpoint(quantised_checkpoint(SMALL, dtype=dtype), path)
+    content = {place: bytes.fromhex(patch) for place, patch in patches.items()}
+    path.write_bytes(resealed(path.read_bytes(), change, content))
+    try:
+        found = load_checkpoint(path)
+    except ValueError as refused:
+        sentence = str(refused)
+    else:
+        sentence = ""
+        runtimes: list[Any] = ["numpy", "native"] if load_library() is not None else ["numpy"]
+        pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+        outputs = [linnet.Predictor(found, runtime=name).forward(pixels) for name in runtimes]
+        assert np.array_equal(outputs[0], outputs[-1])
+        assert np.isfinite(outputs[0]).all()
+    assert sentence == "" or (sentence.endswith(".") and "hostile.safetensors" in sentence)
+
+
 def scheme_with(architecture: Architecture, **changes: Any) -> Checkpoint:
     checkpoint = quantised_checkpoint(architecture, pooling=changes.get("pooling", "mean"))
     assert checkpoint.quantisation is not None
@@ -360,7 +435,7 @@ def test_a_quantised_model_predicts_like_any_other(tmp_path: Path, picture: NDAr
     assert np.array_equal(native.tensors(pixels, ("stem",))["stem"], stem)
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "profile", "models", "export"])
+@pytest.mark.parametrize("command", ["predict", "evaluate", "profile", "models", "export", "export in float"])
 def test_the_commands_take_a_quantised_model(command: str, tmp_path: Path, picture_file: Path) -> None:
     architecture = MobileNetV2(width=0.35, resolution=64, classes=4)
     model = tmp_path / "small.safetensors"
@@ -375,10 +450,13 @@ def test_the_commands_take_a_quantised_model(command: str, tmp_path: Path, pictu
         "profile": ["--model", str(model)],
         "models": [],
         "export": [str(model), str(tmp_path / "out.onnx")],
+        "export in float": [str(model), str(tmp_path / "out.onnx"), "--precision", "float32"],
     }[command]
-    done = subprocess.run([sys.executable, "-m", "linnet", command, *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "linnet", command.split()[0], *arguments], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    assert ("takes its weights as float32" in done.stderr) == (command == "export")
+    assert ("takes its weights as float32" in done.stderr) == (command == "export in float")
 
 
 def test_whatever_needs_numbers_takes_a_quantised_model_and_says_so(
