@@ -42,10 +42,6 @@ DEAD_SPAN = 1.0
 LARGEST_RATIO = 2.0**7
 """Of what is added to its sum; the rule has room for twice that."""
 
-CUT = 4.0
-"""How much more a square error of what is cut off counts than one of rounding: roundings of neighbouring pixels and
-channels go up and down and cancel, what is cut off a bright feature is always missing."""
-
 SHRINKS = tuple(1 - step / 40 for step in range(29))
 """Factors of both ends that are tried: 1 to 0.3."""
 
@@ -172,8 +168,7 @@ def _calibrate(
 
     def error_of(encoding: Encoding) -> float:
         errors = rule.dequantise(rule.quantise(values, encoding, dtype), encoding) - values
-        cut = np.abs(errors) > encoding.scale
-        return float(np.dot(errors**2, weights)) + (CUT - 1) * float(np.dot(errors[cut] ** 2, weights[cut]))
+        return float(np.dot(errors**2, weights))
 
     candidates: dict[Way, list[Encoding]] = {}
     for way in ways:

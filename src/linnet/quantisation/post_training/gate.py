@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linnet.predictor import Predictor
-from linnet.quantisation.post_training.measuring import Measured, Runner, readable
+from linnet.quantisation.post_training.measuring import Measured, RunOptions, readable
 from linnet.quantisation.post_training.quantising import Quantiser
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def costs(
     quantiser: Quantiser,
     floating: Collection[str],
     pictures: Sequence[Picture],
-    runner: Runner,
+    runner: RunOptions,
     *,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Cost]:

@@ -44,7 +44,7 @@ TILE = 320
 
 
 @dataclass(frozen=True)
-class Runner:
+class RunOptions:
     """How networks are run.
 
     Attributes:
