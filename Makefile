@@ -18,7 +18,7 @@ setup: .venv/dev.stamp
 	$(PYTHON) -m venv .venv
 
 .venv/demo.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
-	$(INSTALL) -e '.[demo]'
+	$(INSTALL) -e '.[demo,imagenet]'
 	@$(TELL)
 	touch $@
 

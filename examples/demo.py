@@ -17,7 +17,7 @@ from smear import draw_smear
 
 import linnet
 from linnet.architecture.cost import block_memory, layerwise_memory
-from linnet.catalogue import DEFAULT_MODEL
+from linnet.catalogue import DEFAULT_MODEL, find_model
 from linnet.cli import main as run_command
 from linnet.cli.terminal import millions, show, size, table
 from linnet.results.drawing import draw
@@ -67,7 +67,7 @@ def find_photographs() -> list[Path]:
 
 def classify(photographs: list[Path], model: str) -> None:
     """Prints what is on each photograph and how long it took; annotated copies go to demo/."""
-    predictor = linnet.load(model)
+    predictor, name = linnet.load(model), find_model(model).stem
     rows = []
     for photograph in photographs:
         start = time.perf_counter()
@@ -75,13 +75,13 @@ def classify(photographs: list[Path], model: str) -> None:
         milliseconds = 1e3 * (time.perf_counter() - start)
         others = ", ".join(f"{other.label} {other.score:.0%}" for other in result.top(3)[1:])
         rows.append((photograph.name, f"{result.label} {result.score:.0%}", others, f"{milliseconds:.0f} ms"))
-    columns = (("photograph", "left"), (f"says {model}", "left"), ("or", "left"), ("decoded and run in", "right"))
+    columns = (("photograph", "left"), (f"says {name}", "left"), ("or", "left"), ("decoded and run in", "right"))
     show(table(columns, rows))
     with contextlib.redirect_stdout(io.StringIO()):
         run_command(["predict", *map(str, photographs), "--model", model, "--draw", "demo"])
     classes = predictor.classes or ()
     if len(classes) <= 20:
-        show(f"{model} knows {', '.join(classes)}, and answers with the one of these that is nearest.")
+        show(f"{name} knows {', '.join(classes)}, and answers with the one of these that is nearest.")
     show("Annotated copies are in demo/. `linnet models` lists other models; MODEL=name takes one of them.")
 
 

@@ -39,8 +39,12 @@ def checkpoint_of(architecture: Architecture, *, classes: tuple[str, ...] | None
 
 def architectures(*, largest_width: float = 2.5, largest_side: int = 300) -> st.SearchStrategy[Architecture]:
     """Any network that the options allow, within bounds that keep it quick to run."""
-    common = _common(largest_width, largest_side) | {"classes": st.one_of(st.none(), st.integers(1, 2000))}
-    first = common | {"convolution": st.sampled_from(["separable", "full"])}
+    common = _common(largest_width, largest_side) | {
+        "classes": st.one_of(st.none(), st.integers(1, 2000)),
+        "hidden": st.lists(st.integers(1, 200), max_size=2).map(tuple),
+        "classifier_bias": st.booleans(),
+    }
+    first = common | FIRST
     return st.one_of(st.builds(MobileNetV2, **common, **SECOND), st.builds(MobileNetV1, **first))
 
 
@@ -63,18 +67,24 @@ def detectors(draw: st.DrawFn, *, largest_width: float = 1.5, largest_side: int 
     if draw(st.booleans()):
         options |= SECOND | {"backbone": st.just("mobilenet_v2")}
     else:
-        options |= {"backbone": st.just("mobilenet_v1"), "convolution": st.sampled_from(["separable", "full"])}
+        options |= FIRST | {"backbone": st.just("mobilenet_v1")}
     if regular := draw(st.booleans()):
         options["head_kernel"] = st.sampled_from([1, 3])
     return draw(st.builds(ssd if regular else ssdlite, **options))
 
+
+FIRST: dict[str, Any] = {
+    "convolution": st.sampled_from(["separable", "full"]),
+    "last_activation": st.sampled_from(["same", "linear"]),
+}
 
 SECOND: dict[str, Any] = {
     "expansion": st.one_of(st.integers(1, 10), st.floats(1, 12)),
     "projection_activation": st.sampled_from(["linear", "relu6"]),
     "shortcut": st.sampled_from(["bottleneck", "expansion", "none"]),
     "depth": st.floats(0.3, 2),
-    "stem": st.sampled_from(["scaled", "fixed"]),
+    "stem": st.sampled_from(["scaled", "fixed", "fixed_with_block"]),
+    "channel_multiple": st.sampled_from([4, 8]),
     "last_layer": st.sampled_from(["kept", "scaled", "fixed"]),
 }
 
@@ -90,7 +100,7 @@ def _common(largest_width: float, largest_side: int) -> dict[str, Any]:
         "padding": st.sampled_from(["same", "symmetric"]),
         "output_stride": st.sampled_from([8, 16, 32]),
         "early_stride": st.sampled_from([1, 2, 4]),
-        "minimum_depth": st.sampled_from([8, 16]),
+        "minimum_depth": st.sampled_from([4, 8, 16]),
         "batch_norm_epsilon": st.floats(1e-6, 0.1),
         "batch_norm_momentum": st.floats(1e-3, 1),
         "folded": st.booleans(),

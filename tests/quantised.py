@@ -39,9 +39,9 @@ def quantised_tensors(
         if not operation.tensors:
             continue
         label = operation.label
-        weight, bias = tensors[f"{label}.weight"], tensors[f"{label}.bias"]
+        weight = tensors[f"{label}.weight"]
         if operation.name in floating:
-            result |= {f"{label}.weight": weight, f"{label}.bias": bias}
+            result |= {name: tensors[name] for name in operation.tensors}
             continue
         flat = weight.reshape(len(weight), -1)
         zero = 0
@@ -56,7 +56,9 @@ def quantised_tensors(
         low, high = (0, 255) if dtype == "uint8" else (-127, 127)
         result[f"{label}.weight"] = np.clip(whole, low, high).astype(dtype).reshape(weight.shape)
         result[f"{label}.weight.scale"] = scale
-        steps = bias / (encodings[operation.reads[0]].scale * scale.astype(np.float64))
+        if f"{label}.bias" not in tensors:
+            continue
+        steps = tensors[f"{label}.bias"] / (encodings[operation.reads[0]].scale * scale.astype(np.float64))
         result[f"{label}.bias"] = np.clip(np.rint(steps), -(2**29), 2**29).astype(np.int32)
     return result
 

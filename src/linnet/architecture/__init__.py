@@ -50,7 +50,17 @@ __all__ = [
     "scale_channels",
 ]
 
-LATER_OPTIONS = frozenset({"early_stride", "head_kernel"})
+LATER_OPTIONS = frozenset(
+    {
+        "anchor_step",
+        "channel_multiple",
+        "classifier_bias",
+        "early_stride",
+        "head_kernel",
+        "hidden",
+        "last_activation",
+    }
+)
 """Options that older files lack: there they have their defaults, as everywhere before they existed."""
 
 FAMILIES: dict[str, type[Architecture]] = {

@@ -84,7 +84,8 @@ def _of_convolution(operation: Convolve) -> LayerCost:
 
 def _of_linear(operation: Linear) -> LayerCost:
     weights = operation.in_channels * operation.out_channels
-    return LayerCost(operation.label, operation.kind, operation.shape, weights + operation.out_channels, weights)
+    parameters = weights + operation.out_channels * operation.bias
+    return LayerCost(operation.label, operation.kind, operation.shape, parameters, weights)
 
 
 def _of_pooling(operation: Pool) -> LayerCost:

@@ -301,10 +301,20 @@ class GraphBuilder:
         """The mean over all pixels."""
         return self._append(Pool(self._full(name), (source,), self._map(name, source)[2:]))
 
-    def linear(self, name: str, source: str, outputs: int, *, dropout: float = 0.0) -> str:
+    def linear(
+        self,
+        name: str,
+        source: str,
+        outputs: int,
+        *,
+        dropout: float = 0.0,
+        activation: Activation = "linear",
+        bias: bool = True,
+    ) -> str:
         """A linear layer."""
         _check_counts(self._full(name), outputs=outputs)
-        return self._append(Linear(self._full(name), (source,), (outputs,), self.shape(source)[-1], dropout))
+        inputs = self.shape(source)[-1]
+        return self._append(Linear(self._full(name), (source,), (outputs,), inputs, dropout, activation, bias))
 
     def reshape(self, name: str, source: str, slots: int) -> str:
         """A map as rows of so many numbers."""

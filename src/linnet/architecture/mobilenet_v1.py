@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from linnet.architecture.graph import GraphBuilder
 from linnet.architecture.network import Backbone, Striding, add_stem
+from linnet.architecture.operations import Activation
 
 STEM_CHANNELS = 32
 
@@ -45,6 +46,10 @@ class MobileNetV1(Backbone):
     convolution: Literal["separable", "full"] = "separable"
     """The convolutions of the blocks: depthwise `separable`, or `full` 3x3 ones as in Table 4 of the V1 paper."""
 
+    last_activation: Literal["same", "linear"] = "same"
+    """The activation after the last convolution: the `same` as elsewhere, or none (`linear`), as in the networks that
+    Teachable Machine makes for microcontrollers."""
+
     def _channels(self, channels: int) -> int:
         return max(int(channels * self.width), self.minimum_depth)
 
@@ -59,13 +64,15 @@ class MobileNetV1(Backbone):
         source = add_stem(build, self._channels(STEM_CHANNELS), striding.step(2)[0])
         for number, row in enumerate(ROWS):
             channels = self._channels(row.channels)
+            ends = number == len(ROWS) - 1 and self.last_activation == "linear"
+            activation: Activation = "linear" if ends else self.activation
             stride, dilation = striding.step(row.stride)
             spatial: dict[str, Any] = {"kernel": 3, "stride": stride, "dilation": dilation}
             if self.convolution == "full":
                 with build.block(f"blocks.{number}", "convolution"):
-                    source = build.convolve("", source, channels, **spatial)
+                    source = build.convolve("", source, channels, activation=activation, **spatial)
             else:
                 with build.block(f"blocks.{number}", "separable"):
                     source = build.convolve("depthwise", source, build.shape(source)[2], depthwise=True, **spatial)
-                    source = build.convolve("pointwise", source, channels)
+                    source = build.convolve("pointwise", source, channels, activation=activation)
         return source

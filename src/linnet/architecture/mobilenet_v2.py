@@ -57,8 +57,12 @@ class MobileNetV2(Backbone):
     depth: float = 1.0
     """The depth multiplier: the number of blocks of every stage but the first and the last is multiplied by it and
     rounded up (timm's 110d and 120d)."""
-    stem: Literal["scaled", "fixed"] = "scaled"
-    """The channels of the first convolution: `scaled` by the width, or `fixed` at 32 (timm's 110d and 120d)."""
+    stem: Literal["scaled", "fixed", "fixed_with_block"] = "scaled"
+    """The channels of the first convolution: `scaled` by the width, `fixed` at 32 (timm's 110d and 120d), or with the
+    first block's too, at 32 and 16 (`fixed_with_block`, tonylins' PyTorch networks)."""
+    channel_multiple: Literal[4, 8] = 8
+    """What the channels are rounded to multiples of: 8, or 4 in d-li14's network of width 0.1, whose `minimum_depth` is
+    4 too."""
     last_layer: Literal["kept", "scaled", "fixed"] = "kept"
     """The channels of the last 1x1 convolution: 1280 for widths below 1 and scaled above (`kept`, as in the paper),
     always `scaled` (TensorFlow's detectors), or always 1280 (`fixed`, timm's 110d and 120d)."""
@@ -70,7 +74,12 @@ class MobileNetV2(Backbone):
         check_number("depth", self.depth, above=0, most=32)
 
     def _channels(self, channels: int) -> int:
-        return scale_channels(channels, self.width, minimum=self.minimum_depth)
+        return scale_channels(channels, self.width, divisor=self.channel_multiple, minimum=self.minimum_depth)
+
+    def _outputs(self, stage: Stage) -> int:
+        """Channels that the blocks of a stage give."""
+        fixed = self.stem == "fixed_with_block" and stage is STAGES[0]
+        return stage.channels if fixed else self._channels(stage.channels)
 
     @property
     def _last_channels(self) -> int:
@@ -78,23 +87,24 @@ class MobileNetV2(Backbone):
             return LAST_CHANNELS
         return self._channels(LAST_CHANNELS)
 
-    def _repeats(self, stage: Stage) -> int:
+    def repeats(self, stage: Stage) -> int:
+        """How many blocks a stage has at this depth."""
         scaled = stage not in (STAGES[0], STAGES[-1])
         return math.ceil(stage.repeats * self.depth) if scaled else stage.repeats
 
     def describe_features(self, build: GraphBuilder) -> str:
         """`stem`, `blocks.0` … `blocks.16` (at depth 1), `head`."""
         striding = Striding(self.output_stride, self.early_stride)
-        stem = STEM_CHANNELS if self.stem == "fixed" else self._channels(STEM_CHANNELS)
+        stem = self._channels(STEM_CHANNELS) if self.stem == "scaled" else STEM_CHANNELS
         source, wide = add_stem(build, stem, striding.step(2)[0]), ""
         number = 0
         for stage in STAGES:
-            for repeat in range(self._repeats(stage)):
+            for repeat in range(self.repeats(stage)):
                 stride, dilation = striding.step(stage.stride if repeat == 0 else 1)
                 expansion = self.expansion if stage.widened else 1
                 with build.block(f"blocks.{number}", "inverted residual"):
                     wide = self._expand(build, source, wide, expansion)
-                    source = self._squeeze(build, source, wide, self._channels(stage.channels), stride, dilation)
+                    source = self._squeeze(build, source, wide, self._outputs(stage), stride, dilation)
                 number += 1
         with build.block("head", "pointwise"):
             return build.convolve("", source, self._last_channels)
@@ -105,8 +115,7 @@ class MobileNetV2(Backbone):
         The ablation of Figure 6(b) adds the wide tensor of the block `before` where both expand and have one shape.
         """
         inputs = build.shape(source)[2]
-        # The inner width is t times the already rounded input, rounded again: a no-op for whole t.
-        hidden = inputs if expansion == 1 else scale_channels(inputs, expansion)
+        hidden = _widened(inputs, expansion)
         if hidden <= inputs:
             return source
         shape = (*build.shape(source)[:2], hidden)
@@ -133,8 +142,13 @@ class MobileNetV2(Backbone):
         names = []
         for channels in (64, 160):
             row = [stage.channels for stage in STAGES].index(channels)
-            number = sum(self._repeats(stage) for stage in STAGES[:row])
-            inputs = self._channels(STAGES[row - 1].channels)
-            expands = scale_channels(inputs, self.expansion) > inputs
+            number = sum(self.repeats(stage) for stage in STAGES[:row])
+            inputs = self._outputs(STAGES[row - 1])
+            expands = _widened(inputs, self.expansion) > inputs
             names.append(f"blocks.{number}.expand" if expands else f"blocks.{number - 1}")
         return names[0], names[1], "head"
+
+
+def _widened(inputs: int, expansion: float) -> int:
+    """Inner channels of a block: t times the already rounded input, rounded again (a no-op for whole t)."""
+    return inputs if expansion == 1 else scale_channels(inputs, expansion)

@@ -153,7 +153,12 @@ class Backbone(Architecture):
     early_stride: Literal[1, 2, 4] = 4
     """The stride of the stem and of the first strided block together. With 2 the stem is not strided, and with 1
     neither of them, so that the maps of small pictures (32 pixels) do not shrink to a point."""
-    minimum_depth: Literal[8, 16] = 8
+    hidden: tuple[int, ...] = ()
+    """The channels of fully connected layers between the pooling and the classifier, each with ReLU: 100 in Teachable
+    Machine's networks. Without classes there are none."""
+    classifier_bias: bool = True
+    """The classifier adds a bias. Teachable Machine's does not."""
+    minimum_depth: Literal[4, 8, 16] = 8
     """The fewest channels of a layer, however small the width. TensorFlow's detectors have 16."""
     batch_norm_epsilon: float = 0.001
     """What batch norm adds to the variance: 0.001 in the released networks, 1e-5 in PyTorch's."""
@@ -174,7 +179,18 @@ class Backbone(Architecture):
         check_whole("input_channels", self.input_channels, least=1, most=LARGEST_COUNT)
         if self.classes is not None:
             check_whole("classes", self.classes, least=1, most=LARGEST_COUNT)
+        self._check_hidden()
         self._check_resolution()
+
+    def _check_hidden(self) -> None:
+        if not isinstance(self.hidden, tuple | list):
+            raise OptionError("hidden", self.hidden, "must be numbers of channels such as (100,)")
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        for channels in self.hidden:
+            try:
+                check_whole("hidden", channels, least=1, most=LARGEST_COUNT)
+            except OptionError as error:
+                raise OptionError("hidden", self.hidden, f"{error.allowed}, each of them") from None
 
     def _check_resolution(self) -> None:
         sides = self.resolution if isinstance(self.resolution, tuple | list) else (self.resolution, self.resolution)
@@ -207,14 +223,18 @@ class Backbone(Architecture):
 
     @cached_property
     def graph(self) -> Graph:
-        """The features, pooled, and with classes a classifier on them."""
+        """The features, pooled, and with classes a classifier on them, perhaps behind hidden layers."""
         build = self.start()
         features = self.describe_features(build)
         with build.block("pool", "pooling"):
             result = build.pool("", features)
         if self.classes is not None:
+            for number, channels in enumerate(self.hidden):
+                with build.block(f"hidden.{number}", "hidden layer"):
+                    result = build.linear("", result, channels, activation="relu")
             with build.block("classifier", "classifier"):
-                result = build.linear("", result, self.classes, dropout=self.dropout)
+                bias, dropout = self.classifier_bias, self.dropout
+                result = build.linear("", result, self.classes, dropout=dropout, bias=bias)
         return build.graph(result)
 
     @property

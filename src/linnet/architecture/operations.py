@@ -225,20 +225,24 @@ class Pool(Operation):
 
 @dataclass(frozen=True)
 class Linear(Operation):
-    """Dropout, then a linear layer with bias: a vector to logits.
+    """Dropout, then a linear layer and an activation: a vector to logits, or to a hidden layer's numbers.
 
     Attributes:
         in_channels: numbers of the vector that it reads.
         dropout: share of them dropped while training.
+        activation: behind it.
+        bias: whether it adds one.
     """
 
     in_channels: int
     dropout: float = 0.0
+    activation: Activation = "linear"
+    bias: bool = True
 
     @property
     def kind(self) -> str:
-        """What tables call it."""
-        return "classifier"
+        """`classifier`, or with an activation `hidden layer`."""
+        return "classifier" if self.activation == "linear" else "hidden layer"
 
     @property
     def out_channels(self) -> int:
@@ -247,8 +251,9 @@ class Linear(Operation):
 
     @property
     def tensors(self) -> dict[str, Shape]:
-        """A weight (out, in) and a bias."""
-        return {f"{self.name}.weight": (self.out_channels, self.in_channels), f"{self.name}.bias": (self.out_channels,)}
+        """A weight (out, in) and perhaps a bias (out,)."""
+        weight: dict[str, Shape] = {f"{self.name}.weight": (self.out_channels, self.in_channels)}
+        return weight | ({f"{self.name}.bias": (self.out_channels,)} if self.bias else {})
 
     def infer(self, *inputs: Shape) -> Shape:
         """A vector."""

@@ -36,6 +36,9 @@ BOX_CODE = 4
 RELEASED: dict[str, Any] = {"resolution": 300, "minimum_depth": 16, "last_layer": "scaled"}
 """Options of a backbone as TensorFlow's detectors have them; MobileNetV1 always scales its last layer."""
 
+WITHOUT_CLASSIFIER: dict[str, Any] = {"classes": None, "dropout": 0.0, "hidden": (), "classifier_bias": True}
+"""What a backbone has of what follows the features."""
+
 Variant = Literal["tensorflow", "modern"]
 
 
@@ -104,6 +107,9 @@ class Detector(Architecture):
     reduced_first_level: bool = True
     """The finest level has only three anchors in a cell: a square one of half its scale, and those of the ratios 2 and
     1/2."""
+    anchor_step: float = 0.0
+    """The step to which anchors are rounded, as a fraction of the input's sides; 0 does not round them. TFLite files of
+    quantised detectors hold them in eight bits, and their boxes are meant relative to these."""
     scoring: Literal["sigmoid", "softmax"] = "sigmoid"
     """How logits become scores: each class by itself (`sigmoid`), or all classes and the background together, with a
     sum of 1 (`softmax`)."""
@@ -113,8 +119,9 @@ class Detector(Architecture):
         check_fields(self)
         if not isinstance(self.backbone, Backbone):
             raise OptionError("backbone", self.backbone, "must be a network such as linnet.mobilenet_v2(width=0.5)")
-        object.__setattr__(self, "backbone", replace(self.backbone, classes=None, dropout=0.0))
+        object.__setattr__(self, "backbone", replace(self.backbone, **WITHOUT_CLASSIFIER))
         check_number("dropout", self.dropout, least=0, below=1)
+        check_number("anchor_step", self.anchor_step, least=0, most=0.1)
         check_whole("classes", self.classes, least=1, most=LARGEST_COUNT)
         if self.separable and self.head_kernel != 3:
             raise OptionError("head_kernel", self.head_kernel, "must be 3: SSDLite's heads filter each channel")

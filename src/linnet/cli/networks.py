@@ -161,7 +161,9 @@ def _defaults(name: str) -> str:
 def _written(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return " ".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return " ".join(f"{each:g}" for each in value) or "none"
+    return str(value)
 
 
 def _dashed(name: str) -> str:

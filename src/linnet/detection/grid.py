@@ -16,7 +16,8 @@ def anchors(detector: Detector) -> NDArray[np.float32]:
     """The boxes that a detector's offsets are relative to: (A, 4) centre x, centre y, width, height.
 
     Fractions of the input; level by level, row by row, cell by cell, in the order of `Level.anchors`. Centres are those
-    of the cells. Nothing is clipped: large anchors near the border reach outside, as TensorFlow's do.
+    of the cells. Nothing is clipped: large anchors near the border reach outside, as TensorFlow's do. Where a detector
+    has an `anchor_step`, all four are rounded to multiples of it.
 
     Example:
         >>> from linnet.architecture import SSDLite
@@ -31,4 +32,8 @@ def anchors(detector: Detector) -> NDArray[np.float32]:
         grid[..., 1] = ((np.arange(height) + 0.5) / height)[:, None, None]
         grid[..., 2:] = level.anchors
         levels.append(grid.reshape(-1, 4))
-    return np.concatenate(levels).astype(np.float32)
+    exact = np.concatenate(levels)
+    if detector.anchor_step:
+        # As integers times a scale, both float32, as a file of integers gives them.
+        return np.rint(exact / detector.anchor_step).astype(np.float32) * np.float32(detector.anchor_step)
+    return exact.astype(np.float32)

@@ -96,7 +96,7 @@ class _Weights:
     """Weight and bias of an operation, laid out as the float reference reads them, and what sums are multiplied by."""
 
     weight: NDArray[Any]
-    bias: NDArray[Any]
+    bias: NDArray[Any] | None
     factor: NDArray[np.float32] | None = None
 
 
@@ -114,9 +114,10 @@ class _Step:
 def _lay_out(operation: Operation, tensors: Tensors, quantisation: Quantisation) -> _Weights:
     layout, label = LAYOUTS[type(operation)], operation.label
     if operation.name in quantisation.floating:
-        weight, bias = (tensors[f"{label}.{part}"].astype(np.float32) for part in ("weight", "bias"))
-        return _Weights(layout(operation, weight), bias)
-    whole, bias = centred(tensors, label), tensors[f"{label}.bias"]
+        bias = tensors[f"{label}.bias"].astype(np.float32) if f"{label}.bias" in tensors else None
+        return _Weights(layout(operation, tensors[f"{label}.weight"].astype(np.float32)), bias)
+    whole = centred(tensors, label)
+    bias = tensors.get(f"{label}.bias", np.zeros(len(whole), np.int32))
     sums = np.abs(whole).reshape(len(whole), -1).sum(axis=1) * INPUT_SPAN + np.abs(bias.astype(np.int64))
     kind = np.float32 if sums.max(initial=0) < EXACT_IN_SINGLE else np.float64
     encodings = quantisation.encodings

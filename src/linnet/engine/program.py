@@ -208,10 +208,11 @@ class _Lowering:
 
     def places(self, operation: Operation) -> list[int]:
         """Where the values of an operation's weights and bias begin, which are put behind those that are there."""
-        return [self._place(name) for name in operation.tensors]
+        return [self.place(self.tensors[name]) for name in operation.tensors]
 
-    def _place(self, name: str) -> int:
-        values = np.ascontiguousarray(self.tensors[name], np.float32).ravel()
+    def place(self, tensor: NDArray[np.float32]) -> int:
+        """Where the values begin of a tensor that is put behind those that are there."""
+        values = np.ascontiguousarray(tensor, np.float32).ravel()
         self.parts.append(values)
         self.size += values.size
         return self.size - values.size
@@ -240,7 +241,10 @@ def _add(lowering: _Lowering, operation: Add) -> None:
 
 
 def _linear(lowering: _Lowering, operation: Linear) -> None:
-    own = LinearLayer(*lowering.channels(operation), *RANGES["linear"], *lowering.places(operation))
+    places = lowering.places(operation)
+    if not operation.bias:
+        places.append(lowering.place(np.zeros(operation.out_channels, np.float32)))
+    own = LinearLayer(*lowering.channels(operation), *RANGES[operation.activation], *places)
     lowering.record(operation, own)
 
 

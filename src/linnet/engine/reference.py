@@ -24,6 +24,7 @@ from linnet.architecture import (
     Pool,
     Reshape,
 )
+from linnet.architecture.operations import Activation
 from linnet.engine.fold import fold
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ class NumpyNetwork(Runner):
             for operation in self.graph.operations
             if operation.tensors
         }
-        self._biases = {name: folded[f"{self.graph.by_name[name].label}.bias"] for name in self._weights}
+        labels = {name: self.graph.by_name[name].label for name in self._weights}
+        self._biases = {name: folded.get(f"{label}.bias") for name, label in labels.items()}
         # What nothing reads any more may be written over, but not what shares its memory with something.
         self._overwriting = {
             name
@@ -164,9 +166,14 @@ def _convolve(operation: Convolve, inputs: Sequence[Array], weights: Weights, fr
     else:
         outputs = _windows(operation, given) @ weight
     outputs += bias
-    if operation.activation != "linear":
+    return _activate(operation.activation, outputs)
+
+
+def _activate(activation: Activation, outputs: Array) -> Array:
+    """In place."""
+    if activation != "linear":
         np.maximum(outputs, 0, out=outputs)
-    if operation.activation == "relu6":
+    if activation == "relu6":
         np.minimum(outputs, 6, out=outputs)
     return outputs
 
@@ -182,7 +189,8 @@ def _pool(operation: Pool, inputs: Sequence[Array], weights: Weights, free: bool
 
 def _linear(operation: Linear, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:
     weight, bias = weights
-    return inputs[0] @ weight + bias
+    outputs = inputs[0] @ weight if bias is None else inputs[0] @ weight + bias
+    return _activate(operation.activation, outputs)
 
 
 def _reshape(operation: Reshape, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:

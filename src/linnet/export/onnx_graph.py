@@ -132,6 +132,16 @@ class GraphWriter:
             self._constants[name] = numpy_helper.from_array(array, name)
         return name
 
+    def activated(self, operation: Convolve | Linear, operator: str, inputs: list[str], **attributes: Any) -> str:
+        """Appends a node and its operation's activation; the last has the operation's name."""
+        if operation.activation == "linear":
+            return self.node(operator, inputs, operation.name, **attributes)
+        suffix = "convolved" if isinstance(operation, Convolve) else "weighted"
+        result = self.node(operator, inputs, f"{operation.name}:{suffix}", **attributes)
+        if operation.activation == "relu6":
+            return self.node("Clip", [result, self.constant("zero", 0), self.constant("six", 6)], operation.name)
+        return self.node("Relu", [result], operation.name)
+
     def weights(self, operation: Operation) -> list[str]:
         """The tensors of an operation as constants."""
         return [self.constant(name, self._tensors[name]) for name in operation.tensors]
@@ -163,21 +173,17 @@ def _channels_first(shape: Shape) -> Shape:
 
 def _convolve(writer: GraphWriter, operation: Convolve, inputs: list[str]) -> str:
     """Convolution, then its activation; the last has the operation's name."""
-    linear = operation.activation == "linear"
     top, bottom, left, right = operation.pads
-    result = writer.node(
+    return writer.activated(
+        operation,
         "Conv",
         [*inputs, *writer.weights(operation)],
-        operation.name if linear else f"{operation.name}:convolved",
         kernel_shape=[operation.kernel] * 2,
         strides=[operation.stride] * 2,
         dilations=[operation.dilation] * 2,
         pads=[top, left, bottom, right],
         group=operation.in_channels if operation.depthwise else 1,
     )
-    if operation.activation == "relu6":
-        return writer.node("Clip", [result, writer.constant("zero", 0), writer.constant("six", 6)], operation.name)
-    return result if linear else writer.node("Relu", [result], operation.name)
 
 
 def _reshape(writer: GraphWriter, operation: Reshape, inputs: list[str]) -> str:
@@ -196,8 +202,8 @@ WRITERS: dict[type[Operation], Callable[[GraphWriter, Any, list[str]], str]] = {
     Convolve: _convolve,
     Add: lambda writer, operation, inputs: writer.node("Add", inputs, operation.name),
     Pool: lambda writer, operation, inputs: writer.node("ReduceMean", inputs, operation.name, axes=[2, 3], keepdims=0),
-    Linear: lambda writer, operation, inputs: writer.node(
-        "Gemm", [*inputs, *writer.weights(operation)], operation.name, transB=1
+    Linear: lambda writer, operation, inputs: writer.activated(
+        operation, "Gemm", [*inputs, *writer.weights(operation)], transB=1
     ),
     Reshape: _reshape,
     Concatenate: _concatenate,

@@ -50,7 +50,7 @@ uses a classifier ask which of them it is."""
 
 MODULES: dict[type[Operation], Callable[[Any], nn.Module]] = {
     Convolve: ConvolutionModule,
-    Linear: lambda operation: nn.Linear(operation.in_channels, operation.out_channels),
+    Linear: lambda operation: nn.Linear(operation.in_channels, operation.out_channels, bias=operation.bias),
 }
 """Kind of operation → the module of those that have weights."""
 
@@ -68,6 +68,9 @@ def _concatenate(operation: Concatenate, *inputs: Tensor) -> Tensor:
     axes = (2, 3, 1) if len(operation.shape) == 3 else (1, 2)
     return torch.cat(inputs, dim=axes[operation.axis])
 
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"linear": lambda x: x, "relu": F.relu, "relu6": F.relu6}
+"""What stands behind a linear layer."""
 
 FUNCTIONS: dict[type[Operation], Callable[..., Tensor]] = {
     # The shortcut's term first: the order in which torch's own modules would add.
@@ -258,7 +261,8 @@ class GraphNetwork(nn.Module):
         if isinstance(operation, Linear):
             share, module = operation.dropout, self.module_of(operation.name)
             last = operation.name == self._dropped
-            return module(self.dropout(read[0]) if last else F.dropout(read[0], share, self.training))
+            given = self.dropout(read[0]) if last else F.dropout(read[0], share, self.training)
+            return ACTIVATIONS[operation.activation](module(given))
         return FUNCTIONS[type(operation)](operation, *read)
 
     def run_chain(self, chain: Chain, x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """The tensors of a quantised network: integer weights and biases with their scales, under the names of the float ones.
 
 Of an operation X: `X.weight` int8 or uint8, `X.weight.scale` float32 of one number or one for each output channel,
-`X.weight.zero` of one number where the weights are uint8, and `X.bias` int32, whose scale is that of what is read times
-that of the weights. Operations that stay in float have `X.weight` and `X.bias` as ever.
+`X.weight.zero` of one number where the weights are uint8, and, where X has a bias, `X.bias` int32, whose scale is that
+of what is read times that of the weights. Operations that stay in float have `X.weight` and `X.bias` as ever.
 """
 
 from __future__ import annotations
@@ -53,8 +53,11 @@ def _check_operation(operation: Operation, tensors: Tensors, quantisation: Quant
     weight = _check_one(tensors, weight_name, [shapes[weight_name]], ["int8", "uint8"])
     channels = len(weight)
     scale = _check_one(tensors, f"{weight_name}.scale", [(1,), (channels,)], ["float32"])
-    bias = _check_one(tensors, bias_name, [shapes[bias_name]], ["int32"])
-    names = {weight_name, f"{weight_name}.scale", bias_name}
+    names = {weight_name, f"{weight_name}.scale"}
+    bias: NDArray[Any] = np.zeros(channels, np.int32)
+    if bias_name in shapes:
+        bias = _check_one(tensors, bias_name, [shapes[bias_name]], ["int32"])
+        names.add(bias_name)
     if weight.dtype == np.uint8:
         _check_one(tensors, f"{weight_name}.zero", [(1,)], ["uint8"])
         names.add(f"{weight_name}.zero")

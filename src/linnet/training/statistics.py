@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from linnet.architecture import Linear
+from linnet.architecture.operations import of_kind
 from linnet.nn import Network
 from linnet.nn.convolution import ConvolutionModule
 
@@ -53,8 +55,8 @@ def unfold(network: Network, inputs: Iterable[Tensor]) -> Network:
                 norm.running_var.copy_(variance)
                 norm.weight.copy_((variance + norm.eps).sqrt())
                 norm.bias.copy_(mean)
-        if network.classifier is not None and unfolded.classifier is not None:
-            unfolded.classifier.load_state_dict(network.classifier.state_dict())
+        for linear in of_kind(network.graph.operations, Linear):
+            unfolded.module_of(linear.name).load_state_dict(network.module_of(linear.name).state_dict())
     return unfolded
 
 

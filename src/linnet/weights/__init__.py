@@ -8,6 +8,9 @@ One module a format, which names what it cannot read; it joins with one line in 
 and `convert(source, *, labels, licence, url)`, which gives a `Conversion`. A format that is a graph becomes a `Chain`
 (`linnet.weights.chain`); one that has tensors under names, `Layer`s by linnet's names (`linnet.weights.matching`).
 Neither goes by the order of anything in a file.
+
+The way back is `write`: a module of `TARGETS` has `write(checkpoint, path, *, target)`, which writes the file and gives
+the Python expression that makes the network that loads it.
 """
 
 from __future__ import annotations
@@ -17,10 +20,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from linnet.checkpoint import Checkpoint
     from linnet.weights.conversion import Conversion
 
-FORMATS = ("tflite",)
+FORMATS = ("tflite", "safe_tensors", "pytorch", "keras", "tfjs", "hugging_face", "onnx")
 """Modules of this folder, in the order in which they are asked."""
+
+
+TARGETS = {"torchvision": "to_pytorch", "timm": "to_pytorch"}
+"""Whose files can be written → the module that writes them."""
+
+
+def write(checkpoint: Checkpoint, path: str | Path, *, target: str) -> str:
+    """Writes a checkpoint as a file of other people, and gives the Python expression of the network that loads it.
+
+    Args:
+        checkpoint: what to write.
+        path: the file; its ending says the format.
+        target: a key of `TARGETS`.
+
+    Raises:
+        ValueError: if the target is unknown or has no such network; the text says what differs.
+        OSError: if the file cannot be written.
+    """
+    if target not in TARGETS:
+        raise ValueError(f"`target` (={target!r}) must be {' or '.join(map(repr, TARGETS))}.")
+    expression: str = import_module(f"linnet.weights.{TARGETS[target]}").write(checkpoint, Path(path), target=target)
+    return expression
 
 
 def read(
@@ -32,6 +58,7 @@ def read(
     resolution: int | None = None,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    floats: bool = False,
 ) -> Conversion:
     """Reads a file or a folder of weights, in whichever known format it is; its name does not matter.
 
@@ -43,13 +70,14 @@ def read(
         resolution: side of the pictures in pixels, of files that do not say it.
         mean: of the pixels, in [0, 1], one a channel or one for all; instead of the file's or its source's.
         std: what each channel is divided by afterwards, likewise.
+        floats: the numbers that integers stand for, instead of the integers.
 
     Raises:
         OSError: if the file cannot be read.
         ValueError: if no format is recognised, the file is damaged, or it is no MobileNet; the text says what it is
             instead.
     """
-    from linnet.weights.conversion import corrected
+    from linnet.weights.conversion import as_floats, corrected
     from linnet.weights.found import look
 
     found = look(source)
@@ -58,5 +86,6 @@ def read(
         ask, seen = ("why_not", found.start) if found.members is None else ("why_not_members", found.members)
         if hasattr(module, ask) and getattr(module, ask)(seen) is None:
             conversion: Conversion = module.convert(found.path, labels=labels, licence=licence, url=url)
-            return corrected(conversion, resolution=resolution, mean=mean, std=std)
+            conversion = corrected(conversion, resolution=resolution, mean=mean, std=std)
+            return as_floats(conversion) if floats else conversion
     raise ValueError(f"'{found.path}' {found.guess()}.")

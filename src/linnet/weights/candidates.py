@@ -14,7 +14,7 @@ from typing import Any
 from linnet.architecture import MobileNetV1, MobileNetV2
 from linnet.architecture.mobilenet_v2 import STAGES
 
-PUBLISHED_WIDTHS = (1.0, 1.4, 1.3, 0.75, 0.5, 0.35, 0.25)
+PUBLISHED_WIDTHS = (1.0, 1.4, 1.3, 0.75, 0.5, 0.35, 0.25, 1.1, 1.2)
 
 
 def first_versions(last: int, common: Mapping[str, Any]) -> Iterator[MobileNetV1]:
@@ -46,14 +46,19 @@ def second_versions(
     places = [0, *accumulate(repeats, initial=1)]
     if len(outputs) != places[-1] + 1:
         return
-    ends: Any = product(("scaled", "fixed"), ("kept", "scaled", "fixed"), (8, 16))
-    lowest, highest = _bounds([(stage.channels, outputs[place]) for stage, place in zip(STAGES, places, strict=True)])
-    for stem_rule, last_layer, minimum in ends:
+    # Channels in multiples of 4 are d-li14's width of 0.1, a fixed first block is tonylins'.
+    roundings = ((8, 8), (8, 16), (4, 4))
+    ends: Any = product(roundings, ("scaled", "fixed", "fixed_with_block"), ("kept", "scaled", "fixed"))
+    # The first stage may be fixed.
+    scaled = list(zip(STAGES, places, strict=True))[1:]
+    lowest, highest = _bounds([(stage.channels, outputs[place]) for stage, place in scaled])
+    for (multiple, minimum), stem_rule, last_layer in ends:
         for width in widths_between(lowest, highest):
             network = MobileNetV2(
                 width=width,
                 stem=stem_rule,
                 last_layer=last_layer,
+                channel_multiple=multiple,
                 minimum_depth=minimum,
                 expansion=expansion,
                 depth=depth,
@@ -83,9 +88,9 @@ def widths_between(lowest: float, highest: float) -> list[float]:
 
 
 def depth_of(blocks: int) -> float:
-    """The depth multiplier, in steps of 0.1, that gives so many blocks; 1 if none does."""
+    """The depth multiplier that gives so many blocks, a published one or in steps of 0.1; 1 if none does."""
     ends = STAGES[0].repeats + STAGES[-1].repeats
-    for tenths in (10, *range(1, 60)):
+    for tenths in (10, 12, 14, *range(1, 60)):
         if ends + sum(math.ceil(stage.repeats * tenths / 10) for stage in STAGES[1:-1]) == blocks:
             return tenths / 10
     return 1.0

@@ -6,10 +6,10 @@ Sources without a description of their own (TFLite, later others) are read into 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,32 @@ from linnet.weights.candidates import expansion_of, first_versions, second_versi
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+EARLY_STRIDES: dict[int, int] = {16: 2, 8: 1}
+"""Stride of a whole network whose stem is not strided → its option `early_stride`."""
+
+SMALL_STEP = 0.1
+"""Of a factor at the input: below it pixels are numbers up to 255, above it up to 1."""
+
+A = TypeVar("A", bound=Architecture)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The integers of one layer as a file has them.
+
+    Attributes:
+        weight: int8 or uint8, in the axes of the layer's real weights.
+        scale: (channels,) or (1,) float32.
+        zero: the integer of the weights that stands for 0.
+        bias: (channels,) int32, in steps of the input's scale times that of the weights.
+    """
+
+    weight: NDArray[Any]
+    scale: NDArray[np.float32]
+    zero: int
+    bias: NDArray[np.int32]
 
 
 @dataclass
@@ -34,6 +60,8 @@ class Step:
         sum_source: what is added there.
         input: what the convolution reads.
         padded_apart: an operator of its own pads, as PyTorch's exporters write it.
+        also: other activations that compute the same, of integers that hold nothing outside their range.
+        stored: the integers that it is computed from.
     """
 
     weight: NDArray[np.float32]
@@ -48,6 +76,13 @@ class Step:
     sum_output: int | None = None
     sum_source: int | None = None
     padded_apart: bool = False
+    also: tuple[str, ...] = ()
+    stored: Stored | None = None
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The activation, and those that compute the same here."""
+        return self.activation, *self.also
 
     @property
     def signature(self) -> tuple[object, ...]:
@@ -64,16 +99,48 @@ class Step:
 
 
 @dataclass
+class Dense:
+    """One linear layer behind the pooling, as a file has it.
+
+    Attributes:
+        weight: (out, in).
+        bias: (out,), where it has one.
+        activation: behind it: that of hidden layers.
+        output: the file's own number of what it gives.
+        also: other activations that compute the same.
+        stored: the integers that it is computed from.
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32] | None
+    activation: str
+    output: int
+    also: tuple[str, ...] = ()
+    stored: Stored | None = None
+
+
+@dataclass
 class Chain:
-    """A whole network: convolutions in order, then global pooling, then perhaps a linear classifier."""
+    """A whole network: convolutions in order, then global pooling, then perhaps linear layers."""
 
     input_shape: tuple[int, int, int]
     """Height, width, channels."""
     steps: list[Step] = field(default_factory=list)
     pooled: int | None = None
-    classifier_weight: NDArray[np.float32] | None = None
-    classifier_bias: NDArray[np.float32] | None = None
+    linear: list[Dense] = field(default_factory=list)
+    averaged: bool = False
+    """Whether integers are pooled as AVERAGE_POOL_2D does it, which keeps their encoding."""
+    recoded: bool = False
+    """Whether integers change on the way from one convolution to the next."""
     logits: int | None = None
+    sigmoid: bool = False
+    """Whether each class has a score by itself."""
+    single: bool = False
+    """Whether the first of two classes is not in the file, whose only score is the other's."""
+    affine: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    """By what the file multiplies its input and what it adds then, one number or one a channel; None if nothing."""
+    channels_first: bool = False
+    """Whether the file's input has its channels first."""
 
 
 def match(chain: Chain) -> Backbone:
@@ -82,17 +149,31 @@ def match(chain: Chain) -> Backbone:
     Raises:
         ValueError: if no MobileNetV1 or V2 fits; the text says where the closest one differs.
     """
+    return first_match(chain, _candidates(chain))
+
+
+def first_match(chain: Chain, candidates: Iterable[A]) -> A:
+    """The first of some networks that has just the layers of a chain, with the classifier that the chain has.
+
+    Raises:
+        ValueError: if none has; the text says where the closest one differs.
+    """
     best, reason = -1, "it has no convolutions"
     if chain.steps:
         first, last = len(chain.steps[0].weight), len(chain.steps[-1].weight)
         reason = f"no width gives {len(chain.steps)} convolutions, the first of {first} channels, the last of {last}"
-    for candidate in _candidates(chain):
+    for candidate in candidates:
         agreed, difference = _compare(candidate, chain)
         if not difference:
-            return _with_ends(candidate, chain)
+            return candidate if not chain.linear else _with_classifier(candidate, chain)
         if agreed > best:
             best, reason = agreed, difference
     raise ValueError(f"no MobileNetV1 or MobileNetV2 has these layers: {reason}")
+
+
+def backbones_of(chain: Chain) -> Iterator[Backbone]:
+    """All described networks without classifier that have the layers of a chain."""
+    return (candidate for candidate in _candidates(chain) if not _compare(candidate, chain)[1])
 
 
 def tensors_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDArray[np.float32]]:
@@ -101,8 +182,51 @@ def tensors_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDAr
     for convolution, step in zip(architecture.convolutions, chain.steps, strict=True):
         tensors[f"{convolution.label}.weight"] = step.weight
         tensors[f"{convolution.label}.bias"] = step.bias
-    if chain.classifier_weight is not None and chain.classifier_bias is not None:
-        tensors |= {"classifier.weight": chain.classifier_weight, "classifier.bias": chain.classifier_bias}
+    for label, layer in _linear(chain).items():
+        tensors[f"{label}.weight"] = layer.weight
+        if f"{label}.bias" in architecture.tensors:
+            tensors[f"{label}.bias"] = np.zeros(len(layer.weight), np.float32) if layer.bias is None else layer.bias
+    return tensors
+
+
+def _linear(chain: Chain) -> dict[str, Dense]:
+    """Label of each linear layer → what a file has for it."""
+    labels = [f"hidden.{number}" for number in range(len(chain.linear) - 1)]
+    return dict(zip([*labels, "classifier"], chain.linear, strict=True)) if chain.linear else {}
+
+
+def two_classes(chain: Chain) -> Chain:
+    """The chain with one score, a sigmoid's, as one of two classes: the share of x beside 0 is the sigmoid of x."""
+    last = chain.linear[-1]
+
+    def below_nothing(values: NDArray[Any], nothing: float) -> NDArray[Any]:
+        return np.concatenate([np.full_like(values, nothing), values])
+
+    stored = last.stored
+    if stored is not None:
+        stored = replace(stored, weight=below_nothing(stored.weight, stored.zero), bias=below_nothing(stored.bias, 0))
+    bias = None if last.bias is None else below_nothing(last.bias, 0)
+    wide = replace(last, weight=below_nothing(last.weight, 0), bias=bias, stored=stored)
+    return replace(chain, linear=[*chain.linear[:-1], wide], single=True)
+
+
+def stored_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDArray[Any]]:
+    """The chain's integers under the names that a quantised checkpoint gives them.
+
+    Raises:
+        ValueError: if a layer of it is not computed from integers.
+    """
+    layers = {layer.label: step.stored for layer, step in zip(architecture.convolutions, chain.steps, strict=True)}
+    layers |= {label: layer.stored for label, layer in _linear(chain).items()}
+    tensors: dict[str, NDArray[Any]] = {}
+    for label, stored in layers.items():
+        if stored is None:
+            raise ValueError(f"{label} has real weights")
+        tensors |= {f"{label}.weight": stored.weight, f"{label}.weight.scale": stored.scale}
+        if f"{label}.bias" in architecture.tensors:
+            tensors[f"{label}.bias"] = stored.bias
+        if stored.weight.dtype == np.uint8:
+            tensors[f"{label}.weight.zero"] = np.array([stored.zero], np.uint8)
     return tensors
 
 
@@ -119,6 +243,7 @@ def outputs_by_name(architecture: Architecture, chain: Chain) -> dict[str, int]:
         if number is not None:
             found[operation.name] = number
     ends = {"pool": chain.pooled, "classifier": chain.logits}
+    ends |= {label: layer.output for label, layer in _linear(chain).items()}
     found |= {name: number for name, number in ends.items() if number is not None}
     return {alias: found[name] for alias, name in architecture.graph.aliases.items() if name in found}
 
@@ -130,10 +255,24 @@ def _candidates(chain: Chain) -> Iterator[Backbone]:
     height, width, channels = chain.input_shape
     common: dict[str, Any] = {"resolution": (height, width), "input_channels": channels, "folded": True}
     stride = math.prod(step.stride for step in chain.steps)
-    common |= {"classes": None, "activation": chain.steps[0].activation, "padding": _padding(chain)}
-    common["output_stride"] = stride if stride in (8, 16) else 32
+    common |= {"classes": None, "activation": _activation(chain), "padding": _padding(chain)}
+    if chain.steps[0].stride == 1 and stride in EARLY_STRIDES:
+        # Networks of small pictures leave the first strides away.
+        common["early_stride"] = EARLY_STRIDES[stride]
+    else:
+        common["output_stride"] = stride if stride in (8, 16) else 32
     yield from _first_version(chain, common)
     yield from _second_version(chain, common)
+
+
+def _activation(chain: Chain) -> str:
+    """The activation of the first convolution; of several that it could have, the one that suits the most."""
+    counts = {
+        name: sum(name in step.activations for step in chain.steps)
+        for name in chain.steps[0].activations
+        if name != "linear"
+    }
+    return max(counts, key=lambda name: counts[name]) if counts else "linear"
 
 
 def _padding(chain: Chain) -> str:
@@ -152,7 +291,8 @@ def _padding(chain: Chain) -> str:
 
 
 def _first_version(chain: Chain, common: dict[str, Any]) -> Iterator[Backbone]:
-    yield from first_versions(len(chain.steps[-1].weight), common)
+    ends = {"last_activation": "linear"} if chain.steps[-1].activation == "linear" else {}
+    yield from first_versions(len(chain.steps[-1].weight), common | ends)
 
 
 def _second_version(chain: Chain, common: dict[str, Any]) -> Iterator[Backbone]:
@@ -163,7 +303,7 @@ def _second_version(chain: Chain, common: dict[str, Any]) -> Iterator[Backbone]:
         return
     options: dict[str, Any] = {
         "shortcut": "bottleneck" if any(step.sum_source is not None for step in chain.steps) else "none",
-        "projection_activation": "linear" if projection.activation == "linear" else "relu6",
+        "projection_activation": "linear" if "linear" in projection.activations else "relu6",
     }
     stem, last = len(chain.steps[0].weight), len(chain.steps[-1].weight)
     yield from second_versions(outputs, stem, last, options | common, expansion=_expansion(chain))
@@ -179,11 +319,11 @@ def _expansion(chain: Chain) -> float:
     return expansion_of(*wide[-1]) if wide else 1
 
 
-def _compare(candidate: Backbone, chain: Chain) -> tuple[int, str]:
+def _compare(candidate: Architecture, chain: Chain) -> tuple[int, str]:
     """How many layers agree, and the first difference in words (empty if there is none)."""
     described = candidate.convolutions
     for number, (layer, step) in enumerate(zip(described, chain.steps, strict=False)):
-        if _signature(layer) != step.signature or layer.activation != step.activation:
+        if _signature(layer) != step.signature or layer.activation not in step.activations:
             return number, f"convolution {number + 1} is {step}; {layer.name} of the closest network is {_say(layer)}"
         if layer.pads != step.pads:
             return number, f"convolution {number + 1} is padded {step.pads}; {layer.name} needs {layer.pads}"
@@ -216,5 +356,10 @@ def _say(layer: Convolve) -> str:
     return f"{layer.kernel}x{layer.kernel} {layer.kind}, {channels}, stride {layer.stride}, {layer.activation}"
 
 
-def _with_ends(candidate: Backbone, chain: Chain) -> Backbone:
-    return candidate if chain.classifier_weight is None else replace(candidate, classes=len(chain.classifier_weight))
+def _with_classifier(candidate: A, chain: Chain) -> A:
+    *hidden, last = chain.linear
+    return candidate.with_options(
+        classes=len(last.weight),
+        hidden=tuple(len(layer.weight) for layer in hidden),
+        classifier_bias=last.bias is not None,
+    )

@@ -18,12 +18,16 @@ class Conversion:
     """What `read` made of a file.
 
     Attributes:
-        checkpoint: the network, float32.
+        checkpoint: the network, float32 or quantised.
         dropped: outputs left out at the front: 1 where ImageNet's background class was there.
+        columns: name of each tensor whose numbers a detector's file has in another order → how many of them an anchor
+            has, and which of them the file has, in its order.
+        affine: by what the file multiplies its input and what it adds, one number or one a channel, if it does.
+        channels_first: whether the file takes (1, C, H, W).
         outputs: name of each intermediate tensor → its number or name in the file.
         notes: what had to be assumed, in sentences.
         says_size: whether the file itself says for which size of picture it is.
-        runtime: module of `linnet.weights` that runs the file itself, for `linnet.weights.parity`.
+        runtime: what runs the file itself, one of `linnet.weights.parity.RUNTIMES`; empty where nothing does.
     """
 
     source: Path
@@ -33,6 +37,9 @@ class Conversion:
     notes: tuple[str, ...] = ()
     says_size: bool = True
     runtime: str = "tflite"
+    columns: Mapping[str, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
+    affine: tuple[Any, Any] | None = None
+    channels_first: bool = False
 
 
 def corrected(
@@ -65,6 +72,16 @@ def corrected(
             contract, mean=per_channel(mean or contract.mean, channels), std=per_channel(std or contract.std, channels)
         )
     return replace(conversion, checkpoint=replace(checkpoint, architecture=architecture, preprocessing=contract))
+
+
+def as_floats(conversion: Conversion) -> Conversion:
+    """The same with the numbers that its integers stand for; one in float as it is."""
+    checkpoint = conversion.checkpoint
+    if checkpoint.quantisation is None:
+        return conversion
+    weights = f"dequantised from {checkpoint.provenance.get('weights', checkpoint.quantisation.dtype)}"
+    floats = replace(checkpoint.dequantised(), provenance={**checkpoint.provenance, "weights": weights})
+    return replace(conversion, checkpoint=floats)
 
 
 def contract_of(architecture: Architecture, **values: Any) -> Preprocessing | None:
@@ -101,12 +118,22 @@ def without_background(
         return architecture, tensors, None, 0
     if names is None:
         notes.append("The file names no classes: they are numbered. `--labels FILE` names them.")
+        if architecture.classes == IMAGENET_OUTPUTS:
+            notes.append(
+                "It has 1001 outputs. If the first is ImageNet's background, give its labels and it is left out."
+            )
         return architecture, tensors, None, 0
     if len(names) != architecture.classes:
-        raise ValueError(f"'{source}' has {architecture.classes} outputs, but there are {len(names)} labels.")
+        hint = " TensorFlow's ImageNet files want `background` first." if architecture.classes == len(names) + 1 else ""
+        raise ValueError(f"'{source}' has {architecture.classes} outputs, but there are {len(names)} labels.{hint}")
     if architecture.classes != IMAGENET_OUTPUTS or names[0].lower() != "background":
         return architecture, tensors, names, 0
-    shorter = {name: values[1:].copy() for name, values in tensors.items() if name.startswith("classifier.")}
+    # One scale or zero point stands for all classes.
+    shorter = {
+        name: values[1:].copy()
+        for name, values in tensors.items()
+        if name.startswith("classifier.") and len(values) == IMAGENET_OUTPUTS
+    }
     return architecture.with_options(classes=IMAGENET_OUTPUTS - 1), tensors | shorter, names[1:], 1
 
 

@@ -77,10 +77,23 @@ def assemble(layers: Mapping[str, Layer], **known: Any) -> tuple[Backbone, dict[
     options: dict[str, Any] = {
         "input_channels": convolutions["stem"].weight.shape[1],
         "classes": None if classifier is None else len(classifier.weight),
+        "hidden": tuple(len(layer.weight) for label, layer in _hidden(layers)),
+        "classifier_bias": classifier is None or classifier.bias is not None,
         "folded": not any(normed),
         **known,
     }
-    architecture = _described(layers, convolutions, options)
+    return lay_out(_described(layers, convolutions, options), layers)
+
+
+def lay_out(architecture: Backbone, layers: Mapping[str, Layer]) -> tuple[Backbone, dict[str, Array]]:
+    """The tensors of a network that is known, as a checkpoint holds them.
+
+    Batch norm is folded where only some of the convolutions have it.
+
+    Raises:
+        NotOurs: if a layer does not have the shape that the network gives it.
+    """
+    normed = [layers[each.label].norm is not None for each in architecture.convolutions]
     tensors: dict[str, Array] = {}
     for operation in architecture.operations:
         if isinstance(operation, Convolve | Linear):
@@ -92,6 +105,12 @@ def assemble(layers: Mapping[str, Layer], **known: Any) -> tuple[Backbone, dict[
         _, tensors = fold(architecture, tensors)
         architecture = architecture.with_options(folded=True)
     return architecture, tensors
+
+
+def _hidden(layers: Mapping[str, Layer]) -> list[tuple[str, Layer]]:
+    """The layers between the pooling and the classifier, in order."""
+    found = [(label, layer) for label, layer in layers.items() if label.startswith("hidden.")]
+    return sorted(found, key=lambda each: int(each[0].rpartition(".")[2]))
 
 
 def _described(layers: Mapping[str, Layer], convolutions: Mapping[str, Layer], options: Mapping[str, Any]) -> Backbone:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from linnet.engine.reference import NumpyNetwork
+from linnet.engine.integer_reference import numpy_network
 from linnet.images import normalise, prepare
 
 if TYPE_CHECKING:
@@ -28,33 +28,57 @@ class Parity:
         same_class: share of them on which our best class is a best class of theirs; None without classifier. Integer
             graphs have 8-bit logits, of which several are often the highest: then each of them counts.
         correlations: name of each intermediate tensor → mean correlation over the pictures.
+        equal: of a quantised network the share of all integers that are theirs to the bit; None of one in float.
     """
 
     pictures: int
     same_class: float | None
     correlations: dict[str, float]
+    equal: float | None = None
 
     def __str__(self) -> str:
         lowest = min(self.correlations, key=lambda name: self.correlations[name])
         mean = float(np.mean(list(self.correlations.values())))
         agreed = "" if self.same_class is None else f"same best class on {self.same_class:.1%}, "
+        if self.equal is not None:
+            whole = "all integers equal" if self.equal == 1 else f"{self.equal:.4%} of the integers equal"
+            agreed += f"{whole} to those of LiteRT's default kernels (XNNPACK), "
         return (
             f"{self.pictures} pictures against the file's own graph: {agreed}{len(self.correlations)} tensors "
             f"correlate by {mean:.4f} on average, the lowest by {self.correlations[lowest]:.4f} ({lowest})"
         )
 
 
+class FileGraph(Protocol):
+    """A file's own graph."""
+
+    def run(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """One normalised picture (1, H, W, C) → its tensors, by the names of linnet's."""
+        ...
+
+
 class TFLiteGraph:
-    """The file's own graph in ai-edge-litert's interpreter, every tensor preserved, without delegates."""
+    """The file's own graph in ai-edge-litert's interpreter, every tensor of it.
+
+    A file in float runs on LiteRT's builtin kernels, every tensor preserved. A quantised one runs on those that LiteRT
+    takes by default, XNNPACK's, whose bits are the rule's (`linnet.quantisation.rule`); they keep outputs alone, so
+    that every tensor is made one.
+    """
 
     def __init__(self, conversion: Conversion) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         self._conversion = conversion
+        quantised = conversion.checkpoint.quantisation is not None
+        content = with_plain_axes(conversion.source.read_bytes())
+        if quantised:
+            content = with_outputs(content, conversion.outputs.values())
         self._interpreter = Interpreter(
-            str(conversion.source),
-            experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            model_content=content,
+            experimental_preserve_all_tensors=not quantised,
+            experimental_op_resolver_type=OpResolverType.AUTO
+            if quantised
+            else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
@@ -62,31 +86,103 @@ class TFLiteGraph:
 
     def run(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """One normalised picture (1, H, W, C) → every tensor that has a name, as real numbers."""
+        numbers = self._conversion.outputs
+        return {name: _real(values, self._details[numbers[name]]) for name, values in self.stored(inputs).items()}
+
+    def stored(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """The same as the file has them: of a quantised one the integers."""
         dtype = self._input["dtype"]
+        if self._conversion.affine is not None:
+            scale, offset = self._conversion.affine
+            inputs = (inputs - offset) / scale
         if np.issubdtype(dtype, np.integer):
             scale, zero = self._input["quantization"]
             limits = np.iinfo(dtype)
-            inputs = np.clip(np.round(inputs / scale) + zero, limits.min, limits.max)
+            inputs = np.clip(np.round(inputs / (scale or 1)) + zero, limits.min, limits.max)
+        if self._conversion.channels_first:
+            inputs = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
+        inputs = np.repeat(inputs, self._input["shape"][0], axis=0)
         self._interpreter.set_tensor(self._input["index"], inputs.astype(dtype))
         self._interpreter.invoke()
-        found = {name: self._real(number) for name, number in self._conversion.outputs.items()}
+        numbers = self._conversion.outputs
+        found = {name: self._interpreter.get_tensor(number)[:1] for name, number in numbers.items()}
         if "classifier" in found:
             found["classifier"] = found["classifier"][..., self._conversion.dropped :]
         return found
 
-    def _real(self, number: int) -> NDArray[np.float32]:
-        details: dict[str, Any] = self._details[number]
-        values = self._interpreter.get_tensor(number)
-        scales = details["quantization_parameters"]["scales"]
-        if len(scales) and np.issubdtype(values.dtype, np.integer):
-            zero = float(details["quantization_parameters"]["zero_points"][0])
-            return ((values.astype(np.float32) - zero) * scales[0]).astype(np.float32)
-        return np.asarray(values, np.float32)
+
+def _real(values: NDArray[Any], details: dict[str, Any]) -> NDArray[np.float32]:
+    scales = details["quantization_parameters"]["scales"]
+    if len(scales) and np.issubdtype(values.dtype, np.integer):
+        zero = float(details["quantization_parameters"]["zero_points"][0])
+        return ((values.astype(np.float32) - zero) * scales[0]).astype(np.float32)
+    return np.asarray(values, np.float32)
 
 
-def interpreter_installed() -> bool:
-    """Whether ai-edge-litert, which runs the file's own graph, is here."""
-    return find_spec("ai_edge_litert") is not None
+def with_outputs(content: bytes, numbers: Iterable[int]) -> bytes:
+    """A TFLite file of which more tensors are outputs, behind its own; what is packed behind the graph is lost."""
+    import tflite
+
+    graph = tflite.Model.GetRootAs(content, 0).Subgraphs(0)
+    listed = dict.fromkeys([*(int(number) for number in graph.OutputsAsNumpy()), *numbers])
+    # The vector stands anew at the end: whatever points to one points forward, by the distance.
+    field, start = graph._tab.Pos + graph._tab.Offset(OUTPUTS_FIELD), -(-len(content) // 4) * 4
+    vector = np.array([len(listed), *listed], "<u4").tobytes()
+    moved = content[:field] + (start - field).to_bytes(4, "little") + content[field + 4 :]
+    return moved.ljust(start, b"\0") + vector
+
+
+def with_plain_axes(content: bytes) -> bytes:
+    """A TFLite file whose vectors have their scales along the only axis: LiteRT refuses TOCO's, which name another."""
+    import tflite
+
+    changed = bytearray(content)
+    graph = tflite.Model.GetRootAs(content, 0).Subgraphs(0)
+    for number in range(graph.TensorsLength()):
+        details = graph.Tensors(number).Quantization()
+        offset = 0 if details is None else details._tab.Offset(AXIS_FIELD)
+        if offset and graph.Tensors(number).ShapeLength() == 1:
+            place = details._tab.Pos + offset
+            changed[place : place + 4] = bytes(4)
+    return bytes(changed)
+
+
+OUTPUTS_FIELD, AXIS_FIELD = 8, 16
+"""Of the outputs in a subgraph's table, and of the axis in a quantisation's."""
+
+
+def why_not(conversion: Conversion) -> str | None:
+    """None if the file itself can be run here, else why not, as a sentence."""
+    if conversion.runtime not in RUNTIMES:
+        return "The file holds weights without a graph: there is nothing to compare with."
+    package, _ = RUNTIMES[conversion.runtime]
+    if package is not None and find_spec(package.replace("-", "_")) is None:
+        return f"The comparison needs {package}: pip install {package}."
+    return None
+
+
+def graph_of(conversion: Conversion) -> FileGraph:
+    """The file's own graph, as its runtime or the definition of its format runs it.
+
+    Raises:
+        ValueError: if it cannot be run here.
+    """
+    if reason := why_not(conversion):
+        raise ValueError(reason)
+    return RUNTIMES[conversion.runtime][1](conversion)
+
+
+def _keras(conversion: Conversion) -> FileGraph:
+    from linnet.weights.keras_runtime import KerasRuntime
+
+    return KerasRuntime(conversion)
+
+
+RUNTIMES: dict[str, tuple[str | None, Callable[[Conversion], FileGraph]]] = {
+    "tflite": ("ai-edge-litert", TFLiteGraph),
+    "keras": (None, _keras),
+}
+"""Name in a conversion → the package that it needs, and what makes the graph."""
 
 
 def compare(conversion: Conversion, pictures: Sequence[Picture]) -> Parity:
@@ -95,25 +191,29 @@ def compare(conversion: Conversion, pictures: Sequence[Picture]) -> Parity:
     Correlation is Pearson's over all the values of a tensor; a tensor that is constant on both sides counts as 1.
 
     Raises:
-        ValueError: if there are no pictures, or one cannot be decoded.
-        ImportError: if ai-edge-litert is not installed.
+        ValueError: if there are no pictures, one cannot be decoded, or the file cannot be run; see `why_not`.
     """
     if not pictures:
         raise ValueError("A comparison needs at least one picture.")
     contract = conversion.checkpoint.preprocessing
     if contract is None:
         raise ValueError("The network takes other channels than pictures have: there is nothing to compare on.")
-    theirs = TFLiteGraph(conversion)
-    ours = NumpyNetwork(conversion.checkpoint.architecture, conversion.checkpoint.tensors)
+    theirs = graph_of(conversion)
+    checkpoint = conversion.checkpoint
+    ours = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
     names = tuple(conversion.outputs)
     correlations: dict[str, list[float]] = {name: [] for name in names}
-    agreed = 0
+    agreed = same = total = 0
     for picture in pictures:
         inputs = normalise(prepare(picture, contract)[None], contract)
         expected = theirs.run(inputs)
         _, found = ours.run(inputs, names)
+        found = {name: _as_theirs(values, conversion.columns.get(name)) for name, values in found.items()}
         for name in names:
             correlations[name].append(correlation(found[name], expected[name]))
+            # One encoding for both: integers are equal where the numbers are.
+            same += int((found[name].ravel() == expected[name].ravel()).sum())
+            total += found[name].size
         if "classifier" in expected:
             logits = expected["classifier"].ravel()
             agreed += int(logits[found["classifier"].argmax()] == logits.max())
@@ -121,7 +221,16 @@ def compare(conversion: Conversion, pictures: Sequence[Picture]) -> Parity:
         pictures=len(pictures),
         same_class=agreed / len(pictures) if "classifier" in names else None,
         correlations={name: float(np.mean(values)) for name, values in correlations.items()},
+        equal=None if checkpoint.quantisation is None else same / max(total, 1),
     )
+
+
+def _as_theirs(values: NDArray[np.float32], columns: tuple[int, tuple[int, ...]] | None) -> NDArray[np.float32]:
+    """A tensor of ours with the numbers of each anchor that the file has, in its order."""
+    if columns is None:
+        return values
+    slots, order = columns
+    return values.reshape(-1, slots)[:, order]
 
 
 def correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:

@@ -1,31 +1,48 @@
 """TFLite classifiers and feature extractors, float or quantised → checkpoint.
 
-Weights are dequantised: real = scale x (q - zero point), per tensor or per channel. Batch norm is folded in such files
-and stays folded (docs/decisions/0002).
+Integers stay what they are, with the bits of LiteRT's default kernels (`linnet.quantisation.rule`). Only what a file
+computes in float of integer weights is dequantised: real = scale x (q - zero point), per tensor or per channel. Batch
+norm is folded in such files and stays folded (docs/decisions/0002).
 """
 
 from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import Architecture
+from linnet.architecture import INPUT, Architecture
 from linnet.checkpoint import Checkpoint, default_preprocessing
-from linnet.weights.chain import Chain, match, outputs_by_name, tensors_of_chain
-from linnet.weights.conversion import Conversion, read_labels
+from linnet.quantisation.scheme import IntegerType, Quantisation
+from linnet.quantisation.tensors import check_tensors
+from linnet.weights.chain import (
+    SMALL_STEP,
+    Chain,
+    match,
+    outputs_by_name,
+    stored_of_chain,
+    tensors_of_chain,
+    two_classes,
+)
+from linnet.weights.conversion import Conversion, per_channel, read_labels, without_background
+from linnet.weights.tflite_detector import columns_of, detector_outputs, find_detector, match_detector, named
 from linnet.weights.tflite_graph import Graph, NotOurs
 from linnet.weights.tflite_metadata import Metadata, read_metadata
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SMALL_WEIGHTS = 0.02
+"""Deviation of a stem's weights, batch norm folded, below which they have taken in 1/255: of released networks it is
+0.24 to 1.4, of random ones 0.1."""
+
 LARGEST_LABELS = 1 << 22
 """Bytes of a label file; ImageNet's has 22,000."""
-
-IMAGENET_OUTPUTS = 1001
-"""ImageNet's classes as TensorFlow counts them: a background class first."""
 
 
 def why_not(start: bytes) -> str | None:
@@ -60,39 +77,79 @@ def convert(
         # Damaged scales overflow; what comes of it is looked at afterwards.
         with np.errstate(all="ignore"):
             graph = Graph(content)
-            chain = graph.chain()
+            detector = find_detector(graph)
+            chain = graph.chain() if detector is None else detector.chain
         metadata = read_metadata(graph.metadata_buffer())
         names = labels if labels is not None else _packed_labels(path, metadata, notes)
         weight_types = graph.weight_types()
-        normalisation = _normalisation(graph, metadata, chain.input_shape[2], notes)
+        normalisation = _normalisation(graph, metadata, chain, notes)
     except NotOurs as problem:
-        raise ValueError(f"'{path}' is not a MobileNetV1 or V2 classifier: {problem}.") from None
+        raise ValueError(f"'{path}' is not a MobileNet classifier or detector that linnet has: {problem}.") from None
     except Exception as error:
         # A damaged flatbuffer leads its reader anywhere, and to exceptions of any kind.
         detail = str(error) or type(error).__name__
         raise ValueError(f"'{path}' is damaged: it cannot be read ({detail}).") from None
     try:
-        architecture: Architecture = match(chain)
+        if detector is None:
+            chain = two_classes(chain) if chain.sigmoid and len(chain.linear[-1].weight) == 1 else chain
+            classifier = match(chain)
+            architecture: Architecture = classifier
+            outputs = outputs_by_name(architecture, chain)
+        else:
+            detector, names = named(detector, names, notes)
+            chain, network = detector.chain, match_detector(detector)
+            architecture, outputs = network, detector_outputs(network, detector)
     except ValueError as error:
         raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {error}.") from None
-    architecture, chain, names, dropped = _without_background(path, architecture, chain, names, notes)
-    tensors = tensors_of_chain(architecture, chain)
+    tensors: dict[str, Any] = tensors_of_chain(architecture, chain)
+    if (integers := _integers(graph, architecture, chain, outputs, notes)) is not None:
+        tensors, _ = integers
+    elif "int" in weight_types:
+        weight_types = f"dequantised from {weight_types}"
+    dropped = 0
+    if detector is None:
+        if classifier.classes == 2 and chain.single and names is not None and len(names) == 1:
+            names = (f"not {names[0]}", names[0])
+        architecture, tensors, names, dropped = without_background(path, classifier, tensors, names, notes)
     if not all(np.isfinite(values).all() for values in tensors.values()):
         notes.append("Some weights are not finite numbers: the file is probably damaged.")
     provenance = {
         "source": url or path.name,
         "sha256": hashlib.sha256(content).hexdigest(),
         "licence": licence or metadata.licence or "not stated in the file",
-        "weights": f"dequantised from {weight_types}, batch norm folded",
+        "weights": f"{weight_types}, batch norm folded",
         "converted_by": "linnet convert",
     }
     try:
         contract = default_preprocessing(architecture)
         preprocessing = None if contract is None else replace(contract, **normalisation)
-        checkpoint = Checkpoint(architecture, preprocessing, tensors, names, provenance=provenance)
+        checkpoint = Checkpoint(
+            architecture,
+            preprocessing,
+            tensors,
+            names,
+            provenance=provenance,
+            quantisation=None if integers is None else integers[1],
+        )
     except ValueError as error:
         raise ValueError(f"'{path}' is damaged: {error}") from None
-    return Conversion(path, checkpoint, dropped, outputs_by_name(architecture, chain), tuple(notes))
+    if chain.sigmoid and not chain.single:
+        notes.append(
+            "Each class has a score by itself in the file (sigmoid); linnet gives shares of 1, in the same order."
+        )
+    columns: dict[str, tuple[int, tuple[int, ...]]] = {"classifier": (2, (1,))} if chain.single else {}
+    if detector is not None:
+        columns = columns_of(network, detector)
+    return Conversion(
+        path,
+        checkpoint,
+        dropped,
+        outputs,
+        tuple(notes),
+        columns=columns,
+        affine=chain.affine,
+        channels_first=chain.channels_first,
+    )
 
 
 def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[str, ...] | None:
@@ -111,52 +168,65 @@ def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[st
         return read_labels(archive.read(names[0]))
 
 
-def _without_background(
-    path: Path, architecture: Architecture, chain: Chain, names: tuple[str, ...] | None, notes: list[str]
-) -> tuple[Architecture, Chain, tuple[str, ...] | None, int]:
-    """Makes ImageNet's 1001 classes the 1000 of the data; leaves every other network as it is."""
-    if architecture.classes is None:
-        if names is not None:
-            notes.append("The network has no classifier: the labels are left out.")
-        return architecture, chain, None, 0
-    if names is None:
-        notes.append("The file names no classes: they are numbered. `--labels FILE` names them.")
-        if architecture.classes == IMAGENET_OUTPUTS:
-            notes.append(
-                "It has 1001 outputs. If the first is ImageNet's background, give its labels and it is left out."
-            )
-        return architecture, chain, None, 0
-    if len(names) != architecture.classes:
-        hint = " TensorFlow's ImageNet files want `background` first." if architecture.classes == len(names) + 1 else ""
-        raise ValueError(f"'{path}' has {architecture.classes} outputs, but there are {len(names)} labels.{hint}")
-    if architecture.classes != IMAGENET_OUTPUTS or names[0].lower() != "background":
-        return architecture, chain, names, 0
-    assert chain.classifier_weight is not None
-    assert chain.classifier_bias is not None
-    shorter = replace(
-        chain, classifier_weight=chain.classifier_weight[1:].copy(), classifier_bias=chain.classifier_bias[1:].copy()
-    )
-    return architecture.with_options(classes=IMAGENET_OUTPUTS - 1), shorter, names[1:], 1
+def _integers(
+    graph: Graph, architecture: Architecture, chain: Chain, numbers: Mapping[str, int], notes: list[str]
+) -> tuple[dict[str, NDArray[Any]], Quantisation] | None:
+    """The tensors of an integer file, and what their integers stand for; None of a file in float.
+
+    A file that computes on integers in a way that a checkpoint cannot say is taken as floats, with a note.
+    """
+    if not any(step.stored is not None for step in chain.steps):
+        return None
+    try:
+        if chain.recoded:
+            raise ValueError("its integers change between two convolutions")
+        encodings = {INPUT: graph.encoding(chain.steps[0].input)}
+        encodings |= {name: graph.encoding(numbers[name]) for name in architecture.graph.by_name}
+        kinds = {graph.dtype(number) for number in (chain.steps[0].input, *numbers.values())}
+        if len(kinds) > 1:
+            raise ValueError("its integers are of several types")
+        dtype: IntegerType = "int8" if kinds == {np.int8} else "uint8"
+        scheme = Quantisation(dtype, encodings, "average" if chain.averaged else "mean")
+        tensors = stored_of_chain(architecture, chain)
+        check_tensors(architecture.graph, tensors, scheme)
+    except ValueError as reason:
+        notes.append(f"The file is quantised, but not as linnet keeps integers ({reason}): it was dequantised.")
+        return None
+    return tensors, scheme
 
 
-def _normalisation(graph: Graph, metadata: Metadata, channels: int, notes: list[str]) -> dict[str, Any]:
-    """Mean and deviation from the input's quantisation, else from the metadata; else nothing: the usual [-1, 1]."""
+def _normalisation(graph: Graph, metadata: Metadata, chain: Chain, notes: list[str]) -> dict[str, Any]:
+    """Mean and deviation: from the input's quantisation or the metadata, and from what is done with the input.
+
+    A file that says nothing of all that is taken for one of the usual [-1, 1], or of [0, 255] if its first weights are
+    so small that they have taken in a factor of 1/255; the notes say it.
+    """
+    channels = chain.input_shape[2]
     if channels not in (1, 3):
         notes.append(f"The network takes {channels} channels: it has no preprocessing for pictures.")
         return {}
-    details = graph.quantisation(graph.input_tensor)
-    dtype = graph.dtype(graph.input_tensor)
+    details, dtype = graph.quantisation(graph.input_tensor), graph.dtype(graph.input_tensor)
+    scale, offset = (np.broadcast_to(each, channels) for each in chain.affine or (np.ones(1), np.zeros(1)))
+    if (scale <= 0).any() or not np.isfinite([scale, offset]).all():
+        raise NotOurs("it turns pictures into their negatives")
     if details is not None and dtype in (np.uint8, np.int8):
-        scale, zero = float(details[0][0]), int(details[1][0]) + (128 if dtype is np.int8 else 0)
-        mean, std = (zero / 255,) * channels, (1 / (255 * scale),) * channels
+        step, zero = float(details[0][0]), int(details[1][0]) + (128 if dtype is np.int8 else 0)
+        mean, std = np.full(channels, zero / 255), np.full(channels, 1 / (255 * step))
     elif metadata.mean and metadata.std:
-        mean = tuple(value / 255 for value in _per_channel(metadata.mean, channels))
-        std = tuple(value / 255 for value in _per_channel(metadata.std, channels))
+        mean = np.array(per_channel(metadata.mean, channels)) / 255
+        std = np.array(per_channel(metadata.std, channels)) / 255
+    elif chain.affine is not None:
+        whole = 255 if scale.max() < SMALL_STEP or dtype in (np.uint8, np.int8) else 1
+        mean, std = np.zeros(channels), np.full(channels, 1 / whole)
+    elif chain.steps[0].weight.std() < SMALL_WEIGHTS:
+        notes.append(
+            f"The first weights are very small (deviation {chain.steps[0].weight.std():.1g}), as where a factor of "
+            "1/255 was folded into them: pixels from 0 to 255 are assumed. --mean and --std say otherwise."
+        )
+        mean, std = np.zeros(channels), np.full(channels, 1 / 255)
     else:
         notes.append("The file does not say how pixels are normalised; [-1, 1] is assumed.")
         return {}
-    return {"mean": mean, "std": std}
-
-
-def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    return values * channels if len(values) == 1 else values
+    if chain.affine is not None:
+        notes.append("Pixels are normalised within the file; the checkpoint does it before the network.")
+    return {"mean": tuple(map(float, mean - offset * std / scale)), "std": tuple(map(float, std / scale))}

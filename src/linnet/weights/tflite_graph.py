@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,9 @@ import numpy as np
 import tflite
 
 from linnet.architecture.operations import pad_amounts
-from linnet.weights.chain import Chain, Step
+from linnet.quantisation import rule
+from linnet.quantisation.scheme import Encoding, IntegerType
+from linnet.weights.chain import Chain, Dense, Step, Stored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +58,16 @@ class Graph:
         listed = (self._graph.Operators(number) for number in range(self._graph.OperatorsLength()))
         return [(OPERATORS.get(kinds[operator.OpcodeIndex()], "CUSTOM"), operator) for operator in listed]
 
+    def custom_name(self, operator: Any) -> str:
+        """The name of a custom operator; empty of all others."""
+        name = self._model.OperatorCodes(operator.OpcodeIndex()).CustomCode()
+        return "" if name is None else name.decode(errors="replace")
+
+    @property
+    def outputs(self) -> list[int]:
+        """Numbers of the output tensors."""
+        return [int(self._graph.Outputs(place)) for place in range(self._graph.OutputsLength())]
+
     @property
     def input_tensor(self) -> int:
         """Number of the input tensor."""
@@ -81,6 +95,17 @@ class Graph:
         zeros = details.ZeroPointAsNumpy() if details.ZeroPointLength() else np.zeros(len(scales), np.int64)
         return scales, zeros.astype(np.int64), int(details.QuantizedDimension())
 
+    def encoding(self, number: int) -> Encoding:
+        """What the integers of a computed tensor stand for.
+
+        Raises:
+            ValueError: if it holds real numbers, integers of other than eight bits, or has several scales.
+        """
+        details, dtype = self.quantisation(number), self.dtype(number)
+        if details is None or dtype not in (np.int8, np.uint8) or len(details[0]) != 1:
+            raise ValueError(f"tensor {number} has no integers of eight bits with one scale")
+        return Encoding(float(np.float32(details[0][0])), int(details[1][0]))
+
     def constant(self, number: int) -> NDArray[np.float32] | None:
         """The real values of a constant, looked up through a DEQUANTIZE; None for a computed tensor."""
         stored = self.stored(number)
@@ -93,7 +118,8 @@ class Graph:
         scales, zeros, axis = details
         if len(scales) > 1:
             along = [1] * stored.ndim
-            along[axis] = -1
+            # Of biases TOCO gives the axis of their weights.
+            along[axis if stored.ndim > 1 else 0] = -1
             scales, zeros = scales.reshape(along), zeros.reshape(along)
         return (scales * (stored.astype(np.float64) - zeros)).astype(np.float32)
 
@@ -126,35 +152,88 @@ class Graph:
     def describe(self) -> str:
         """What the graph seems to do, with its operators and its output."""
         counts = Counter(name for name, _ in self.operators)
-        kind = "another network"
-        if counts["CUSTOM"]:
-            kind = "a detector, or another network with custom operators"
-        elif counts["ARG_MAX"] or counts["RESIZE_BILINEAR"]:
-            kind = "a segmentation network"
+        kind = self._kind(counts, {self.custom_name(operator) for _, operator in self.operators})
         listed = ", ".join(f"{name} {count}" for name, count in counts.most_common())
         number = int(self._graph.Outputs(0)) if self._graph.OutputsLength() else self.input_tensor
         name = (self._graph.Tensors(number).Name() or b"").decode(errors="replace")
         return f"it seems to be {kind} (operators {listed}; output {name!r} of shape {list(self.shape(number))})"
 
-    def chain(self) -> Chain:
-        """The graph as a chain of convolutions, pooling and classifier."""
-        shape = self.shape(self.input_tensor)
+    def _kind(self, counts: Counter[str], custom: set[str]) -> str:
+        """What a network with so many operators of each kind is, in words."""
+        depthwise = [operator for name, operator in self.operators if name == "DEPTHWISE_CONV_2D"]
+        kernels = {self.shape(int(operator.Inputs(1)))[1:2] for operator in depthwise}
+        pyramid = counts["RESIZE_NEAREST_NEIGHBOR"] > 0
+        for found, kind in (
+            ("edgetpu-custom-op" in custom, "a network compiled for the EdgeTPU: take the file it was compiled from"),
+            (counts["CUSTOM"] and pyramid, "a detector with a feature pyramid (FPN)"),
+            (counts["CUSTOM"], "a detector, or another network with custom operators"),
+            (pyramid, "a detector or another network with a feature pyramid (FPN)"),
+            (counts["ARG_MAX"] or counts["RESIZE_BILINEAR"] or counts["TRANSPOSE_CONV"], "a segmentation network"),
+            (counts["HARD_SWISH"], "a MobileNetV3"),
+            (counts["LOGISTIC"] > 2 and counts["MUL"] > 2, "an EfficientNet or another one that weighs its channels"),
+            (len(kernels) > 1, "an EfficientNet-Lite, MnasNet or another network with larger depthwise kernels"),
+            (not depthwise and counts["ADD"] > 2, "a ResNet or another network of regular convolutions"),
+            (counts["UNIDIRECTIONAL_SEQUENCE_LSTM"] or counts["WHILE"], "a recurrent network"),
+        ):
+            if found:
+                return kind
+        return "another network"
+
+    def picture_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the input, behind a TRANSPOSE where it has its channels first.
+
+        Raises:
+            NotOurs: if it takes no pictures of one size.
+        """
+        number = self.input_tensor
+        first = next((each for each in self.operators if int(each[1].Inputs(0)) == number), None)
+        if first is not None and first[0] == "TRANSPOSE":
+            number = int(first[1].Outputs(0))
+        shape = self.shape(number)
         if len(shape) != 4:
             raise NotOurs(f"its input has shape {list(shape)}, not (1, height, width, channels)")
-        return _ChainBuilder(self, (shape[1], shape[2], shape[3])).build()
+        tensor = self._graph.Tensors(number)
+        signature = tensor.ShapeSignatureAsNumpy() if tensor.ShapeSignatureLength() == 4 else shape
+        if min(int(side) for side in signature[1:3]) < 1:
+            raise NotOurs("it takes pictures of any size; export it for one, which its padding depends on")
+        return shape[1], shape[2], shape[3]
+
+    def chain(self) -> Chain:
+        """The graph as a chain of convolutions, pooling and linear layers."""
+        builder = ChainBuilder(self, self.picture_shape())
+        builder.walk(self.operators)
+        if builder.chain.pooled is None:
+            raise NotOurs(f"it has no global average pooling; {self.describe()}")
+        if builder.chain.linear and builder.chain.linear[-1].activation != "linear":
+            raise NotOurs(f"its classifier has an activation; {self.describe()}")
+        return builder.chain
 
 
-class _ChainBuilder:
-    """Walks the operators; `current` is the tensor that the next one must read."""
+class ChainBuilder:
+    """Walks the operators; `current` is the tensor that the next one must read.
+
+    Attributes:
+        chain: what was read so far.
+    """
 
     def __init__(self, graph: Graph, input_shape: tuple[int, int, int]) -> None:
         self._graph = graph
-        self._chain = Chain(input_shape)
+        self.chain = Chain(input_shape)
         self._current = graph.input_tensor
         self._pads: dict[int, tuple[int, int, int, int]] = {}
+        self._shapes: set[int] = set()
+        self._flat: int | None = None
         self._padded_from: dict[int, int] = {}
 
-    def build(self) -> Chain:
+    def walk(self, operators: Iterable[tuple[str, Any]], *, current: int | None = None) -> None:
+        """Reads operators that follow each other.
+
+        Args:
+            operators: names and flatbuffer objects, in order.
+            current: the tensor that the first reads; None for the one that the last has given.
+        """
+        if current is not None:
+            self._current = current
         handlers = {
             "CONV_2D": self._convolution,
             "DEPTHWISE_CONV_2D": self._convolution,
@@ -169,11 +248,20 @@ class _ChainBuilder:
             "DEQUANTIZE": self._pass,
             "RESHAPE": self._pass_at_end,
             "SQUEEZE": self._pass_at_end,
+            "EXPAND_DIMS": self._pass_at_end,
             "SOFTMAX": self._pass_at_end,
+            "LOGISTIC": self._scores,
+            "MUL": self._rescale,
+            "DIV": self._rescale,
+            "SUB": self._rescale,
+            "CAST": self._cast,
+            "TRANSPOSE": self._transpose,
         }
-        for name, operator in self._graph.operators:
+        for name, operator in operators:
             inputs = [int(operator.Inputs(number)) for number in range(operator.InputsLength())]
             if name == "DEQUANTIZE" and self._graph.stored(inputs[0]) is not None:
+                continue
+            if self._is_shape(name, operator, inputs):
                 continue
             if name not in handlers:
                 raise NotOurs(self._graph.describe())
@@ -181,9 +269,61 @@ class _ChainBuilder:
                 raise NotOurs(self._graph.describe())
             handlers[name](name, operator, inputs)
             self._current = int(operator.Outputs(0))
-        if self._chain.pooled is None:
-            raise NotOurs(f"it has no global average pooling; {self._graph.describe()}")
-        return self._chain
+
+    def _is_shape(self, name: str, operator: Any, inputs: list[int]) -> bool:
+        """Whether an operator computes the shape of something: Keras keeps the number of pictures open so."""
+        output = int(operator.Outputs(0))
+        found = name == "SHAPE" or (inputs[0] in self._shapes and self._graph.dtype(output) in (np.int32, np.int64))
+        if found:
+            self._shapes.add(output)
+        return found
+
+    def _rescale(self, name: str, operator: Any, inputs: list[int]) -> None:
+        """MUL, DIV, ADD or SUB of the picture by constants: how pixels are normalised."""
+        others = [number for number in inputs if number != self._current]
+        values = self._graph.constant(others[0]) if len(inputs) == 2 and len(others) == 1 else None
+        kind = {"MUL": tflite.MulOptions, "DIV": tflite.DivOptions, "SUB": tflite.SubOptions, "ADD": tflite.AddOptions}
+        options = self._options(operator, kind[name])
+        linear = options.FusedActivationFunction() == tflite.ActivationFunctionType.NONE
+        if values is None or not linear or self.chain.steps or values.size not in (1, self.chain.input_shape[2]):
+            raise NotOurs(f"a {name} of it is none of the picture by numbers; {self._graph.describe()}")
+        number = values.astype(np.float64).ravel()
+        scale, offset = self.chain.affine or (np.ones(1), np.zeros(1))
+        if name in ("MUL", "DIV"):
+            if name == "DIV" and inputs[0] != self._current:
+                raise NotOurs(f"it divides by the picture; {self._graph.describe()}")
+            factor = number if name == "MUL" else 1 / number
+            scale, offset = scale * factor, offset * factor
+        elif name == "ADD":
+            offset = offset + number
+        elif inputs[0] == self._current:
+            offset = offset - number
+        else:
+            scale, offset = -scale, number - offset
+        self.chain.affine = scale, offset
+
+    def _cast(self, name: str, operator: Any, inputs: list[int]) -> None:
+        """Bytes of the picture as real numbers."""
+        if self.chain.steps:
+            raise NotOurs(f"a CAST of it stands behind a convolution; {self._graph.describe()}")
+        self.chain.affine = self.chain.affine or (np.ones(1), np.zeros(1))
+
+    def _transpose(self, name: str, operator: Any, inputs: list[int]) -> None:
+        """Channels of the picture put last; behind the pooling there is nothing to be moved."""
+        order = self._graph.stored(inputs[1])
+        first = not self.chain.steps and inputs[0] == self._graph.input_tensor
+        if not (first and order is not None and order.ravel().tolist() == [0, 2, 3, 1]) and self.chain.pooled is None:
+            raise NotOurs(f"a TRANSPOSE of it is none of the picture; {self._graph.describe()}")
+        self.chain.channels_first = self.chain.channels_first or first
+
+    def _scores(self, name: str, operator: Any, inputs: list[int]) -> None:
+        """LOGISTIC at the end: a score for each class by itself."""
+        if not self.chain.linear or self._current_of_logits() != self._current:
+            raise NotOurs(f"a LOGISTIC of it stands before its end; {self._graph.describe()}")
+        self.chain.sigmoid = True
+
+    def _current_of_logits(self) -> int:
+        return self._flat if self._flat is not None else self.chain.linear[-1].output
 
     def _constant(self, number: int) -> NDArray[np.float32]:
         values = self._graph.constant(number)
@@ -206,12 +346,17 @@ class _ChainBuilder:
         options = self._options(operator, tflite.DepthwiseConv2DOptions if depthwise else tflite.Conv2DOptions)
         weight, bias = self._weights(inputs)
         # (out, k, k, in), or (1, k, k, channels) of a depthwise one.
-        weight = weight.transpose(3, 0, 1, 2) if depthwise else weight.transpose(0, 3, 1, 2)
-        weight = np.ascontiguousarray(weight)
-        if self._chain.pooled is not None:
+        axes = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)
+        weight = np.ascontiguousarray(weight.transpose(axes))
+        stored = self._stored(inputs, axes)
+        # Each of its outputs reads the only channel: TOCO's form of an ordinary convolution of grey pictures.
+        depthwise = depthwise and self._channels(inputs[0]) > 1
+        if self.chain.pooled is not None:
             if weight.shape[2:] != (1, 1) or depthwise:
                 raise NotOurs(f"its classifier is no linear layer; {self._graph.describe()}")
-            self._add_classifier(operator, weight[:, :, 0, 0], bias, options)
+            if stored is not None:
+                stored = replace(stored, weight=stored.weight[:, :, 0, 0])
+            self._add_classifier(operator, weight[:, :, 0, 0], bias, stored, options)
             return
         strides, dilations = (
             {options.StrideH(), options.StrideW()},
@@ -233,9 +378,51 @@ class _ChainBuilder:
             input=self._padded_from.get(inputs[0], inputs[0]),
             output=int(operator.Outputs(0)),
             padded_apart=inputs[0] in self._pads,
+            stored=stored,
         )
+        self._say_activations(step)
         step.pads = self._pads_of(step, inputs[0], options.Padding() == tflite.Padding.SAME)
-        self._chain.steps.append(step)
+        self.chain.steps.append(step)
+
+    def _stored(self, inputs: list[int], axes: tuple[int, ...]) -> Stored | None:
+        """The integers of weight and bias, the weight's axes in linnet's order; None where they are not of eight bits.
+
+        Also None where what they are multiplied with is real.
+        """
+        weight, details = self._graph.stored(inputs[1]), self._graph.quantisation(inputs[1])
+        if weight is None or details is None or weight.dtype not in (np.int8, np.uint8) or not self._encoded(inputs[0]):
+            return None
+        scales, zeros, _ = details
+        channels = weight.shape[axes[0]]
+        bias = self._graph.stored(inputs[2]) if len(inputs) > 2 and inputs[2] >= 0 else np.zeros(channels, np.int32)
+        if bias is None or bias.dtype != np.int32 or (zeros != zeros[0]).any():
+            return None
+        if weight.dtype == np.int8 and zeros[0] != 0:
+            return None
+        stored = np.ascontiguousarray(weight.transpose(axes))
+        return Stored(stored, scales.astype(np.float32), int(zeros[0]), bias)
+
+    def _encoded(self, number: int) -> bool:
+        """Whether a computed tensor holds integers of eight bits."""
+        return self._graph.dtype(number) in (np.int8, np.uint8) and self._graph.quantisation(number) is not None
+
+    def _say_activations(self, step: Step | Dense) -> None:
+        """Which activations compute the same as the step's own, because of what its integers can hold.
+
+        TOCO fuses no activation into what it quantises, where ReLU6 is what integers from 0 to 6 do by themselves.
+        """
+        if step.stored is None or not self._encoded(step.output):
+            return
+        try:
+            encoding = self._graph.encoding(step.output)
+        except ValueError:
+            return
+        dtype: IntegerType = "int8" if self._graph.dtype(step.output) is np.int8 else "uint8"
+        limits = {name: rule.bounds(dtype, encoding, name) for name in ("relu6", "relu", "linear")}
+        same = [name for name, bounds in limits.items() if bounds == limits[step.activation]]
+        if isinstance(step, Step) and step.activation == "linear":
+            step.activation = same[0]
+        step.also = tuple(name for name in same if name != step.activation)
 
     def _channels(self, number: int) -> int:
         return self._graph.shape(number)[-1]
@@ -251,9 +438,12 @@ class _ChainBuilder:
         return (*rows, *columns)
 
     def _sum(self, name: str, operator: Any, inputs: list[int]) -> None:
+        if not self.chain.steps:
+            self._rescale(name, operator, inputs)
+            return
         others = [number for number in inputs if number != self._current]
         options = self._options(operator, tflite.AddOptions)
-        last = self._chain.steps[-1] if self._chain.steps else None
+        last = self.chain.steps[-1] if self.chain.steps else None
         linear = options.FusedActivationFunction() == tflite.ActivationFunctionType.NONE
         if last is None or len(others) != 1 or last.output != self._current or not linear:
             raise NotOurs(f"an ADD of it is no shortcut of a MobileNet; {self._graph.describe()}")
@@ -264,13 +454,16 @@ class _ChainBuilder:
         if amounts is None or amounts.shape != (4, 2) or amounts[0].any() or amounts[3].any():
             raise NotOurs(f"a PAD of it is not one of rows and columns; {self._graph.describe()}")
         top, bottom, left, right = (int(amount) for amount in amounts[1:3].ravel())
+        self._recode(inputs[0], int(operator.Outputs(0)))
         self._pads[int(operator.Outputs(0))] = (top, bottom, left, right)
         self._padded_from[int(operator.Outputs(0))] = inputs[0]
 
     def _activation(self, name: str, operator: Any, inputs: list[int]) -> None:
-        last = self._chain.steps[-1] if self._chain.steps else None
+        layers: list[Step | Dense] = [*self.chain.steps, *self.chain.linear]
+        last = layers[-1] if layers else None
         if last is None or last.output != self._current or last.activation != "linear":
             raise NotOurs(f"a {name} of it follows no convolution; {self._graph.describe()}")
+        self._recode(last.output, int(operator.Outputs(0)))
         last.activation, last.output = name.lower(), int(operator.Outputs(0))
 
     def _pool(self, name: str, operator: Any, inputs: list[int]) -> None:
@@ -283,29 +476,59 @@ class _ChainBuilder:
             axes = self._graph.stored(inputs[1])
             whole = axes is not None and sorted(int(axis) % 4 for axis in axes.ravel()) == [1, 2]
         flat = len(output) == 2 or output[1:3] == (1, 1)
-        if not whole or not flat or self._chain.pooled is not None:
+        if not whole or not flat or self.chain.pooled is not None:
             raise NotOurs(f"its {name} is not a global average pooling; {self._graph.describe()}")
-        self._chain.pooled = int(operator.Outputs(0))
+        self.chain.pooled = int(operator.Outputs(0))
+        self.chain.averaged = name == "AVERAGE_POOL_2D"
 
     def _classifier(self, name: str, operator: Any, inputs: list[int]) -> None:
         weight, bias = self._weights(inputs)
-        self._add_classifier(operator, weight, bias, self._options(operator, tflite.FullyConnectedOptions))
+        stored = self._stored(inputs, (0, 1)) if weight.ndim == 2 else None
+        self._add_classifier(operator, weight, bias, stored, self._options(operator, tflite.FullyConnectedOptions))
 
     def _add_classifier(
-        self, operator: Any, weight: NDArray[np.float32], bias: NDArray[np.float32], options: Any
+        self,
+        operator: Any,
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        stored: Stored | None,
+        options: Any,
     ) -> None:
-        if options.FusedActivationFunction() != tflite.ActivationFunctionType.NONE:
-            raise NotOurs(f"its classifier has an activation; {self._graph.describe()}")
-        if self._chain.pooled is None or self._chain.classifier_weight is not None or weight.ndim != 2:
-            raise NotOurs(f"it has more than one layer after the pooling; {self._graph.describe()}")
-        self._chain.classifier_weight = np.ascontiguousarray(weight)
-        self._chain.classifier_bias = bias if len(bias) else np.zeros(len(weight), np.float32)
-        self._chain.logits = int(operator.Outputs(0))
+        activation = ACTIVATIONS.get(options.FusedActivationFunction())
+        if activation is None or self.chain.pooled is None or weight.ndim != 2:
+            raise NotOurs(f"a linear layer of it is of a kind that no MobileNet has; {self._graph.describe()}")
+        if self.chain.linear and "relu" not in (self.chain.linear[-1].activation, *self.chain.linear[-1].also):
+            raise NotOurs(f"a hidden layer of it has no ReLU; {self._graph.describe()}")
+        layer = Dense(
+            np.ascontiguousarray(weight),
+            bias if len(bias) else None,
+            activation,
+            int(operator.Outputs(0)),
+            stored=stored,
+        )
+        self._say_activations(layer)
+        self.chain.linear.append(layer)
+        self.chain.logits, self._flat = layer.output, None
 
     def _pass_at_end(self, name: str, operator: Any, inputs: list[int]) -> None:
         """Another shape, or the softmax; before the pooling they would change the function."""
-        if self._chain.pooled is None:
-            raise NotOurs(f"a {name} of it stands before the pooling; {self._graph.describe()}")
+        if self.chain.pooled is None:
+            shape = self._graph.shape(inputs[0])
+            flat = "it flattens its last map instead of pooling it" if len(shape) == 4 and self.chain.steps else ""
+            raise NotOurs(f"{flat or f'a {name} of it stands before the pooling'}; {self._graph.describe()}")
+        self._flat = int(operator.Outputs(0))
 
     def _pass(self, name: str, operator: Any, inputs: list[int]) -> None:
         """Another scale of the same real values."""
+        if self._flat == inputs[0]:
+            self._flat = int(operator.Outputs(0))
+        if self.chain.steps and self.chain.logits is None:
+            self._recode(inputs[0], int(operator.Outputs(0)))
+
+    def _recode(self, before: int, after: int) -> None:
+        """Notes an operator between two convolutions that leaves no integer what it was."""
+        same = self._graph.dtype(before) == self._graph.dtype(after)
+        quantised = self._graph.quantisation(before), self._graph.quantisation(after)
+        codes = [None if each is None else (each[0].tolist(), each[1].tolist()) for each in quantised]
+        if not same or codes[0] != codes[1]:
+            self.chain.recoded = True

@@ -95,15 +95,18 @@ def train_classifier(
         how = "from the cache" if cached else f"computed in {time.perf_counter() - begun:.1f} s"
         reporter.say(f"{len(samples):,} {text} features {how}.")
         sets.append((features, torch.tensor([sample.index for sample in samples])))
-    fits = fit_classifier(*sets[0], sets[1], count=len(data.classes), class_weights=class_weights)
+    classifier = network.classifier
+    assert classifier is not None
+    biased = isinstance(classifier.bias, Tensor)
+    count = len(data.classes)
+    fits = fit_classifier(*sets[0], sets[1], count=count, class_weights=class_weights, biased=biased)
     chosen = min(fits, key=lambda fit: (-fit.top1, fit.loss))
     for fit in fits:
         reporter.say(f"penalty {fit.strength:g}: validation top-1 {fit.top1:.2%}, loss {fit.loss:.4f}")
-    classifier = network.classifier
-    assert classifier is not None
     with torch.no_grad():
         classifier.weight.copy_(chosen.weight)
-        classifier.bias.copy_(chosen.bias)
+        if biased:
+            classifier.bias.copy_(chosen.bias)
     return [replace(fit, best=fit is chosen) for fit in fits]
 
 
@@ -151,10 +154,12 @@ def compute_features(
     # Small batches: their activations stay in the caches of a small processor.
     batch = 64 if device.type == "cuda" else 8
     pictures = EvaluationPictures(samples, contract, batch=batch, workers=workers, keep_bytes=0)
+    # The pooled ones, or the last hidden layer's.
+    read = network.graph.by_name["classifier"].reads[0]
     with torch.inference_mode():
         for pixels, _ in pictures:
             inputs = ready(pixels, contract, device)
-            parts.append(network.features(inputs, ["pool"])["pool"].cpu().numpy())
+            parts.append(network.features(inputs, [read])[read].cpu().numpy())
             done += len(pixels)
             progress(done)
     features = np.concatenate(parts)
@@ -194,6 +199,7 @@ def fit_classifier(
     *,
     count: int,
     class_weights: Tensor | None = None,
+    biased: bool = True,
     steps: int = 60,
 ) -> list[Fit]:
     """Logistic regressions of falling penalty, each begun where the one before ended; the caller takes the best.
@@ -204,12 +210,13 @@ def fit_classifier(
         validation: features and classes that measure each fit.
         count: number of classes.
         class_weights: (classes,) weights of the loss.
+        biased: whether there is a bias; else it stays 0.
         steps: of L-BFGS, for each penalty.
     """
-    mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0).clamp(min=1e-6)
+    mean, deviation = features.mean(dim=0) * biased, features.std(dim=0, correction=0).clamp(min=1e-6)
     scaled = (features - mean) / deviation
     weight = torch.zeros(count, features.shape[1], requires_grad=True)
-    bias = torch.zeros(count, requires_grad=True)
+    bias = torch.zeros(count, requires_grad=biased)
     fits = []
     for strength in STRENGTHS:
         _minimise(scaled, classes, weight, bias, strength, class_weights, steps)
@@ -233,7 +240,12 @@ def _minimise(
     class_weights: Tensor | None,
     steps: int,
 ) -> None:
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=steps, history_size=10, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [weight, *([bias] if bias.requires_grad else [])],
+        max_iter=steps,
+        history_size=10,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()

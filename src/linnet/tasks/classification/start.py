@@ -32,8 +32,8 @@ def find_start(options: StartOptions, classes: tuple[str, ...], recipe: Recipe) 
     tensors = dict(checkpoint.tensors)
     if not own:
         # All classes alike: the first gradients do not shake the backbone.
-        for name in ("classifier.weight", "classifier.bias"):
-            tensors[name] = np.zeros(architecture.tensors[name], np.float32)
+        classifier = {name for name in architecture.tensors if name.startswith("classifier.")}
+        tensors |= {name: np.zeros(architecture.tensors[name], np.float32) for name in classifier}
     load_tensors(network, tensors)
     contract = replace(checkpoint.preprocessing, size=architecture.input_size)
     return Start(network, contract, checkpoint, path, own)

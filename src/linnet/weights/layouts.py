@@ -1,0 +1,292 @@
+"""Whose names are whose: where the PyTorch libraries keep the tensors of a MobileNet, and what they do without saying.
+
+A `Layout` is one function from a network to names, used both ways: it reads files and writes them. Beside the names
+stands what no tensor says: padding, epsilon, activation, preprocessing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from linnet.architecture import Backbone, MobileNetV1, MobileNetV2
+from linnet.architecture.mobilenet_v2 import STAGES
+from linnet.weights.candidates import depth_of
+from linnet.weights.matching import Layer, Norm, NotOurs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float32]
+
+Place = tuple[str, str]
+"""Names of a convolution's module and of its batch norm's."""
+
+IMAGENET_PIXELS: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+CIFAR_PIXELS: dict[str, Any] = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010)}
+
+CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+TORCH: dict[str, Any] = {"padding": "symmetric", "batch_norm_epsilon": 1e-5, "batch_norm_momentum": 0.1}
+"""What PyTorch's own convolutions and batch norms do."""
+
+SLIM: dict[str, Any] = {"padding": "same", "batch_norm_epsilon": 0.001}
+"""What TensorFlow's networks do, and Hugging Face's copies of them."""
+
+STATISTICS = {"weight": "scale", "bias": "shift", "running_mean": "mean", "running_var": "variance"}
+"""torch's names of batch norm's vectors → ours."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names of one library.
+
+    Attributes:
+        name: by which it is asked for.
+        title: for sentences.
+        family: MobileNetV1 or V2.
+        marks: names that are there; the first is the stem's, by which a prefix before all names is found.
+        places: network → label of each convolution → names of its modules.
+        classifier: name of the linear layer's module.
+        options: of the architecture.
+        pixels: of the preprocessing.
+        classes: names of the outputs, where the source has one set of them.
+    """
+
+    name: str
+    title: str
+    family: type[Backbone]
+    marks: tuple[str, ...]
+    places: Callable[[Backbone], dict[str, Place]]
+    classifier: str
+    options: Mapping[str, Any] = field(default_factory=lambda: TORCH)
+    pixels: Mapping[str, Any] = field(default_factory=lambda: IMAGENET_PIXELS)
+    classes: tuple[str, ...] | None = None
+
+
+def _torchvision(network: Backbone) -> dict[str, Place]:
+    places = {"stem": ("features.0.0", "features.0.1")}
+    for number, block in enumerate(network.blocks):
+        base = f"features.{number + 1}.conv"
+        for place, convolution in enumerate(block.convolutions):
+            last = convolution is block.convolutions[-1]
+            inner = (f"{base}.{place}", f"{base}.{place + 1}") if last else (f"{base}.{place}.0", f"{base}.{place}.1")
+            places[convolution.label] = inner
+    end = f"features.{len(network.blocks) + 1}"
+    return places | {"head": (f"{end}.0", f"{end}.1")}
+
+
+def _flat_blocks(network: Backbone) -> dict[str, Place]:
+    """Convolution, batch norm, activation and so on as one row of modules in each block."""
+    places = {"stem": ("features.0.0", "features.0.1")}
+    for number, block in enumerate(network.blocks):
+        for place, convolution in enumerate(block.convolutions):
+            base = f"features.{number + 1}.conv"
+            places[convolution.label] = (f"{base}.{3 * place}", f"{base}.{3 * place + 1}")
+    return places
+
+
+def _tonylins(network: Backbone) -> dict[str, Place]:
+    end = f"features.{len(network.blocks) + 1}"
+    return _flat_blocks(network) | {"head": (f"{end}.0", f"{end}.1")}
+
+
+def _dli14(network: Backbone) -> dict[str, Place]:
+    return _flat_blocks(network) | {"head": ("conv.0", "conv.1")}
+
+
+def _stages(network: Backbone) -> list[int]:
+    """How many blocks each stage has, as timm counts them."""
+    if isinstance(network, MobileNetV2):
+        return [network.repeats(stage) for stage in STAGES]
+    return [1, 2, 2, 6, 2]
+
+
+def _timm(network: Backbone) -> dict[str, Place]:
+    places = {"stem": ("conv_stem", "bn1")}
+    numbers = [(stage, row) for stage, count in enumerate(_stages(network)) for row in range(count)]
+    for (stage, row), block in zip(numbers, network.blocks, strict=True):
+        base = f"blocks.{stage}.{row}"
+        # What widens is `conv_pw`, and so is the last convolution of a block that does not widen.
+        names = ("conv_pw", "conv_dw", "conv_pwl") if block.convolution("expand") else ("conv_dw", "conv_pw")
+        for place, (convolution, name) in enumerate(zip(block.convolutions, names, strict=True)):
+            places[convolution.label] = (f"{base}.{name}", f"{base}.bn{place + 1}")
+    return places | ({"head": ("conv_head", "bn2")} if isinstance(network, MobileNetV2) else {})
+
+
+def _hugging_face(base: str) -> Place:
+    return f"{base}.convolution", f"{base}.normalization"
+
+
+def _hugging_face_v1(network: Backbone) -> dict[str, Place]:
+    places = {"stem": _hugging_face("mobilenet_v1.conv_stem")}
+    for number in range(len(network.blocks)):
+        places[f"blocks.{number}.depthwise"] = _hugging_face(f"mobilenet_v1.layer.{2 * number}")
+        places[f"blocks.{number}.pointwise"] = _hugging_face(f"mobilenet_v1.layer.{2 * number + 1}")
+    return places
+
+
+def _hugging_face_v2(network: Backbone) -> dict[str, Place]:
+    names = {"expand": "expand_1x1", "depthwise": "conv_3x3", "project": "reduce_1x1"}
+    places = {"stem": _hugging_face("mobilenet_v2.conv_stem.first_conv")}
+    for number, block in enumerate(network.blocks):
+        base = "mobilenet_v2.conv_stem" if number == 0 else f"mobilenet_v2.layer.{number - 1}"
+        for convolution in block.convolutions:
+            places[convolution.label] = _hugging_face(f"{base}.{names[convolution.label.rsplit('.', 1)[1]]}")
+    return places | {"head": _hugging_face("mobilenet_v2.conv_1x1")}
+
+
+def _cifar_v1(network: Backbone) -> dict[str, Place]:
+    places = {"stem": ("conv1", "bn1")}
+    for number in range(len(network.blocks)):
+        places[f"blocks.{number}.depthwise"] = (f"layers.{number}.conv1", f"layers.{number}.bn1")
+        places[f"blocks.{number}.pointwise"] = (f"layers.{number}.conv2", f"layers.{number}.bn2")
+    return places
+
+
+LAYOUTS = (
+    Layout(
+        "torchvision", "torchvision's MobileNetV2", MobileNetV2,
+        ("features.0.0.weight", "features.1.conv.0.0.weight"), _torchvision, "classifier.1",
+    ),
+    Layout(
+        "d-li14", "d-li14's MobileNetV2", MobileNetV2,
+        ("features.0.0.weight", "features.1.conv.0.weight", "conv.0.weight"), _dli14, "classifier",
+    ),
+    Layout(
+        "tonylins", "tonylins' MobileNetV2", MobileNetV2,
+        ("features.0.0.weight", "features.1.conv.0.weight", "features.18.0.weight"), _tonylins, "classifier",
+    ),
+    Layout(
+        "timm", "timm's MobileNetV2", MobileNetV2,
+        ("conv_stem.weight", "blocks.1.0.conv_pwl.weight", "conv_head.weight"), _timm, "classifier",
+        pixels=IMAGENET_PIXELS | {"interpolation": "bicubic"},
+    ),
+    Layout(
+        "timm-v1", "timm's MobileNetV1", MobileNetV1,
+        ("conv_stem.weight", "blocks.1.0.conv_dw.weight"), _timm, "classifier",
+        pixels={"mean": (0.5,), "std": (0.5,), "interpolation": "bicubic"},
+    ),
+    Layout(
+        "hugging-face-v2", "Hugging Face's MobileNetV2", MobileNetV2,
+        ("mobilenet_v2.conv_stem.first_conv.convolution.weight",), _hugging_face_v2, "classifier", options=SLIM,
+        pixels={},
+    ),
+    Layout(
+        "hugging-face-v1", "Hugging Face's MobileNetV1", MobileNetV1,
+        ("mobilenet_v1.conv_stem.convolution.weight",), _hugging_face_v1, "classifier", options=SLIM, pixels={},
+    ),
+    Layout(
+        "pytorch-cifar", "pytorch-cifar's MobileNet", MobileNetV1,
+        ("conv1.weight", "layers.0.conv1.weight", "layers.12.conv2.weight", "linear.weight"), _cifar_v1, "linear",
+        options=TORCH | {"activation": "relu", "early_stride": 2, "resolution": 32},
+        pixels=CIFAR_PIXELS | {"crop": 1.0}, classes=CIFAR_CLASSES,
+    ),
+)  # fmt: skip
+"""In the order in which they are asked."""
+
+STRANGERS: tuple[tuple[str, str], ...] = (
+    (r"(^|\.)fpn\.|\.ssh\d|BboxHead", "a detector with a feature pyramid, perhaps RetinaFace"),
+    (r"(^|\.)base_net\.", "the SSD of pytorch-ssd (qfgaohao), whose extra levels are inverted residuals"),
+    (r"(^|\.)(bbox_head|neck)\.", "a detector of mmdetection, whose levels and heads are others than linnet's"),
+    (r"(^|\.)stage1\.0\.0\.", "RetinaFace's MobileNetV1, whose activations are leaky"),
+    (r"(^|\.)layers\.\d+\.shortcut\.0\.", "pytorch-cifar's MobileNetV2, whose shortcuts have convolutions"),
+    (r"(^|\.)features\.\d+\.block\.", "torchvision's MobileNetV3"),
+    (r"(^|\.)features\.\d+\.\d+\.block\.", "torchvision's EfficientNet"),
+    (r"(^|\.)features\.denseblock", "a DenseNet"),
+    (r"(^|\.)_blocks\.\d+\._", "an EfficientNet"),
+    (
+        r"(^|\.)blocks\.\d+\.\d+\.se\.|(^|\.)blocks\.\d+\.\d+\.dw_(start|mid)\.",
+        "timm's MobileNetV3, V4 or EfficientNet",
+    ),
+    (r"(^|\.)layer\d\.\d+\.(conv|bn)\d\.|resnet\.", "a ResNet"),
+    (r"mobilevit|mobile_vit", "a MobileViT"),
+    (r"(^|\.)efficientnet\.", "Hugging Face's EfficientNet"),
+    (r"(^|\.)(cls_token|patch_embed|encoder\.layer)", "a transformer"),
+    (r"(^|\.)features\.squeeze|\.squeeze\.weight", "a SqueezeNet"),
+    (r"(^|\.)model\.\d+\.(conv|cv\d|m)\.", "a YOLO"),
+    (r"(^|\.)segmentation_head\.", "Hugging Face's DeepLabv3 on MobileNetV2, a segmentation network"),
+    (r"(^|\.)features\.\d+\.(weight|bias)$", "a VGG or AlexNet"),
+)
+"""Names by which other networks are told, and what they are."""
+
+
+def recognise(names: Mapping[str, Any]) -> tuple[Layout, str]:
+    """The library whose names these are, and what stands before all of them.
+
+    Raises:
+        NotOurs: if it is none that is known; the text says what it is instead, where that can be told.
+    """
+    for pattern, text in STRANGERS:
+        found = next((name for name in names if re.search(pattern, name)), None)
+        if found is not None:
+            raise NotOurs(f"it is {text} (it has '{found}')")
+    for layout in LAYOUTS:
+        stem = layout.marks[0]
+        # The shortest first: a whole checkpoint may hold the same names twice.
+        for name in sorted((name for name in names if name.endswith(stem)), key=len):
+            prefix = name.removesuffix(stem)
+            if (not prefix or prefix.endswith(".")) and all(prefix + mark in names for mark in layout.marks):
+                return layout, prefix
+    first = ", ".join(list(names)[:3]) or "nothing"
+    known = ", ".join(layout.title for layout in LAYOUTS)
+    raise NotOurs(f"its names are of no known library: it has {first}; known are {known}")
+
+
+def layers_of(layout: Layout, prefix: str, tensors: Mapping[str, Array]) -> dict[str, Layer]:
+    """The layers by linnet's labels.
+
+    Raises:
+        NotOurs: if a tensor is missing, or there is one that belongs to no layer.
+    """
+    inner = {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
+    used: set[str] = set()
+    layers: dict[str, Layer] = {}
+    for label, (convolution, norm) in layout.places(_roughly(layout, inner)).items():
+        weight = f"{convolution}.weight"
+        if weight not in inner:
+            raise NotOurs(f"{layout.title} has '{prefix}{weight}', and this file has not")
+        statistics = {ours: f"{norm}.{theirs}" for theirs, ours in STATISTICS.items()}
+        there = [name for name in statistics.values() if name in inner]
+        if there and len(there) < len(statistics):
+            missing = next(name for name in statistics.values() if name not in inner)
+            raise NotOurs(f"it lacks '{prefix}{missing}', although it has '{prefix}{there[0]}'")
+        layers[label] = Layer(
+            prefix + weight,
+            inner[weight],
+            inner.get(f"{convolution}.bias"),
+            Norm(**{ours: inner[name] for ours, name in statistics.items()}) if there else None,
+        )
+        used |= {weight, f"{convolution}.bias", *there}
+    linear = sorted((name for name, values in inner.items() if values.ndim == 2 and name not in used), key=_natural)
+    for place, name in enumerate(linear):
+        label = "classifier" if place == len(linear) - 1 else f"hidden.{place}"
+        bias = f"{name.removesuffix('weight')}bias"
+        layers[label] = Layer(prefix + name, inner[name], inner.get(bias))
+        used |= {name, bias}
+    surplus = [prefix + name for name in inner if name not in used]
+    surplus += [name for name, values in tensors.items() if not name.startswith(prefix) and values.ndim > 1]
+    if surplus:
+        more = f" and {len(surplus) - 1} more" if len(surplus) > 1 else ""
+        raise NotOurs(f"it has '{surplus[0]}'{more}, which {layout.title} has not: it is another network")
+    return layers
+
+
+def _roughly(layout: Layout, inner: Mapping[str, Array]) -> Backbone:
+    """A network of the same blocks: names depend on no width."""
+    if layout.family is MobileNetV1:
+        return MobileNetV1()
+    count = sum(values.ndim == 4 for values in inner.values())
+    # Stem, last layer and two in the first block; then three a block, or two where nothing widens.
+    if count == 2 + 2 * len(MobileNetV2().blocks):
+        return MobileNetV2(expansion=1)
+    return MobileNetV2(depth=depth_of((count - 4) // 3 + 1))
+
+
+def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """For sorting: numbers within names by their size."""
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"[.]", name))

@@ -1,0 +1,143 @@
+"""Tensors under the names of a PyTorch library → checkpoint: what the formats that hold such names have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linnet.checkpoint import Checkpoint
+from linnet.weights.conversion import Conversion, contract_of, without_background
+from linnet.weights.layouts import Layout, layers_of, recognise
+from linnet.weights.matching import NotOurs, assemble
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float32]
+
+IMAGENET_CLASSES = 1000
+
+LARGEST_FILE = 1 << 29
+"""Bytes; MobileNetV2 1.4 with two moments of an optimizer and an average has 100 million."""
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "b0353104": {"licence": "BSD-3-Clause", "crop": 0.875, "url": "torchvision MobileNet_V2_Weights.IMAGENET1K_V1"},
+    "7ebf99e0": {"licence": "BSD-3-Clause", "crop": 224 / 232, "url": "torchvision MobileNet_V2_Weights.IMAGENET1K_V2"},
+}
+"""First digits of a published file's SHA-256, which torchvision has in the file's name → what it says of it."""
+
+
+@dataclass
+class Named:
+    """What a file holds.
+
+    Attributes:
+        source: the file or folder.
+        digest: SHA-256 of the file with the weights, in hexadecimal digits.
+        tensors: name → real numbers.
+        others: name → type of tensors of other numbers.
+        options: of the architecture, that the file says itself.
+        pixels: of the preprocessing, that the file says itself.
+        classes: names of the outputs, that the file has.
+        licence: that the file states.
+        notes: what had to be assumed so far.
+    """
+
+    source: Path
+    digest: str
+    tensors: Mapping[str, Array]
+    others: Mapping[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    pixels: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
+    licence: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def checked_content(path: Path) -> bytes:
+    """The bytes of a file of weights; raises a ValueError if there are more than any MobileNet's file has."""
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise ValueError(
+            f"'{path}' has {size // 10**6} MB; no file of a MobileNet has more than {LARGEST_FILE // 10**6}."
+        )
+    return path.read_bytes()
+
+
+@cache
+def imagenet_classes() -> tuple[str, ...]:
+    """The 1000 classes of ImageNet in the order of their WordNet numbers, as PyTorch's and Keras' files have them.
+
+    The words are the lemmas of WordNet 3.0.
+    """
+    return tuple((Path(__file__).parent / "imagenet_classes.txt").read_text(encoding="utf-8").splitlines())
+
+
+def convert_named(
+    found: Named, *, labels: tuple[str, ...] | None = None, licence: str | None = None, url: str | None = None
+) -> Conversion:
+    """The checkpoint of tensors under the names of a known library.
+
+    Raises:
+        NotOurs: if the library or the network is not known.
+        ValueError: if the labels do not fit the outputs, or a weight is no finite number.
+    """
+    layout, prefix = recognise(found.tensors)
+    wrong = next((name for name in found.others if name.startswith(prefix) and not _counts(name)), None)
+    if wrong is not None:
+        raise NotOurs(f"'{wrong}' is of type {found.others[wrong]}; real numbers were expected")
+    layers = layers_of(layout, prefix, {name: each for name, each in found.tensors.items() if not _counts(name)})
+    architecture, tensors = assemble(layers, **{**layout.options, **found.options})
+    broken = next((name for name, values in tensors.items() if not np.isfinite(values).all()), None)
+    if broken is not None:
+        raise NotOurs(
+            f"its weights are not all finite numbers, first those that are {broken}: it is damaged or diverged"
+        )
+    notes = found.notes
+    notes.append(f"These are the names of {layout.title}: {_say(layout)}.")
+    names = labels or found.classes or _usual_classes(layout, architecture.classes, notes)
+    architecture, tensors, names, dropped = without_background(found.source, architecture, tensors, names, notes)
+    published = PUBLISHED.get(found.digest[:8], {})
+    pixels = dict(layout.pixels) | ({"crop": published["crop"]} if published else {}) | found.pixels
+    if "resolution" not in found.options and "resolution" not in layout.options:
+        notes.append(
+            f"No state dict says the size of its pictures: {architecture.input_size[0]} pixels are assumed. "
+            "`--resolution` says another."
+        )
+    provenance = {
+        "source": url or published.get("url") or found.source.name,
+        "sha256": found.digest,
+        "licence": licence or found.licence or published.get("licence") or "not stated in the file",
+        "weights": f"names of {layout.title}",
+        "converted_by": "linnet convert",
+    }
+    checkpoint = Checkpoint(architecture, contract_of(architecture, **pixels), tensors, names, provenance=provenance)
+    return Conversion(
+        found.source, checkpoint, dropped, notes=tuple(notes), says_size="resolution" in found.options, runtime=""
+    )
+
+
+def _counts(name: str) -> bool:
+    """Whether a tensor only counts batches."""
+    return name.endswith(("num_batches_tracked", "n_averaged"))
+
+
+def _say(layout: Layout) -> str:
+    """What no tensor says, in words."""
+    options = layout.options
+    return f"padding {options['padding']}, batch norm's epsilon {options['batch_norm_epsilon']:g}"
+
+
+def _usual_classes(layout: Layout, outputs: int | None, notes: list[str]) -> tuple[str, ...] | None:
+    """Names that a source's networks have where their number fits: its own, or ImageNet's."""
+    if layout.classes is not None and outputs == len(layout.classes):
+        return layout.classes
+    if outputs == IMAGENET_CLASSES:
+        notes.append("It has 1000 outputs: they are taken for ImageNet's classes. `--labels FILE` names others.")
+        return imagenet_classes()
+    return None

@@ -1,0 +1,99 @@
+"""PyTorch's files: state dicts, alone or in a training checkpoint, in the zip archive or the older container.
+
+Read without torch, and without running anything that a file says (`linnet.weights.pickles`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from linnet.weights.conversion import Conversion
+from linnet.weights.matching import NotOurs
+from linnet.weights.named import Named, checked_content, convert_named
+from linnet.weights.pickles import LEGACY_MARK, StoredTensor, read_pickle, tensors_in
+
+AVERAGED = ("model_ema", "state_dict_ema", "ema_state_dict", "ema")
+WRAPPERS = (*AVERAGED, "state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params")
+"""Keys under which training scripts keep the state dict, the better one first."""
+
+
+def why_not(start: bytes) -> str | None:
+    """None if a file begins as PyTorch's older ones and pickles do, else what it is not."""
+    return None if start[:1] == b"\x80" and start[1:2] in b"\x01\x02\x03\x04\x05" else "not a pickle"
+
+
+def why_not_members(names: frozenset[str]) -> str | None:
+    """None if an archive has the pickle that PyTorch writes."""
+    return None if any(name.rsplit("/", 1)[-1] == "data.pkl" for name in names) else "not a PyTorch archive"
+
+
+def convert(
+    source: str | Path, *, labels: tuple[str, ...] | None = None, licence: str | None = None, url: str | None = None
+) -> Conversion:
+    """Reads a state dict into a checkpoint, batch norm unfolded.
+
+    Args:
+        source: the file, such as `.pth`.
+        labels: class names, one an output.
+        licence: for the provenance.
+        url: where the file was published.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it is damaged, holds more than tensors, or is no MobileNet; the text says what it is instead.
+    """
+    path = Path(source)
+    if path.is_dir():
+        raise IsADirectoryError(f"'{path}' is an unpacked PyTorch archive: the file itself was expected.")
+    try:
+        return convert_named(read_named(path), labels=labels, licence=licence, url=url)
+    except NotOurs as problem:
+        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {problem}.") from None
+
+
+def read_named(path: Path) -> Named:
+    """The tensors of a file.
+
+    Raises:
+        NotOurs: if it holds more than tensors, or no state dict.
+        ValueError: if it is damaged.
+    """
+    content = checked_content(path)
+    if content[:4] != b"PK\x03\x04" and not content.startswith(LEGACY_MARK):
+        raise NotOurs(
+            "it is a pickle that torch.save did not write, and linnet opens no others: a pickle can run anything"
+        )
+    notes: list[str] = []
+    try:
+        tensors = dict(state_dict(read_pickle(content), notes))
+        arrays = {name: each.array() for name, each in tensors.items() if each.floating}
+    except NotOurs:
+        raise
+    except Exception as error:
+        # A damaged pickle leads its reader anywhere, and to exceptions of any kind.
+        raise ValueError(f"'{path}' is damaged: it cannot be read ({str(error) or type(error).__name__}).") from None
+    others = {name: each.storage.kind for name, each in tensors.items() if not each.floating}
+    return Named(path, hashlib.sha256(content).hexdigest(), arrays, others, notes=notes)
+
+
+def state_dict(value: Any, notes: list[str]) -> Iterator[tuple[str, StoredTensor]]:
+    """Names and tensors of the network in whatever a training script has saved.
+
+    Raises:
+        NotOurs: if there are none.
+    """
+    if isinstance(value, Mapping):
+        for key in WRAPPERS:
+            inner = value.get(key)
+            if isinstance(inner, Mapping) and any(True for _ in tensors_in(inner)):
+                if key in AVERAGED:
+                    notes.append(f"It holds the averaged weights `{key}` too: these are taken.")
+                return tensors_in(inner)
+        if any(True for _ in tensors_in(value)):
+            return tensors_in(value)
+        keys = ", ".join(repr(key) for key in list(value)[:5])
+        raise NotOurs(f"it holds no state dict: its keys are {keys or 'none'}")
+    raise NotOurs(f"it holds a {type(value).__name__}, and no state dict")

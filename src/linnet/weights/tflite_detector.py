@@ -1,0 +1,434 @@
+"""SSD and SSDLite detectors in TFLite files: what is found behind their outputs, and which detector that is.
+
+Two outputs, boxes and classes, each join what one head a level gives; all other convolutions are one chain, backbone
+and extra levels. `TFLite_Detection_PostProcess` behind them says how many classes there are, and holds the anchors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from flatbuffers import flexbuffers
+
+from linnet.architecture import SSD, Backbone, Detector, SSDLite
+from linnet.architecture.ssdlite import BOX_CODE, RELEASED
+from linnet.detection import anchors as anchors_of
+from linnet.weights.chain import Chain, Step, backbones_of, first_match, outputs_by_name
+from linnet.weights.tflite_graph import ChainBuilder, Graph, NotOurs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+POSTPROCESS = "TFLite_Detection_PostProcess"
+
+BETWEEN = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "LOGISTIC", "SOFTMAX", "DEQUANTIZE", "QUANTIZE")
+"""Operators between a head and an output, but for the one that joins."""
+
+BOX_SCALES = {"y_scale": 10.0, "x_scale": 10.0, "h_scale": 5.0, "w_scale": 5.0}
+"""By which offsets are divided: those of all released detectors, and linnet's (`VARIANCES`)."""
+
+AXES = (1, 0, 3, 2)
+"""TensorFlow's boxes and anchors are centre y, centre x, height, width."""
+
+RATIOS = (1.0, 2.0, 0.5, 3.0, 0.3333)
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head.
+
+    Attributes:
+        operators: its convolutions.
+        source: number of the map that they read.
+        rows: number of what they become: the level's anchors one after the other.
+        count: of these anchors.
+    """
+
+    operators: tuple[tuple[str, Any], ...]
+    source: int
+    rows: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Heads:
+    """All heads of one output.
+
+    Attributes:
+        levels: of each level one, the finest first.
+        joined: number of the tensor that joins them.
+        columns: numbers for each anchor.
+        passed: names of the operators behind the joining.
+    """
+
+    levels: tuple[Head, ...]
+    joined: int
+    columns: int
+    passed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A detector as a file has it.
+
+    Attributes:
+        chain: backbone and extra levels, then the heads, level by level, boxes before classes.
+        trunk: how many of the convolutions are no heads.
+        boxes: its heads for boxes.
+        classes: its heads for classes.
+        count: of classes, without a background; None where the file does not say it.
+        anchors: (A, 4) centre x, centre y, width, height as they are in the file, perhaps rounded; None without.
+        step: how far they are rounded: 0 where they are not.
+        softmax: whether the scores of an anchor sum to 1.
+        added: columns of nothing put before the classes: 1 where the file has no background.
+    """
+
+    chain: Chain
+    trunk: int
+    boxes: Heads
+    classes: Heads
+    count: int | None
+    anchors: NDArray[np.float32] | None
+    step: float
+    softmax: bool
+    added: int = 0
+
+
+def find_detector(graph: Graph) -> Found | None:
+    """What a file has of a detector; None if it is none.
+
+    Raises:
+        NotOurs: if it is a detector that linnet does not have.
+    """
+    producers = {int(operator.Outputs(0)): (name, operator) for name, operator in graph.operators}
+    post = next((operator for name, operator in graph.operators if graph.custom_name(operator) == POSTPROCESS), None)
+    if post is not None:
+        outputs = [int(post.Inputs(number)) for number in range(2)]
+    elif len(graph.outputs) == 2:
+        # The order of a converter's outputs is its own: boxes have four numbers each.
+        outputs = sorted(graph.outputs, key=lambda number: graph.shape(number)[-1] != BOX_CODE)
+    else:
+        return None
+    heads = [_heads(graph, producers, number) for number in outputs]
+    boxes, classes = heads
+    if boxes is None or classes is None:
+        if post is None:
+            return None
+        raise NotOurs(f"its heads are not those of SSD or SSDLite; {graph.describe()}")
+    if len(boxes.levels) != len(classes.levels) or boxes.columns != BOX_CODE:
+        raise NotOurs(f"its levels are not those of SSD or SSDLite; {graph.describe()}")
+    return _read(graph, boxes, classes, post)
+
+
+def _heads(graph: Graph, producers: dict[int, tuple[str, Any]], output: int) -> Heads | None:
+    number, passed = output, list[str]()
+    while number in producers and producers[number][0] in BETWEEN:
+        name, operator = producers[number]
+        passed.append(name)
+        number = int(operator.Inputs(0))
+    name, operator = producers.get(number, ("", None))
+    if name != "CONCATENATION":
+        return None
+    readers: dict[int, int] = {}
+    for _, each in graph.operators:
+        for place in range(each.InputsLength()):
+            readers[int(each.Inputs(place))] = readers.get(int(each.Inputs(place)), 0) + 1
+    levels = []
+    for place in range(operator.InputsLength()):
+        rows = current = int(operator.Inputs(place))
+        while current in producers and producers[current][0] in BETWEEN:
+            current = int(producers[current][1].Inputs(0))
+        own = []
+        if producers.get(current, ("",))[0] != "CONV_2D":
+            return None
+        own.append(producers[current])
+        current = int(producers[current][1].Inputs(0))
+        if producers.get(current, ("",))[0] == "DEPTHWISE_CONV_2D" and readers[current] == 1:
+            own.insert(0, producers[current])
+            current = int(producers[current][1].Inputs(0))
+        levels.append(Head(tuple(own), current, rows, graph.shape(rows)[1]))
+    columns = graph.shape(number)[-1]
+    return Heads(tuple(levels), number, columns, tuple(passed)) if columns > 0 else None
+
+
+def _read(graph: Graph, boxes: Heads, classes: Heads, post: Any) -> Found:
+    builder = ChainBuilder(graph, graph.picture_shape())
+    behind = _behind(graph, boxes, classes)
+    builder.walk(each for each in graph.operators if int(each[1].Outputs(0)) not in behind)
+    trunk = len(builder.chain.steps)
+    for pair in zip(boxes.levels, classes.levels, strict=True):
+        for head in pair:
+            builder.walk(head.operators, current=head.source)
+    options = {} if post is None else _options(post)
+    count = options.get("num_classes")
+    if count is not None and classes.columns - count not in (0, 1):
+        raise NotOurs(f"it has {classes.columns} scores an anchor for {count} classes")
+    found = Found(
+        builder.chain, trunk, boxes, classes, count, *_anchors(graph, post), softmax="SOFTMAX" in classes.passed
+    )
+    found = replace(found, chain=_arranged(found, boxes, AXES))
+    if count != classes.columns:
+        return found
+    if found.softmax:
+        raise NotOurs("the scores of its classes sum to 1 without a background, which no SSD does")
+    return with_background(found)
+
+
+def _behind(graph: Graph, boxes: Heads, classes: Heads) -> set[int]:
+    """Numbers of all tensors that are heads' or come behind them."""
+    behind = {
+        int(operator.Outputs(0))
+        for heads in (boxes, classes)
+        for head in heads.levels
+        for _, operator in head.operators
+    }
+    for _, operator in graph.operators:
+        if any(int(operator.Inputs(place)) in behind for place in range(operator.InputsLength())):
+            behind.add(int(operator.Outputs(0)))
+    return behind
+
+
+def _options(post: Any) -> dict[str, Any]:
+    options = flexbuffers.Loads(bytes(post.CustomOptionsAsNumpy()))
+    for name, scale in BOX_SCALES.items():
+        if options.get(name, scale) != scale:
+            raise NotOurs(f"its boxes are scaled otherwise than in SSD: {name} is {options[name]:g}, not {scale:g}")
+    return dict(options)
+
+
+def _anchors(graph: Graph, post: Any) -> tuple[NDArray[np.float32] | None, float]:
+    """The anchors of a file in linnet's order of numbers, and how far they are rounded."""
+    if post is None:
+        return None, 0.0
+    number = int(post.Inputs(2))
+    values, details = graph.constant(number), graph.quantisation(number)
+    if values is None or values.ndim != 2 or values.shape[1] != BOX_CODE:
+        raise NotOurs("its anchors are no constants")
+    return values[:, AXES], 0.0 if details is None else float(details[0][0])
+
+
+def with_background(found: Found) -> Found:
+    """The same with a background before the classes that says nothing: its weights are 0, and so are its logits."""
+    order = (None, *range(found.classes.columns))
+    return replace(found, chain=_arranged(found, found.classes, order), added=1)
+
+
+def _arranged(found: Found, heads: Heads, order: tuple[int | None, ...]) -> Chain:
+    """The chain, the numbers that heads give for each anchor in another order; None is one that is always 0."""
+    chain = replace(found.chain, steps=list(found.chain.steps))
+    place = found.trunk
+    for box, own in zip(found.boxes.levels, found.classes.levels, strict=True):
+        last = place + len(box.operators) - 1 + len(own.operators) * (heads is found.classes)
+        chain.steps[last] = _in_order(chain.steps[last], heads.columns, order)
+        place += len(box.operators) + len(own.operators)
+    return chain
+
+
+def _in_order(step: Step, columns: int, order: tuple[int | None, ...]) -> Step:
+    """A last convolution of a head that gives the numbers of each anchor in another order."""
+
+    def take(values: NDArray[Any], nothing: float | None) -> NDArray[Any]:
+        rows = values.reshape(-1, columns, *values.shape[1:])
+        taken = rows[:, [0 if each is None else each for each in order]]
+        if nothing is not None:
+            taken[:, [each is None for each in order]] = nothing
+        return np.ascontiguousarray(taken.reshape(-1, *values.shape[1:]))
+
+    stored = step.stored
+    if stored is not None:
+        # What is always 0 has the scale of its neighbour.
+        scale = stored.scale if len(stored.scale) == 1 else take(stored.scale, None)
+        stored = replace(stored, weight=take(stored.weight, stored.zero), scale=scale, bias=take(stored.bias, 0))
+    return replace(step, weight=take(step.weight, 0), bias=take(step.bias, 0), stored=stored)
+
+
+def match_detector(found: Found) -> Detector:
+    """The folded detector whose layers and anchors are just those that were found.
+
+    Raises:
+        ValueError: if none fits; the text says where the closest one differs.
+    """
+    detector = first_match(found.chain, _candidates(found))
+    _check_sources(detector, found)
+    return detector
+
+
+def _candidates(found: Found) -> Iterator[Detector]:
+    levels, steps = len(found.boxes.levels), found.chain.steps
+    separable = len(found.boxes.levels[0].operators) == 2
+    each = 3 if separable else 2
+    columns = found.classes.columns + found.added
+    for fine in (False, True):
+        extras = levels - 2 - fine
+        length = found.trunk - each * extras
+        if extras < 0 or length < 2:
+            continue
+        backbone_chain = replace(found.chain, steps=steps[:length], pooled=None)
+        outputs = [
+            (len(steps[length + number * each].weight), len(steps[length + (number + 1) * each - 1].weight))
+            for number in range(extras)
+        ]
+        # Those of TensorFlow's detectors first: they are what is in nearly all files.
+        for backbone in sorted(backbones_of(backbone_chain), key=_unlike_released):
+            channels = _extra_channels(outputs, backbone)
+            if channels is None:
+                continue
+            options: dict[str, Any] = {
+                "backbone": backbone,
+                "classes": columns - 1,
+                "extra_channels": channels,
+                "fine_level": fine,
+                "scoring": "softmax" if found.softmax else "sigmoid",
+            }
+            if not separable:
+                options["head_kernel"] = steps[found.trunk].weight.shape[2]
+            kind = SSDLite if separable else SSD
+            yield from _with_anchors(kind, options, found)
+
+
+def _unlike_released(backbone: Backbone) -> int:
+    return sum(getattr(backbone, name, value) != value for name, value in RELEASED.items() if name != "resolution")
+
+
+def _extra_channels(outputs: list[tuple[int, int]], backbone: Backbone) -> tuple[int, ...] | None:
+    """The channels before the width multiplier that give those found, TensorFlow's own where they do."""
+
+    def scaled(channels: float) -> int:
+        return max(int(channels * backbone.width), backbone.minimum_depth)
+
+    usual = (512, 256, 256, 128)
+    found: list[int] = []
+    for number, (reduced, full) in enumerate(outputs):
+        exact = full / backbone.width
+        near = [*usual[number : number + 1], *(round(exact / base) * base for base in (64, 16, 8, 2))]
+        near += range(max(math.floor(exact), 1), math.ceil(exact + 1 / backbone.width) + 1)
+        fitting = (each for each in near if each > 0 and (scaled(each / 2), scaled(each)) == (reduced, full))
+        channels = next(fitting, None)
+        if channels is None:
+            return None
+        found.append(channels)
+    return tuple(found)
+
+
+def _with_anchors(kind: type[Detector], options: dict[str, Any], found: Found) -> Iterator[Detector]:
+    """Detectors with the anchors that a file could mean: TensorFlow's, then those read off it."""
+    cells = [len(found.chain.steps[place].bias) // BOX_CODE for place in _last_of_boxes(found)]
+    levels = len(cells)
+    options = options | {"reduced_first_level": cells[0] == 3 and (levels == 1 or cells[1] != 3)}
+    if any(count != cells[-1] for count in cells[options["reduced_first_level"] :]):
+        raise ValueError(f"its levels have {cells} anchors in each cell, which no SSD of linnet has")
+    ratios = cells[-1] - 1
+    usual: dict[str, Any] = {
+        "scales": tuple(float(scale) for scale in np.round(np.linspace(0.2, 0.95, levels), 6)),
+        "aspect_ratios": RATIOS[:ratios],
+    }
+    if ratios < 1:
+        raise ValueError(f"its levels have {cells} anchors in each cell, which no SSD of linnet has")
+    choices = [usual] if ratios <= len(RATIOS) else []
+    if found.anchors is not None:
+        choices.append(_read_anchors(found, cells, options))
+    elif not choices:
+        raise ValueError(f"its levels have {cells} anchors in each cell, and it does not say which")
+    for choice in choices:
+        # Exactly as the file has them, or where what it rounds to no step, as the network learned them.
+        for step in dict.fromkeys((found.step, 0.0)):
+            detector = kind(**options, **choice, anchor_step=step)
+            if found.anchors is None or _same_anchors(detector, found):
+                yield detector
+                return
+    raise ValueError("its anchors are not those of an SSD: a square one of each scale, one between two, and ratios")
+
+
+def _last_of_boxes(found: Found) -> list[int]:
+    """Places in the chain of the last convolutions of the heads for boxes."""
+    place, places = found.trunk, []
+    for box, own in zip(found.boxes.levels, found.classes.levels, strict=True):
+        places.append(place + len(box.operators) - 1)
+        place += len(box.operators) + len(own.operators)
+    return places
+
+
+def _same_anchors(detector: Detector, found: Found) -> bool:
+    """Whether the anchors of a file are a detector's, as far as they are rounded."""
+    assert found.anchors is not None
+    ours = anchors_of(detector)
+    rounded = 0.51 * found.step if not detector.anchor_step else 0
+    return ours.shape == found.anchors.shape and bool(np.abs(ours - found.anchors).max() <= rounded + 1e-4)
+
+
+def _read_anchors(found: Found, cells: list[int], options: dict[str, Any]) -> dict[str, Any]:
+    """Scales and ratios, read off the first cell of each level."""
+    assert found.anchors is not None
+    height, width = found.chain.input_shape[:2]
+    across, down = min(height, width) / width, min(height, width) / height
+    sizes = np.asarray(found.anchors, np.float64)[:, 2:] / (across, down)
+    starts = np.cumsum([0, *(head.count for head in found.boxes.levels[:-1])])
+    scales, ratios = [], [1.0]
+    for number, start in enumerate(starts):
+        if start >= len(sizes):
+            raise ValueError("it has fewer anchors than its heads give boxes")
+        first = math.sqrt(abs(sizes[start, 0] * sizes[start, 1]))
+        scales.append(round(2 * first if number == 0 and options["reduced_first_level"] else first, 6))
+        ratios = [round(float(w / max(h, 1e-9)), 4) for w, h in sizes[start : start + cells[-1] - 1]]
+    return {"scales": tuple(scales), "aspect_ratios": tuple(ratios)}
+
+
+def _check_sources(detector: Detector, found: Found) -> None:
+    """Raises a ValueError unless each head reads the map that the detector's does."""
+    numbers = outputs_by_name(detector, found.chain)
+    for level, box, own in zip(detector.levels, found.boxes.levels, found.classes.levels, strict=True):
+        if {box.source, own.source} != {numbers[level.source]}:
+            raise ValueError(f"its heads read other maps than {level.source}, which the closest detector's read")
+
+
+def detector_outputs(detector: Detector, found: Found) -> dict[str, int]:
+    """Name of each intermediate tensor → the file's own number of it."""
+    numbers = outputs_by_name(detector, found.chain)
+    for output, heads in (("offsets", found.boxes), ("logits", found.classes)):
+        numbers[output] = heads.joined
+        numbers |= {f"{output}.{number}": head.rows for number, head in enumerate(heads.levels)}
+    return numbers
+
+
+def named(found: Found, names: tuple[str, ...] | None, notes: list[str]) -> tuple[Found, tuple[str, ...] | None]:
+    """The detector with the background that its class names tell of, and the names of its classes.
+
+    Raises:
+        ValueError: if there are more or fewer names than classes.
+    """
+    columns = found.classes.columns
+    if names is None:
+        if found.count is None:
+            notes.append(
+                f"It has {columns} scores an anchor and no class names: the first is taken for the background. "
+                "`--labels FILE` names all of them."
+            )
+        else:
+            notes.append("The file names no classes: they are numbered. `--labels FILE` names them.")
+        return found, None
+    first = names[0].lower() if names else ""
+    if len(names) == columns and not found.added:
+        if first in ("background", "???") or found.count is not None:
+            return found, names[1:]
+        if found.count is None:
+            return with_background(found), names
+    if len(names) != columns - 1 + found.added:
+        raise ValueError(f"it has {columns} scores an anchor, but there are {len(names)} labels")
+    return found, names
+
+
+def columns_of(detector: Detector, found: Found) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Names of tensors whose numbers the file has in another order: how many an anchor has, and those of the file."""
+    slots = found.classes.columns + found.added
+    orders = {"offsets": (BOX_CODE, AXES), "logits": (slots, tuple(range(found.added, slots)))}
+    result: dict[str, tuple[int, tuple[int, ...]]] = {}
+    for output, order in orders.items():
+        names = {output, *(f"{output}.{number}" for number in range(len(detector.levels)))}
+        names |= {operation.reads[0] for operation in detector.operations if operation.name in names - {output}}
+        graph = detector.graph
+        result |= {alias: order for alias, name in graph.aliases.items() if name in names}
+    return result

@@ -1,0 +1,364 @@
+"""Is one network read out of a TFLite file however converters write it, and others named as what they are?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tflite
+from networks import random_tensors
+from numpy.typing import NDArray
+from tflite_writer import GraphWriter, NetworkWriter, Operator, Style, network_writer
+
+from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.engine.fold import fold
+from linnet.engine.integer_reference import numpy_network
+from linnet.images import normalise
+from linnet.weights import read
+from linnet.weights.conversion import Conversion
+from linnet.weights.parity import compare
+from linnet.weights.tflite import convert
+
+SMALL = MobileNetV2(width=0.35, resolution=64, classes=3)
+LINEAR = Style(classifier="fully_connected")
+NONE = tflite.ActivationFunctionType.NONE
+
+
+def written(path: Path, network: NetworkWriter) -> Conversion:
+    path.write_bytes(network.content())
+    return convert(path)
+
+
+def noise(count: int = 2, side: int = 64) -> list[NDArray[np.uint8]]:
+    return list(np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8))
+
+
+def agrees(conversion: Conversion) -> None:
+    parity = compare(conversion, noise())
+    if conversion.checkpoint.quantisation is not None:
+        assert parity.equal == 1, parity
+    else:
+        assert min(parity.correlations.values()) > 0.9999, parity
+
+
+def of_small(style: Style = LINEAR, **options: Any) -> NetworkWriter:
+    network = replace(SMALL, **options)
+    return network_writer(network, random_tensors(network), style)
+
+
+def before_all(network: NetworkWriter, operators: Sequence[tuple[str, Any, str, bool]]) -> None:
+    """Puts arithmetic of the picture before everything: name, numbers, options, and whether the numbers come first."""
+    graph = network.graph
+    (entered,) = graph.inputs
+    current = entered
+    added = []
+    for place, (name, values, kind, first) in enumerate(operators):
+        number = graph.constant(f"constant {place}", np.asarray(values, np.float32))
+        output = graph.tensor(f"rescaled {place}", graph.tensors[entered].shape)
+        inputs = [number, current] if first else [current, number]
+        added.append(Operator(name, inputs, output, kind, {"FusedActivationFunction": NONE}))
+        current = output
+    for operator in graph.operators:
+        operator.inputs = [current if number == entered else number for number in operator.inputs]
+    graph.operators[:0] = added
+
+
+MUL, ADD, SUB, DIV = "MulOptions", "AddOptions", "SubOptions", "DivOptions"
+
+
+@pytest.mark.parametrize(
+    ("operators", "mean", "std"),
+    [
+        ([("MUL", 1 / 127.5, MUL, False), ("ADD", -1.0, ADD, False)], 0.5, 0.5),
+        ([("MUL", 1 / 127.5, MUL, True), ("SUB", 1.0, SUB, False)], 0.5, 0.5),
+        ([("DIV", 255.0, DIV, False)], 0.0, 1.0),
+        ([("SUB", 127.5, SUB, False), ("DIV", 127.5, DIV, False)], 0.5, 0.5),
+        ([("MUL", 2.0, MUL, False), ("ADD", -1.0, ADD, False)], 0.5, 0.5),
+        (
+            [
+                ("SUB", [123.675, 116.28, 103.53], SUB, False),
+                ("MUL", [1 / 58.395, 1 / 57.12, 1 / 57.375], MUL, False),
+            ],
+            (0.485, 0.456, 0.406),
+            (0.229, 0.224, 0.225),
+        ),
+    ],
+    ids=["rescaling", "tf_op_layer", "to 1", "preprocess_input", "of 1", "ImageNet's"],
+)
+def test_what_is_done_with_the_picture_tells_the_normalisation(
+    operators: Any, mean: Any, std: Any, tmp_path: Path
+) -> None:
+    network = of_small()
+    before_all(network, operators)
+    conversion = written(tmp_path / "rescaling.tflite", network)
+    contract = conversion.checkpoint.preprocessing
+    assert contract is not None
+    np.testing.assert_allclose(contract.mean, np.broadcast_to(mean, 3), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(contract.std, np.broadcast_to(std, 3), rtol=1e-5)
+    assert any("normalised within the file" in note for note in conversion.notes)
+    agrees(conversion)
+
+
+def test_bytes_that_are_cast_are_pixels(tmp_path: Path) -> None:
+    network = of_small()
+    before_all(network, [("MUL", 1 / 255, MUL, False)])
+    graph = network.graph
+    real = graph.tensor("real", graph.tensors[graph.inputs[0]].shape)
+    graph.tensors[graph.inputs[0]].dtype = np.dtype(np.uint8)
+    first = graph.operators[0]
+    first.inputs = [real if number == graph.inputs[0] else number for number in first.inputs]
+    graph.operators.insert(0, Operator("CAST", [graph.inputs[0]], real))
+    conversion = written(tmp_path / "cast.tflite", network)
+    contract = conversion.checkpoint.preprocessing
+    assert contract is not None
+    np.testing.assert_allclose((contract.mean, contract.std), ([0] * 3, [1] * 3), atol=1e-6)
+    agrees(conversion)
+
+
+def test_a_factor_that_was_folded_into_the_first_weights_is_recognised(tmp_path: Path) -> None:
+    tensors = dict(fold(SMALL, random_tensors(SMALL))[1])
+    tensors["stem.weight"] = tensors["stem.weight"] / np.float32(255)
+    network = network_writer(replace(SMALL, folded=True), tensors, LINEAR)
+    conversion = written(tmp_path / "folded.tflite", network)
+    contract = conversion.checkpoint.preprocessing
+    assert contract is not None
+    pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 1, 256, 3)
+    np.testing.assert_allclose(normalise(pixels, contract)[0, 0, :, 0], np.arange(256), rtol=1e-5)
+    assert any("1/255 was folded" in note for note in conversion.notes)
+    told = read(tmp_path / "folded.tflite", mean=(0.5,), std=(0.5,)).checkpoint.preprocessing
+    assert told is not None
+    assert told.std == (0.5,) * 3
+
+
+@pytest.mark.parametrize("weights", ["float32", "int8", "uint8"])
+@pytest.mark.parametrize("hidden", [(7,), (9, 5)])
+def test_hidden_layers(weights: Any, hidden: tuple[int, ...], tmp_path: Path) -> None:
+    network = of_small(replace(LINEAR, weights=weights), hidden=hidden, classifier_bias=False)
+    conversion = written(tmp_path / "hidden.tflite", network)
+    architecture: Any = conversion.checkpoint.architecture
+    assert (architecture.hidden, architecture.classes, architecture.classifier_bias) == (hidden, 3, False)
+    assert conversion.outputs.keys() >= {"hidden.0", "classifier"}
+    agrees(conversion)
+
+
+def after_logits(network: NetworkWriter, *names: str, kind: str = "") -> None:
+    graph = network.graph
+    for name in names:
+        (current,) = graph.outputs
+        output = graph.tensor(f"{name} behind", graph.tensors[current].shape)
+        graph.outputs = [graph.operator(name, [current], output, kind)]
+
+
+def test_one_score_of_a_sigmoid_becomes_two_classes(tmp_path: Path) -> None:
+    path = tmp_path / "sigmoid.tflite"
+    network = of_small(classes=1)
+    after_logits(network, "LOGISTIC")
+    conversion = written(path, network)
+    assert conversion.checkpoint.architecture.classes == 2
+    agrees(conversion)
+    inputs = normalise(np.stack(noise()), conversion.checkpoint.preprocessing)  # type: ignore[arg-type]
+    checkpoint = conversion.checkpoint
+    logits, _ = numpy_network(checkpoint.architecture, checkpoint.tensors).run(inputs)
+    assert (logits[:, 0] == 0).all()
+    assert convert(path, labels=("person",)).checkpoint.classes == ("not person", "person")
+    assert convert(path, labels=("dog", "cat")).checkpoint.classes == ("dog", "cat")
+
+
+def test_several_scores_of_a_sigmoid_are_said(tmp_path: Path) -> None:
+    network = of_small()
+    after_logits(network, "LOGISTIC")
+    conversion = written(tmp_path / "sigmoid.tflite", network)
+    assert conversion.checkpoint.architecture.classes == 3
+    assert any("sigmoid" in note for note in conversion.notes)
+    agrees(conversion)
+
+
+def test_a_shape_that_is_computed_is_no_operation(tmp_path: Path) -> None:
+    """SHAPE, STRIDED_SLICE and PACK before a RESHAPE, as TensorFlow 2.21 converts Keras' MobileNetV1."""
+    architecture = MobileNetV1(width=0.25, resolution=64, classes=3)
+    network = network_writer(architecture, random_tensors(architecture), Style(softmax=True))
+    graph = network.graph
+    flatten = graph.find("RESHAPE")
+    (current, _), place = flatten.inputs, graph.operators.index(flatten)
+    shape = graph.tensor("its shape", (4,), np.int32)
+    batch = graph.tensor("pictures", (), np.int32)
+    packed = graph.tensor("new shape", (2,), np.int32)
+    ends = [graph.constant(name, np.array([value], np.int32)) for name, value in (("b", 0), ("e", 1), ("s", 1))]
+    classes = graph.constant("classes", np.array(3, np.int32))
+    graph.operators[place:place] = [
+        Operator("SHAPE", [current], shape, "ShapeOptions", {"OutType": tflite.TensorType.INT32}),
+        Operator("STRIDED_SLICE", [shape, *ends], batch, "StridedSliceOptions", {"ShrinkAxisMask": 1}),
+        Operator("PACK", [batch, classes], packed, "PackOptions", {"ValuesCount": 2}),
+    ]
+    flatten.inputs[1] = packed
+    conversion = written(tmp_path / "keras.tflite", network)
+    assert conversion.checkpoint.architecture == architecture.with_options(folded=True)
+    agrees(conversion)
+
+
+def test_channels_first_are_put_last(tmp_path: Path) -> None:
+    network = of_small(Style(classifier="fully_connected", explicit_pads="strided"), padding="symmetric")
+    graph = network.graph
+    (entered,) = graph.inputs
+    order = graph.constant("order", np.array([0, 2, 3, 1], np.int32))
+    outside = graph.tensor("channels first", (1, 3, 64, 64))
+    graph.operators.insert(0, Operator("TRANSPOSE", [outside, order], entered, "TransposeOptions"))
+    graph.inputs = [outside]
+    conversion = written(tmp_path / "first.tflite", network)
+    assert conversion.checkpoint.architecture == replace(SMALL, padding="symmetric", folded=True)
+    agrees(conversion)
+
+
+def test_several_pictures_at_once(tmp_path: Path) -> None:
+    network = of_small()
+    for tensor in network.graph.tensors:
+        if not tensor.buffer:
+            tensor.shape = (4, *tensor.shape[1:])
+    conversion = written(tmp_path / "batch.tflite", network)
+    assert conversion.checkpoint.architecture == replace(SMALL, folded=True)
+    agrees(conversion)
+
+
+@pytest.mark.parametrize("weights", ["int8", "uint8"])
+def test_relu6_that_no_operator_says(weights: Any, tmp_path: Path) -> None:
+    """TOCO's files: integers from 0 to 6 and no activation."""
+    style = Style(weights=weights, input_type="int8", pool="average")
+    network = of_small(style)
+    expected = written(tmp_path / "said.tflite", network)
+    for operator in network.graph.operators:
+        if "FusedActivationFunction" in operator.fields and operator.name.endswith("CONV_2D"):
+            operator.fields["FusedActivationFunction"] = NONE
+    conversion = written(tmp_path / "silent.tflite", network)
+    assert conversion.checkpoint.architecture == expected.checkpoint.architecture
+    agrees(conversion)
+
+
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_a_grey_stem_as_a_depthwise_convolution(weights: Any, tmp_path: Path) -> None:
+    network = of_small(Style(weights=weights, input_type="int8"), input_channels=1)
+    graph = network.graph
+    stem = graph.operators[0]
+    said = graph.tensors[stem.inputs[1]]
+    # (out, k, k, 1) are the numbers of (1, k, k, out), turned.
+    tensors = fold(replace(SMALL, input_channels=1), random_tensors(replace(SMALL, input_channels=1)))[1]
+    if weights == "float32":
+        values: NDArray[Any] = tensors["stem.weight"].transpose(1, 2, 3, 0)
+        stem.inputs[1] = graph.constant("turned", np.ascontiguousarray(values))
+    else:
+        assert said.quantisation is not None
+        scales = np.array(said.quantisation.scales, np.float32)[:, None, None, None]
+        values = np.clip(np.round(tensors["stem.weight"] / scales), -127, 127).astype(np.int8).transpose(1, 2, 3, 0)
+        stem.inputs[1] = graph.constant("turned", np.ascontiguousarray(values), replace(said.quantisation, axis=3))
+        bias = graph.tensors[stem.inputs[2]]
+        assert bias.quantisation is not None
+        bias.quantisation = replace(bias.quantisation, axis=3)
+    stem.name, stem.kind = "DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions"
+    stem.fields["DepthMultiplier"] = values.shape[-1]
+    conversion = written(tmp_path / "grey.tflite", network)
+    assert conversion.checkpoint.architecture == replace(SMALL, input_channels=1, folded=True)
+    agrees(conversion)
+
+
+def of_operators(*names: str, kernel: int = 3, depthwise: bool = True) -> GraphWriter:
+    """A graph of a convolution, and of operators behind it that nobody runs."""
+    graph = GraphWriter()
+    graph.inputs = [graph.tensor("picture", (1, 64, 64, 3))]
+    weight = graph.constant("weight", np.ones((8, 3, 3, 3), np.float32))
+    fields: dict[str, Any] = {"StrideH": 2, "StrideW": 2}
+    current = graph.operator("CONV_2D", [0, weight], graph.tensor("first", (1, 32, 32, 8)), "Conv2DOptions", **fields)
+    for size in (3, kernel) if depthwise else ():
+        filters = graph.constant(f"{size}", np.ones((1, size, size, 8), np.float32))
+        output = graph.tensor(f"filtered {size}", (1, 16, 16, 8))
+        current = graph.operator("DEPTHWISE_CONV_2D", [current, filters], output, "DepthwiseConv2DOptions", **fields)
+    for number, name in enumerate(names):
+        kind = "AddOptions" if name == "ADD" else ""
+        current = graph.operator(name, [current, current], graph.tensor(f"map {number}", (1, 64, 64, 8)), kind)
+    graph.outputs = [current]
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("graph", "text"),
+    [
+        (of_operators("HARD_SWISH"), "a MobileNetV3"),
+        (of_operators(*["LOGISTIC", "MUL"] * 3), "an EfficientNet or another one"),
+        (of_operators(kernel=5), "larger depthwise kernels"),
+        (of_operators(*["ADD"] * 3, depthwise=False), "a ResNet"),
+        (of_operators("RESIZE_NEAREST_NEIGHBOR"), "feature pyramid (FPN)"),
+        (of_operators("TRANSPOSE_CONV"), "a segmentation network"),
+        (of_operators("REDUCE_MAX"), "REDUCE_MAX 1"),
+    ],
+    ids=["v3", "efficientnet", "lite", "resnet", "fpn", "segmentation", "max pool"],
+)
+def test_other_networks_are_named(graph: GraphWriter, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.tflite"
+    path.write_bytes(graph.content())
+    with pytest.raises(ValueError, match=re.escape(text)) as caught:
+        convert(path)
+    assert "is not a MobileNet" in str(caught.value)
+    assert "damaged" not in str(caught.value)
+
+
+def flattened(network: NetworkWriter) -> None:
+    graph = network.graph
+    pool = graph.find("MEAN")
+    place = graph.operators.index(pool)
+    shape = graph.constant("flat", np.array([1, 4 * 1280], np.int32))
+    graph.operators[place] = Operator("RESHAPE", [pool.inputs[0], shape], pool.output)
+
+
+def compiled(network: NetworkWriter) -> None:
+    graph = network.graph
+    output = graph.tensor("all", (1, 3))
+    graph.operators[:] = [Operator("CUSTOM", graph.inputs, output, custom="edgetpu-custom-op")]
+    graph.outputs = [output]
+
+
+def of_any_size(network: NetworkWriter) -> None:
+    network.graph.tensors[network.graph.inputs[0]].shape = (1, 0, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("alter", "text"),
+    [
+        (flattened, "it flattens its last map instead of pooling it"),
+        (compiled, "compiled for the EdgeTPU"),
+        (of_any_size, "pictures of any size"),
+        (lambda network: before_all(network, [("MUL", -1.0, MUL, False)]), "negatives"),
+        (lambda network: before_all(network, [("DIV", 255.0, DIV, True)]), "divides by the picture"),
+    ],
+    ids=["flattened", "EdgeTPU", "any size", "negative", "divided"],
+)
+def test_networks_that_differ_are_refused_by_what_differs(
+    alter: Callable[[NetworkWriter], None], text: str, tmp_path: Path
+) -> None:
+    network = of_small()
+    alter(network)
+    path = tmp_path / "other.tflite"
+    path.write_bytes(network.content())
+    with pytest.raises(ValueError, match=re.escape(text)) as caught:
+        convert(path)
+    assert "is not a MobileNet" in str(caught.value)
+
+
+REAL = {
+    "teachable_machine_v2_0.35_224/model_unquant": MobileNetV2(
+        width=0.35, classes=2, hidden=(100,), classifier_bias=False
+    ),
+    "keras_v1_0.25_224/derived/mobilenet_v1_0.25_224_dynamic": MobileNetV1(width=0.25),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_files(name: str, sample_data: Callable[[str], Path]) -> None:
+    conversion = convert(sample_data("weights") / f"{name}.tflite")
+    assert conversion.checkpoint.architecture == REAL[name].with_options(folded=True)
+    pictures = [sample_data("tflite") / "test-images" / each for each in ("cat.bmp", "bird.bmp", "kite_and_cold.jpg")]
+    parity = compare(conversion, pictures)
+    assert parity.same_class == 1
+    assert min(parity.correlations.values()) > 0.99, parity
