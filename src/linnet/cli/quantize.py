@@ -24,6 +24,7 @@ from linnet.quantisation.post_training.measuring import RunOptions, loudest
 from linnet.quantisation.post_training.pictures import choose_pictures
 from linnet.quantisation.post_training.quantising import check_quantisable, operations_named
 from linnet.quantisation.post_training.trial import Reporter, Trial
+from linnet.training.folder import command
 
 AUTO = "auto"
 
@@ -91,7 +92,7 @@ def main(arguments: list[str]) -> int:
     trial.run(floating, search=AUTO in options.keep_float)
     written = options.out if trial.verdict.passed else None
     if written is not None:
-        trial.write(written)
+        trial.write(written, command())
     for file, message in trial.failed:
         _say(message if file in message else f"'{file}': {message}")
     if options.json:

@@ -83,7 +83,12 @@ def groups_of(graph: Graph) -> tuple[Group, ...]:
 
 
 def equalise(
-    graph: Graph, tensors: Tensors, observations: Mapping[str, Observation], *, strengths: tuple[float, ...] = STRENGTHS
+    graph: Graph,
+    tensors: Tensors,
+    observations: Mapping[str, Observation],
+    *,
+    strengths: tuple[float, ...] = STRENGTHS,
+    per_tensor: bool = False,
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Moves factors through a folded network.
 
@@ -95,6 +100,7 @@ def equalise(
         tensors: their weights and biases.
         observations: what the network's tensors held.
         strengths: exponents to try.
+        per_tensor: whether the weights will have one scale for all output channels.
 
     Returns:
         The new weights and biases; and by name of a tensor, where it changed, the (C,) factors that it is divided by.
@@ -105,7 +111,7 @@ def equalise(
         # A Reshape is fixed, so that every member has been observed.
         if group.fixed:
             continue
-        found = _factors_of(graph, group, changed, observations, strengths)
+        found = _factors_of(graph, group, changed, observations, strengths, per_tensor)
         if found is not None:
             _move(graph, group, changed, found)
             factors |= dict.fromkeys(group.members, found)
@@ -118,6 +124,7 @@ def _factors_of(
     tensors: Mapping[str, Floats],
     observations: Mapping[str, Observation],
     strengths: tuple[float, ...],
+    per_tensor: bool,
 ) -> Floats | None:
     seen = [observations[name] for name in group.members]
     reach = np.max([each.reach for each in seen], axis=0).astype(np.float64)
@@ -127,7 +134,7 @@ def _factors_of(
         return None
     shares = np.clip(reach / largest, LEAST_REACH, 1)
     candidates = [shares**strength for strength in strengths]
-    noises = [_noise(graph, group, tensors, observations, factors) for factors in candidates]
+    noises = [_noise(graph, group, tensors, observations, factors, per_tensor) for factors in candidates]
     best = int(np.argmin(noises))
     return candidates[best].astype(np.float32) if strengths[best] else None
 
@@ -138,6 +145,7 @@ def _noise(
     tensors: Mapping[str, Floats],
     observations: Mapping[str, Observation],
     factors: NDArray[np.float64],
+    per_tensor: bool,
 ) -> float:
     """Expected square error of what reads the group's tensors, of rounding them and the weights that read them."""
     total = 0.0
@@ -151,14 +159,12 @@ def _noise(
                 continue
             weight = tensors[f"{reader.label}.weight"].astype(np.float64)
             flat = weight.reshape(*weight.shape[:2], -1)
-            if isinstance(reader, Convolve) and reader.depthwise:
-                flat = flat * factors[:, None, None]
-                rounding = np.abs(flat).max(axis=(1, 2)) / WEIGHT_STEPS
-                carried = rounding**2 * squares * flat.shape[2]
-            else:
-                flat = flat * factors[:, None]
-                rounding = np.abs(flat).max(axis=(1, 2)) / WEIGHT_STEPS
-                carried = rounding**2 * squares.sum() * flat.shape[2]
+            depthwise = isinstance(reader, Convolve) and reader.depthwise
+            flat = flat * (factors[:, None, None] if depthwise else factors[:, None])
+            rounding = np.abs(flat).max(axis=(1, 2)) / WEIGHT_STEPS
+            if per_tensor:
+                rounding = np.broadcast_to(rounding.max(), rounding.shape)
+            carried = rounding**2 * (squares if depthwise else squares.sum()) * flat.shape[2]
             total += float(((step**2 * (flat**2).sum(axis=(1, 2))) + carried).sum()) / 12
     return total
 

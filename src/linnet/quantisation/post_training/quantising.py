@@ -165,7 +165,9 @@ class Quantiser:
         self.graph, self._tensors = fold(checkpoint.architecture, checkpoint.tensors)
         self.factors: dict[str, Floats] = {}
         if method.equalises:
-            self._tensors, self.factors = equalise(self.graph, self._tensors, observed.tensors)
+            self._tensors, self.factors = equalise(
+                self.graph, self._tensors, observed.tensors, per_tensor=method.per_tensor
+            )
         self._observations = scaled(observed.tensors, self.factors) | {INPUT: _possible(contract)}
         self.calibrated = calibrate(self.graph, self._tensors, self._observations, method.dtype, ways=method.ways)
         self._encodings = {name: one.encoding for name, one in self.calibrated.items()}

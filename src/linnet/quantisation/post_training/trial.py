@@ -152,11 +152,18 @@ class Trial:
         with self.reporter.bar(len(samples), "measuring in eight bits") as advance:
             return compare(self._figures, measure(self.after, samples, batch=batch, progress=advance))
 
-    def write(self, path: Path) -> None:
-        """Writes the checkpoint with its score; and beside it NAME-both.png, what both say of some pictures."""
-        after = None if self.measured is None else self.measured.after
+    def write(self, path: Path, command: str) -> None:
+        """Writes the checkpoint with its score; and beside it NAME-both.png, what both say of some pictures.
+
+        Args:
+            path: of the checkpoint.
+            command: how it can be made again, for its provenance.
+        """
+        network, after = self.quantised.checkpoint, None if self.measured is None else self.measured.after
         score = {} if after is None else {**after.score(), "data": self.choice.where}
-        save_checkpoint(replace(self.quantised.checkpoint, score=score), path)
+        origin = {**network.provenance["quantised"], "command": command, **self._beside_float()}
+        provenance = {**network.provenance, "quantised": origin}
+        save_checkpoint(replace(network, score=score, provenance=provenance), path)
         if self.measured is None:
             return
         first, second = (self.runner.load(each.checkpoint, shown=True) for each in (self.before, self.after))
@@ -165,6 +172,16 @@ class Trial:
             content = io.BytesIO()
             sheet.save(content, "PNG")
             write_atomically(path.with_name(f"{path.stem}-both.png"), content.getvalue())
+
+    def _beside_float(self) -> dict[str, Any]:
+        """For the provenance: what the float network came to on the same pictures."""
+        measured = self.measured
+        if measured is None:
+            return {}
+        found: dict[str, Any] = {"same": measured.same}
+        if (difference := measured.headline) is not None:
+            found |= {"float": {difference.name: difference.theirs}, "difference_95": difference.interval}
+        return found
 
     def document(self, written: Path | None, float_bytes: int) -> dict[str, Any]:
         """Everything as JSON.
