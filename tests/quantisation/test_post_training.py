@@ -386,13 +386,14 @@ def test_which_pictures_calibrate_and_which_measure(tmp_path: Path) -> None:
     choice = choose_pictures(tmp_path / "parts", checkpoint, 12)
     assert (len(choice.calibrating), choice.where) == (12, "parts, test part")
     assert choice.measuring is not None
-    assert len(choice.measuring) == len(choice.measured) == 8
+    assert len(choice.measuring) == len(choice.first(99)) == 8
+    assert len(choice.first(3)) == 3
     assert all("train" in str(picture) for picture in choice.calibrating)
     assert choose_pictures(tmp_path / "parts", checkpoint, 12).calibrating == choice.calibrating
     # One part: half of it each, and none for both.
     choice = choose_pictures(tmp_path / "parts" / "train", checkpoint, 512)
-    assert len(choice.calibrating) == len(choice.measured) == 10
-    assert not set(choice.calibrating) & set(choice.measured)
+    assert len(choice.calibrating) == len(choice.first(99)) == 10
+    assert not set(choice.calibrating) & set(choice.first(99))
     assert "has one part only" in choice.notes[-1]
     # Pictures alone.
     write(tmp_path / "photos", some_pictures(9, 32))
@@ -419,6 +420,6 @@ def test_the_picture_of_both_shows_both(cells: tuple[Checkpoint, Observed]) -> N
     after = options.load(Quantiser(checkpoint, observed, Method()).network().checkpoint, shown=True)
     sheet = picture_of_both(before, after, some_pictures(4, 50))
     assert sheet is not None
-    assert sheet.width == 100
+    assert sheet.width == 108
     assert sheet.height > 4 * 50
     assert picture_of_both(before, after, [b"no picture"]) is None

@@ -36,11 +36,11 @@ LOUD = 3
 LAYER_PICTURES = 16
 """Pictures on which the noise of layers is measured."""
 
-SEARCHED, SHOWN = 64, 6
+SEARCHED, SHOWN = 128, 6
 """Pictures that are looked at for the picture of both, and of these so many shown: those with other answers first."""
 
-TILE = 320
-"""Longer side of a picture in the picture of both."""
+TILE, GAP = 320, 8
+"""Longer side of a picture in the picture of both, and what lies between pictures."""
 
 
 @dataclass(frozen=True)
@@ -231,11 +231,14 @@ def picture_of_both(before: Predictor, after: Predictor, pictures: Sequence[Pict
         rows.append([draw(image, _at(result, scale)) for result in (first, second)])
     if not rows:
         return None
-    width, height = (max(getattr(tile, side) for row in rows for tile in row) for side in ("width", "height"))
-    sheet = Image.new("RGB", (2 * width, len(rows) * height), "white")
-    for number, row in enumerate(rows):
+    width = max(tile.width for row in rows for tile in row)
+    heights = [max(tile.height for tile in row) for row in rows]
+    sheet = Image.new("RGB", (2 * width + GAP, sum(heights) + GAP * (len(rows) - 1)), "white")
+    top = 0
+    for row, height in zip(rows, heights, strict=True):
         for place, tile in enumerate(row):
-            sheet.paste(tile, (place * width, number * height))
+            sheet.paste(tile, (place * (width + GAP), top))
+        top += height + GAP
     return sheet
 
 

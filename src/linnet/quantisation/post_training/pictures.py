@@ -43,10 +43,11 @@ class Choice:
     where: str
     notes: Sequence[str] = ()
 
-    @property
-    def measured(self) -> Sequence[Picture]:
-        """The pictures that are measured or compared."""
-        return self.comparing if self.measuring is None else [sample.picture for sample in self.measuring]
+    def first(self, count: int) -> list[Picture]:
+        """The first of the pictures that are measured or compared: no more are read from where they lie."""
+        if self.measuring is None:
+            return list(self.comparing[:count])
+        return [sample.picture for sample in self.measuring[:count]]
 
 
 def choose_pictures(

@@ -16,6 +16,7 @@ from linnet.evaluation.figures import Figures
 from linnet.files import write_atomically
 from linnet.quantisation.post_training.gate import MOST_FLOAT, Cost, Verdict, costs, judge
 from linnet.quantisation.post_training.measuring import (
+    SEARCHED,
     LayerNoise,
     Measured,
     RunOptions,
@@ -77,6 +78,7 @@ class Trial:
         self.checkpoint, self.choice, self.reporter = checkpoint, choice, reporter
         self.runner, self.most_drop = runner, most_drop
         self.before = runner.load(checkpoint)
+        self._pictures = choice.first(SEARCHED)
         self.kept: list[tuple[Cost, Verdict]] = []
         self.observed = self._observe()
         self._quantiser = Quantiser(checkpoint, self.observed, Method())
@@ -116,7 +118,7 @@ class Trial:
         with self.reporter.bar(
             sum(bool(each.tensors) for each in self._quantiser.graph.operations), "what layers cost"
         ) as advance:
-            dear = costs(self.before, self._quantiser, floating, self.choice.measured, self.runner, progress=advance)
+            dear = costs(self.before, self._quantiser, floating, self._pictures, self.runner, progress=advance)
         for cost in dear[:MOST_FLOAT]:
             floating = (*floating, cost.name)
             self._try(floating)
@@ -136,7 +138,7 @@ class Trial:
             self.verdict = Verdict(True, "there is no answer that could be compared: the network has no classifier")
         else:
             self.verdict = judge(self.measured, self.most_drop)
-        self.noises = layer_noises(self.before, self.quantised, self.after, self.choice.measured)
+        self.noises = layer_noises(self.before, self.quantised, self.after, self._pictures)
 
     def _measure(self) -> Measured | None:
         if self.checkpoint.architecture.classes is None:
@@ -167,7 +169,7 @@ class Trial:
         if self.measured is None:
             return
         first, second = (self.runner.load(each.checkpoint, shown=True) for each in (self.before, self.after))
-        sheet = picture_of_both(first, second, self.choice.measured)
+        sheet = picture_of_both(first, second, self._pictures)
         if sheet is not None:
             content = io.BytesIO()
             sheet.save(content, "PNG")
