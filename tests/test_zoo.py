@@ -114,7 +114,8 @@ def test_the_small_ones_are_small_and_as_good(name: str) -> None:
     assert small.score["images"] == large.score["images"]
     origin = small.provenance["quantised"]
     assert origin["float"][figure] == pytest.approx(large.score[figure], abs=2e-3)
-    assert origin["same"] >= 0.95
+    # Which of many cells is found best is decided by little.
+    assert origin["same"] >= (0.93 if figure == "AP" else 0.99)
     card = (EMBEDDED / f"{name}.md").read_text(encoding="utf-8")
     assert origin["command"] in card
     assert f"{origin['same']:.1%}" in card

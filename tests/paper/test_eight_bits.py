@@ -60,7 +60,7 @@ def test_the_page(tmp_path: Path) -> None:
     assert second.rows[0][1] == "0.563"
     assert spreads.rows[0] == ("some network", "2.0", "9.5", "25.0 %", "−11.0")
     assert printed.rows == PUBLISHED
-    assert "the 2 networks lose 1.0 to 1.0 points" in page.finding
+    assert "the 2 networks change by −1.0 to −1.0 points" in page.finding
     assert "add 6.0 to 6.0 dB" in page.finding
     assert "Here 2 trained networks" in page.text
     assert page.plot is not None
@@ -96,7 +96,13 @@ def test_what_was_found() -> None:
     assert found.keys() >= {"clothing", "cifar10", "torchvision", "tensorflow2", "blood-cells"}
     for document in found.values():
         rows = document["methods"]
-        assert rows["all"]["difference"] >= -0.011
+        # Of 250 pictures, three are more than a point.
+        assert rows["all"]["difference"] >= -0.013
         assert rows["all"]["sqnr_db"] > rows["channel"]["sqnr_db"] > rows["tensor"]["sqnr_db"]
-    assert found["clothing"]["methods"]["tensor"]["difference"] < -0.7
+    for name in ("clothing", "tensorflow2"):
+        assert found[name]["methods"]["tensor"]["difference"] < -0.7
+        assert found[name]["spread"]["largest_to_median_worst"] > 30
+    for name in ("torchvision", "cifar10"):
+        assert found[name]["methods"]["tensor"]["difference"] > -0.1
+        assert found[name]["spread"]["largest_to_median_worst"] < 10
     assert found["torchvision"]["methods"]["all"]["same"] >= 0.95

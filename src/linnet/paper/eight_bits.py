@@ -162,22 +162,16 @@ def _finding(found: Mapping[str, Any]) -> str:
     """What the steps give, from the documents."""
     decibels = {name: [document["methods"][name]["sqnr_db"] for document in found.values()] for name in METHODS}
     gain = [after - before for before, after in zip(decibels["channel"], decibels["all"], strict=True)]
-    lost = [document["methods"]["all"]["difference"] for document in found.values()]
+    changed = [document["methods"]["all"]["difference"] for document in found.values()]
     same = [document["methods"]["all"]["same"] for document in found.values()]
     worst = min(found.values(), key=lambda document: document["methods"]["tensor"]["difference"])
-    best, last = (_points_lost(value) for value in (max(lost), min(lost)))
-    one_scale = _points_lost(worst["methods"]["tensor"]["difference"])
+    least, most = (points(100 * value) for value in (min(changed), max(changed)))
     return (
-        f"With everything the {len(found)} networks lose {best} to {last} points and give {100 * min(same):.1f} to "
-        f"{100 * max(same):.1f} % of the same answers; equalising, correcting and choosing add {min(gain):.1f} to "
-        f"{max(gain):.1f} dB to weights per channel. One scale a tensor costs up to {one_scale} points "
-        f"({worst['title']})."
+        f"With everything the {len(found)} networks change by {least} to {most} points and give {100 * min(same):.1f} to "
+        f"{100 * max(same):.1f} % of the same answers; choosing, equalising and correcting add {min(gain):.1f} to "
+        f"{max(gain):.1f} dB to weights per channel. One scale a tensor costs up to "
+        f"{-100 * worst['methods']['tensor']['difference']:.1f} points ({worst['title']})."
     )
-
-
-def _points_lost(difference: float) -> str:
-    """A loss as a number of points; a gain has a minus."""
-    return f"{-100 * difference:.1f}".replace("-", "−")
 
 
 def _plot(found: Mapping[str, Any]) -> Figure | None:
