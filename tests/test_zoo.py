@@ -121,6 +121,29 @@ def test_the_small_ones_are_small_and_as_good(name: str) -> None:
     assert f"{origin['same']:.1%}" in card
 
 
+@pytest.mark.parametrize("name", LEAST)
+def test_the_readme_has_its_figures(name: str) -> None:
+    path = EMBEDDED / f"{name}.safetensors"
+    checkpoint = load_checkpoint(path)
+    figure = "top1" if "top1" in checkpoint.score else "AP"
+    origin = checkpoint.provenance["quantised"]
+    before, after = origin["float"][figure], checkpoint.score[figure]
+    text = (lambda value: f"{100 * value:.1f} %") if figure == "top1" else (lambda value: f"{value:.3f}")
+    change, low, high = (
+        f"{100 * value:+.1f}".replace("-", "−") for value in (after - before, *origin["difference_95"])
+    )
+    cells = (
+        f"`{name}`",
+        f"{figure.replace('top1', 'top-1')} of {checkpoint.score['images']:,}",
+        text(before),
+        text(after),
+        f"{change} ({low} to {high})",
+        f"{100 * origin['same']:.1f} %",
+        f"{path.stat().st_size / 1e6:.1f} MB",
+    )
+    assert f"| {' | '.join(cells)} |" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", [*FLOAT_MODELS, *FLOAT_DETECTORS])
 def test_its_header_of_format_1_is_read_for_ever(name: str, tmp_path: Path) -> None:
     """tests/format1 keeps what stood in the embedded files when they had format 1, whatever they become."""

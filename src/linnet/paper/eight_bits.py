@@ -167,9 +167,9 @@ def _finding(found: Mapping[str, Any]) -> str:
     worst = min(found.values(), key=lambda document: document["methods"]["tensor"]["difference"])
     least, most = (points(100 * value) for value in (min(changed), max(changed)))
     return (
-        f"With everything the {len(found)} networks change by {least} to {most} points and give {100 * min(same):.1f} to "
-        f"{100 * max(same):.1f} % of the same answers; choosing, equalising and correcting add {min(gain):.1f} to "
-        f"{max(gain):.1f} dB to weights per channel. One scale a tensor costs up to "
+        f"With everything the {len(found)} networks change by {least} to {most} points and give "
+        f"{100 * min(same):.1f} to {100 * max(same):.1f} % of the same answers; choosing, equalising and "
+        f"correcting add {min(gain):.1f} to {max(gain):.1f} dB to weights per channel. One scale a tensor costs up to "
         f"{-100 * worst['methods']['tensor']['difference']:.1f} points ({worst['title']})."
     )
 
