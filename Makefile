@@ -10,7 +10,7 @@ INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)
 STRICT := SKBUILD_CMAKE_DEFINE=LINNET_STRICT=ON
 TELL := $(BIN)/python -c 'import linnet.engine.library as l; l.native_version() or print("Without a C++ compiler: linnet runs without its native engine.")'
 
-.PHONY: setup fix check test test-slow test-all test-isa bench demo
+.PHONY: setup fix check test test-slow test-all test-isa test-parity bench demo
 
 setup: .venv/dev.stamp
 
@@ -53,6 +53,19 @@ test-isa: .venv/dev.stamp
 		$(ONE_THREAD) LINNET_ISA=$$name $(BIN)/pytest -n 2 -q -m "not slow" tests/engine tests/nn/test_fused.py tests/export \
 			|| exit 1; \
 	done
+
+# Other libraries' own classes beside what linnet makes of their weights, in an environment of their own. torchvision's
+# package needs another build of torch than the one for CPUs: it is installed without what it asks for.
+PARITY := .venv-parity/bin
+.venv-parity/parity.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-parity
+	PIP_CONSTRAINT=constraints.txt $(PARITY)/pip install --quiet -e '.[dev,imagenet]'
+	$(PARITY)/pip install --quiet transformers==5.24.0 onnxscript keras
+	$(PARITY)/pip install --quiet --no-deps torchvision==0.28.0 timm==1.0.31
+	touch $@
+
+test-parity: .venv-parity/parity.stamp
+	$(ONE_THREAD) KERAS_BACKEND=torch $(PARITY)/python -m pytest -n 2 tests/parity
 
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/cold_start.py

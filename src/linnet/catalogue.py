@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from linnet.checkpoint import save_checkpoint
-from linnet.files import fetch, write_atomically
+from linnet.files import Progress, has_digest
+from linnet.files import download as fetch_file
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,11 @@ EMBEDDED = Path(__file__).parent / "zoo"
 
 CORAL = "https://raw.githubusercontent.com/google-coral/test_data/104342d2d3480b3e66203073dac24f4e2dbb4c41"
 
-LARGEST_DOWNLOAD = 1 << 30
+TORCHVISION = "https://download.pytorch.org/models"
+
+TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights"
+
+LARGEST_DOWNLOAD = 1 << 28
 TIMEOUT_SECONDS = 30
 
 WITHOUT_NETWORK = "Without a network, bring the file here and run `linnet convert`."
@@ -38,14 +42,24 @@ class Download:
     """A file of other people that linnet fetches and converts.
 
     `LINNET_MIRROR` replaces the address up to the file's name, for networks with a mirror.
+
+    Attributes:
+        file: its name.
+        sha256: in hexadecimal digits; only the first eight where the source gives no more, in the file's name.
+        size_bytes: None where it is not known beforehand.
+        description: network, data and training.
+        source: address up to the file's name.
+        licence: of the weights.
+        score: top-1 as published, a share of 1; empty where nobody has published it.
     """
 
     file: str
     sha256: str
-    size_bytes: int
+    size_bytes: int | None
     description: str
     source: str = CORAL
     licence: str = "Apache-2.0"
+    score: dict[str, float] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -85,7 +99,7 @@ class Packaged:
     def checked(self) -> Path | None:
         """The file, if it is there and the right one; a wrong one is logged and counts as absent."""
         path = self.find()
-        if path is None or _is(path, self.sha256):
+        if path is None or has_digest(path, self.sha256):
             return path
         logger.warning("'%s' is not the file that linnet knows (another SHA-256): it is not used.", path)
         return None
@@ -137,8 +151,43 @@ DOWNLOADS = {
         3_251_736,
         "MobileNetV1 1.0 without classifier, ImageNet",
     ),
+    "torchvision-v2-1.0-224": Download(
+        "mobilenet_v2-b0353104.pth",
+        "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+        14_212_972,
+        "MobileNetV2 1.0, ImageNet, float",
+        TORCHVISION,
+        "BSD-3-Clause",
+        {"top1": 0.71878},
+    ),
+    "torchvision-v2-1.0-224-600": Download(
+        "mobilenet_v2-7ebf99e0.pth",
+        "7ebf99e0",
+        None,
+        "MobileNetV2 1.0, ImageNet, float, 600 epochs",
+        TORCHVISION,
+        "BSD-3-Clause",
+        {"top1": 0.72154},
+    ),
+    **{
+        f"timm-v2-{width}-224": Download(
+            f"mobilenetv2_{file}.pth",
+            file.rpartition("-")[2],
+            None,
+            f"MobileNetV2 {width.removesuffix('d')}{', deeper' * width.endswith('d')}, ImageNet, float",
+            TIMM,
+            score={"top1": top1},
+        )
+        for width, file, top1 in (
+            ("0.5", "050-3d30d450", 0.6593),
+            ("1.0", "100_ra-b33bc2c4", 0.7291),
+            ("1.1d", "110d_ra-77090ade", 0.7506),
+            ("1.2d", "120d_ra-5987e2ed", 0.7730),
+            ("1.4", "140_ra-21a4e913", 0.7653),
+        )
+    },
 }
-"""Name → where its weights come from. All are released files of Google's Coral project at one fixed commit."""
+"""Name → where its weights come from: files of Google's Coral project at one fixed commit, torchvision's and timm's."""
 
 FIRST_DOWNLOAD = "imagenet-v2-1.0-224-tf2"
 """What `imagenet` is where no package and nothing in the cache has it."""
@@ -225,8 +274,36 @@ def from_package(name: str) -> Path | None:
     return target
 
 
-def _is(path: Path, sha256: str) -> bool:
-    return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+def verify() -> dict[str, str]:
+    """Name of each model and source in the cache → what is wrong with it, or nothing."""
+    from linnet.checkpoint import load_checkpoint
+
+    found: dict[str, str] = {}
+    for name, path in models_in(cache_folder()).items():
+        try:
+            load_checkpoint(path)
+            found[name] = ""
+        except (ValueError, OSError) as error:
+            found[name] = str(error)
+    for entry in DOWNLOADS.values():
+        path = cache_folder() / "sources" / entry.file
+        if path.is_file():
+            right = has_digest(path, entry.sha256)
+            found[f"sources/{entry.file}"] = "" if right else f"'{path}' is not the published file. Delete it."
+    return found
+
+
+def _report(entry: Download) -> Progress:
+    """Logs each quarter of a download."""
+    quarters = 0
+
+    def progress(done: int, total: int | None) -> None:
+        nonlocal quarters
+        if total and 4 * done // total > quarters:
+            quarters = 4 * done // total
+            logger.info("%s: %.1f of %.1f MB", entry.file, done / 1e6, total / 1e6)
+
+    return progress
 
 
 def download(name: str) -> Path:
@@ -241,16 +318,21 @@ def download(name: str) -> Path:
     entry = DOWNLOADS[name]
     folder = cache_folder()
     source = folder / "sources" / entry.file
-    if not source.exists() or not _is(source, entry.sha256):
-        logger.info("Downloading %s (%.1f MB)", entry.url, entry.size_bytes / 1e6)
-        content = fetch(entry.url, most=LARGEST_DOWNLOAD, without_network=WITHOUT_NETWORK, seconds=TIMEOUT_SECONDS)
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != entry.sha256:
-            raise ValueError(
-                f"{entry.url} gave {len(content)} bytes with SHA-256 {digest}; expected {entry.size_bytes} with "
-                f"{entry.sha256}. Nothing was kept."
-            )
-        write_atomically(source, content)
+    if not source.exists() or not has_digest(source, entry.sha256):
+        logger.info("Downloading %s", entry.url)
+        fetch_file(
+            entry.url,
+            source,
+            sha256=entry.sha256,
+            most=LARGEST_DOWNLOAD,
+            progress=_report(entry),
+            without_network=WITHOUT_NETWORK,
+            seconds=TIMEOUT_SECONDS,
+        )
     target = folder / f"{name}.safetensors"
-    save_checkpoint(read(source, licence=entry.licence, url=f"{entry.source}/{entry.file}").checkpoint, target)
+    checkpoint = read(source, licence=entry.licence, url=f"{entry.source}/{entry.file}").checkpoint
+    if entry.score:
+        score = {**entry.score, "data": "ImageNet's validation part", "measured_by": "its publisher"}
+        checkpoint = replace(checkpoint, score=score)
+    save_checkpoint(checkpoint, target)
     return target

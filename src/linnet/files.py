@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TIMEOUT_SECONDS = 60.0
@@ -112,6 +113,110 @@ def fetch(
     if expected is not None and expected.isdigit() and len(content) != min(int(expected), most):
         raise OSError(f"{url} broke off after {len(content)} of {expected} bytes. Try again.")
     return content
+
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that are there and the bytes of the whole, None where the server does not say."""
+
+
+def download(
+    url: str,
+    path: Path,
+    *,
+    sha256: str,
+    most: int,
+    progress: Progress = lambda done, total: None,
+    without_network: str = "",
+    seconds: float = TIMEOUT_SECONDS,
+) -> None:
+    """Fetches a file, goes on where an earlier attempt broke off, and puts it in its place once it is the right one.
+
+    Two processes that want one file wait for each other. Proxies are those of the environment (`https_proxy`).
+
+    Args:
+        url: the address.
+        path: where the file goes.
+        sha256: the file's digest in hexadecimal digits, or as many of the first ones as are known.
+        most: bytes above which it is certainly another file.
+        progress: hears how far it is.
+        without_network: a sentence to add where the address cannot be reached: what can be done instead.
+        seconds: after which a server that says nothing counts as gone.
+
+    Raises:
+        OSError: if there is no answer, an error is answered, or the answer breaks off; what has come is kept.
+        ValueError: if another file comes; nothing of it is kept.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_name(f".{path.name}.lock")):
+        if path.is_file() and has_digest(path, sha256):
+            return
+        part = path.with_name(f".{path.name}.part")
+        _receive(url, part, most, progress, without_network, seconds)
+        if not has_digest(part, sha256):
+            size, digest = part.stat().st_size, hashlib.sha256(part.read_bytes()).hexdigest()
+            part.unlink()
+            raise ValueError(f"{url} gave {size} bytes with SHA-256 {digest}; expected {sha256}. Nothing was kept.")
+        os.replace(part, path)
+
+
+def has_digest(path: Path, sha256: str) -> bool:
+    """Whether a file's SHA-256 begins with these digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest().startswith(sha256)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keeps other processes out while it is open; one that dies lets go. Some systems have no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _receive(url: str, part: Path, most: int, progress: Progress, without_network: str, seconds: float) -> None:
+    """Appends what is missing of a file to what is there of it."""
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    begun = part.stat().st_size if part.is_file() else 0
+    request = Request(url, headers={"Range": f"bytes={begun}-"} if begun else {})
+    done, total = begun, None
+    try:
+        with urlopen(request, timeout=seconds) as response:
+            if response.status != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):
+                # The server sends the whole.
+                done = 0
+            length = response.headers.get("Content-Length") or ""
+            total = done + int(length) if length.isdigit() else None
+            with part.open("ab" if done else "wb") as file:
+                while chunk := response.read(1 << 16):
+                    file.write(chunk)
+                    done += len(chunk)
+                    if done > most:
+                        raise ValueError
+                    progress(done, total)
+    except HTTPError as error:
+        error.close()
+        if error.code == 416 and begun:
+            # There is nothing behind what is there: it was of another file.
+            part.unlink()
+            return _receive(url, part, most, progress, without_network, seconds)
+        raise OSError(f"{url} answered {error.code} ({error.reason}).") from None
+    except ValueError:
+        part.unlink(missing_ok=True)
+        raise ValueError(f"{url} gives more than {most} bytes: it is another file. Nothing was kept.") from None
+    except (OSError, HTTPException) as error:
+        hint = f" {without_network}" if without_network else ""
+        kept = f" {done} bytes are kept, and the next attempt goes on behind them." if done else ""
+        raise OSError(f"{url} cannot be fetched ({getattr(error, 'reason', error)}).{kept}{hint}") from None
+    if total is not None and done < total:
+        raise OSError(f"{url} broke off after {done} of {total} bytes. Try again: it goes on behind them.")
+    return None
 
 
 def describe_failure(error: Exception) -> str:

@@ -131,13 +131,13 @@ def test_one_line_for_what_goes_wrong(
         (["predict", picture_file, "--model", broken], "damaged or incomplete"),
         (["predict", picture_file, "--model", picture_file], "a linnet checkpoint (.safetensors) was expected"),
         (["predict", picture_file, "--model", tmp_path], "is a folder"),
-        (["convert", small_model, "--out", tmp_path / "x"], "not a TFLite file"),
+        (["convert", small_model, "--out", tmp_path / "x"], "linnet's own checkpoint already"),
         (["predict", tmp_path / "*.gif", "--model", small_model], "No file matches"),
         (["evaluate", tmp_path / "nowhere", "--model", small_model], "no file or folder"),
         (["profile", "--model", "nowhere.safetensors"], "no file"),
         (["profile", "--model", tmp_path], "folder"),
         (["convert", tmp_path / "nowhere.tflite", "--out", tmp_path / "x"], "no file"),
-        (["convert", picture_file, "--out", tmp_path / "x"], "not a TFLite file"),
+        (["convert", picture_file, "--out", tmp_path / "x"], "is a picture (PNG), and no weights"),
     ]
     for arguments, text in cases:
         code, out, err = run(arguments, capsys)

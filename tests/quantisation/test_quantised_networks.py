@@ -24,6 +24,7 @@ from linnet.architecture.operations import of_kind
 from linnet.checkpoint import Checkpoint, load_checkpoint, read_header, save_checkpoint
 from linnet.engine.integer_reference import IntegerNetwork, numpy_network
 from linnet.engine.reference import NumpyNetwork
+from linnet.images import normalise
 from linnet.quantisation import rule
 from linnet.quantisation.scheme import Encoding, IntegerType, Pooling, Quantisation
 
@@ -364,3 +365,30 @@ def test_the_commands_take_a_quantised_model(command: str, tmp_path: Path, pictu
     done = subprocess.run([sys.executable, "-m", "linnet", command, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert ("takes its weights as float32" in done.stderr) == (command == "export")
+
+
+def test_whatever_needs_numbers_takes_a_quantised_model_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from linnet.nn import from_checkpoint
+    from linnet.tasks.classification.start import find_start
+    from linnet.training.recipe import Recipe
+    from linnet.training.starts import StartOptions
+
+    names = ("ant", "bee", "cat")
+    checkpoint = quantised_checkpoint(SMALL, classes=names)
+    path = tmp_path / "small.safetensors"
+    save_checkpoint(checkpoint, path)
+    floats = checkpoint.dequantised()
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    with caplog.at_level("INFO", logger="linnet"):
+        predict = linnet.load(path, runtime="torch")
+        module = from_checkpoint(checkpoint)
+        start = find_start(StartOptions(start=str(path)), names, Recipe())
+    for reader in ("the torch runtime", "torch", "training"):
+        assert f"The network is quantised; {reader} takes its weights as float32." in caplog.messages
+    expected, _ = NumpyNetwork(floats.architecture, floats.tensors).run(normalise(pixels, predict.preprocessing))
+    np.testing.assert_allclose(predict.forward(pixels), expected, rtol=1e-3, atol=1e-4)
+    assert module.architecture == floats.architecture
+    assert start.keeps_classes
+    assert start.network.architecture.folded

@@ -42,6 +42,10 @@ FLOATS: dict[str, Detector] = {
     ),
     "no extra level": ssdlite(extra_channels=(), scales=(0.2, 0.95), **SMALL),
     "width 0.35 with other extras": ssd(extra_channels=(320, 200, 128, 96), **SMALL | {"width": 0.35}),
+    "smaller kernels on small maps": ssdlite(
+        head_kernels=(3, 3, 3, 2, 1, 1), extra_kernels=(3, 2, 2, 1), **SMALL | {"resolution": (120, 160)}
+    ),
+    "narrow": ssd(backbone="mobilenet_v1", **SMALL | {"width": 0.125, "resolution": 128}),
     "softmax": ssdlite(scoring="softmax", **SMALL),
     "all levels alike": ssdlite(reduced_first_level=False, aspect_ratios=(1.0, 2.0, 0.5), **SMALL),
 }
@@ -56,9 +60,9 @@ def in_tensorflows_order(detector: Detector, tensors: dict[str, NDArray[np.float
     """The same with boxes of centre y, centre x, height, width."""
     changed = dict(tensors)
     for number in range(len(detector.levels)):
-        part = "pointwise" if detector.separable else "convolution"
+        last = detector.graph.by_name[f"offsets.{number}"].reads[0]
         for name in ("weight", "bias"):
-            label = f"predictors.{number}.boxes.{part}.{name}"
+            label = f"{last}.{name}"
             values = tensors[label]
             changed[label] = values.reshape(-1, 4, *values.shape[1:])[:, AXES].reshape(values.shape)
     return changed
@@ -227,6 +231,26 @@ def test_detectors_of_another_kind_are_refused_by_what_differs(tmp_path: Path) -
     post.options = b"\xff\x00\x07"
     path.write_bytes(network.content())
     refused(path, path.name)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_detectors_are_refused_by_name_or_read(seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.tflite"
+    detector = ssdlite(extra_channels=(), scales=(0.2, 0.95), **SMALL | {"width": 0.1, "resolution": 32})
+    network = writer_of(detector, Style(weights="uint8"))
+    if seed % 2:
+        with_post_process(network, detector, 3)
+    whole = network.content()
+    generator = np.random.default_rng(seed)
+    for _ in range(5):
+        content = bytearray(whole)
+        for place in generator.integers(len(content), size=4):
+            content[place] = generator.choice([0, 1, 127, 128, 255])
+        path.write_bytes(content)
+        try:
+            read(path)
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017
 
 
 REAL: dict[str, tuple[str, Detector, str | None]] = {

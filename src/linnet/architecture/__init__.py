@@ -56,7 +56,9 @@ LATER_OPTIONS = frozenset(
         "channel_multiple",
         "classifier_bias",
         "early_stride",
+        "extra_kernels",
         "head_kernel",
+        "head_kernels",
         "hidden",
         "last_activation",
     }

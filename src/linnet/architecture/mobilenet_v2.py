@@ -87,6 +87,15 @@ class MobileNetV2(Backbone):
             return LAST_CHANNELS
         return self._channels(LAST_CHANNELS)
 
+    @property
+    def _first_channels(self) -> int:
+        return self._channels(STEM_CHANNELS) if self.stem == "scaled" else STEM_CHANNELS
+
+    @property
+    def channel_counts(self) -> tuple[int, ...]:
+        """Channels of the first convolution, of what the blocks of each stage give, and of the last convolution."""
+        return (self._first_channels, *map(self._outputs, STAGES), self._last_channels)
+
     def repeats(self, stage: Stage) -> int:
         """How many blocks a stage has at this depth."""
         scaled = stage not in (STAGES[0], STAGES[-1])
@@ -95,8 +104,7 @@ class MobileNetV2(Backbone):
     def describe_features(self, build: GraphBuilder) -> str:
         """`stem`, `blocks.0` … `blocks.16` (at depth 1), `head`."""
         striding = Striding(self.output_stride, self.early_stride)
-        stem = self._channels(STEM_CHANNELS) if self.stem == "scaled" else STEM_CHANNELS
-        source, wide = add_stem(build, stem, striding.step(2)[0]), ""
+        source, wide = add_stem(build, self._first_channels, striding.step(2)[0]), ""
         number = 0
         for stage in STAGES:
             for repeat in range(self.repeats(stage)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from numbers import Integral, Number, Real
 from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 
@@ -291,9 +291,16 @@ class OptionError(ValueError):
         return f"`{self.name}` (={self.value!r}) {self.allowed}."
 
 
+@cache
+def _hints_of(kind: Any) -> dict[str, Any]:
+    """The types of a dataclass's fields; finding them takes longer than all checks."""
+    return get_type_hints(kind)
+
+
 def check_fields(options: Any) -> None:
     """Makes numpy's numbers Python's, and refuses a field typed as a `Literal` that holds none of its values."""
-    hints = get_type_hints(type(options))
+    kind: Any = type(options)
+    hints = _hints_of(kind)
     for field in fields(options):
         hint, value = hints[field.name], getattr(options, field.name)
         if isinstance(value, Number) and not isinstance(value, int | float):

@@ -92,11 +92,16 @@ class Detector(Architecture):
     """The share of the input of a class head's last convolution that is dropped in training. TensorFlow drops none."""
     head_kernel: Literal[1, 3] = 3
     """The side of a head's kernel: 3 in Table 5 and always in SSDLite; every released SSD on MobileNet has 1."""
+    head_kernels: tuple[int, ...] = ()
+    """The side of the heads' kernel on each level, the finest first, where it is not `head_kernel` on all. With 1
+    nothing is filtered: some files have smaller kernels on small maps, and none on the smallest."""
     fine_level: bool = False
     """The detector has one more level, at stride 8, for small objects."""
     extra_channels: tuple[int, ...] = (512, 256, 256, 128)
     """The channels of the levels after the backbone, each half the size of the one before. They are multiplied by the
     width and not rounded to multiples of 8."""
+    extra_kernels: tuple[int, ...] = ()
+    """The side of the kernel of each extra level, where it is not 3 on all."""
     scales: tuple[float, ...] = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95)
     """The scales: the side of the anchors of each level, the finest level first, as a fraction of the input's shorter
     side."""
@@ -126,11 +131,16 @@ class Detector(Architecture):
         if self.separable and self.head_kernel != 3:
             raise OptionError("head_kernel", self.head_kernel, "must be 3: SSDLite's heads filter each channel")
         self._check_numbers("extra_channels", lambda name, value: check_whole(name, value, least=1, most=LARGEST_COUNT))
+        for kernels in ("extra_kernels", "head_kernels"):
+            self._check_numbers(kernels, lambda name, value: check_whole(name, value, least=1, most=7))
         for several in ("scales", "aspect_ratios"):
             self._check_numbers(several, lambda name, value: check_number(name, value, least=0.001, most=1000))
         levels = 2 + self.fine_level + len(self.extra_channels)
         if len(self.scales) != levels:
             raise OptionError("scales", self.scales, f"must be {levels} numbers, one for each level")
+        for name, count in (("head_kernels", levels), ("extra_kernels", len(self.extra_channels))):
+            if getattr(self, name) and len(getattr(self, name)) != count:
+                raise OptionError(name, getattr(self, name), f"must be {count} numbers, or none")
         if not self.aspect_ratios or len(self.aspect_ratios) > 100:
             raise OptionError("aspect_ratios", self.aspect_ratios, "must be from 1 to 100 numbers")
 
@@ -141,7 +151,7 @@ class Detector(Architecture):
             raise OptionError(name, values, "must be a sequence of numbers")
         for value in values:
             check(name, value)
-        kind = int if name == "extra_channels" else float
+        kind = int if name in ("extra_channels", "extra_kernels", "head_kernels") else float
         object.__setattr__(self, name, tuple(kind(value) for value in values))
 
     def with_options(self, **options: Any) -> Self:
@@ -203,15 +213,16 @@ class Detector(Architecture):
         for number, channels in enumerate(self.extra_channels):
             with build.block(f"extras.{number}", "extra level"):
                 reduced = build.convolve("reduce", source, self._channels(channels / 2))
-                source = self._filter(build, reduced, self._channels(channels), stride=2)
+                kernel = self.extra_kernels[number] if self.extra_kernels else 3
+                source = self._filter(build, reduced, self._channels(channels), stride=2, kernel=kernel)
             sources.append(source)
         heads: dict[str, list[str]] = {"offsets": [], "logits": []}
         slots = {"offsets": BOX_CODE, "logits": 1 + self.classes}
         for number, (tap, anchors) in enumerate(zip(sources, self._anchors(), strict=True)):
             with build.block(f"predictors.{number}.boxes", "box head"):
-                heads["offsets"].append(self._head(build, tap, BOX_CODE * len(anchors), 0.0))
+                heads["offsets"].append(self._head(build, number, tap, BOX_CODE * len(anchors), 0.0))
             with build.block(f"predictors.{number}.classes", "class head"):
-                heads["logits"].append(self._head(build, tap, slots["logits"] * len(anchors), self.dropout))
+                heads["logits"].append(self._head(build, number, tap, slots["logits"] * len(anchors), self.dropout))
         for output, maps in heads.items():
             rows = [build.reshape(f"{output}.{number}", of, slots[output]) for number, of in enumerate(maps)]
             build.concatenate(output, rows, axis=0)
@@ -225,19 +236,20 @@ class Detector(Architecture):
         return max(int(channels * self.width), self.backbone.minimum_depth)
 
     def _filter(self, build: GraphBuilder, source: str, outputs: int, **last: Any) -> str:
-        """A 3x3 convolution, separable or regular."""
-        stride = last.pop("stride", 1)
+        """A convolution of a window, usually 3x3, separable or regular."""
+        window = {"kernel": last.pop("kernel"), "stride": last.pop("stride", 1)}
         if not self.separable:
-            return build.convolve("convolution", source, outputs, kernel=3, stride=stride, **last)
-        filtered = build.convolve("depthwise", source, build.shape(source)[2], kernel=3, stride=stride, depthwise=True)
+            return build.convolve("convolution", source, outputs, **window, **last)
+        filtered = build.convolve("depthwise", source, build.shape(source)[2], **window, depthwise=True)
         return build.convolve("pointwise", filtered, outputs, **last)
 
-    def _head(self, build: GraphBuilder, source: str, outputs: int, dropout: float) -> str:
+    def _head(self, build: GraphBuilder, level: int, source: str, outputs: int, dropout: float) -> str:
         """Numbers for every anchor of a level, anchor by anchor; its last convolution has a bias and no batch norm."""
         last: dict[str, Any] = {"activation": "linear", "bare": True, "dropout": dropout}
-        if self.head_kernel == 1:
+        kernel = self.head_kernels[level] if self.head_kernels else self.head_kernel
+        if kernel == 1:
             return build.convolve("convolution", source, outputs, **last)
-        return self._filter(build, source, outputs, **last)
+        return self._filter(build, source, outputs, kernel=kernel, **last)
 
     def _anchors(self) -> list[tuple[tuple[float, float], ...]]:
         """Width and height of the anchors of each level's cells, in TensorFlow's order."""

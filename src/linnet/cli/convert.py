@@ -1,7 +1,8 @@
 """Converts weights from elsewhere to a linnet checkpoint, compares the outputs of the two, and writes them back.
 
 SOURCE is a file or folder of a MobileNetV1 or V2, a classifier or a feature extractor: TFLite, ONNX, a PyTorch state
-dict, safetensors or a Hugging Face folder. What is inside decides, not the name. With --to it is a linnet checkpoint.
+dict, safetensors, a Hugging Face folder, Keras or TensorFlow.js. What is inside decides, not the name. With --to it is
+a linnet checkpoint.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Options:
     source: tyro.conf.Positional[Path]
     """The file or folder to convert."""
     out: Path
-    """The file to write: a checkpoint (.safetensors), or with --to .pth or .safetensors."""
-    to: Literal["torchvision", "timm"] | None = None
+    """The file to write: a checkpoint (.safetensors), or with --to .pth or .safetensors; for Keras .h5 or .keras."""
+    to: Literal["torchvision", "timm", "keras"] | None = None
     """The library whose names are written: its own class loads the file, and gives the same outputs."""
     resolution: int | None = None
     """The side of the pictures in pixels. State dicts do not say it; the default is 224."""
@@ -40,8 +41,9 @@ class Options:
     """A text file with the names of the classes, one a line, in the order of the outputs. The default is the labels
     that are packed into the file."""
     pictures: tuple[str, ...] = ()
-    """Pictures on which the outputs are compared: files, folders or patterns. The file itself is run by ai-edge-litert,
-    which must be installed."""
+    """Pictures on which the outputs are compared: files, folders or patterns. The file itself is run by its own
+    runtime, which must be installed (ai-edge-litert for TFLite), or as its layers are defined (Keras,
+    TensorFlow.js)."""
     licence: str | None = None
     """The licence of the weights, which is kept in the checkpoint. The default is what the file says."""
     floats: Annotated[bool, tyro.conf.arg(name="float")] = False

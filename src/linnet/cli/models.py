@@ -11,7 +11,7 @@ from typing import Any
 
 from linnet.architecture import from_options
 from linnet.architecture.cost import cost
-from linnet.catalogue import DOWNLOADS, EMBEDDED, PACKAGED, Download, Packaged, cache_folder, models_in
+from linnet.catalogue import DOWNLOADS, EMBEDDED, PACKAGED, Download, Packaged, cache_folder, models_in, verify
 from linnet.checkpoint import read_header
 from linnet.cli.terminal import millions, parse, print_json, show, size, table
 from linnet.tasks import TASKS
@@ -23,6 +23,9 @@ class Options:
 
     runtimes: bool = False
     """List the runtimes instead, with those that this machine has."""
+    verify: bool = False
+    """Check the cache instead: every model's digest, and the SHA-256 of what was downloaded. The command fails if
+    anything is damaged."""
     json: bool = False
     """Print one JSON document instead of a table."""
 
@@ -32,6 +35,8 @@ def main(arguments: list[str]) -> int:
     options = parse(Options, "models", __doc__, arguments)
     if options.runtimes:
         return _runtimes(options.json)
+    if options.verify:
+        return _verify(options.json)
     rows = [_describe(name, path, "embedded") for name, path in models_in(EMBEDDED).items()]
     cached = models_in(cache_folder())
     rows += [_describe(name, path, "cached") for name, path in cached.items()]
@@ -46,7 +51,7 @@ def main(arguments: list[str]) -> int:
         (
             row["name"],
             row["where"],
-            size(row["bytes"]),
+            "" if row["bytes"] is None else size(row["bytes"]),
             row["architecture"],
             "" if row["parameters"] is None else millions(row["parameters"]),
             "" if row["multiply_adds"] is None else millions(row["multiply_adds"]),
@@ -61,6 +66,19 @@ def main(arguments: list[str]) -> int:
         f"'linnet[imagenet]' brings one that needs no network. Cache: {cache_folder()}"
     )
     return 0
+
+
+def _verify(as_json: bool) -> int:
+    """Checks the cache; 1 if anything in it is damaged."""
+    found = verify()
+    if as_json:
+        print_json([{"name": name, "problem": problem or None} for name, problem in found.items()])
+    elif not found:
+        show(f"There is nothing in the cache ({cache_folder()}).")
+    else:
+        columns = (("name", "left"), ("", "left"))
+        show(table(columns, [(name, problem or "right") for name, problem in found.items()]))
+    return int(any(found.values()))
 
 
 def _describe(name: str, path: Path, where: str) -> dict[str, Any]:
@@ -86,10 +104,9 @@ def _describe(name: str, path: Path, where: str) -> dict[str, Any]:
 
 def _describe_other(name: str, entry: Packaged | Download) -> dict[str, Any]:
     """What is no checkpoint yet."""
-    where, score = "download", {}
+    where = "download"
     if isinstance(entry, Packaged):
         where = "package" if entry.find() else f"linnet[{entry.extra}]"
-        score = entry.score
     return {
         "name": name,
         "where": where,
@@ -98,7 +115,7 @@ def _describe_other(name: str, entry: Packaged | Download) -> dict[str, Any]:
         "parameters": None,
         "multiply_adds": None,
         "task": "classification",
-        "score": score,
+        "score": entry.score,
         "licence": entry.licence,
     }
 

@@ -58,9 +58,9 @@ def main(arguments: list[str]) -> int:
     price = cost(architecture)
     plan = _plan(architecture, checkpoint, options)
     if options.json:
-        print_json(_document(architecture, price) | ({"plan": plan} if plan else {}))
+        print_json(_document(architecture, price, _size_of(checkpoint)) | ({"plan": plan} if plan else {}))
         return 0
-    _show(architecture, price, options.detail)
+    _show(architecture, price, options.detail, checkpoint)
     if plan:
         show("")
         show_plan(plan)
@@ -111,18 +111,24 @@ def _sections(architecture: Architecture, price: Cost) -> dict[str, tuple[int, i
     return {name: (parameters, multiply_adds) for name, (parameters, multiply_adds) in sections.items()}
 
 
-def _document(architecture: Architecture, price: Cost) -> dict[str, Any]:
+def _size_of(checkpoint: Checkpoint | None) -> int:
+    """Bytes of each number of an activation: 1 of a quantised network, else 4."""
+    return 4 if checkpoint is None or checkpoint.quantisation is None else 1
+
+
+def _document(architecture: Architecture, price: Cost, element: int) -> dict[str, Any]:
     return {
         "architecture": options_of(architecture),
         "parameters": price.parameters,
         "multiply_adds": price.multiply_adds,
         "activation_memory": {
-            "largest_tensor": 4 * price.largest_tensor.elements,
-            "layerwise_peak": layerwise_memory(architecture).peak.bytes,
-            "block_peak": block_memory(architecture).peak.bytes,
-            "largest_materialised": max(count for _, count in materialised(architecture, bytes_per_element=4)),
+            "largest_tensor": element * price.largest_tensor.elements,
+            "layerwise_peak": layerwise_memory(architecture, bytes_per_element=element).peak.bytes,
+            "block_peak": block_memory(architecture, bytes_per_element=element).peak.bytes,
+            "largest_materialised": max(count for _, count in materialised(architecture, bytes_per_element=element)),
             "split_peaks": {
-                str(splits): block_memory(architecture, splits=splits).peak.bytes for splits in range(1, 7)
+                str(splits): block_memory(architecture, bytes_per_element=element, splits=splits).peak.bytes
+                for splits in range(1, 7)
             },
         },
         "layers": [
@@ -132,7 +138,7 @@ def _document(architecture: Architecture, price: Cost) -> dict[str, Any]:
                 "output": list(row.output),
                 "parameters": row.parameters,
                 "multiply_adds": row.multiply_adds,
-                "activation_bytes": 4 * row.elements,
+                "activation_bytes": element * row.elements,
             }
             for row in price.layers
         ],
@@ -152,7 +158,8 @@ def _detector_document(architecture: Architecture, price: Cost) -> dict[str, Any
     }
 
 
-def _show(architecture: Architecture, price: Cost, detail: bool) -> None:
+def _show(architecture: Architecture, price: Cost, detail: bool, checkpoint: Checkpoint | None) -> None:
+    element, scheme = _size_of(checkpoint), None if checkpoint is None else checkpoint.quantisation
     columns = (
         ("layer", "left"),
         ("kind", "left"),
@@ -174,13 +181,15 @@ def _show(architecture: Architecture, price: Cost, detail: bool) -> None:
                     " x ".join(map(str, last.output)),
                     f"{sum(part.parameters for part in group):,}",
                     f"{sum(part.multiply_adds for part in group):,}",
-                    size(4 * last.elements),
+                    size(element * last.elements),
                 )
             )
     height, width = architecture.input_size
     show(f"{family_of(architecture)}, width {architecture.width:g}, {height} x {width}", table(columns, rows))
-    layerwise, blocks = layerwise_memory(architecture).peak, block_memory(architecture).peak
-    whole, whole_bytes = max(materialised(architecture, bytes_per_element=4), key=lambda entry: entry[1])
+    layerwise, blocks = (
+        memory(architecture, bytes_per_element=element).peak for memory in (layerwise_memory, block_memory)
+    )
+    whole, whole_bytes = max(materialised(architecture, bytes_per_element=element), key=lambda entry: entry[1])
     sections = _sections(architecture, price)
     show(
         f"parameters     {price.parameters:>12,}   ({millions(price.parameters)})",
@@ -188,8 +197,8 @@ def _show(architecture: Architecture, price: Cost, detail: bool) -> None:
         f"multiply-adds  {price.multiply_adds:>12,}   ({millions(price.multiply_adds)})",
         *(f"  {name:<20}{multiply_adds:>12,}" for name, (_, multiply_adds) in sections.items()),
         *([f"anchors        {architecture.anchors:>12,}"] if isinstance(architecture, Detector) else []),
-        "activation memory, float32:",
-        f"  largest tensor      {size(4 * price.largest_tensor.elements):>9}   ({price.largest_tensor.name})",
+        f"activation memory, {'float32' if scheme is None else scheme.dtype}:",
+        f"  largest tensor      {size(element * price.largest_tensor.elements):>9}   ({price.largest_tensor.name})",
         f"  layer by layer      {size(layerwise.bytes):>9}   ({layerwise.operation})",
         f"  block by block      {size(blocks.bytes):>9}   ({blocks.operation}; inner tensors never whole, section 5.1)",
         f"  must exist whole    {size(whole_bytes):>9}   ({whole.name}; the quantity of Table 3)",

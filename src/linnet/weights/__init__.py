@@ -27,12 +27,14 @@ FORMATS = ("tflite", "safe_tensors", "pytorch", "keras", "tfjs", "hugging_face",
 """Modules of this folder, in the order in which they are asked."""
 
 
-TARGETS = {"torchvision": "to_pytorch", "timm": "to_pytorch"}
+TARGETS = {"torchvision": "to_pytorch", "timm": "to_pytorch", "keras": "keras_writer"}
 """Whose files can be written → the module that writes them."""
 
 
 def write(checkpoint: Checkpoint, path: str | Path, *, target: str) -> str:
     """Writes a checkpoint as a file of other people, and gives the Python expression of the network that loads it.
+
+    Of a quantised one the numbers that its integers stand for are written.
 
     Args:
         checkpoint: what to write.
@@ -45,6 +47,7 @@ def write(checkpoint: Checkpoint, path: str | Path, *, target: str) -> str:
     """
     if target not in TARGETS:
         raise ValueError(f"`target` (={target!r}) must be {' or '.join(map(repr, TARGETS))}.")
+    checkpoint = checkpoint.dequantised("the file")
     expression: str = import_module(f"linnet.weights.{TARGETS[target]}").write(checkpoint, Path(path), target=target)
     return expression
 

@@ -14,7 +14,7 @@ from typing import Any
 from linnet.architecture import MobileNetV1, MobileNetV2
 from linnet.architecture.mobilenet_v2 import STAGES
 
-PUBLISHED_WIDTHS = (1.0, 1.4, 1.3, 0.75, 0.5, 0.35, 0.25, 1.1, 1.2)
+PUBLISHED_WIDTHS = (1.0, 1.4, 1.3, 0.75, 0.5, 0.35, 0.25, 0.125, 1.1, 1.2)
 
 
 def first_versions(last: int, common: Mapping[str, Any]) -> Iterator[MobileNetV1]:
@@ -40,6 +40,9 @@ def second_versions(
         last: channels of the last one.
         common: options that are known.
         expansion: of the blocks but the first.
+
+    Yields:
+        Those that have these channels at both ends; if there is none, the nearest published one.
     """
     depth = depth_of(len(outputs))
     repeats = [math.ceil(stage.repeats * depth) for stage in STAGES[1:-1]]
@@ -52,6 +55,7 @@ def second_versions(
     # The first stage may be fixed.
     scaled = list(zip(STAGES, places, strict=True))[1:]
     lowest, highest = _bounds([(stage.channels, outputs[place]) for stage, place in scaled])
+    found = False
     for (multiple, minimum), stem_rule, last_layer in ends:
         for width in widths_between(lowest, highest):
             network = MobileNetV2(
@@ -64,8 +68,14 @@ def second_versions(
                 depth=depth,
                 **common,
             )
-            if (network.convolutions[0].out_channels, network.feature_channels) == (stem, last):
+            if (network.channel_counts[0], network.channel_counts[-1]) == (stem, last):
+                found = True
                 yield network
+    if not found:
+        # None has these counts: the published one that is nearest tells where they differ.
+        total = sum(outputs[place] for _, place in scaled) / sum(stage.channels for stage, _ in scaled)
+        width = min(PUBLISHED_WIDTHS, key=lambda width: abs(math.log(width / total)))
+        yield MobileNetV2(width=width, expansion=expansion, depth=depth, **common)
 
 
 def _bounds(counts: Sequence[tuple[int, int]]) -> tuple[float, float]:

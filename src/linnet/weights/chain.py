@@ -6,20 +6,23 @@ Sources without a description of their own (TFLite, later others) are read into 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from linnet.architecture import INPUT, Add, Architecture, Backbone, Convolve
+from linnet.architecture import INPUT, Add, Architecture, Backbone, Convolve, MobileNetV2
 from linnet.architecture.operations import of_kind, pad_amounts
 from linnet.weights.candidates import expansion_of, first_versions, second_versions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
+LONGEST_FIRST = 30
+"""Convolutions up to which a network can be a MobileNetV1 (27) with something that it has not."""
 
 EARLY_STRIDES: dict[int, int] = {16: 2, 8: 1}
 """Stride of a whole network whose stem is not strided → its option `early_stride`."""
@@ -149,7 +152,17 @@ def match(chain: Chain) -> Backbone:
     Raises:
         ValueError: if no MobileNetV1 or V2 fits; the text says where the closest one differs.
     """
-    return first_match(chain, _candidates(chain))
+    return first_match(chain, _distinct(_candidates(chain)))
+
+
+def _distinct(candidates: Iterable[Backbone]) -> Iterator[Backbone]:
+    """Of several MobileNetV2 with the same channels the first: they have the same layers."""
+    seen = set()
+    for candidate in candidates:
+        counts = candidate.channel_counts if isinstance(candidate, MobileNetV2) else None
+        if counts is None or counts not in seen:
+            seen.add(counts)
+            yield candidate
 
 
 def first_match(chain: Chain, candidates: Iterable[A]) -> A:
@@ -171,9 +184,17 @@ def first_match(chain: Chain, candidates: Iterable[A]) -> A:
     raise ValueError(f"no MobileNetV1 or MobileNetV2 has these layers: {reason}")
 
 
-def backbones_of(chain: Chain) -> Iterator[Backbone]:
-    """All described networks without classifier that have the layers of a chain."""
-    return (candidate for candidate in _candidates(chain) if not _compare(candidate, chain)[1])
+def backbones_of(chain: Chain, wanted: Callable[[Backbone], bool]) -> Iterator[Backbone]:
+    """All described networks without classifier that have the layers of a chain, of those that are wanted."""
+    fitting: dict[tuple[int, ...], bool] = {}
+    for candidate in _candidates(chain):
+        if not wanted(candidate):
+            continue
+        counts = candidate.channel_counts if isinstance(candidate, MobileNetV2) else (len(fitting),)
+        if counts not in fitting:
+            fitting[counts] = not _compare(candidate, chain)[1]
+        if fitting[counts]:
+            yield candidate
 
 
 def tensors_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDArray[np.float32]]:
@@ -261,7 +282,8 @@ def _candidates(chain: Chain) -> Iterator[Backbone]:
         common["early_stride"] = EARLY_STRIDES[stride]
     else:
         common["output_stride"] = stride if stride in (8, 16) else 32
-    yield from _first_version(chain, common)
+    if len(chain.steps) <= LONGEST_FIRST:
+        yield from _first_version(chain, common)
     yield from _second_version(chain, common)
 
 

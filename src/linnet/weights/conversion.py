@@ -141,6 +141,16 @@ IMAGENET_OUTPUTS = 1001
 """ImageNet's classes as TensorFlow counts them: a background class first."""
 
 
+def in_short(problem: object) -> str:
+    """What went wrong, on one line and not endless: foreign names and numbers may be anything."""
+    text = " ".join((str(problem) or type(problem).__name__).split())
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} …"
+
+
+LONGEST_REASON = 600
+"""Characters."""
+
+
 def read_labels(content: bytes) -> tuple[str, ...]:
     """Class names, one a line; empty lines at the end do not count."""
     lines = content.decode("utf-8-sig", errors="replace").splitlines()

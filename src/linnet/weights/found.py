@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from linnet.weights.conversion import in_short
+
 LOOKED_AT = 4096
 """Bytes at the start of a file by which its format is recognised."""
 
@@ -101,7 +103,7 @@ def _archived(path: Path) -> frozenset[str]:
             names = archive.namelist()
     except Exception as error:
         # A damaged directory leads its reader anywhere.
-        raise ValueError(f"'{path}' is a damaged or cut off zip archive ({error}).") from None
+        raise ValueError(f"'{path}' is a damaged or cut off zip archive ({in_short(error)}).") from None
     if len(names) > MOST_MEMBERS:
         raise ValueError(f"'{path}' is a zip archive of {len(names)} files, far more than weights need.")
     return frozenset(names)

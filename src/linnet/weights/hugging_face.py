@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from linnet.weights import pytorch, safe_tensors
-from linnet.weights.conversion import Conversion
+from linnet.weights.conversion import Conversion, in_short
 from linnet.weights.matching import NotOurs
-from linnet.weights.named import Named, convert_named
+from linnet.weights.named import Named, convert_named, explaining
 
 WEIGHTS = {"model.safetensors": safe_tensors.read_named, "pytorch_model.bin": pytorch.read_named}
 """Names of files with weights, the better one first, and what reads them."""
@@ -53,7 +53,19 @@ def convert(
     """
     path = Path(source)
     if not path.is_dir():
-        raise NotADirectoryError(f"'{path}' is an archive of a Hugging Face folder: unpack it first.")
+        raise ValueError(f"'{path}' is an archive of a Hugging Face folder: unpack it first.")
+    with explaining(path):
+        return convert_named(read_named(path), labels=labels, licence=licence, url=url)
+
+
+def read_named(path: Path) -> Named:
+    """The tensors of a folder, and what its configuration says of them.
+
+    Raises:
+        NotOurs: if the configuration is of another network.
+        OSError: if it is missing.
+        ValueError: if something is damaged.
+    """
     file = next(path / name for name in WEIGHTS if (path / name).is_file())
     if not (path / "config.json").is_file():
         raise FileNotFoundError(
@@ -61,19 +73,16 @@ def convert(
             "file with the weights itself."
         )
     config = _document(path / "config.json")
+    found = WEIGHTS[file.name](file)
+    found.source = path
     try:
-        found = WEIGHTS[file.name](file)
-        found.source = path
-        try:
-            if "pretrained_cfg" in config or "architecture" in config:
-                _describe_timm(config, found)
-            else:
-                _describe(config, path, found)
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            raise NotOurs(f"its config.json makes no sense ({error!r})") from None
-        return convert_named(found, labels=labels, licence=licence, url=url)
-    except NotOurs as problem:
-        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {problem}.") from None
+        if "pretrained_cfg" in config or "architecture" in config:
+            _describe_timm(config, found)
+        else:
+            _describe(config, path, found)
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise NotOurs(f"its config.json makes no sense ({error!r})") from None
+    return found
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -82,7 +91,7 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"'{path}' is damaged: it is no JSON ({error}).") from None
+        raise ValueError(f"'{path}' is damaged: it is no JSON ({in_short(error)}).") from None
     if not isinstance(found, dict):
         raise ValueError(f"'{path}' is damaged: it is no JSON object.")
     return found

@@ -1,7 +1,7 @@
 """A Keras model run as its description says, layer by layer in numpy: what conversions are compared with.
 
-Runs in the precision of its inputs. Written from the definition of each layer and from nothing of linnet's networks: maps are (N, H, W, C), kernels are as
-the file has them, batch norm stays where it is.
+Runs in the precision of its inputs. Written from the definition of each layer and from nothing of linnet's networks:
+maps are (N, H, W, C), kernels are as the file has them, batch norm stays where it is.
 """
 
 from __future__ import annotations

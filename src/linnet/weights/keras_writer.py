@@ -30,6 +30,7 @@ from linnet.architecture import (
 )
 from linnet.checkpoint import Checkpoint
 from linnet.files import write_atomically
+from linnet.images import Preprocessing
 from linnet.weights.keras_layers import slots_of
 from linnet.weights.keras_names import names_of
 from linnet.weights.keras_tensors import need_h5py
@@ -70,22 +71,22 @@ class WrittenLayer:
     tensors: dict[str, Array] = field(default_factory=dict)
 
 
-def write_keras(checkpoint: Checkpoint, path: str | Path) -> tuple[str, ...]:
+def write(checkpoint: Checkpoint, path: Path, *, target: str = "keras") -> str:
     """Writes a classifier or a feature extractor as a Keras model.
 
     Args:
         checkpoint: what to write.
         path: a file that ends in `.h5` or `.keras`.
+        target: `keras`.
 
     Returns:
-        What whoever runs the file in Keras has to know, in sentences.
+        What loads it in Python; where pixels are not normalised to [-1, 1], how they are, as a comment behind it.
 
     Raises:
         ValueError: if the network is none that Keras Applications has names for, or the ending is another.
         ModuleNotFoundError: if h5py is not installed.
         OSError: if the file cannot be written.
     """
-    path = Path(path)
     if path.suffix not in ENDINGS:
         raise ValueError(f"'{path}' must end in {' or '.join(ENDINGS)} to be written for Keras.")
     architecture = checkpoint.architecture
@@ -100,21 +101,35 @@ def write_keras(checkpoint: Checkpoint, path: str | Path) -> tuple[str, ...]:
             "classes": None if checkpoint.classes is None else list(checkpoint.classes),
         }
     )
-    write = _whole_model if path.suffix == ".h5" else _archive
-    write_atomically(path, write(_name_of(architecture), layers, extra))
-    return _notes(checkpoint)
+    content = (_whole_model if path.suffix == ".h5" else _archive)(_name_of(architecture), layers, extra)
+    write_atomically(path, content)
+    return _loading(architecture, path) + _pixels(checkpoint.preprocessing)
 
 
-def _notes(checkpoint: Checkpoint) -> tuple[str, ...]:
-    contract = checkpoint.preprocessing
-    if contract is None:
-        return ()
-    usual = all(value == 0.5 for value in (*contract.mean, *contract.std))
+def _loading(architecture: Backbone, path: Path) -> str:
+    """The class of Keras Applications that takes the weights, where one does; else what reads the whole model."""
+    name = {MobileNetV2: "MobileNetV2", MobileNetV1: "MobileNet"}[type(architecture)]
+    usual = type(architecture)(
+        width=architecture.width,
+        resolution=architecture.resolution,
+        classes=architecture.classes,
+        input_channels=architecture.input_channels,
+    )
+    same = usual.tensors == architecture.with_options(folded=False).tensors and [
+        (each.pads, each.stride, each.activation) for each in usual.convolutions
+    ] == [(each.pads, each.stride, each.activation) for each in architecture.convolutions]
+    if path.suffix != ".h5" or not same or architecture.classes is None or architecture.batch_norm_epsilon != 0.001:
+        return f"keras.models.load_model({str(path)!r})"
+    shape = (*architecture.input_size, architecture.input_channels)
+    options = f"alpha={architecture.width:g}, classes={architecture.classes}, weights={str(path)!r}"
+    return f"keras.applications.{name}(input_shape={shape}, {options})"
+
+
+def _pixels(contract: Preprocessing | None) -> str:
+    if contract is None or all(value == 0.5 for value in (*contract.mean, *contract.std)):
+        return ""
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (contract.mean, contract.std))
-    notes = [] if usual else [f"Give it (pixels / 255 - mean) / std with mean {mean} and std {std}, not [-1, 1]."]
-    if checkpoint.architecture.classes is not None:
-        notes.append("Its output is a softmax over the classes, as that of Keras Applications.")
-    return tuple(notes)
+    return f"  # of (pixels / 255 - mean) / std with mean {mean} and std {std}"
 
 
 def counted_names(architecture: Backbone) -> dict[str, str]:

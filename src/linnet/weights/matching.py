@@ -126,7 +126,7 @@ def _described(layers: Mapping[str, Layer], convolutions: Mapping[str, Layer], o
             return candidate
         agreed = sum(found.get(label) == shape for label, shape in described.items())
         if agreed > best[0]:
-            best = agreed, _difference(described, layers)
+            best = agreed, f"{_difference(described, layers)} ({_say(candidate)})"
     raise NotOurs(f"no MobileNetV1 or MobileNetV2 has these layers: {best[1]}")
 
 
@@ -173,6 +173,10 @@ def _difference(described: Mapping[str, Shape], layers: Mapping[str, Layer]) -> 
     return f"'{layers[surplus].name}' is one layer more than the closest network has"
 
 
+def _say(network: Backbone) -> str:
+    return f"{type(network).__name__} {network.width:g}"
+
+
 def _lay_out(tensors: dict[str, Array], operation: Convolve | Linear, layer: Layer) -> None:
     label, channels = operation.label, operation.out_channels
     parts: dict[str, Array] = {"weight": layer.weight}
@@ -180,8 +184,11 @@ def _lay_out(tensors: dict[str, Array], operation: Convolve | Linear, layer: Lay
     if layer.norm is None:
         parts["bias"] = bias
     else:
+        # Damaged numbers overflow; whether all are finite is looked at afterwards.
+        with np.errstate(all="ignore"):
+            mean = layer.norm.mean - bias
         parts |= {"scale": layer.norm.scale, "shift": layer.norm.shift}
-        parts |= {"mean": layer.norm.mean - bias, "variance": layer.norm.variance}
+        parts |= {"mean": mean, "variance": layer.norm.variance}
     for name, shape in operation.tensors.items():
         values = np.ascontiguousarray(parts[name.removeprefix(f"{label}.")], np.float32)
         if values.shape != shape:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linnet.checkpoint import Checkpoint
-from linnet.weights.conversion import Conversion, contract_of, without_background
+from linnet.weights.conversion import Conversion, contract_of, in_short, without_background
 from linnet.weights.layouts import Layout, layers_of, recognise
 from linnet.weights.matching import NotOurs, assemble
 
@@ -59,6 +60,19 @@ class Named:
     notes: list[str] = field(default_factory=list)
 
 
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Within it, every refusal names the file or folder."""
+    try:
+        yield
+    except NotOurs as problem:
+        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {in_short(problem)}.") from None
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"'{path}' cannot be converted: {in_short(error)}") from None
+
+
 def checked_content(path: Path) -> bytes:
     """The bytes of a file of weights; raises a ValueError if there are more than any MobileNet's file has."""
     size = path.stat().st_size
@@ -104,6 +118,9 @@ def convert_named(
     architecture, tensors, names, dropped = without_background(found.source, architecture, tensors, names, notes)
     published = PUBLISHED.get(found.digest[:8], {})
     pixels = dict(layout.pixels) | ({"crop": published["crop"]} if published else {}) | found.pixels
+    if len(pixels.get("mean", ())) > architecture.input_channels:
+        del pixels["mean"], pixels["std"]
+        notes.append("It takes grey pictures, for which its library has no mean: [-1, 1] is assumed.")
     if "resolution" not in found.options and "resolution" not in layout.options:
         notes.append(
             f"No state dict says the size of its pictures: {architecture.input_size[0]} pixels are assumed. "
@@ -117,9 +134,9 @@ def convert_named(
         "converted_by": "linnet convert",
     }
     checkpoint = Checkpoint(architecture, contract_of(architecture, **pixels), tensors, names, provenance=provenance)
-    return Conversion(
-        found.source, checkpoint, dropped, notes=tuple(notes), says_size="resolution" in found.options, runtime=""
-    )
+    outputs = {name: name for name in architecture.graph.aliases}
+    sized = "resolution" in found.options
+    return Conversion(found.source, checkpoint, dropped, outputs, tuple(notes), sized, "state dict")
 
 
 def _counts(name: str) -> bool:

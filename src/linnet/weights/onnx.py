@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.architecture.network import OptionError
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 from linnet.weights.chain import match, outputs_by_name, tensors_of_chain
-from linnet.weights.conversion import Conversion, contract_of, without_background
+from linnet.weights.conversion import Conversion, contract_of, in_short, without_background
 from linnet.weights.layouts import IMAGENET_PIXELS
 from linnet.weights.matching import NotOurs
 from linnet.weights.named import IMAGENET_CLASSES, checked_content, imagenet_classes
@@ -64,14 +65,18 @@ def convert(
             reading = read_graph(content, path.parent)
         architecture: Any = match(reading.chain)
     except NotOurs as problem:
-        raise ValueError(f"'{path}' is not a MobileNetV1 or V2 classifier: {problem}.") from None
+        raise ValueError(f"'{path}' is not a MobileNetV1 or V2 classifier: {in_short(problem)}.") from None
+    except OptionError:
+        raise ValueError(
+            f"'{path}' is not a MobileNet that linnet knows: its first convolution has no ReLU or ReLU6 behind it."
+        ) from None
     except ValueError as error:
         if "no MobileNetV1" in str(error):
-            raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {error}.") from None
-        raise ValueError(f"'{path}' is damaged: it cannot be read ({error}).") from None
+            raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {in_short(error)}.") from None
+        raise ValueError(f"'{path}' is damaged: it cannot be read ({in_short(error)}).") from None
     except Exception as error:
         # A damaged protobuf leads its reader anywhere, and to exceptions of any kind.
-        raise ValueError(f"'{path}' is damaged: it cannot be read ({str(error) or type(error).__name__}).") from None
+        raise ValueError(f"'{path}' is damaged: it cannot be read ({in_short(error)}).") from None
     notes = list(reading.notes)
     try:
         tensors = tensors_of_chain(architecture, reading.chain)
@@ -95,7 +100,7 @@ def convert(
         }
         checkpoint = Checkpoint(architecture, contract, tensors, names, provenance=provenance)
     except ValueError as error:
-        raise ValueError(f"'{path}' cannot be converted: {error}") from None
+        raise ValueError(f"'{path}' cannot be converted: {in_short(error)}") from None
     found = outputs_by_name(architecture, reading.chain)
     ends = {"pool": reading.pooled, "classifier": reading.logits}
     found |= {

@@ -25,21 +25,24 @@ LARGEST_TENSOR = 1 << 27
 
 MOST_NODES = 20_000
 
-PASSED = {"Identity", "Dropout", "QuantizeLinear", "DequantizeLinear", "Cast"}
+HIGHEST_RELU6 = 6.05
+"""Upper end of the range of integers behind a ReLU6, with the rounding of its scale."""
+
+PASSED = {"Identity", "Dropout", "DequantizeLinear", "Cast"}
 """Operators that change nothing of real numbers while a network runs."""
 
 INTEGER = {"QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul", "DynamicQuantizeLinear", "QGemm"}
 
-STRANGE = (
-    ({"NonMaxSuppression", "TopK"}, "a detector"),
-    ({"Resize", "Upsample", "ConvTranspose"}, "a segmentation network, or a detector with a feature pyramid"),
-    ({"HardSwish", "HardSigmoid"}, "MobileNetV3"),
-    ({"LayerNormalization", "Attention", "Erf"}, "a transformer"),
+STRANGE: tuple[tuple[set[str], str], ...] = (
+    *(({name}, "a detector") for name in ("NonMaxSuppression", "TopK")),
+    *(({name}, "a segmentation network, or a detector with a pyramid") for name in ("Resize", "Upsample")),
+    *(({name}, "MobileNetV3") for name in ("HardSwish", "HardSigmoid")),
+    *(({name}, "a transformer") for name in ("LayerNormalization", "Attention", "Erf")),
     ({"Sigmoid", "Mul"}, "EfficientNet, or another network with squeeze and excitation or Swish"),
     ({"MaxPool"}, "a ResNet, or another network with maximum pooling"),
-    ({"LSTM", "GRU", "Loop", "Scan"}, "a recurrent network"),
+    *(({name}, "a recurrent network") for name in ("LSTM", "GRU", "Loop", "Scan")),
 )
-"""Operators that no MobileNetV1 or V2 has, all of them → what does."""
+"""Operators that no MobileNetV1 or V2 has → what has all of them."""
 
 
 @dataclass
@@ -122,6 +125,7 @@ class _Walk:
         self._reading.producer = f"{model.producer_name} {model.producer_version}".strip()
         self._current, self._channels_last = 0, self._reading.channels_last
         self._size: tuple[int, int] = self._reading.chain.input_shape[:2]
+        self._real_names: dict[int, str] = {}
         self._pads: dict[int, tuple[tuple[int, int, int, int], int]] = {}
 
     def _start(self, entry: Any) -> Reading:
@@ -157,9 +161,12 @@ class _Walk:
             assert handler is not None
             handler(self, node, reads)
         reading = self._reading
+        if reading.producer.startswith("pytorch") and reading.chain.steps:
+            # Where sizes do not tell the rule of padding, the program does.
+            reading.chain.steps[0].padded_apart = True
         if reading.pooled is None:
             self._refuse("it has no global average pooling")
-        reading.names = {number: name for name, number in reversed(self._numbers.items())}
+        reading.names = {number: name for name, number in reversed(self._numbers.items())} | self._real_names
         for layer in reading.linear[:-1]:
             if not layer.rectified:
                 self._refuse("a hidden layer of it has another activation than ReLU")
@@ -484,6 +491,21 @@ class _Walk:
 
     def _pass(self, node: Any, reads: list[int]) -> None:
         """The same real values."""
+        if node.op_type == "DequantizeLinear":
+            # What an activation that integers do leaves, which the convolution itself does not give.
+            self._real_names[self._current] = node.output[0]
+        self._give(node, self._current)
+
+    def _quantise(self, node: Any, reads: list[int]) -> None:
+        """The same values; integers that hold nothing below 0 are how quantisers write a ReLU or ReLU6 away."""
+        step = self._last()
+        if step is not None and step.activation == "linear" and len(node.input) > 1:
+            scale = np.asarray(self._needed(node.input[1]), np.float64)
+            zero = self._needed(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1, np.uint8)
+            limits = np.iinfo(zero.dtype)
+            if scale.size == 1 and int(zero.ravel()[0]) == limits.min:
+                most = float(scale.ravel()[0]) * (limits.max - limits.min)
+                step.activation = "relu6" if most <= HIGHEST_RELU6 else "relu"
         self._give(node, self._current)
 
     def _pass_at_end(self, node: Any, reads: list[int]) -> None:
@@ -535,6 +557,7 @@ HANDLERS: dict[str, Callable[[_Walk, Any, list[int]], None]] = {
     "Transpose": _Walk._transpose,
     **dict.fromkeys(("GlobalAveragePool", "ReduceMean", "AveragePool"), _Walk._pool),
     **dict.fromkeys(("Gemm", "MatMul"), _Walk._linear),
+    "QuantizeLinear": _Walk._quantise,
     **dict.fromkeys(PASSED, _Walk._pass),
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Softmax", "LogSoftmax", "Sigmoid"), _Walk._pass_at_end),
 }

@@ -178,9 +178,23 @@ def _keras(conversion: Conversion) -> FileGraph:
     return KerasRuntime(conversion)
 
 
+def _onnx(conversion: Conversion) -> FileGraph:
+    from linnet.weights.onnx_runtime import ONNXRuntime
+
+    return ONNXRuntime(conversion)
+
+
+def _state_dict(conversion: Conversion) -> FileGraph:
+    from linnet.weights.state_dict_runtime import StateDictRuntime
+
+    return StateDictRuntime(conversion)
+
+
 RUNTIMES: dict[str, tuple[str | None, Callable[[Conversion], FileGraph]]] = {
     "tflite": ("ai-edge-litert", TFLiteGraph),
     "keras": (None, _keras),
+    "onnx": ("onnxruntime", _onnx),
+    "state dict": (None, _state_dict),
 }
 """Name in a conversion → the package that it needs, and what makes the graph."""
 

@@ -131,6 +131,7 @@ KNOWN: dict[tuple[str, str], Any] = {
     ("torch", "Size"): tuple,
     ("torch", "device"): _record,
     ("argparse", "Namespace"): Record,
+    ("_codecs", "encode"): _record,
     ("numpy", "dtype"): Record,
     ("numpy.core.multiarray", "scalar"): _record,
     ("numpy._core.multiarray", "scalar"): _record,

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from linnet.weights.conversion import Conversion
+from linnet.weights.conversion import Conversion, in_short
 from linnet.weights.matching import NotOurs
-from linnet.weights.named import Named, checked_content, convert_named
+from linnet.weights.named import Named, checked_content, convert_named, explaining
 from linnet.weights.pickles import LEGACY_MARK, StoredTensor, read_pickle, tensors_in
 
 AVERAGED = ("model_ema", "state_dict_ema", "ema_state_dict", "ema")
@@ -48,10 +48,8 @@ def convert(
     path = Path(source)
     if path.is_dir():
         raise IsADirectoryError(f"'{path}' is an unpacked PyTorch archive: the file itself was expected.")
-    try:
+    with explaining(path):
         return convert_named(read_named(path), labels=labels, licence=licence, url=url)
-    except NotOurs as problem:
-        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {problem}.") from None
 
 
 def read_named(path: Path) -> Named:
@@ -74,7 +72,7 @@ def read_named(path: Path) -> Named:
         raise
     except Exception as error:
         # A damaged pickle leads its reader anywhere, and to exceptions of any kind.
-        raise ValueError(f"'{path}' is damaged: it cannot be read ({str(error) or type(error).__name__}).") from None
+        raise ValueError(f"'{path}' is damaged: it cannot be read ({in_short(error)}).") from None
     others = {name: each.storage.kind for name, each in tensors.items() if not each.floating}
     return Named(path, hashlib.sha256(content).hexdigest(), arrays, others, notes=notes)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.weights.conversion import Conversion
+from linnet.weights.conversion import Conversion, in_short
 from linnet.weights.matching import NotOurs
-from linnet.weights.named import Named, checked_content, convert_named
+from linnet.weights.named import Named, checked_content, convert_named, explaining
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,10 +47,8 @@ def convert(
         ValueError: if it is damaged, is linnet's own, or is no MobileNet; the text says what it is instead.
     """
     path = Path(source)
-    try:
+    with explaining(path):
         return convert_named(read_named(path), labels=labels, licence=licence, url=url)
-    except NotOurs as problem:
-        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {problem}.") from None
 
 
 def read_named(path: Path) -> Named:
@@ -75,7 +73,7 @@ def read_named(path: Path) -> Named:
         metadata = header.get("__metadata__")
     except Exception as error:
         # A damaged header leads its reader anywhere.
-        raise ValueError(f"'{path}' is damaged: it cannot be read ({str(error) or type(error).__name__}).") from None
+        raise ValueError(f"'{path}' is damaged: it cannot be read ({in_short(error)}).") from None
     if isinstance(metadata, dict) and "linnet" in metadata:
         raise NotOurs("it is linnet's own checkpoint already, and needs no conversion")
     return Named(path, hashlib.sha256(content).hexdigest(), tensors, others)

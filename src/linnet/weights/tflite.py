@@ -86,9 +86,7 @@ def convert(
     except NotOurs as problem:
         raise ValueError(f"'{path}' is not a MobileNet classifier or detector that linnet has: {problem}.") from None
     except Exception as error:
-        # A damaged flatbuffer leads its reader anywhere, and to exceptions of any kind.
-        detail = str(error) or type(error).__name__
-        raise ValueError(f"'{path}' is damaged: it cannot be read ({detail}).") from None
+        raise _damaged(path, error) from None
     try:
         if detector is None:
             chain = two_classes(chain) if chain.sigmoid and len(chain.linear[-1].weight) == 1 else chain
@@ -99,10 +97,13 @@ def convert(
             detector, names = named(detector, names, notes)
             chain, network = detector.chain, match_detector(detector)
             architecture, outputs = network, detector_outputs(network, detector)
+        tensors: dict[str, Any] = tensors_of_chain(architecture, chain)
+        integers = _integers(graph, architecture, chain, outputs, notes)
     except ValueError as error:
         raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {error}.") from None
-    tensors: dict[str, Any] = tensors_of_chain(architecture, chain)
-    if (integers := _integers(graph, architecture, chain, outputs, notes)) is not None:
+    except Exception as error:
+        raise _damaged(path, error) from None
+    if integers is not None:
         tensors, _ = integers
     elif "int" in weight_types:
         weight_types = f"dequantised from {weight_types}"
@@ -150,6 +151,11 @@ def convert(
         affine=chain.affine,
         channels_first=chain.channels_first,
     )
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    """A damaged flatbuffer leads its reader anywhere, and to exceptions of any kind."""
+    return ValueError(f"'{path}' is damaged: it cannot be read ({str(error) or type(error).__name__}).")
 
 
 def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[str, ...] | None:
@@ -218,7 +224,7 @@ def _normalisation(graph: Graph, metadata: Metadata, chain: Chain, notes: list[s
     elif chain.affine is not None:
         whole = 255 if scale.max() < SMALL_STEP or dtype in (np.uint8, np.int8) else 1
         mean, std = np.zeros(channels), np.full(channels, 1 / whole)
-    elif chain.steps[0].weight.std() < SMALL_WEIGHTS:
+    elif chain.steps and chain.steps[0].weight.std() < SMALL_WEIGHTS:
         notes.append(
             f"The first weights are very small (deviation {chain.steps[0].weight.std():.1g}), as where a factor of "
             "1/255 was folded into them: pixels from 0 to 255 are assumed. --mean and --std say otherwise."

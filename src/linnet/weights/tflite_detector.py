@@ -259,7 +259,9 @@ def match_detector(found: Found) -> Detector:
 
 def _candidates(found: Found) -> Iterator[Detector]:
     levels, steps = len(found.boxes.levels), found.chain.steps
-    separable = len(found.boxes.levels[0].operators) == 2
+    # Heads on the smallest maps may filter nothing.
+    separable = any(len(head.operators) == 2 for head in found.boxes.levels)
+    kernels = _head_kernels(found)
     each = 3 if separable else 2
     columns = found.classes.columns + found.added
     for fine in (False, True):
@@ -272,8 +274,7 @@ def _candidates(found: Found) -> Iterator[Detector]:
             (len(steps[length + number * each].weight), len(steps[length + (number + 1) * each - 1].weight))
             for number in range(extras)
         ]
-        # Those of TensorFlow's detectors first: they are what is in nearly all files.
-        for backbone in sorted(backbones_of(backbone_chain), key=_unlike_released):
+        for backbone in _backbones(backbone_chain):
             channels = _extra_channels(outputs, backbone)
             if channels is None:
                 continue
@@ -284,14 +285,35 @@ def _candidates(found: Found) -> Iterator[Detector]:
                 "fine_level": fine,
                 "scoring": "softmax" if found.softmax else "sigmoid",
             }
-            if not separable:
-                options["head_kernel"] = steps[found.trunk].weight.shape[2]
+            usual = 3 if separable else kernels[0]
+            if not separable and usual in (1, 3):
+                options["head_kernel"] = usual
+            if kernels != (usual,) * levels:
+                options["head_kernels"] = kernels
+            filters = tuple(steps[length + number * each + 1].weight.shape[2] for number in range(extras))
+            if filters != (3,) * extras:
+                options["extra_kernels"] = filters
             kind = SSDLite if separable else SSD
             yield from _with_anchors(kind, options, found)
 
 
-def _unlike_released(backbone: Backbone) -> int:
-    return sum(getattr(backbone, name, value) != value for name, value in RELEASED.items() if name != "resolution")
+def _head_kernels(found: Found) -> tuple[int, ...]:
+    """The sides of the kernels of the heads for boxes, the finest level first; those for classes have the same."""
+    firsts, place = [], found.trunk
+    for box, own in zip(found.boxes.levels, found.classes.levels, strict=True):
+        firsts.append(found.chain.steps[place].weight.shape[2])
+        place += len(box.operators) + len(own.operators)
+    return tuple(firsts)
+
+
+def _backbones(chain: Chain) -> Iterator[Backbone]:
+    """Backbones with these layers; those of TensorFlow's detectors, which are in nearly all files, first."""
+
+    def released(backbone: Backbone) -> bool:
+        return all(getattr(backbone, name, value) == value for name, value in RELEASED.items() if name != "resolution")
+
+    yield from backbones_of(chain, released)
+    yield from backbones_of(chain, lambda backbone: not released(backbone))
 
 
 def _extra_channels(outputs: list[tuple[int, int]], backbone: Backbone) -> tuple[int, ...] | None:
@@ -355,9 +377,10 @@ def _last_of_boxes(found: Found) -> list[int]:
 def _same_anchors(detector: Detector, found: Found) -> bool:
     """Whether the anchors of a file are a detector's, as far as they are rounded."""
     assert found.anchors is not None
-    ours = anchors_of(detector)
+    if detector.anchors != len(found.anchors):
+        return False
     rounded = 0.51 * found.step if not detector.anchor_step else 0
-    return ours.shape == found.anchors.shape and bool(np.abs(ours - found.anchors).max() <= rounded + 1e-4)
+    return bool(np.abs(anchors_of(detector) - found.anchors).max() <= rounded + 1e-4)
 
 
 def _read_anchors(found: Found, cells: list[int], options: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import tflite
 
 from linnet.architecture.operations import pad_amounts
 from linnet.quantisation import rule
-from linnet.quantisation.scheme import Encoding, IntegerType
+from linnet.quantisation.scheme import LIMITS, Encoding, IntegerType
 from linnet.weights.chain import Chain, Dense, Step, Stored
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ class Graph:
         if not (np.isfinite(scales).all() and (scales > 0).all()):
             raise ValueError(f"the scales of tensor {number} are no positive numbers")
         zeros = details.ZeroPointAsNumpy() if details.ZeroPointLength() else np.zeros(len(scales), np.int64)
+        limits = LIMITS.get(np.dtype(self.dtype(number)).name)
+        if limits is not None and ((zeros < limits[0]) | (zeros > limits[1])).any():
+            raise ValueError(f"the zero points of tensor {number} are not within {limits[0]} to {limits[1]}")
         return scales, zeros.astype(np.int64), int(details.QuantizedDimension())
 
     def encoding(self, number: int) -> Encoding:

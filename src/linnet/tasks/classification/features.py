@@ -138,15 +138,17 @@ def compute_features(
     workers: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[Tensor, bool]:
-    """Pooled features (N, C) of every picture, and whether they came from the cache.
+    """What the classifier reads of every picture, (N, C), and whether they came from the cache.
 
     They are kept in the cache folder under a digest of the weights, the preprocessing and the pictures' names, sizes
     and dates, so a second run on the same data takes seconds.
     """
+    # What the classifier reads: the pooled features, or the last hidden layer's.
+    read = network.graph.by_name["classifier"].reads[0]
     path = cache_folder() / "features" / f"{_digest(network, samples, contract)}.npy"
     if path.is_file():
         kept = np.load(path, allow_pickle=False)
-        if kept.shape == (len(samples), network.architecture.feature_channels):
+        if kept.shape == (len(samples), *network.graph.shape_of(read)):
             return torch.from_numpy(kept), True
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     parts: list[NDArray[np.float32]] = []
@@ -154,8 +156,6 @@ def compute_features(
     # Small batches: their activations stay in the caches of a small processor.
     batch = 64 if device.type == "cuda" else 8
     pictures = EvaluationPictures(samples, contract, batch=batch, workers=workers, keep_bytes=0)
-    # The pooled ones, or the last hidden layer's.
-    read = network.graph.by_name["classifier"].reads[0]
     with torch.inference_mode():
         for pixels, _ in pictures:
             inputs = ready(pixels, contract, device)

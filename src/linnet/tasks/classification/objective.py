@@ -63,7 +63,8 @@ class ClassificationObjective:
         inputs = as_inputs(images, self.contract)
         dropout = getattr(network, "dropout", None)
         if isinstance(dropout, PictureDropout) and isinstance(network, Network):
-            dropout.draw(batch.seeds, network.architecture.feature_channels, device)
+            # Of what the classifier reads: the pooled features, or the last hidden layer's.
+            dropout.draw(batch.seeds, network.graph.shape_of(network.graph.by_name["classifier"].reads[0])[0], device)
         smoothing = self.recipe.label_smoothing
         return inputs, targets * (1 - smoothing) + smoothing / len(self.counts)
 

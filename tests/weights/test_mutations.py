@@ -1,0 +1,112 @@
+"""Damaged files of every format: a sentence that names the file or a correct load, never anything else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from networks import random_tensors
+from state_dicts import Arrays, mutated, network_of, save_with_torch, state_dict_of
+
+from linnet.engine.fold import fold
+from linnet.export.onnx_graph import GraphWriter
+from linnet.weights import read
+from linnet.weights.to_pytorch import archive
+
+NETWORK = network_of("timm-v1", width=0.05, classes=2)
+MOST_CALLS = 3_000_000
+"""Of functions in one reading: a whole file takes some ten thousand."""
+
+
+def _archive(path: Path, tensors: Arrays) -> None:
+    path.write_bytes(archive(tensors))
+
+
+def _legacy(path: Path, tensors: Arrays) -> None:
+    save_with_torch(path, {"state_dict": tensors, "epoch": 3}, legacy=True)
+
+
+def _safetensors(path: Path, tensors: Arrays) -> None:
+    from safetensors.numpy import save_file
+
+    save_file(tensors, path)
+
+
+def _onnx(path: Path, tensors: Arrays) -> None:
+    model = GraphWriter(*fold(NETWORK, random_tensors(NETWORK))).model()
+    path.write_bytes(model.SerializeToString())
+
+
+def _hugging_face(path: Path, tensors: Arrays) -> None:
+    network = network_of("hugging-face-v1", width=0.05, classes=2)
+    _safetensors(path.parent / "model.safetensors", state_dict_of("hugging-face-v1", network)[0])
+    config = {"model_type": "mobilenet_v1", "image_size": 224, "id2label": {"0": "cat", "1": "dog"}, "tf_padding": True}
+    path.write_text(json.dumps(config))
+
+
+# Writes a whole file, and how many of its bytes are structure; the name is the one that is damaged.
+FORMATS: dict[str, tuple[Callable[[Path, Arrays], None], int, str]] = {
+    "archive": (_archive, 12_000, "weights.pth"),
+    "legacy": (_legacy, 16_000, "weights.pth"),
+    "safetensors": (_safetensors, 12_000, "weights.safetensors"),
+    "onnx": (_onnx, 6_000, "weights.onnx"),
+    "hugging face": (_hugging_face, 200, "config.json"),
+}
+
+
+@contextmanager
+def few_calls() -> Iterator[None]:
+    """Fails where a damaged file takes for ever, on a processor of any speed."""
+    count = 0
+
+    def watch(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += 1
+        assert count < MOST_CALLS, "a damaged file takes for ever"
+
+    sys.setprofile(watch)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def damage_many(name: str, folder: Path, count: int) -> int:
+    """Reads damaged copies of a file; gives how many of them were still read."""
+    write, structure, file = FORMATS[name]
+    path = folder / file
+    write(path, state_dict_of("timm-v1", NETWORK)[0])
+    source = path.parent if name == "hugging face" else path
+    content, generator, loaded = path.read_bytes(), np.random.default_rng(0), 0
+    with few_calls():
+        assert read(source).checkpoint.tensors
+    for _ in range(count):
+        path.write_bytes(mutated(generator, content, structure))
+        try:
+            with few_calls():
+                checkpoint = read(source).checkpoint
+        except (ValueError, OSError) as error:
+            text = str(error)
+            assert str(folder) in text
+            assert "\n" not in text
+            assert len(text) < 2000
+        else:
+            loaded += 1
+            assert all(np.isfinite(values).all() for values in checkpoint.tensors.values())
+    return loaded
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_damaged_files_give_a_sentence_or_a_network(name: str, tmp_path: Path) -> None:
+    assert damage_many(name, tmp_path, 60) < 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_ten_thousand_damaged_files_give_a_sentence_or_a_network(name: str, tmp_path: Path) -> None:
+    assert damage_many(name, tmp_path, 10_000) < 10_000
