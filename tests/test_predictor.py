@@ -104,6 +104,18 @@ def test_arrays_may_be_read_only_and_not_contiguous(small_checkpoint: Checkpoint
     assert predict.forward(view[:0]).shape == (0, 4)
 
 
+@needs_native
+def test_tensors_asked_for_in_turn_are_those_that_were_asked_for(small_checkpoint: Checkpoint) -> None:
+    """The native runtime keeps the plan of the last call."""
+    pixels = np.random.default_rng(2).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    native, plain = (Predictor(small_checkpoint, runtime=name, threads=1) for name in ("native", "numpy"))
+    for names in (["stem", "pool"], ["stem", "pool"], ["blocks.3"], ["stem", "pool"]):
+        wanted, got = plain.tensors(pixels, names), native.tensors(pixels, names)
+        assert list(got) == names
+        for name in names:
+            np.testing.assert_allclose(got[name], wanted[name], rtol=1e-4, atol=1e-4)
+
+
 def test_unknown_tensors_and_runtimes_and_threads(small_checkpoint: Checkpoint) -> None:
     with pytest.raises(ValueError, match=r"no tensor 'blocks\.77'"):
         Predictor(small_checkpoint).tensors(np.zeros((1, 64, 64, 3), np.uint8), ["blocks.77"])

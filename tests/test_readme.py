@@ -48,7 +48,7 @@ def desk(tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("linnet.cli.bench.compare", compare_shortly)
     for folder in ("photos", *(f"data/{name}" for name in CLASSES)):
         (tmp_path / folder).mkdir(parents=True)
-        for number in range(3):
+        for number in range(5):
             shutil.copy(picture_file, tmp_path / folder / f"picture{number}.png")
     return tmp_path
 

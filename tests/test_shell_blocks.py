@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from networks import checkpoint_of
-from pictures import write_pictures, write_scenes
+from pictures import COLOURS, write_pictures, write_scenes
 
 from linnet.architecture import MobileNetV2
 from linnet.checkpoint import save_checkpoint
@@ -48,6 +48,7 @@ SHORTER = {
     "train boxes/": "--epochs 1 --batch 4 --workers 0 --resolution 64 --repeats 1",
     "train data/ --out run/ --recipe features": "--workers 0 --resolution 64",
     "train": "--epochs 1 --batch 4 --workers 0 --resolution 64",
+    "quantize": "--most-drop 1",
 }
 """What stands in a line → flags that it gets here, so that it ends soon; what a recipe decides from the data is tested
 elsewhere."""
@@ -80,6 +81,10 @@ def desk(tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     start = checkpoint_of(MobileNetV2(width=0.1, resolution=64, classes=7))
     save_checkpoint(start, tmp_path / "cache" / "imagenet-v2-1.0-224-tf2.safetensors")
     write_pictures(tmp_path / "data", train=6, validation=3, test=2)
+    save_checkpoint(
+        checkpoint_of(MobileNetV2(width=0.1, resolution=64, classes=len(COLOURS)), classes=tuple(sorted(COLOURS))),
+        tmp_path / "mine.safetensors",
+    )
     write_scenes(tmp_path / "boxes", train=8, validation=4, test=4)
     (tmp_path / "photos").mkdir()
     shutil.copy(picture_file, tmp_path / "photos")

@@ -50,14 +50,19 @@ ALLOWED: dict[str, set[str]] = {
         "architecture", "catalogue", "checkpoint", "data", "detection", "evaluation", "figures", "images", "nn",
         "predictor", "results", "training", *GROUND,
     },
+    # Eight bits without training: calibrated on data, measured, kept or not.
+    "quantisation.post_training": {
+        "architecture", "checkpoint", "data", "engine", "engine.runtimes", "evaluation", "images", "predictor",
+        "quantisation", "results", "tasks", *GROUND,
+    },
     # From a data set to a measured checkpoint, of any task.
     "training.run": {
         "architecture", "checkpoint", "data", "evaluation", "images", "nn", "predictor", "tasks", "training", *GROUND,
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes",
-        "evaluation", "export", "images", "paper", "predictor", "results", "tasks", "training", "training.run",
-        "weights", *GROUND,
+        "evaluation", "export", "images", "paper", "predictor", "quantisation.post_training", "results", "tasks",
+        "training", "training.run", "weights", *GROUND,
     },
 }  # fmt: skip
 
@@ -253,6 +258,7 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         "evaluate": [str(folder), *model],
         "check": [str(folder)],
         "profile": model,
+        "quantize": [str(small_model), str(folder), "--out", str(tmp_path / "int8.safetensors"), "--most-drop", "1"],
         "models": [],
         "paper": ["table2"],
         "export": [str(small_model), str(tmp_path / "out.onnx")],

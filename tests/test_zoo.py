@@ -22,11 +22,17 @@ from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.evaluation.detector import MEASURING, measure_detector
 
-MODELS = {"cifar10": ("cifar10", "test.parquet"), "clothing": ("clothing", "test")}
+FLOAT_MODELS = {"cifar10": ("cifar10", "test.parquet"), "clothing": ("clothing", "test")}
+FLOAT_DETECTORS = {"blood-cells": "bccd-coco"}
+
+MODELS = FLOAT_MODELS | {f"{name}-int8": data for name, data in FLOAT_MODELS.items()}
 """Embedded classifier → sample data and the part that measures it."""
 
-DETECTORS = {"blood-cells": "bccd-coco"}
+DETECTORS = FLOAT_DETECTORS | {f"{name}-int8": data for name, data in FLOAT_DETECTORS.items()}
 """Embedded detector → sample data whose test part measures it."""
+
+LEAST = {"clothing-int8": 0.895, "cifar10-int8": 0.88, "blood-cells-int8": 0.553}
+"""Of the models in eight bits: top-1 or AP, less than which is too much of a loss."""
 
 
 def test_there_are_these() -> None:
@@ -95,7 +101,50 @@ def test_it_scores_what_it_claims(name: str, sample_data: Callable[[str], Path])
     assert accuracy.top1 == pytest.approx(claimed["top1"], abs=2 / accuracy.images)
 
 
-@pytest.mark.parametrize("name", [*MODELS, *DETECTORS])
+@pytest.mark.parametrize("name", LEAST)
+def test_the_small_ones_are_small_and_as_good(name: str) -> None:
+    large, small = (load_checkpoint(EMBEDDED / f"{each}.safetensors") for each in (name.removesuffix("-int8"), name))
+    sizes = [(EMBEDDED / f"{each}.safetensors").stat().st_size for each in (name.removesuffix("-int8"), name)]
+    # The large ones are float16.
+    assert sizes[1] < 0.56 * sizes[0]
+    assert small.quantisation is not None
+    assert small.quantisation.floating == ()
+    figure = "top1" if "top1" in small.score else "AP"
+    assert small.score[figure] >= LEAST[name]
+    assert small.score["images"] == large.score["images"]
+    origin = small.provenance["quantised"]
+    assert origin["float"][figure] == pytest.approx(large.score[figure], abs=2e-3)
+    # Which of many cells is found best is decided by little.
+    assert origin["same"] >= (0.93 if figure == "AP" else 0.99)
+    card = (EMBEDDED / f"{name}.md").read_text(encoding="utf-8")
+    assert origin["command"] in card
+    assert f"{origin['same']:.1%}" in card
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_the_readme_has_its_figures(name: str) -> None:
+    path = EMBEDDED / f"{name}.safetensors"
+    checkpoint = load_checkpoint(path)
+    figure = "top1" if "top1" in checkpoint.score else "AP"
+    origin = checkpoint.provenance["quantised"]
+    before, after = origin["float"][figure], checkpoint.score[figure]
+    text = (lambda value: f"{100 * value:.1f} %") if figure == "top1" else (lambda value: f"{value:.3f}")
+    change, low, high = (
+        f"{100 * value:+.1f}".replace("-", "−") for value in (after - before, *origin["difference_95"])
+    )
+    cells = (
+        f"`{name}`",
+        f"{figure.replace('top1', 'top-1')} of {checkpoint.score['images']:,}",
+        text(before),
+        text(after),
+        f"{change} ({low} to {high})",
+        f"{100 * origin['same']:.1f} %",
+        f"{path.stat().st_size / 1e6:.1f} MB",
+    )
+    assert f"| {' | '.join(cells)} |" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [*FLOAT_MODELS, *FLOAT_DETECTORS])
 def test_its_header_of_format_1_is_read_for_ever(name: str, tmp_path: Path) -> None:
     """tests/format1 keeps what stood in the embedded files when they had format 1, whatever they become."""
     kept = json.loads((ROOT / "tests" / "format1" / f"{name}.json").read_text(encoding="utf-8"))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from linnet.nn.files import save as save
     from linnet.predictor import Predictor as Predictor
     from linnet.predictor import load as load
+    from linnet.quantisation.post_training.quantising import quantize as quantize
     from linnet.results import Classification as Classification
     from linnet.results import Detections as Detections
     from linnet.training.loop import train as train
@@ -49,6 +50,7 @@ _PLACES = {
     "mobilenet_v1": ("linnet.architecture.mobilenet_v1", "MobileNetV1"),
     "mobilenet_v2": ("linnet.architecture.mobilenet_v2", "MobileNetV2"),
     "nn": ("linnet.nn", None),
+    "quantize": ("linnet.quantisation.post_training.quantising", "quantize"),
     "save": ("linnet.nn.files", "save"),
     "save_checkpoint": ("linnet.checkpoint", "save_checkpoint"),
     "ssd": ("linnet.architecture.ssdlite", "ssd"),
@@ -73,6 +75,7 @@ __all__ = [
     "mobilenet_v1",
     "mobilenet_v2",
     "nn",
+    "quantize",
     "save",
     "save_checkpoint",
     "ssd",

@@ -11,6 +11,7 @@ COMMANDS = {
     "predict": "what is on these pictures",
     "evaluate": "accuracy on labelled pictures, with a report",
     "train": "a classifier of your own pictures, from a folder to a model",
+    "quantize": "a model of eight bits, kept only if it is as good",
     "check": "what is wrong or odd in a data set, before training",
     "profile": "parameters, multiply-adds and memory of a network, per layer",
     "convert": "a TFLite file to a linnet checkpoint",

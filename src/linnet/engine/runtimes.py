@@ -57,6 +57,7 @@ class NativeRuntime:
         self._threads = min(threads or usable_cores(), MOST_THREADS)
         self._session, self._program = self._open(())
         self._apart: NativeSession | None = None
+        self._named: tuple[tuple[str, ...], NativeSession | None, Program] | None = None
 
     @property
     def session(self) -> NativeSession | None:
@@ -101,10 +102,17 @@ class NativeRuntime:
             )
         return self._apart
 
+    def _naming(self, names: tuple[str, ...]) -> tuple[NativeSession | None, Program]:
+        """The session that gives these tensors too: that of the last call, where it asked for the same."""
+        named = self._named
+        if named is None or named[0] != names:
+            named = self._named = (names, *self._open(names))
+        return named[1:]
+
     def run(self, pixels: NDArray[np.uint8], names: Sequence[str]) -> Outputs:
-        """See `Runtime`. For intermediate tensors a plan of their own is made, which keeps them."""
+        """See `Runtime`. For intermediate tensors a plan of their own is made, which keeps them; the last one stays."""
         contract = self._checkpoint.preprocessing
-        session, program = self._open(names) if names else (self._session_for(len(pixels)), self._program)
+        session, program = self._naming(tuple(names)) if names else (self._session_for(len(pixels)), self._program)
         assert contract is not None
         assert session is not None
         return program.finish(session.run(_as_bytes(pixels, contract)), names)

@@ -201,6 +201,10 @@ class Accuracy:
         cells = {"both": ours & theirs, "only_model": ours & ~theirs, "only_against": theirs & ~ours}
         return {name: int(cell.sum()) for name, cell in (cells | {"neither": ~ours & ~theirs}).items()}
 
+    def same_answers(self, other: Accuracy) -> float:
+        """The share of the pictures that both take for the same class."""
+        return float(np.mean(np.equal(self.outcomes.guess, other.outcomes.guess)))
+
     def against(self, other: Accuracy) -> list[Difference]:
         """Each figure less another model's, of the same draws of the same pictures."""
         ours, theirs = (resample(figures.statistic, self.images) for figures in (self, other))

@@ -121,6 +121,11 @@ class DetectorFigures:
         """Nothing: a picture is neither right nor wrong."""
         return {}
 
+    def same_answers(self, other: DetectorFigures) -> float:
+        """The share of the pictures on which both find the same best object."""
+        pairs = list(zip(self.detections, other.detections, strict=True))
+        return sum(first.agrees(second) for first, second in pairs) / len(pairs)
+
     def against(self, other: DetectorFigures) -> list[Difference]:
         """Each figure less another model's, of the same draws of the same pictures; then the AP of each class."""
         ours, theirs = (resample(figures._statistic(), self.images) for figures in (self, other))

@@ -70,6 +70,10 @@ class Figures(Protocol):
         """On how many of the same pictures both models, one and neither are right; empty where there is no right."""
         ...
 
+    def same_answers(self, other: Self) -> float:
+        """The share of the same pictures on which the best answers of both models are equal, right or wrong."""
+        ...
+
     def against(self, other: Self) -> list[Difference]:
         """How much better these are than another model's of the same pictures, figure by figure."""
         ...

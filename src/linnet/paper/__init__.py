@@ -38,9 +38,10 @@ ITEMS = {
     "figure7": Item("positive channels after each expansion, before and after training", from_results=True),
     "manifold": Item("how many dimensions bottlenecks and expansions use", from_results=True),
     "sweeps": Item("accuracy against expansion and width, trained", from_results=True),
+    "eight-bits": Item("what each step of quantising gives, on networks of several origins", from_results=True),
     "section5.1": Item("activation memory and time against the number of splits", from_results=True),
 }
-"""Name on the command line → what it is. The module has the name with `_` for the dot."""
+"""Name on the command line → what it is. The module has the name with `_` for dot and hyphen."""
 
 
 def make(name: str, results: Path = Path("docs/experiments")) -> Page:
@@ -49,6 +50,6 @@ def make(name: str, results: Path = Path("docs/experiments")) -> Page:
     Raises:
         linnet.paper.page.MissingResultsError: if it is made from results that are not in the folder, or are broken.
     """
-    module = import_module(f"linnet.paper.{name.replace('.', '_')}")
+    module = import_module(f"linnet.paper.{name.replace('.', '_').replace('-', '_')}")
     page: Page = module.make(results) if ITEMS[name].from_results else module.make()
     return page

@@ -70,5 +70,9 @@ class Classification:
         order = np.argsort(-self.scores, kind="stable")[: max(count, 0)]
         return [Prediction(self._label(int(index)), int(index), float(self.scores[index])) for index in order]
 
+    def agrees(self, other: Classification) -> bool:
+        """Whether both have the same best class."""
+        return self.index == other.index
+
     def _label(self, index: int) -> str:
         return self.classes[index] if self.classes else str(index)

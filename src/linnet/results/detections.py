@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from linnet.boxes import iou
 from linnet.results.classification import Prediction
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+SAME_OBJECT = 0.5
+"""Intersection over union from which on two boxes are taken for one object, as AP50 does it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,13 @@ class Detections:
         """The `count` most probable objects, best first; all without a count."""
         end = len(self) if count is None else min(max(count, 0), len(self))
         return [self._detection(number) for number in range(end)]
+
+    def agrees(self, other: Detections) -> bool:
+        """Whether the best objects of both are of one class and overlap by half of their union, or both have none."""
+        if not len(self) or not len(other):
+            return len(self) == len(other)
+        overlap = float(iou(self.boxes[:1], other.boxes[:1])[0, 0])
+        return int(self.indices[0]) == int(other.indices[0]) and overlap >= SAME_OBJECT
 
     def _detection(self, number: int) -> Detection:
         index = int(self.indices[number])

@@ -50,6 +50,12 @@ def write_card(
     if score:
         lines += [f"| {name} | {value} |" for name, value in task.rows(score)]
         lines.append(f"| measured on | {score['images']:,} pictures: {score['data']} |")
+    quantised = provenance.get("quantised", {})
+    if quantised:
+        lines += [f"| {name} in float | {value:.3f} |" for name, value in quantised.get("float", {}).items()]
+        lines.append(f"| calibrated on | {quantised['pictures']:,} pictures |")
+    if "same" in quantised:
+        lines.append(f"| best answers as in float | {quantised['same']:.1%} |")
     lines += [f"| {part} pictures | {count:,} |" for part, count in counts.items()]
     if history:
         seconds = sum(float(entry["seconds"]) for entry in history)
@@ -58,6 +64,8 @@ def write_card(
     for key in ("data", "recipe", "command", "commit", "date", "start", "source", "licence"):
         if provenance.get(key):
             lines.append(f"- {key}: {provenance[key]}")
+    if "command" in quantised:
+        lines.append(f"- eight bits: {quantised['command']}")
     if decisions:
         lines += ["", "## What the recipe decided", "", *(f"- {decision}" for decision in decisions)]
     if entries := score.get("per_class"):
