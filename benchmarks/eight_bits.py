@@ -115,7 +115,7 @@ def main() -> None:
     document = {
         "title": given.title,
         "figure": figures.headline,
-        "float": figures.value,
+        "float": sure[figures.headline],
         "float_95": sure[f"{figures.headline}_95"],
         "images": figures.images,
         "measured_on": choice.where,
