@@ -1,14 +1,16 @@
 """The engine beside other runtimes: time, memory, loading and size, for the networks that people use.
 
     python benchmarks/engine.py [--networks NAME…] [--threads 1 2] [--runtimes NAME…] [--seconds 4] [--out FILE.json]
+    python benchmarks/engine.py --int8 [the same]
     python benchmarks/engine.py --draw FILE.json --plot FILE.png
 
-The first form measures. Every runtime that is installed here gets the same network (random weights) and the same
+The first form measures, the second the same networks in eight bits (calibrated on noise; what reads no integers runs in
+float32, and linnet in both). Every runtime that is installed here gets the same network (random weights) and the same
 picture; outputs are compared first; then they take turns, some runs each (`linnet bench` does the same for one model).
 Memory and loading are measured in a process of each runtime's own, with one thread: how much resident memory grows
 from before the network is opened, the runtime itself being imported, until it has run ten times, and how long opening
 it and the first run take. What ncnn, ExecuTorch and torch.compile must convert or compile counts as loading, and for
-ExecuTorch as memory too. The second form prints the results as Markdown, and draws time against memory.
+ExecuTorch as memory too. The last form prints the results as Markdown, and draws time against memory.
 """
 
 from __future__ import annotations
@@ -28,12 +30,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import linnet
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.bench import compare, exported, setting_for
 from linnet.bench.runtimes import RUNTIMES, MissingRuntime
-from linnet.checkpoint import load_checkpoint, random_checkpoint, save_checkpoint
+from linnet.checkpoint import Checkpoint, load_checkpoint, random_checkpoint, save_checkpoint
 from linnet.engine.library import engine_instruction_set, measure_peak
 from linnet.engine.runtimes import NativeRuntime
 
@@ -103,9 +107,17 @@ def measure_processes(model: Path, names: list[str]) -> dict[str, dict[str, Any]
     return found
 
 
-def measure_plans(architecture: Architecture) -> list[dict[str, Any]]:
-    """What linnet's plans hold: packed weights and activations."""
+def network_of(architecture: Architecture, *, int8: bool) -> Checkpoint:
+    """With random weights, in float32 or in eight bits."""
     checkpoint = random_checkpoint(architecture)
+    if not int8:
+        return checkpoint
+    pixels = np.random.default_rng(0).integers(0, 256, (8, *architecture.input_size, 3), dtype=np.uint8)
+    return linnet.quantize(checkpoint, list(pixels))
+
+
+def measure_plans(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """What linnet's plans hold: packed weights and activations."""
     rows = []
     for threads in (1, 2):
         session = NativeRuntime(checkpoint, threads).session
@@ -131,8 +143,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     for network in options.networks or NETWORKS:
         architecture, batches = NETWORKS[network]
+        checkpoint = network_of(architecture, int8=options.int8)
         rows = compare(
-            random_checkpoint(architecture),
+            checkpoint,
             threads=options.threads,
             batches=batches,
             seconds=options.seconds,
@@ -142,39 +155,38 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         document["networks"][network] = {
             "multiply_adds": cost(architecture).multiply_adds,
             "rows": [asdict(row) for row in rows],
-            "plans": measure_plans(architecture),
+            "plans": measure_plans(checkpoint),
         }
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.safetensors"
-        save_checkpoint(random_checkpoint(NETWORKS[MEASURED][0]), model)
+        save_checkpoint(network_of(NETWORKS[MEASURED][0], int8=options.int8), model)
         document["processes"] = measure_processes(model, list(dict.fromkeys(["linnet", *names])))
     return document
 
 
 def as_markdown(document: dict[str, Any]) -> str:
     """A row for each network, threads and batch; for each other runtime the ratio of the minima and of the medians."""
-    found = [row["runtime"].split()[0] for entry in document["networks"].values() for row in entry["rows"]]
-    others = [name for name in dict.fromkeys(found) if name != "linnet"]
+    found = [_lane(row) for entry in document["networks"].values() for row in entry["rows"]]
+    integers = ("linnet", "int8") in found
+    ours_is = ("linnet", "int8" if integers else "float32")
+    others = [lane for lane in dict.fromkeys(found) if lane != ours_is]
+    names = [f"{name} {precision}" if integers else name for name, precision in others]
     peak = document["peak_multiply_adds_per_s"]
     lines = [
         f"{document['machine']}, {document['instruction_set']}, {document['date']} (`{document['command']}`)",
         "",
-        f"| network | threads | batch | linnet, ms | of the peak | activations, MB | {' | '.join(others)} |",
+        f"| network | threads | batch | linnet, ms | of the peak | activations, MB | {' | '.join(names)} |",
         "|---" * (6 + len(others)) + "|",
     ]
     for network, entry in document["networks"].items():
         arenas = {plan["threads"]: plan["arena_bytes"] for plan in entry["plans"]}
         for threads, batch in dict.fromkeys((row["threads"], row["batch"]) for row in entry["rows"]):
-            rows = {
-                row["runtime"].split()[0]: row
-                for row in entry["rows"]
-                if (row["threads"], row["batch"]) == (threads, batch)
-            }
-            ours = rows["linnet"]
+            rows = {_lane(row): row for row in entry["rows"] if (row["threads"], row["batch"]) == (threads, batch)}
+            ours = rows[ours_is]
             share = batch * entry["multiply_adds"] / (ours["min_ms"] / 1e3) / peak / threads
             cells = [network, threads, batch, f"{ours['min_ms']:.2f} / {ours['median_ms']:.2f}", f"{share:.0%}"]
             cells.append(f"{arenas[threads] / 1e6:.2f}" if batch == 1 and threads in arenas else "")
-            cells += [_ratios(rows.get(name)) for name in others]
+            cells += [_ratios(rows.get(lane)) for lane in others]
             lines.append(f"| {' | '.join(map(str, cells))} |")
     lines += ["", f"Minimum / median. The measured peak is {2e-9 * peak:.1f} GFLOP/s a thread.", ""]
     lines += [f"| {MEASURED} | memory grows by, MB | open and first run, s | file, MB |", "|---|---|---|---|"]
@@ -182,6 +194,11 @@ def as_markdown(document: dict[str, Any]) -> str:
         size = f"{values['file_bytes'] / 1e6:.1f}" if "file_bytes" in values else ""
         lines.append(f"| {name} | {values['memory_bytes'] / 1e6:.1f} | {values['load_s']:.2f} | {size} |")
     return "\n".join(lines) + "\n"
+
+
+def _lane(row: dict[str, Any]) -> tuple[str, str]:
+    """Runtime and precision of a row; documents from before there were integers have float32 only."""
+    return row["runtime"].split()[0], row.get("precision", "float32")
 
 
 def _ratios(row: dict[str, Any] | None) -> str:
@@ -224,6 +241,7 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=[])
     parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--int8", action="store_true")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--draw", type=Path)
     parser.add_argument("--plot", type=Path)
