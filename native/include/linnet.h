@@ -204,7 +204,7 @@ typedef struct linnet_integers {
   int32_t input_zero, zero, lowest, highest; /* from 0 to 255 */
   int32_t weight_zero;                       /* from -128 to 127 */
   int32_t average, raw_zero;                 /* 0 or 1; 0 or 128 */
-  float ratio;                               /* input scale / output scale */
+  float ratio;                               /* input scale / output scale, from 2^-100 to 2^100 */
   int64_t multipliers;                       /* where floats begin, in bytes */
   int64_t tables;                            /* the same of [input_count][256] bytes */
   linnet_sum sum;

@@ -368,6 +368,8 @@ def of_bytes(**changes: Any) -> Program:
         ({"layer52_average": 2}, "its rule of pooling is unknown"),
         ({"layer52_raw_zero": 1}, "its rule of pooling is unknown"),
         ({"layer52_ratio": 0.0}, "its rule of pooling is unknown"),
+        ({"layer52_ratio": 2.0**101}, "its rule of pooling is unknown"),
+        ({"layer52_ratio": 2.0**-101}, "its rule of pooling is unknown"),
         ({"layer52_ratio": np.inf}, "its rule of pooling is unknown"),
         ({"layer52_ratio": np.nan}, "its rule of pooling is unknown"),
     ],
