@@ -17,7 +17,7 @@ from smear import draw_smear
 
 import linnet
 from linnet.architecture import options_of
-from linnet.catalogue import DEFAULT_MODEL, EMBEDDED, models_in
+from linnet.catalogue import EMBEDDED, SMALL_MODEL, models_in
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.evaluation.detector import MEASURING, measure_detector
@@ -37,7 +37,7 @@ LEAST = {"clothing-int8": 0.895, "cifar10-int8": 0.88, "blood-cells-int8": 0.553
 
 def test_there_are_these() -> None:
     assert models_in(EMBEDDED).keys() == MODELS.keys() | DETECTORS.keys()
-    assert DEFAULT_MODEL in MODELS
+    assert SMALL_MODEL in MODELS
 
 
 @pytest.mark.parametrize("name", [*MODELS, *DETECTORS])

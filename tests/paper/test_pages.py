@@ -146,7 +146,7 @@ def test_every_item_is_a_module_and_every_module_an_item() -> None:
         "slabs",
         "timing",
     }
-    assert modules == {name.replace(".", "_") for name in ITEMS}
+    assert modules == {name.replace(".", "_").replace("-", "_") for name in ITEMS}
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
