@@ -196,9 +196,10 @@ def test_symmetric_padding_is_plain_pytorch() -> None:
 @settings(max_examples=10)
 @given(small_networks, st.integers(1, 7))
 def test_slices_give_the_plain_result(architecture: Architecture, splits: int) -> None:
-    network, images = network_of(architecture), images_of(architecture)
+    # In float64: through many layers float32's rounding of another order of summation grows as large as a fault.
+    network, images = network_of(architecture).double(), images_of(architecture).double()
     with torch.no_grad():
-        assert_close(nn.forward_in_splits(network, images, splits=splits), network(images), 1e-5)
+        assert_close(nn.forward_in_splits(network, images, splits=splits), network(images), 1e-10)
 
 
 def test_more_slices_than_channels() -> None:

@@ -146,7 +146,8 @@ class FakeQuantisation(nn.Module):
                 label = operation.label
                 found[f"{label}.weight"] = whole.weight.cpu().numpy().astype(np.int8)
                 found[f"{label}.weight.scale"] = whole.scale.cpu().numpy().copy()
-                found[f"{label}.bias"] = whole.bias.cpu().numpy().astype(np.int32)
+                if getattr(operation, "bias", True):
+                    found[f"{label}.bias"] = whole.bias.cpu().numpy().astype(np.int32)
         return found
 
     @torch.no_grad()
@@ -200,8 +201,9 @@ def _folded(module: nn.Module) -> tuple[Tensor, Tensor]:
     assert isinstance(weighted, nn.Conv2d | nn.Linear)
     norm = getattr(module, "norm", None)
     if not isinstance(norm, nn.modules.batchnorm._BatchNorm):
-        assert weighted.bias is not None
-        return weighted.weight, weighted.bias
+        # A layer without bias adds nothing.
+        bias = weighted.weight.new_zeros(len(weighted.weight)) if weighted.bias is None else weighted.bias
+        return weighted.weight, bias
     assert norm.running_mean is not None
     assert norm.running_var is not None
     factor = norm.weight / (norm.running_var + norm.eps).sqrt()
