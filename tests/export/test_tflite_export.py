@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tflite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import architectures, checkpoint_of
@@ -22,6 +24,8 @@ from linnet.export import export
 from linnet.export.tflite_graph import LiteRT, run_tflite
 from linnet.quantisation.scheme import Encoding
 from linnet.weights import read
+from linnet.weights.tflite_graph import Graph
+from linnet.weights.tflite_metadata import Metadata, read_metadata
 
 pytest.importorskip("ai_edge_litert", reason="exported files are run with ai-edge-litert")
 
@@ -92,6 +96,7 @@ def test_integers_are_equal_to_the_bit_and_come_back(tmp_path: Path, name: str, 
     assert back.quantisation == checkpoint.quantisation
     for key in checkpoint.tensors:
         assert np.array_equal(back.tensors[key], checkpoint.tensors[key]), key
+    assert back.preprocessing == checkpoint.preprocessing
     assert same_function(back, checkpoint)
 
 
@@ -108,11 +113,54 @@ def test_floats_come_back(tmp_path: Path, name: str, precision: Any) -> None:
     assert np.array_equal(first, second)
 
 
+def test_contract_and_classes_come_back(tmp_path: Path) -> None:
+    path, classes = tmp_path / "network.tflite", tuple(f"größe {number}" for number in range(13))
+    for checkpoint in (checkpoint_of(SMALL, classes=classes), quantised_checkpoint(SMALL, classes=classes)):
+        assert checkpoint.preprocessing is not None
+        contract = replace(checkpoint.preprocessing, crop=0.9, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+        checkpoint = replace(checkpoint, preprocessing=contract, provenance={"licence": "CC0-1.0", "data": "noise"})
+        for inputs in ("normalised", "pixels"):
+            export(checkpoint, path, inputs=inputs)
+            back = read(path)
+            assert back.checkpoint.preprocessing == contract
+            assert back.checkpoint.classes == classes
+            assert back.checkpoint.provenance["licence"] == "CC0-1.0"
+            assert not back.notes
+
+
+def test_the_metadata_is_what_clients_ask_for(tmp_path: Path) -> None:
+    path, checkpoint = tmp_path / "network.tflite", checkpoint_of(SMALL, classes=tuple("abcdefghijklm"))
+    checkpoint = replace(checkpoint, provenance={"licence": "CC0-1.0"})
+    export(checkpoint, path)
+    first = path.read_bytes()
+    found = read_metadata(Graph(first).metadata_buffer())
+    # In values from 0 to 255; labels in an archive that is not compressed.
+    assert found == Metadata((127.5,) * 3, (127.5,) * 3, ("labels.txt",), "CC0-1.0")
+    with zipfile.ZipFile(path) as archive:
+        assert archive.getinfo("labels.txt").compress_type == zipfile.ZIP_STORED
+        assert archive.read("labels.txt").decode().split() == list("abcdefghijklm")
+    assert b"CC0-1.0" in (tflite.Model.GetRootAs(first, 0).Description() or b"")
+    export(checkpoint, path)
+    assert path.read_bytes() == first
+
+
+def test_a_damaged_contract_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "network.tflite"
+    export(checkpoint_of(SMALL), path)
+    content = path.read_bytes()
+    assert content.count(b'"shorter_side"') == 1
+    path.write_bytes(content.replace(b'"shorter_side"', b'"shorter_tide"'))
+    with pytest.raises(ValueError, match=r"damaged.*shorter_tide"):
+        read(path)
+
+
 @pytest.mark.parametrize("inputs", ["normalised", "pixels"])
-def test_the_ends_of_a_quantised_file_may_be_numbers_or_pixels(tmp_path: Path, inputs: Any) -> None:
-    checkpoint, path = quantised_checkpoint(SMALL), tmp_path / "network.tflite"
+@pytest.mark.parametrize("name", ["v2", "features"])
+def test_the_ends_of_a_quantised_file_may_be_numbers_or_pixels(tmp_path: Path, name: str, inputs: Any) -> None:
+    checkpoint, path = quantised_checkpoint(NETWORKS[name]), tmp_path / "network.tflite"
     result = export(checkpoint, path, inputs=inputs)
     assert result.equal
+    assert same_function(read(path).checkpoint, checkpoint)
     assert {"QUANTIZE", "DEQUANTIZE" if inputs == "normalised" else "DIV"} <= set(result.operators)
 
 

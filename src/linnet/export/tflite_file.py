@@ -254,9 +254,12 @@ def offset_vector(builder: Any, offsets: Sequence[Any]) -> Any:
     return builder.EndVector()
 
 
-def table(builder: Any, fields: Mapping[int, Any]) -> Any:
-    """A table of offsets alone, by their places in the schema."""
-    builder.StartObject(max(fields, default=-1) + 1)
+def table(builder: Any, fields: Mapping[int, Any], *, small: Mapping[int, int] | None = None) -> Any:
+    """A table of offsets and of numbers of one byte, by their places in its schema."""
+    small = small or {}
+    builder.StartObject(max([*fields, *small], default=-1) + 1)
     for place, offset in fields.items():
         builder.PrependUOffsetTRelativeSlot(place, offset, 0)
+    for place, value in small.items():
+        builder.PrependUint8Slot(place, value, 0)
     return builder.EndObject()

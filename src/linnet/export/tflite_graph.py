@@ -23,6 +23,7 @@ from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
 from linnet.engine.integer_reference import numpy_network
 from linnet.export.tflite_file import Codes, GraphWriter
+from linnet.export.tflite_metadata import NAME, describe, metadata, with_labels
 from linnet.export.written import Export, InputKind, Precision, check_choices, differences, documents, noise
 from linnet.files import write_atomically
 from linnet.images import Preprocessing, normalise
@@ -63,7 +64,8 @@ def export_tflite(
 ) -> Export:
     """Runs a network as TFLite beside the numpy reference, and writes it if the two agree.
 
-    One picture at a time, (1, H, W, C); interpreters can resize the batch.
+    One picture at a time, (1, H, W, C); interpreters can resize the batch. Class names, normalisation, licence and
+    provenance stand in the file's TFLite metadata; architecture, contract and all else in buffers `linnet.*`.
 
     Args:
         checkpoint: what to export.
@@ -90,8 +92,10 @@ def export_tflite(
         raise ValueError("A TFLite file does not swap the colours of pixels: take normalised inputs for a BGR network.")
     writer = _writer(checkpoint, precision)
     writer.write(inputs, checkpoint.preprocessing)
-    metadata = {name: json.dumps(document).encode() for name, document in documents(checkpoint).items()}
-    content = writer.file.content(metadata, signature=SIGNATURE)
+    buffers = {NAME: metadata(checkpoint, inputs)}
+    buffers |= {name: json.dumps(document).encode() for name, document in documents(checkpoint).items()}
+    content = writer.file.content(buffers, description=describe(checkpoint), signature=SIGNATURE)
+    content = with_labels(content, checkpoint)
     compared = _compare(writer, checkpoint, content, inputs) if find_spec("ai_edge_litert") else None
     if compared is not None and not compared[0] <= writer.allowed:
         raise ValueError(

@@ -8,6 +8,7 @@ norm is folded in such files and stays folded (docs/decisions/0002).
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +19,7 @@ import numpy as np
 
 from linnet.architecture import INPUT, Architecture
 from linnet.checkpoint import Checkpoint, default_preprocessing
+from linnet.images import Preprocessing
 from linnet.quantisation.scheme import IntegerType, Quantisation
 from linnet.quantisation.tensors import check_tensors
 from linnet.weights.chain import (
@@ -80,9 +82,12 @@ def convert(
             detector = find_detector(graph)
             chain = graph.chain() if detector is None else detector.chain
         metadata = read_metadata(graph.metadata_buffer())
-        names = labels if labels is not None else _packed_labels(path, metadata, notes)
+        packed = _packed_labels(path, metadata, notes)
+        names = labels if labels is not None else _document(graph, "classes") or packed
+        names = None if names is None else tuple(names)
         weight_types = graph.weight_types()
-        normalisation = _normalisation(graph, metadata, chain, notes)
+        own = _document(graph, "preprocessing")
+        normalisation = {} if own is not None else _normalisation(graph, metadata, chain, notes)
     except NotOurs as problem:
         raise ValueError(f"'{path}' is not a MobileNet classifier or detector that linnet has: {problem}.") from None
     except Exception as error:
@@ -123,6 +128,7 @@ def convert(
     try:
         contract = default_preprocessing(architecture)
         preprocessing = None if contract is None else replace(contract, **normalisation)
+        preprocessing = preprocessing if own is None else Preprocessing.from_json(own)
         checkpoint = Checkpoint(
             architecture,
             preprocessing,
@@ -150,6 +156,12 @@ def convert(
         affine=chain.affine,
         channels_first=chain.channels_first,
     )
+
+
+def _document(graph: Graph, name: str) -> Any:
+    """What linnet wrote into a file that it exported, beside the graph; None of other files."""
+    content = graph.metadata_buffer(f"linnet.{name}")
+    return json.loads(content) if content else None
 
 
 def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[str, ...] | None:
