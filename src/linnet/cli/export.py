@@ -35,6 +35,9 @@ class Options:
     precision: Literal["float32", "float16", "int8"] | None = None
     """The numbers of the exported network: `float32`, `float16` for weights of half the size (TFLite), or `int8` for
     the integers of a model that `linnet quantize` made. By default they are as the model has them."""
+    raw: bool = False
+    """A detector's TFLite file gives the offsets and logits of all anchors, as ONNX always does. By default it ends
+    with TFLite_Detection_PostProcess and gives boxes, classes, scores and their number."""
     json: bool = False
     """Print one JSON document instead of text."""
 
@@ -43,7 +46,11 @@ def main(arguments: list[str]) -> int:
     """Runs the command."""
     options = parse(Options, "export", __doc__, arguments)
     result = export(
-        load_checkpoint(find_model(options.model)), options.file, inputs=options.inputs, precision=options.precision
+        load_checkpoint(find_model(options.model)),
+        options.file,
+        inputs=options.inputs,
+        precision=options.precision,
+        raw=options.raw,
     )
     if result.difference is None:
         print(

@@ -33,7 +33,12 @@ FORMATS = {
 
 
 def export(
-    checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind | None = None, precision: Precision | None = None
+    checkpoint: Checkpoint,
+    path: str | Path,
+    *,
+    inputs: InputKind | None = None,
+    precision: Precision | None = None,
+    raw: bool = False,
 ) -> Export:
     """Writes a network in the format of the file's ending, if what runs there agrees with the numpy reference.
 
@@ -45,6 +50,7 @@ def export(
             quantised TFLite file and `normalised` of all others.
         precision: `float32`, `float16` for weights of half the size (TFLite), or `int8` for the integers of a quantised
             network; as the network is, if not given.
+        raw: a detector's TFLite file gives offsets and logits, as ONNX always does, instead of boxes and scores.
 
     Raises:
         ValueError: if the ending is unknown, what writes it is not installed, an option does not suit the network, or
@@ -58,6 +64,6 @@ def export(
     if find_spec(known.needs) is None:
         raise ValueError(f"Exporting needs {known.needs}: pip install {known.install}.")
     written: Export = getattr(import_module(known.module), known.function)(
-        checkpoint, path, inputs=inputs, precision=precision
+        checkpoint, path, inputs=inputs, precision=precision, raw=raw
     )
     return written

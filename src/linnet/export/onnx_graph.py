@@ -56,7 +56,12 @@ KINDS = {"int8": np.int8, "uint8": np.uint8}
 
 
 def export_onnx(
-    checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind | None = None, precision: Precision | None = None
+    checkpoint: Checkpoint,
+    path: str | Path,
+    *,
+    inputs: InputKind | None = None,
+    precision: Precision | None = None,
+    raw: bool = False,
 ) -> Export:
     """Runs a network as ONNX (opset 17) beside the numpy reference, and writes it if the two agree.
 
@@ -69,6 +74,7 @@ def export_onnx(
         inputs: `normalised` takes (N, C, H, W) float32 as the contract normalises it; `pixels` takes (N, H, W, 3)
             uint8 RGB and normalises inside. `normalised` if not given.
         precision: `float32`, or `int8` for the integers of a quantised network; as the network is, if not given.
+        raw: makes no difference: a detector gives offsets and logits.
 
     Raises:
         ValueError: if `inputs` is unknown, the network has no integers that are asked for or takes no pictures, or ONNX

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tflite
 
-from linnet.architecture import INPUT, Add, Concatenate, Convolve, Graph, Linear, Operation, Pool, Reshape
+from linnet.architecture import INPUT, Add, Concatenate, Convolve, Detector, Graph, Linear, Operation, Pool, Reshape
 from linnet.architecture.operations import pad_amounts
 from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
-from linnet.engine.integer_reference import numpy_network
+from linnet.engine.integer_reference import IntegerNetwork
+from linnet.engine.reference import NumpyNetwork, Runner
+from linnet.export.tflite_detector import boxes_in_order, decoded, write_detections
 from linnet.export.tflite_file import Codes, GraphWriter
 from linnet.export.tflite_metadata import NAME, describe, metadata, with_labels
 from linnet.export.written import Export, InputKind, Precision, check_choices, differences, documents, noise
@@ -38,8 +40,14 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-5
 """Largest difference from the reference that is accepted, relative to the largest output. Integers must be equal."""
 
+HEADS_TOLERANCE = 1e-4
+"""The same of a detector, whose least outputs are sums that cancel: random weights reach 1.5e-5, trained ones 1e-6."""
+
 FLOATING_TOLERANCE = 12 / 255
 """The same of a quantised network of which some operations run in float: the order of their sums decides halves."""
+
+DETECTION_TOLERANCE = 1e-4
+"""Most by which a box, in sides of the picture or of itself, or a score may differ from an anchor's."""
 
 ACTIVATIONS = {"linear": "NONE", "relu": "RELU", "relu6": "RELU6"}
 
@@ -60,7 +68,12 @@ SIGNATURE = "serving_default"
 
 
 def export_tflite(
-    checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind | None = None, precision: Precision | None = None
+    checkpoint: Checkpoint,
+    path: str | Path,
+    *,
+    inputs: InputKind | None = None,
+    precision: Precision | None = None,
+    raw: bool = False,
 ) -> Export:
     """Runs a network as TFLite beside the numpy reference, and writes it if the two agree.
 
@@ -75,6 +88,9 @@ def export_tflite(
             network. If not given, `integers` of a file in eight bits and `normalised` of all others.
         precision: `float32`, `float16` for weights of half the size, or `int8` for the integers of a quantised
             network; as the network is, if not given.
+        raw: a detector's file gives offsets and logits of all anchors, of which offsets are centre y, centre x, height
+            and width as in TensorFlow; else boxes (1, K, 4) y0, x0, y1, x1, classes (1, K) from 0, scores (1, K) and
+            their number (1,), found by TFLite_Detection_PostProcess.
 
     Raises:
         ValueError: if an option is unknown or does not suit the network, or LiteRT computes something else: then
@@ -90,18 +106,31 @@ def export_tflite(
         raise ValueError(f"`inputs` (='integers') are those of a quantised network; the file is {precision}.")
     if inputs == "pixels" and checkpoint.preprocessing is not None and checkpoint.preprocessing.colours == "BGR":
         raise ValueError("A TFLite file does not swap the colours of pixels: take normalised inputs for a BGR network.")
+    detector = checkpoint.architecture if isinstance(checkpoint.architecture, Detector) and not raw else None
     writer = _writer(checkpoint, precision)
-    writer.write(inputs, checkpoint.preprocessing)
-    buffers = {NAME: metadata(checkpoint, inputs)}
+    writer.write(inputs, checkpoint.preprocessing, floats=detector is not None)
+    heads = writer.file.outputs
+    if detector is not None:
+        # Beside its outputs: what is compared are the numbers that boxes are made of.
+        write_detections(writer.file, detector, heads)
+    buffers = {NAME: metadata(checkpoint, inputs, detections=detector is not None)}
     buffers |= {name: json.dumps(document).encode() for name, document in documents(checkpoint).items()}
-    content = writer.file.content(buffers, description=describe(checkpoint), signature=SIGNATURE)
-    content = with_labels(content, checkpoint)
-    compared = _compare(writer, checkpoint, content, inputs) if find_spec("ai_edge_litert") else None
+
+    def content_of(outputs: list[int]) -> bytes:
+        writer.file.outputs = outputs
+        content = writer.file.content(buffers, description=describe(checkpoint), signature=SIGNATURE)
+        return with_labels(content, checkpoint)
+
+    found = writer.file.outputs
+    compared = _compare(writer, checkpoint, content_of(heads), inputs) if find_spec("ai_edge_litert") else None
     if compared is not None and not compared[0] <= writer.allowed:
         raise ValueError(
             f"'{path}' was not written: LiteRT's outputs differ from the reference by {compared[0]:.1e} of the largest "
             f"one; at most {writer.allowed:.0e} was expected."
         )
+    content = content_of(found)
+    if compared is not None and detector is not None:
+        _check_detections(writer, checkpoint, content, inputs, path)
     write_atomically(path, content)
     operators = tuple(sorted({operator.custom or operator.name for operator in writer.file.operators}))
     return Export(
@@ -118,8 +147,13 @@ def export_tflite(
 
 def _writer(checkpoint: Checkpoint, precision: Precision) -> NetworkWriter:
     if checkpoint.quantisation is not None:
-        return IntegerWriter(checkpoint.architecture.graph, checkpoint.tensors, checkpoint.quantisation)
-    graph, tensors = fold(checkpoint.architecture, checkpoint.tensors)
+        graph, tensors = checkpoint.architecture.graph, dict(checkpoint.tensors)
+    else:
+        graph, tensors = fold(checkpoint.architecture, checkpoint.tensors)
+    if isinstance(checkpoint.architecture, Detector):
+        tensors |= boxes_in_order(checkpoint.architecture, tensors)
+    if checkpoint.quantisation is not None:
+        return IntegerWriter(graph, tensors, checkpoint.quantisation)
     return NetworkWriter(graph, tensors) if precision == "float32" else HalfWriter(graph, tensors)
 
 
@@ -133,22 +167,24 @@ class NetworkWriter:
     Attributes:
         file: what was written so far.
         tensors: weights by name.
+        allowed: the largest difference from the reference that is accepted.
     """
 
-    allowed: float = TOLERANCE
     quantisation: Quantisation | None = None
 
     def __init__(self, graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> None:
         self.graph, self.tensors = graph, dict(tensors)
         self.file = GraphWriter()
+        self.allowed = TOLERANCE if len(graph.outputs) == 1 else HEADS_TOLERANCE
 
-    def write(self, inputs: InputKind, contract: Preprocessing | None) -> None:
-        """Writes the network with its ends: the picture, and what the outputs are given as."""
+    def write(self, inputs: InputKind, contract: Preprocessing | None, *, floats: bool = False) -> None:
+        """Writes the network with its ends: the picture, and what the outputs are given as, or floats."""
         entered = self.enter(inputs, contract)
         values = {INPUT: entered}
         for operation in self.graph.operations:
             values[operation.name] = self.operation(operation, [values[name] for name in operation.reads])
-        self.file.outputs = [self.leave(name, values[name], inputs) for name in self.graph.outputs]
+        left: InputKind = "normalised" if floats else inputs
+        self.file.outputs = [self.leave(name, values[name], left) for name in self.graph.outputs]
 
     def enter(self, inputs: InputKind, contract: Preprocessing | None) -> int:
         """The picture as the first operation reads it."""
@@ -185,8 +221,12 @@ class NetworkWriter:
         return self.file.constant(name, values)
 
     def reference(self, pictures: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-        """What the outputs must be for normalised pictures (N, H, W, C)."""
-        outputs, _ = numpy_network(self.graph, self.tensors, self.quantisation).run(pictures)
+        """What the outputs must be for normalised pictures (N, H, W, C); numbers with more digits than float32 has."""
+        if self.quantisation is not None:
+            network: Runner = IntegerNetwork(self.graph, self.tensors, self.quantisation)
+        else:
+            network = NumpyNetwork(self.graph, self.tensors, dtype=np.float64)
+        outputs, _ = network.run(pictures)
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
     def _normalised(self, contract: Preprocessing) -> int:
@@ -437,8 +477,27 @@ def _shaped(writer: NetworkWriter, operation: Operation, number: int) -> int:
 
 def _concatenate(writer: NetworkWriter, operation: Concatenate, read: list[int]) -> int:
     result = writer.computed(operation.name, operation.shape, operation.name)
+    codes = [writer.file.tensors[number].quantisation for number in (*read, result)]
+    if writer.file.tensors[result].dtype == np.int8 and any(each != codes[0] for each in codes):
+        return _concatenate_unsigned(writer, operation, read, result)
     fields = {"Axis": 1 + operation.axis, "FusedActivationFunction": _activation("linear")}
     return writer.file.operator("CONCATENATION", read, result, "ConcatenationOptions", **fields)
+
+
+def _concatenate_unsigned(writer: NetworkWriter, operation: Concatenate, read: list[int], result: int) -> int:
+    """Joins int8 tensors of several encodings as uint8: TFLite recodes only such. What comes out is uint8 too."""
+    unsigned = []
+    for number in (*read, result):
+        tensor = writer.file.tensors[number]
+        assert tensor.quantisation is not None
+        codes = Codes(tensor.quantisation.scales, (tensor.quantisation.zeros[0] + 128,))
+        if number == result:
+            tensor.dtype, tensor.quantisation = np.dtype(np.uint8), codes
+            continue
+        other = writer.file.tensor(f"{tensor.name}:unsigned", tensor.shape, np.uint8, codes)
+        unsigned.append(writer.file.operator("QUANTIZE", [number], other, "QuantizeOptions"))
+    fields = {"Axis": 1 + operation.axis, "FusedActivationFunction": _activation("linear")}
+    return writer.file.operator("CONCATENATION", unsigned, result, "ConcatenationOptions", **fields)
 
 
 def _activation(name: str) -> int:
@@ -459,10 +518,42 @@ WRITERS: dict[type[Operation], Callable[[NetworkWriter, Any, list[int]], int]] =
 def _compare(writer: NetworkWriter, checkpoint: Checkpoint, content: bytes, inputs: InputKind) -> tuple[float, bool]:
     """Largest difference of the file from the reference over noisy pictures, relative; and whether all is equal."""
     pixels, pictures = noise(checkpoint)
-    given: NDArray[Any] = pictures
-    if inputs == "pixels":
-        given = pixels if checkpoint.architecture.input_channels == 3 else _grey(pixels, checkpoint)
+    given = _as_taken(pixels, pictures, checkpoint, inputs)
     return differences(run_tflite(content, given), writer.reference(pictures))
+
+
+def _as_taken(
+    pixels: NDArray[np.uint8], pictures: NDArray[np.float32], checkpoint: Checkpoint, inputs: InputKind
+) -> NDArray[Any]:
+    """Pictures as the file takes them, but for integers."""
+    if inputs != "pixels":
+        return pictures
+    return pixels if checkpoint.architecture.input_channels == 3 else _grey(pixels, checkpoint)
+
+
+def _check_detections(
+    writer: NetworkWriter, checkpoint: Checkpoint, content: bytes, inputs: InputKind, path: Path
+) -> None:
+    """Raises a ValueError unless all that the file finds are boxes of anchors, with these anchors' scores."""
+    detector = checkpoint.architecture
+    assert isinstance(detector, Detector)
+    pixels, pictures = noise(checkpoint)
+    given = _as_taken(pixels, pictures, checkpoint, inputs)
+    boxes, classes, scores, counts = run_tflite(content, given)
+    offsets, logits = writer.reference(pictures)
+    for row in range(len(pictures)):
+        count = int(counts[row])
+        places, expected = decoded(detector, offsets[row], logits[row])
+        own = expected[:, classes[row, :count].astype(np.int64)].T  # (K, A)
+        apart = np.abs(places[None] - boxes[row, :count, None]).max(axis=2)  # (K, A)
+        # Boxes may reach far beyond the picture.
+        apart /= np.maximum(1, np.abs(boxes[row, :count]).max(axis=1, initial=0))[:, None]
+        nearest = np.maximum(apart, np.abs(own - scores[row, :count, None])).min(axis=1)
+        if not nearest.max(initial=0) <= DETECTION_TOLERANCE:
+            raise ValueError(
+                f"'{path}' was not written: LiteRT finds boxes or scores that are {nearest.max():.1e} from those of "
+                f"any anchor; at most {DETECTION_TOLERANCE:.0e} was expected."
+            )
 
 
 def _grey(pixels: NDArray[np.uint8], checkpoint: Checkpoint) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import INPUT, Architecture
+from linnet.architecture import INPUT, Architecture, Concatenate, Reshape
 from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.images import Preprocessing
 from linnet.quantisation.scheme import IntegerType, Quantisation
@@ -102,7 +102,8 @@ def convert(
             outputs = outputs_by_name(architecture, chain)
         else:
             detector, names = named(detector, names, notes)
-            chain, network = detector.chain, match_detector(detector)
+            network = match_detector(detector, _document(graph, "architecture"))
+            chain = detector.chain
             architecture, outputs = network, detector_outputs(network, detector)
     except ValueError as error:
         raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {error}.") from None
@@ -194,7 +195,10 @@ def _integers(
             raise ValueError("its integers change between two convolutions")
         encodings = {INPUT: graph.encoding(chain.steps[0].input)}
         encodings |= {name: graph.encoding(numbers[name]) for name in architecture.graph.by_name}
-        kinds = {graph.dtype(number) for number in (chain.steps[0].input, *numbers.values())}
+        unsigned = _joined_unsigned(graph, architecture, chain, numbers)
+        encodings |= {name: replace(encodings[name], zero=encodings[name].zero - 128) for name in unsigned}
+        kinds = {graph.dtype(chain.steps[0].input)}
+        kinds |= {graph.dtype(number) for name, number in numbers.items() if name not in unsigned}
         if len(kinds) > 1:
             raise ValueError("its integers are of several types")
         dtype: IntegerType = "int8" if kinds == {np.int8} else "uint8"
@@ -205,6 +209,14 @@ def _integers(
         notes.append(f"The file is quantised, but not as linnet keeps integers ({reason}): it was dequantised.")
         return None
     return tensors, scheme
+
+
+def _joined_unsigned(graph: Graph, architecture: Architecture, chain: Chain, numbers: Mapping[str, int]) -> list[str]:
+    """Names of the rows of a detector on int8 that are joined as uint8, which stand for the same: q + 128."""
+    if graph.dtype(chain.steps[0].input) is not np.int8:
+        return []
+    rows = [each.name for each in architecture.operations if isinstance(each, Reshape | Concatenate)]
+    return [name for name in rows if graph.dtype(numbers[name]) is np.uint8]
 
 
 def _normalisation(graph: Graph, metadata: Metadata, chain: Chain, notes: list[str]) -> dict[str, Any]:
