@@ -17,7 +17,7 @@ from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.detection import Suppression, anchors, detect
 from linnet.engine.integer_reference import numpy_network
 from linnet.export import export
-from linnet.export.tflite_graph import run_tflite
+from linnet.export.tflite_run import run_tflite
 from linnet.weights import read
 
 pytest.importorskip("ai_edge_litert", reason="exported files are run with ai-edge-litert")

@@ -21,7 +21,7 @@ from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.engine.integer_reference import IntegerNetwork, numpy_network
 from linnet.export import export
-from linnet.export.tflite_graph import LiteRT, run_tflite
+from linnet.export.tflite_run import LiteRT, run_tflite
 from linnet.quantisation.scheme import Encoding
 from linnet.weights import read
 from linnet.weights.tflite_graph import Graph
