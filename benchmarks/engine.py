@@ -36,7 +36,7 @@ import linnet
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
 from linnet.bench import compare, exported, setting_for
-from linnet.bench.runtimes import RUNTIMES, MissingRuntime
+from linnet.bench.runtimes import RUNTIMES, Files, MissingRuntime
 from linnet.checkpoint import Checkpoint, load_checkpoint, random_checkpoint, save_checkpoint
 from linnet.engine.library import engine_instruction_set, measure_peak
 from linnet.engine.runtimes import NativeRuntime
@@ -57,6 +57,7 @@ PACKAGES = {
     "numpy": ["linnet.predictor"],
     "onnxruntime": ["onnxruntime"],
     "openvino": ["openvino"],
+    "litert": ["ai_edge_litert.interpreter"],
     "ncnn": ["ncnn"],
     "executorch": ["torch", "executorch.extension.pybindings.portable_lib"],
     "torch": ["torch", "linnet.nn"],
@@ -71,11 +72,11 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def measure_process(name: str, model: str, onnx: str | None) -> dict[str, Any]:
+def measure_process(name: str, model: str, files: Files) -> dict[str, Any]:
     """Of one runtime, in this process."""
     for package in PACKAGES[name]:
         importlib.import_module(package)
-    setting = setting_for(load_checkpoint(model), 1, 1, Path(onnx) if onnx else None)
+    setting = setting_for(load_checkpoint(model), 1, 1, files)
     before, begun = resident_bytes(), time.perf_counter()
     _, run = RUNTIMES[name](setting)
     run()
@@ -88,10 +89,11 @@ def measure_process(name: str, model: str, onnx: str | None) -> dict[str, Any]:
 def measure_processes(model: Path, names: list[str]) -> dict[str, dict[str, Any]]:
     """A process each; the least of three, since the first finds nothing in the system's memory of files."""
     found: dict[str, dict[str, Any]] = {}
-    with exported(load_checkpoint(model)) as onnx:
+    with exported(load_checkpoint(model)) as files:
         for name in names:
             command = [sys.executable, __file__, "--process", name, "--model", str(model)]
-            command += ["--onnx", str(onnx)] if onnx else []
+            command += ["--onnx", str(files.onnx)] if files.onnx else []
+            command += ["--tflite", str(files.tflite)] if files.tflite else []
             environment = os.environ | {"OMP_NUM_THREADS": "1"}
             runs = []
             for _ in range(3):
@@ -101,9 +103,10 @@ def measure_processes(model: Path, names: list[str]) -> dict[str, dict[str, Any]
             if runs:
                 found[name] = {key: min(run[key] for run in runs) for key in runs[0]}
         found["linnet"]["file_bytes"] = model.stat().st_size
-        if onnx is not None:
-            for name in ("onnxruntime", "openvino"):
-                found.get(name, {})["file_bytes"] = onnx.stat().st_size
+        for path, readers in ((files.onnx, ("onnxruntime", "openvino")), (files.tflite, ("litert",))):
+            if path is not None:
+                for name in readers:
+                    found.get(name, {})["file_bytes"] = path.stat().st_size
     return found
 
 
@@ -245,12 +248,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--draw", type=Path)
     parser.add_argument("--plot", type=Path)
-    for hidden in ("--process", "--model", "--onnx"):
+    for hidden in ("--process", "--model"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
+    for hidden in ("--onnx", "--tflite"):
+        parser.add_argument(hidden, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.process:
         try:
-            print(json.dumps(measure_process(options.process, options.model, options.onnx)))
+            print(json.dumps(measure_process(options.process, options.model, Files(options.onnx, options.tflite))))
         except MissingRuntime as missing:
             sys.exit(str(missing))
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,57 +32,15 @@ from linnet.architecture import (
 )
 from linnet.engine.fold import fold
 from linnet.engine.reference import NumpyNetwork
+from linnet.export.tflite_file import Codes, offset_vector, table, vector
+from linnet.export.tflite_file import GraphWriter as GraphWriter
+from linnet.export.tflite_file import Operator as Operator
 
+Quantisation = Codes
 Tensors = Mapping[str, NDArray[np.float32]]
 Ranges = Mapping[str, tuple[float, float]]
 
-TYPES = {
-    np.dtype(np.float32): tflite.TensorType.FLOAT32,
-    np.dtype(np.float16): tflite.TensorType.FLOAT16,
-    np.dtype(np.uint8): tflite.TensorType.UINT8,
-    np.dtype(np.int8): tflite.TensorType.INT8,
-    np.dtype(np.int32): tflite.TensorType.INT32,
-    np.dtype(np.bool_): tflite.TensorType.BOOL,
-}
 ACTIVATIONS = {"linear": "NONE", "relu": "RELU", "relu6": "RELU6"}
-ALIGNMENT = 16
-"""Of constants, as the schema demands (`force_align`)."""
-OLD_CODES = 127
-"""Operators numbered from here on stand in the new code field only."""
-
-
-@dataclass(frozen=True)
-class Quantisation:
-    """real = scale x (q - zero), with one scale, or one for each channel along `axis`."""
-
-    scales: tuple[float, ...]
-    zeros: tuple[int, ...]
-    axis: int = 0
-
-
-@dataclass
-class Tensor:
-    """One tensor of a graph. Buffer 0 is that of all computed ones."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    quantisation: Quantisation | None = None
-    buffer: int = 0
-
-
-@dataclass
-class Operator:
-    """One operator of a graph, by its name in the schema, with an option table (empty: none) and its fields."""
-
-    name: str
-    inputs: list[int]
-    output: int
-    kind: str = ""
-    fields: dict[str, Any] = field(default_factory=dict)
-    custom: str = ""
-    """Its own name, of one that the schema does not have (CUSTOM); then `options` are its options as bytes."""
-    options: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +133,8 @@ def metadata_content(description: Description) -> bytes:
     licence = builder.CreateString(description.licence) if description.licence else None
     units = []
     if description.mean:
-        means, stds = (_numbers(builder, values, np.float32) for values in (description.mean, description.std))
-        normalisation = _table(builder, {0: means, 1: stds})
+        means, stds = (vector(builder, values, np.float32) for values in (description.mean, description.std))
+        normalisation = table(builder, {0: means, 1: stds})
         builder.StartObject(2)
         # Number 1 of the union ProcessUnitOptions is NormalizationOptions.
         builder.PrependUint8Slot(0, 1, 0)
@@ -184,151 +142,14 @@ def metadata_content(description: Description) -> bytes:
         units.append(builder.EndObject())
     files = []
     if description.label_file:
-        files.append(_table(builder, {0: builder.CreateString(description.label_file)}))
-    input_tensor = _table(builder, {4: _offsets(builder, units)} if units else {})
-    output_tensor = _table(builder, {6: _offsets(builder, files)} if files else {})
-    tensors = {2: _offsets(builder, [input_tensor]), 3: _offsets(builder, [output_tensor])}
-    fields = {3: _offsets(builder, [_table(builder, tensors)])}
-    root = _table(builder, fields | ({} if licence is None else {5: licence}))
+        files.append(table(builder, {0: builder.CreateString(description.label_file)}))
+    input_tensor = table(builder, {4: offset_vector(builder, units)} if units else {})
+    output_tensor = table(builder, {6: offset_vector(builder, files)} if files else {})
+    tensors = {2: offset_vector(builder, [input_tensor]), 3: offset_vector(builder, [output_tensor])}
+    fields = {3: offset_vector(builder, [table(builder, tensors)])}
+    root = table(builder, fields | ({} if licence is None else {5: licence}))
     builder.Finish(root, file_identifier=b"M001")
     return bytes(builder.Output())
-
-
-class GraphWriter:
-    """Collects tensors and operators of one subgraph, then writes them as a TFLite file."""
-
-    def __init__(self) -> None:
-        self.tensors: list[Tensor] = []
-        self.operators: list[Operator] = []
-        self.inputs: list[int] = []
-        self.outputs: list[int] = []
-        self._buffers: list[bytes] = [b""]
-
-    def tensor(
-        self, name: str, shape: tuple[int, ...], dtype: Any = np.float32, quantisation: Quantisation | None = None
-    ) -> int:
-        """Adds a computed tensor; returns its number."""
-        self.tensors.append(Tensor(name, shape, np.dtype(dtype), quantisation))
-        return len(self.tensors) - 1
-
-    def constant(self, name: str, values: NDArray[Any], quantisation: Quantisation | None = None) -> int:
-        """Adds a tensor with its values in the file; returns its number."""
-        self._buffers.append(np.ascontiguousarray(values).tobytes())
-        self.tensors.append(Tensor(name, values.shape, values.dtype, quantisation, len(self._buffers) - 1))
-        return len(self.tensors) - 1
-
-    def operator(self, name: str, inputs: Sequence[int], output: int, kind: str = "", **fields: Any) -> int:
-        """Adds an operator; returns its output."""
-        self.operators.append(Operator(name, list(inputs), output, kind, fields))
-        return output
-
-    def find(self, name: str) -> Operator:
-        """The last operator of a kind."""
-        return [operator for operator in self.operators if operator.name == name][-1]
-
-    def content(self, metadata: bytes = b"") -> bytes:
-        """The whole file."""
-        buffers = [*self._buffers, metadata] if metadata else self._buffers
-        builder = flatbuffers.Builder(sum(map(len, buffers)) + 65_536)
-        # Flatbuffers grow from the back: what is made first, the weights, stands last in the file.
-        buffer_offsets = _offsets(builder, [self._write_buffer(builder, content) for content in buffers])
-        tensors = _offsets(builder, [self._write_tensor(builder, tensor) for tensor in self.tensors])
-        names = list(dict.fromkeys((operator.name, operator.custom) for operator in self.operators))
-        operators = _offsets(
-            builder,
-            [self._write_operator(builder, entry, names.index((entry.name, entry.custom))) for entry in self.operators],
-        )
-        ends = [_numbers(builder, numbers, np.int32) for numbers in (self.inputs, self.outputs)]
-        tflite.SubGraphStart(builder)
-        tflite.SubGraphAddTensors(builder, tensors)
-        tflite.SubGraphAddInputs(builder, ends[0])
-        tflite.SubGraphAddOutputs(builder, ends[1])
-        tflite.SubGraphAddOperators(builder, operators)
-        subgraphs = _offsets(builder, [tflite.SubGraphEnd(builder)])
-        codes = _offsets(builder, [self._write_code(builder, *name) for name in names])
-        entries = _offsets(builder, [self._write_metadata(builder, len(buffers) - 1)]) if metadata else None
-        tflite.ModelStart(builder)
-        tflite.ModelAddVersion(builder, 3)
-        tflite.ModelAddOperatorCodes(builder, codes)
-        tflite.ModelAddSubgraphs(builder, subgraphs)
-        tflite.ModelAddBuffers(builder, buffer_offsets)
-        if entries is not None:
-            tflite.ModelAddMetadata(builder, entries)
-        builder.Finish(tflite.ModelEnd(builder), file_identifier=b"TFL3")
-        return bytes(builder.Output())
-
-    def _write_buffer(self, builder: Any, content: bytes) -> Any:
-        data = None
-        if content:
-            # Builder.CreateByteVector, which aligns to one byte only, with the schema's alignment.
-            builder.StartVector(1, len(content), ALIGNMENT)
-            builder.head -= len(content)
-            builder.Bytes[builder.head : builder.head + len(content)] = content
-            data = builder.EndVector()
-        tflite.BufferStart(builder)
-        if data is not None:
-            tflite.BufferAddData(builder, data)
-        return tflite.BufferEnd(builder)
-
-    def _write_tensor(self, builder: Any, tensor: Tensor) -> Any:
-        text, sides = builder.CreateString(tensor.name), _numbers(builder, tensor.shape, np.int32)
-        details = None if tensor.quantisation is None else self._write_quantisation(builder, tensor.quantisation)
-        tflite.TensorStart(builder)
-        tflite.TensorAddShape(builder, sides)
-        tflite.TensorAddType(builder, TYPES[tensor.dtype])
-        tflite.TensorAddBuffer(builder, tensor.buffer)
-        tflite.TensorAddName(builder, text)
-        if details is not None:
-            tflite.TensorAddQuantization(builder, details)
-        return tflite.TensorEnd(builder)
-
-    def _write_quantisation(self, builder: Any, quantisation: Quantisation) -> Any:
-        scales = _numbers(builder, quantisation.scales, np.float32)
-        zeros = _numbers(builder, quantisation.zeros, np.int64)
-        tflite.QuantizationParametersStart(builder)
-        tflite.QuantizationParametersAddScale(builder, scales)
-        tflite.QuantizationParametersAddZeroPoint(builder, zeros)
-        tflite.QuantizationParametersAddQuantizedDimension(builder, quantisation.axis)
-        return tflite.QuantizationParametersEnd(builder)
-
-    def _write_operator(self, builder: Any, operator: Operator, code: int) -> Any:
-        options = self._write_options(builder, operator) if operator.kind else None
-        read, written = (_numbers(builder, numbers, np.int32) for numbers in (operator.inputs, [operator.output]))
-        custom = builder.CreateByteVector(operator.options) if operator.options else None
-        tflite.OperatorStart(builder)
-        if custom is not None:
-            tflite.OperatorAddCustomOptions(builder, custom)
-        tflite.OperatorAddOpcodeIndex(builder, code)
-        tflite.OperatorAddInputs(builder, read)
-        tflite.OperatorAddOutputs(builder, written)
-        if options is not None:
-            tflite.OperatorAddBuiltinOptionsType(builder, getattr(tflite.BuiltinOptions, operator.kind))
-            tflite.OperatorAddBuiltinOptions(builder, options)
-        return tflite.OperatorEnd(builder)
-
-    def _write_options(self, builder: Any, operator: Operator) -> Any:
-        getattr(tflite, f"{operator.kind}Start")(builder)
-        for name, value in operator.fields.items():
-            getattr(tflite, f"{operator.kind}Add{name}")(builder, value)
-        return getattr(tflite, f"{operator.kind}End")(builder)
-
-    def _write_code(self, builder: Any, name: str, custom: str) -> Any:
-        number = getattr(tflite.BuiltinOperator, name)
-        text = builder.CreateString(custom) if custom else None
-        tflite.OperatorCodeStart(builder)
-        if text is not None:
-            tflite.OperatorCodeAddCustomCode(builder, text)
-        tflite.OperatorCodeAddDeprecatedBuiltinCode(builder, min(number, OLD_CODES))
-        tflite.OperatorCodeAddBuiltinCode(builder, number)
-        tflite.OperatorCodeAddVersion(builder, 1)
-        return tflite.OperatorCodeEnd(builder)
-
-    def _write_metadata(self, builder: Any, buffer: int) -> Any:
-        name = builder.CreateString("TFLITE_METADATA")
-        tflite.MetadataStart(builder)
-        tflite.MetadataAddName(builder, name)
-        tflite.MetadataAddBuffer(builder, buffer)
-        return tflite.MetadataEnd(builder)
 
 
 class NetworkWriter:
@@ -363,7 +184,7 @@ class NetworkWriter:
     def content(self) -> bytes:
         """The whole file."""
         description = self._style.description
-        return self.graph.content(b"" if description is None else metadata_content(description))
+        return self.graph.content({} if description is None else {"TFLITE_METADATA": metadata_content(description)})
 
     def _write(self, operations: Sequence[Operation], input_shape: tuple[int, int, int]) -> None:
         entered = self._input(input_shape)
@@ -580,22 +401,3 @@ def _quantise(weight: NDArray[np.float32], axis: int, *, per_channel: bool) -> t
     scales = np.maximum(np.abs(weight).max(axis=others, keepdims=True), 1e-6).astype(np.float32) / np.float32(127)
     stored = np.clip(np.round(weight / scales), -127, 127).astype(np.int8)
     return stored, Quantisation(tuple(map(float, scales.ravel())), (0,) * scales.size, axis)
-
-
-def _numbers(builder: Any, values: Sequence[float], dtype: Any) -> Any:
-    return builder.CreateNumpyVector(np.asarray(values, dtype))
-
-
-def _offsets(builder: Any, offsets: Sequence[Any]) -> Any:
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return builder.EndVector()
-
-
-def _table(builder: Any, fields: Mapping[int, Any]) -> Any:
-    """A table of offsets alone, by their places in the schema."""
-    builder.StartObject(max(fields, default=-1) + 1)
-    for place, offset in fields.items():
-        builder.PrependUOffsetTRelativeSlot(place, offset, 0)
-    return builder.EndObject()

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import checkpoint_of
 from quantised import quantised_checkpoint
 
-from linnet.architecture import MobileNetV2
+from linnet.architecture import Architecture, MobileNetV2
+from linnet.architecture.ssdlite import ssdlite
 from linnet.bench import compare, runtimes
 from linnet.bench.runtimes import RUNTIMES
 from linnet.checkpoint import Checkpoint
@@ -69,6 +71,24 @@ def test_integers_are_measured_beside_floats() -> None:
     # linnet and numpy follow one rule to the bit.
     assert rows[0].difference == rows[4].difference == 0
     assert rows[0].ratio == 1
+
+
+@needs_native
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(
+    "network", [MobileNetV2(width=0.35, resolution=48, classes=5), ssdlite(width=0.2, resolution=65, classes=2)]
+)
+def test_litert_runs_what_is_exported(network: Architecture, batch: int) -> None:
+    pytest.importorskip("ai_edge_litert", reason="this is what runs the file")
+    for checkpoint in (checkpoint_of(network), quantised_checkpoint(network)):
+        rows = compare(checkpoint, threads=(1,), batches=(batch,), seconds=0.05, runtimes=("litert",))
+        row = rows[-1]
+        assert row.runtime.startswith("litert ")
+        assert row.problem is None, row
+        assert row.difference is not None
+        # Integers are the rule's, to the bit.
+        assert row.difference <= (1e-4 if checkpoint.quantisation is None else 0)
+        assert row.precision == ("float32" if checkpoint.quantisation is None else "int8")
 
 
 @needs_native

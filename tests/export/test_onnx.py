@@ -124,8 +124,11 @@ def test_the_command(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     document = json.loads(capsys.readouterr().out)
     assert document["difference"] <= 1e-4
     assert document["bytes"] == (tmp_path / "out.onnx").stat().st_size
-    assert main(["export", str(small_model), str(tmp_path / "out.tflite")]) == 1
-    assert "must end in .onnx" in capsys.readouterr().err
+    assert document["format"] == "onnx"
+    assert document["precision"] == "float32"
+    assert document["compared"].keys() == {"pictures", "largest_difference", "equal"}
+    assert main(["export", str(small_model), str(tmp_path / "out.pb")]) == 1
+    assert "must end in .onnx or .tflite" in capsys.readouterr().err
     with pytest.raises(ValueError, match="`inputs`"):
         export_onnx(checkpoint_of(MobileNetV2(width=0.35, resolution=64)), tmp_path / "x.onnx", inputs="bytes")  # type: ignore[arg-type]
 

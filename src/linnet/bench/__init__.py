@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from linnet.bench.runtimes import INTEGER_RUNTIMES, RUNTIMES, Arrays, MissingRuntime, Run, Setting, as_arrays
+from linnet.bench.runtimes import INTEGER_RUNTIMES, RUNTIMES, Arrays, Files, MissingRuntime, Run, Setting, as_arrays
 from linnet.checkpoint import Checkpoint
 from linnet.export.written import Precision
 from linnet.images import normalise
@@ -110,26 +110,32 @@ def compare(
     return rows
 
 
-def setting_for(checkpoint: Checkpoint, threads: int, batch: int, onnx: Path | None) -> Setting:
+def setting_for(checkpoint: Checkpoint, threads: int, batch: int, network: Files) -> Setting:
     """What the runtimes are given: a random picture, as bytes and as the network wants it."""
     contract = Predictor(checkpoint, runtime="numpy").preprocessing
     pixels = np.random.default_rng(0).integers(0, 256, (batch, *contract.size, 3), dtype=np.uint8)
     inputs = np.ascontiguousarray(normalise(pixels, contract).transpose(0, 3, 1, 2))
-    return Setting(checkpoint, threads, pixels, inputs, onnx)
+    return Setting(checkpoint, threads, pixels, inputs, network)
 
 
 @contextmanager
-def exported(checkpoint: Checkpoint) -> Iterator[Path | None]:
-    """The network as ONNX, for those that read it; None without the onnx package."""
-    if find_spec("onnx") is None:
-        yield None
-        return
-    from linnet.export.onnx_graph import export_onnx
-
+def exported(checkpoint: Checkpoint) -> Iterator[Files]:
+    """The network as files, for those that read them, as far as there are packages to write and run them."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        export_onnx(checkpoint, path)
-        yield path
+        written = Files()
+        if find_spec("onnx") is not None:
+            from linnet.export.onnx_graph import export_onnx
+
+            written = replace(written, onnx=export_onnx(checkpoint, Path(folder) / "network.onnx").path)
+        if find_spec("ai_edge_litert") is not None:
+            from linnet.export.tflite_graph import export_tflite
+
+            try:
+                path = export_tflite(checkpoint, Path(folder) / "network.tflite", raw=True).path
+                written = replace(written, tflite=path)
+            except ValueError as error:
+                written = replace(written, problem=str(error))
+        yield written
 
 
 Lane = tuple[str, Precision]

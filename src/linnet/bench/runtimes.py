@@ -25,6 +25,21 @@ Run = Callable[[], Arrays]
 
 
 @dataclass(frozen=True)
+class Files:
+    """The network in the formats of those that read files.
+
+    Attributes:
+        onnx: as ONNX; None without the onnx package.
+        tflite: as TFLite, of a detector its raw heads; None where it could not be written.
+        problem: why it could not.
+    """
+
+    onnx: Path | None = None
+    tflite: Path | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Setting:
     """What every runtime is given.
 
@@ -33,14 +48,14 @@ class Setting:
         threads: that it may use.
         pixels: (N, H, W, 3) uint8.
         inputs: the same, (N, 3, H, W) float32 as the network's contract normalises them.
-        onnx: the network as ONNX; None without the onnx package.
+        files: the network as files.
     """
 
     checkpoint: Checkpoint
     threads: int
     pixels: NDArray[np.uint8]
     inputs: NDArray[np.float32]
-    onnx: Path | None
+    files: Files
 
 
 class MissingRuntime(Exception):
@@ -56,7 +71,7 @@ def as_arrays(output: Any) -> Arrays:
 def _need(*packages: str) -> None:
     for package in packages:
         if find_spec(package) is None:
-            raise MissingRuntime(f"not installed (pip install {package})")
+            raise MissingRuntime(f"not installed (pip install {package.replace('_', '-')})")
 
 
 def _version(package: str) -> str:
@@ -67,9 +82,9 @@ def _version(package: str) -> str:
 
 
 def _onnx_of(setting: Setting) -> Path:
-    if setting.onnx is None:
+    if setting.files.onnx is None:
         raise MissingRuntime("it reads ONNX, and onnx is not installed (pip install onnx)")
-    return setting.onnx
+    return setting.files.onnx
 
 
 def _linnet(setting: Setting) -> tuple[str, Run]:
@@ -116,6 +131,26 @@ def _openvino(setting: Setting) -> tuple[str, Run]:
         return as_arrays(list(request.infer({0: setting.inputs}).values()))
 
     return openvino.__version__.split("-")[0], run
+
+
+def _litert(setting: Setting) -> tuple[str, Run]:
+    """A quantised network takes and gives integers, which are made of the pictures beforehand."""
+    _need("ai_edge_litert")
+    if setting.files.tflite is None:
+        raise MissingRuntime(f"the network could not be written as TFLite ({setting.files.problem})")
+    from linnet.export.tflite_detector import AXES
+    from linnet.export.tflite_run import LiteRT
+
+    network = LiteRT(setting.files.tflite, threads=setting.threads, batch=len(setting.inputs))
+    ready = network.prepared(np.ascontiguousarray(setting.inputs.transpose(0, 2, 3, 1)))
+
+    def run() -> Arrays:
+        outputs = network.run(ready)
+        if setting.checkpoint.task == "detection":
+            outputs[0] = outputs[0][..., AXES]
+        return tuple(outputs)
+
+    return _version("ai-edge-litert"), run
 
 
 def _ncnn(setting: Setting) -> tuple[str, Run]:
@@ -213,6 +248,7 @@ RUNTIMES: dict[str, Callable[[Setting], tuple[str, Run]]] = {
     "linnet": _linnet,
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
+    "litert": _litert,
     "ncnn": _ncnn,
     "executorch": _executorch,
     "torch": _torch,
@@ -221,5 +257,5 @@ RUNTIMES: dict[str, Callable[[Setting], tuple[str, Run]]] = {
 }
 """What can be measured. All but linnet and numpy get float32 inputs that are ready, these two a picture's bytes."""
 
-INTEGER_RUNTIMES = frozenset({"linnet", "onnxruntime", "openvino", "numpy"})
+INTEGER_RUNTIMES = frozenset({"linnet", "onnxruntime", "openvino", "litert", "numpy"})
 """Those that compute a quantised network with its integers."""

@@ -3,7 +3,8 @@
 All run the same network on the same pictures, taking turns, and their outputs are compared first. A ratio is a
 runtime's median time divided by linnet's: above 1, linnet is faster. A quantised model is measured with its integers
 wherever a runtime takes them, and in float32. ONNX Runtime, OpenVINO and ncnn (with pnnx) get
-the network through the onnx package: pip install onnx onnxruntime openvino ncnn pnnx.
+the network through the onnx package: pip install onnx onnxruntime openvino ncnn pnnx. LiteRT gets it as TFLite:
+pip install ai-edge-litert.
 """
 
 from __future__ import annotations

@@ -22,15 +22,23 @@ class Format(NamedTuple):
     function: str
     needs: str
     """The package without which it cannot be written."""
-    extra: str
-    """The extra of linnet that brings it."""
+    install: str
+    """What pip brings it with."""
 
 
-FORMATS = {".onnx": Format("linnet.export.onnx_graph", "export_onnx", "onnx", "train")}
+FORMATS = {
+    ".onnx": Format("linnet.export.onnx_graph", "export_onnx", "onnx", "'linnet[train]'"),
+    ".tflite": Format("linnet.export.tflite_graph", "export_tflite", "tflite", "tflite"),
+}
 
 
 def export(
-    checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind = "normalised", precision: Precision | None = None
+    checkpoint: Checkpoint,
+    path: str | Path,
+    *,
+    inputs: InputKind | None = None,
+    precision: Precision | None = None,
+    raw: bool = False,
 ) -> Export:
     """Writes a network in the format of the file's ending, if what runs there agrees with the numpy reference.
 
@@ -38,8 +46,11 @@ def export(
         checkpoint: what to export.
         path: file to write.
         inputs: `normalised` takes values as the contract normalises them; `pixels` takes (N, H, W, 3) uint8 RGB and
-            normalises inside.
-        precision: `float32`, or `int8` for the integers of a quantised network; as the network is, if not given.
+            normalises inside; `integers`, of TFLite, takes those of a quantised network. If not given, `integers` of a
+            quantised TFLite file and `normalised` of all others.
+        precision: `float32`, `float16` for weights of half the size (TFLite), or `int8` for the integers of a quantised
+            network; as the network is, if not given.
+        raw: a detector's TFLite file gives offsets and logits, as ONNX always does, instead of boxes and scores.
 
     Raises:
         ValueError: if the ending is unknown, what writes it is not installed, an option does not suit the network, or
@@ -51,8 +62,8 @@ def export(
     if known is None:
         raise ValueError(f"'{path}' must end in {' or '.join(FORMATS)}: that is what linnet exports.")
     if find_spec(known.needs) is None:
-        raise ValueError(f"Exporting needs {known.needs}: pip install 'linnet[{known.extra}]'.")
+        raise ValueError(f"Exporting needs {known.needs}: pip install {known.install}.")
     written: Export = getattr(import_module(known.module), known.function)(
-        checkpoint, path, inputs=inputs, precision=precision
+        checkpoint, path, inputs=inputs, precision=precision, raw=raw
     )
     return written

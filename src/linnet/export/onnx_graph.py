@@ -29,15 +29,14 @@ from linnet.architecture import (
     Operation,
     Pool,
     Reshape,
-    options_of,
 )
 from linnet.architecture.operations import Shape
 from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
 from linnet.engine.integer_reference import numpy_network
-from linnet.export.written import Export, InputKind, Precision
+from linnet.export.written import Export, InputKind, Precision, check_choices, differences, documents, noise
 from linnet.files import write_atomically
-from linnet.images import GREY_WEIGHTS, Preprocessing, normalise
+from linnet.images import GREY_WEIGHTS, Preprocessing
 from linnet.quantisation.scheme import Quantisation
 
 if TYPE_CHECKING:
@@ -57,7 +56,12 @@ KINDS = {"int8": np.int8, "uint8": np.uint8}
 
 
 def export_onnx(
-    checkpoint: Checkpoint, path: str | Path, *, inputs: InputKind = "normalised", precision: Precision | None = None
+    checkpoint: Checkpoint,
+    path: str | Path,
+    *,
+    inputs: InputKind | None = None,
+    precision: Precision | None = None,
+    raw: bool = False,
 ) -> Export:
     """Runs a network as ONNX (opset 17) beside the numpy reference, and writes it if the two agree.
 
@@ -68,31 +72,28 @@ def export_onnx(
         checkpoint: what to export.
         path: file to write.
         inputs: `normalised` takes (N, C, H, W) float32 as the contract normalises it; `pixels` takes (N, H, W, 3)
-            uint8 RGB and normalises inside.
+            uint8 RGB and normalises inside. `normalised` if not given.
         precision: `float32`, or `int8` for the integers of a quantised network; as the network is, if not given.
+        raw: makes no difference: a detector gives offsets and logits.
 
     Raises:
         ValueError: if `inputs` is unknown, the network has no integers that are asked for or takes no pictures, or ONNX
             computes something else: then nothing is written.
         OSError: if the file cannot be written.
     """
-    if inputs not in ("normalised", "pixels"):
-        raise ValueError(f"`inputs` (={inputs!r}) must be 'normalised' or 'pixels'.")
-    if checkpoint.preprocessing is None and inputs == "pixels":
-        raise ValueError(f"A network of {checkpoint.architecture.input_channels} channels takes no pictures.")
+    precision = check_choices(checkpoint, inputs, precision, ("float32", "int8"), ("normalised", "pixels"))
     if precision == "float32":
         checkpoint = checkpoint.dequantised("the ONNX file")
-    elif precision == "int8" and checkpoint.quantisation is None:
-        raise ValueError("The network has no integers: `linnet quantize` makes them.")
     if (quantisation := checkpoint.quantisation) is None:
         writer = GraphWriter(*fold(checkpoint.architecture, checkpoint.tensors))
     else:
         writer = QuantisedWriter(checkpoint.architecture.graph, checkpoint.tensors, quantisation)
     model = writer.model(checkpoint.preprocessing if inputs == "pixels" else None)
-    helper.set_model_props(model, _metadata(checkpoint))
+    helper.set_model_props(model, {name: json.dumps(document) for name, document in documents(checkpoint).items()})
     onnx.checker.check_model(model, full_check=True)
     path, content = Path(path), model.SerializeToString()
-    difference = _difference(checkpoint, content, inputs) if find_spec("onnxruntime") else None
+    compared = _compare(checkpoint, content, inputs or "normalised") if find_spec("onnxruntime") else None
+    difference = None if compared is None else compared[0]
     allowed = TOLERANCE if quantisation is None else INTEGER_TOLERANCE / 255
     if difference is not None and not difference <= allowed:
         raise ValueError(
@@ -101,7 +102,16 @@ def export_onnx(
         )
     write_atomically(path, content)
     operators = tuple(sorted({node.op_type for node in model.graph.node}))
-    return Export(path, path.stat().st_size, operators, difference)
+    return Export(
+        path,
+        path.stat().st_size,
+        operators,
+        difference,
+        format="onnx",
+        precision=precision,
+        runtime="onnxruntime",
+        equal=None if compared is None else compared[1],
+    )
 
 
 class GraphWriter:
@@ -304,31 +314,13 @@ WRITERS: dict[type[Operation], Callable[[GraphWriter, Any, list[str]], str]] = {
 """Kind of operation → what writes its nodes, of the values read; it gives the name of the result's."""
 
 
-def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
-    documents = {
-        "linnet.architecture": options_of(checkpoint.architecture.with_options(folded=True)),
-        "linnet.preprocessing": contract.to_json() if (contract := checkpoint.preprocessing) else None,
-        "linnet.classes": checkpoint.classes,
-        "linnet.provenance": dict(checkpoint.provenance),
-    }
-    return {name: json.dumps(document) for name, document in documents.items()}
-
-
-def _difference(checkpoint: Checkpoint, content: bytes, inputs: InputKind) -> float:
-    """Largest difference of the file from the numpy reference over two noisy pictures, relative."""
-    generator = np.random.default_rng(0)
-    size, contract = checkpoint.architecture.input_size, checkpoint.preprocessing
-    pixels = generator.integers(0, 256, (2, *size, 3), dtype=np.uint8)
-    if contract is None:
-        images = generator.normal(size=(2, *size, checkpoint.architecture.input_channels)).astype(np.float32)
-    else:
-        images = normalise(pixels, contract)
-    network = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
-    outputs, _ = network.run(images)
-    given = pixels if inputs == "pixels" else images.transpose(0, 3, 1, 2)
+def _compare(checkpoint: Checkpoint, content: bytes, inputs: InputKind) -> tuple[float, bool]:
+    """Largest difference of the file from the numpy reference over noisy pictures, relative; whether all is equal."""
+    pixels, pictures = noise(checkpoint)
+    outputs, _ = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation).run(pictures)
+    given = pixels if inputs == "pixels" else pictures.transpose(0, 3, 1, 2)
     found = run_onnx(content, {"input": np.ascontiguousarray(given)})
-    both = zip(found, outputs if isinstance(outputs, tuple) else (outputs,), strict=True)
-    return max(float(np.abs(one - other).max() / max(float(np.abs(other).max()), 1e-12)) for one, other in both)
+    return differences(found, outputs if isinstance(outputs, tuple) else (outputs,))
 
 
 def run_onnx(model: Path | bytes, inputs: Mapping[str, NDArray[Any]], *, threads: int = 0) -> list[NDArray[np.float32]]:

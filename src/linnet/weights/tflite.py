@@ -8,6 +8,7 @@ norm is folded in such files and stays folded (docs/decisions/0002).
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import INPUT, Architecture
+from linnet.architecture import INPUT, Architecture, Concatenate, Reshape
 from linnet.checkpoint import Checkpoint, default_preprocessing
+from linnet.images import Preprocessing
 from linnet.quantisation.scheme import IntegerType, Quantisation
 from linnet.quantisation.tensors import check_tensors
 from linnet.weights.chain import (
@@ -80,9 +82,12 @@ def convert(
             detector = find_detector(graph)
             chain = graph.chain() if detector is None else detector.chain
         metadata = read_metadata(graph.metadata_buffer())
-        names = labels if labels is not None else _packed_labels(path, metadata, notes)
+        packed = _packed_labels(path, metadata, notes)
+        names = labels if labels is not None else _document(graph, "classes") or packed
+        names = None if names is None else tuple(names)
         weight_types = graph.weight_types()
-        normalisation = _normalisation(graph, metadata, chain, notes)
+        own = _document(graph, "preprocessing")
+        normalisation = {} if own is not None else _normalisation(graph, metadata, chain, notes)
     except NotOurs as problem:
         raise ValueError(f"'{path}' is not a MobileNet classifier or detector that linnet has: {problem}.") from None
     except Exception as error:
@@ -95,7 +100,8 @@ def convert(
             outputs = outputs_by_name(architecture, chain)
         else:
             detector, names = named(detector, names, notes)
-            chain, network = detector.chain, match_detector(detector)
+            network = match_detector(detector, _document(graph, "architecture"))
+            chain = detector.chain
             architecture, outputs = network, detector_outputs(network, detector)
         tensors: dict[str, Any] = tensors_of_chain(architecture, chain)
         integers = _integers(graph, architecture, chain, outputs, notes)
@@ -124,6 +130,7 @@ def convert(
     try:
         contract = default_preprocessing(architecture)
         preprocessing = None if contract is None else replace(contract, **normalisation)
+        preprocessing = preprocessing if own is None else Preprocessing.from_json(own)
         checkpoint = Checkpoint(
             architecture,
             preprocessing,
@@ -158,6 +165,12 @@ def _damaged(path: Path, error: Exception) -> ValueError:
     return ValueError(f"'{path}' is damaged: it cannot be read ({str(error) or type(error).__name__}).")
 
 
+def _document(graph: Graph, name: str) -> Any:
+    """What linnet wrote into a file that it exported, beside the graph; None of other files."""
+    content = graph.metadata_buffer(f"linnet.{name}")
+    return json.loads(content) if content else None
+
+
 def _packed_labels(path: Path, metadata: Metadata, notes: list[str]) -> tuple[str, ...] | None:
     """The label file that TFLite models carry as a zip archive behind the graph."""
     if not zipfile.is_zipfile(path):
@@ -188,7 +201,10 @@ def _integers(
             raise ValueError("its integers change between two convolutions")
         encodings = {INPUT: graph.encoding(chain.steps[0].input)}
         encodings |= {name: graph.encoding(numbers[name]) for name in architecture.graph.by_name}
-        kinds = {graph.dtype(number) for number in (chain.steps[0].input, *numbers.values())}
+        unsigned = _joined_unsigned(graph, architecture, chain, numbers)
+        encodings |= {name: replace(encodings[name], zero=encodings[name].zero - 128) for name in unsigned}
+        kinds = {graph.dtype(chain.steps[0].input)}
+        kinds |= {graph.dtype(number) for name, number in numbers.items() if name not in unsigned}
         if len(kinds) > 1:
             raise ValueError("its integers are of several types")
         dtype: IntegerType = "int8" if kinds == {np.int8} else "uint8"
@@ -199,6 +215,14 @@ def _integers(
         notes.append(f"The file is quantised, but not as linnet keeps integers ({reason}): it was dequantised.")
         return None
     return tensors, scheme
+
+
+def _joined_unsigned(graph: Graph, architecture: Architecture, chain: Chain, numbers: Mapping[str, int]) -> list[str]:
+    """Names of the rows of a detector on int8 that are joined as uint8, which stand for the same: q + 128."""
+    if graph.dtype(chain.steps[0].input) is not np.int8:
+        return []
+    rows = [each.name for each in architecture.operations if isinstance(each, Reshape | Concatenate)]
+    return [name for name in rows if graph.dtype(numbers[name]) is np.uint8]
 
 
 def _normalisation(graph: Graph, metadata: Metadata, chain: Chain, notes: list[str]) -> dict[str, Any]:

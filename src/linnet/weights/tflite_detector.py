@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from flatbuffers import flexbuffers
 
-from linnet.architecture import SSD, Backbone, Detector, SSDLite
+from linnet.architecture import SSD, Backbone, Detector, SSDLite, from_options
 from linnet.architecture.ssdlite import BOX_CODE, RELEASED
 from linnet.detection import anchors as anchors_of
 from linnet.weights.chain import Chain, Step, backbones_of, first_match, outputs_by_name
@@ -246,13 +246,22 @@ def _in_order(step: Step, columns: int, order: tuple[int | None, ...]) -> Step:
     return replace(step, weight=take(step.weight, 0), bias=take(step.bias, 0), stored=stored)
 
 
-def match_detector(found: Found) -> Detector:
+def match_detector(found: Found, options: object = None) -> Detector:
     """The folded detector whose layers and anchors are just those that were found.
+
+    Args:
+        found: what the file has.
+        options: of the detector that linnet wrote it from, where it did. They say what a file of raw heads does not:
+            its anchors, and how logits become scores.
 
     Raises:
         ValueError: if none fits; the text says where the closest one differs.
     """
-    detector = first_match(found.chain, _candidates(found))
+    own = from_options(options) if isinstance(options, dict) else None
+    if isinstance(own, Detector) and (found.anchors is None or _same_anchors(own, found)):
+        detector: Detector = first_match(found.chain, iter([own]))
+    else:
+        detector = first_match(found.chain, _candidates(found))
     _check_sources(detector, found)
     return detector
 

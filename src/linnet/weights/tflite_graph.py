@@ -138,11 +138,11 @@ class Graph:
         pairs = [operator for name, operator in self.operators if name == "DEQUANTIZE"]
         return {int(operator.Outputs(0)): int(operator.Inputs(0)) for operator in pairs}
 
-    def metadata_buffer(self) -> bytes:
-        """The TFLite metadata flatbuffer; empty if there is none."""
+    def metadata_buffer(self, name: str = "TFLITE_METADATA") -> bytes:
+        """A buffer beside the graph, by its name: the TFLite metadata flatbuffer. Empty if there is none."""
         for number in range(self._model.MetadataLength()):
             entry = self._model.Metadata(number)
-            if entry.Name() == b"TFLITE_METADATA":
+            if entry.Name() == name.encode():
                 return bytes(self._model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
         return b""
 
@@ -227,6 +227,7 @@ class ChainBuilder:
         self._shapes: set[int] = set()
         self._flat: int | None = None
         self._padded_from: dict[int, int] = {}
+        self._behind_pool: list[tuple[int, int]] = []
 
     def walk(self, operators: Iterable[tuple[str, Any]], *, current: int | None = None) -> None:
         """Reads operators that follow each other.
@@ -510,6 +511,9 @@ class ChainBuilder:
             stored=stored,
         )
         self._say_activations(layer)
+        # Only now is it known that something reads what was recoded.
+        for before, after in self._behind_pool:
+            self._recode(before, after)
         self.chain.linear.append(layer)
         self.chain.logits, self._flat = layer.output, None
 
@@ -525,7 +529,9 @@ class ChainBuilder:
         """Another scale of the same real values."""
         if self._flat == inputs[0]:
             self._flat = int(operator.Outputs(0))
-        if self.chain.steps and self.chain.logits is None:
+        if self.chain.pooled is not None:
+            self._behind_pool.append((inputs[0], int(operator.Outputs(0))))
+        elif self.chain.steps:
             self._recode(inputs[0], int(operator.Outputs(0)))
 
     def _recode(self, before: int, after: int) -> None:
