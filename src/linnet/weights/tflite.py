@@ -82,9 +82,10 @@ def convert(
             detector = find_detector(graph)
             chain = graph.chain() if detector is None else detector.chain
         metadata = read_metadata(graph.metadata_buffer())
-        packed = _packed_labels(path, metadata, notes)
-        names = labels if labels is not None else _document(graph, "classes") or packed
-        names = None if names is None else tuple(names)
+        names = labels
+        if names is None:
+            own_names = _document(graph, "classes")
+            names = _packed_labels(path, metadata, notes) if own_names is None else tuple(own_names)
         weight_types = graph.weight_types()
         own = _document(graph, "preprocessing")
         normalisation = {} if own is not None else _normalisation(graph, metadata, chain, notes)
@@ -242,7 +243,7 @@ def _normalisation(graph: Graph, metadata: Metadata, chain: Chain, notes: list[s
     elif chain.affine is not None:
         whole = 255 if scale.max() < SMALL_STEP or dtype in (np.uint8, np.int8) else 1
         mean, std = np.zeros(channels), np.full(channels, 1 / whole)
-    elif chain.steps[0].weight.std() < SMALL_WEIGHTS:
+    elif chain.steps and chain.steps[0].weight.std() < SMALL_WEIGHTS:
         notes.append(
             f"The first weights are very small (deviation {chain.steps[0].weight.std():.1g}), as where a factor of "
             "1/255 was folded into them: pixels from 0 to 255 are assumed. --mean and --std say otherwise."
