@@ -82,9 +82,10 @@ def convert(
             detector = find_detector(graph)
             chain = graph.chain() if detector is None else detector.chain
         metadata = read_metadata(graph.metadata_buffer())
-        packed = _packed_labels(path, metadata, notes)
-        names = labels if labels is not None else _document(graph, "classes") or packed
-        names = None if names is None else tuple(names)
+        names = labels
+        if names is None:
+            own_names = _document(graph, "classes")
+            names = _packed_labels(path, metadata, notes) if own_names is None else tuple(own_names)
         weight_types = graph.weight_types()
         own = _document(graph, "preprocessing")
         normalisation = {} if own is not None else _normalisation(graph, metadata, chain, notes)
