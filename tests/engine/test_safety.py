@@ -35,11 +35,16 @@ TOLERANCE = 1e-3
 FUZZ_SECONDS = int(os.environ.get("LINNET_FUZZ_SECONDS", "120"))
 
 
+def networks() -> list[Network]:
+    """All small networks, in float and in eight bits."""
+    return [*small_architectures(), *small_quantised()]
+
+
 @pytest.fixture
 def cases(tmp_path: Path) -> Path:
     """Small programs, in float and in eight bits, with what the numpy reference makes of their pictures."""
     path = tmp_path / "cases.bin"
-    write_cases(path, [*small_architectures(), *small_quantised()], TOLERANCE)
+    write_cases(path, networks(), TOLERANCE)
     return path
 
 
@@ -68,7 +73,7 @@ def test_nothing_outside_is_touched_on_any_instruction_set(plain: Path, cases: P
     sets = [line.split(":")[0] for line in run(plain / "check_kernels").splitlines()]
     assert "baseline" in sets
     for name in set(sets):
-        assert run(plain / "check_programs", cases, LINNET_ISA=name).startswith(f"{name}: 15 programs")
+        assert run(plain / "check_programs", cases, LINNET_ISA=name).startswith(f"{name}: {len(networks())} programs")
 
 
 def test_threads_sessions_and_children_do_not_disturb_each_other(plain: Path, few_cases: Path) -> None:
@@ -133,7 +138,7 @@ def test_another_kind_of_processor_computes_the_same(cases: Path, few_cases: Pat
     assert sets == {"baseline", "neon", "neon_dot"}
     for name in sorted(sets):
         text = run(*emulated, folder / "check_programs", cases, "quick", LINNET_ISA=name, seconds=600)
-        assert text.startswith(f"{name}: 15 programs")
+        assert text.startswith(f"{name}: {len(networks())} programs")
     assert ", 0 wrong" in run(*emulated, folder / "check_threads", few_cases, "3", "forks")
     assert "neon_dot" not in run("qemu-aarch64", "-cpu", "cortex-a53", folder / "check_threads", few_cases, "1")
 
