@@ -70,7 +70,8 @@ def test_with_a_compiler_the_engine_is_there_and_small(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert run_installed(tmp_path / "there", 'print(linnet.load("cifar10").runtime)') == "native\n"
     (library,) = (tmp_path / "there").rglob("*linnet_native*")
-    assert library.stat().st_size <= 500_000
+    # Half of it are the kernels of bytes, for each instruction set one size of tile after the other.
+    assert library.stat().st_size <= 1_100_000
 
 
 def test_code_that_does_not_build_stops_the_install(tmp_path: Path) -> None:

@@ -82,11 +82,10 @@ extern const IntegerKernels kIntegerNeonDot;
 #if defined(__x86_64__)
 extern const IntegerKernels kIntegerAvx2;
 extern const IntegerKernels kIntegerAvx2Vnni;
-extern const IntegerKernels kIntegerAvx512;
 extern const IntegerKernels kIntegerAvx512Vnni;
 #endif
 
-// By instruction set; null where this build has none.
+// By instruction set; null where this build has none. Without vpdpbusd the registers of AVX-512 gain nothing.
 constexpr Tables<IntegerKernels> kIntegerTables = {
     &kIntegerBaseline,
 #if defined(__aarch64__)
@@ -99,7 +98,7 @@ constexpr Tables<IntegerKernels> kIntegerTables = {
     nullptr,
 #endif
 #if defined(__x86_64__)
-    &kIntegerAvx2,     &kIntegerAvx2Vnni, &kIntegerAvx512, &kIntegerAvx512Vnni,
+    &kIntegerAvx2,     &kIntegerAvx2Vnni, &kIntegerAvx2, &kIntegerAvx512Vnni,
 #endif
 };
 

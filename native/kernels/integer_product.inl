@@ -38,7 +38,7 @@ static inline void add_products(const IntegerProduct& job, Index pixel, const st
   const std::int8_t* b = job.weights;
   for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
     for (Index line = 0; line < lines; ++line, fetched += kLine * 4) __builtin_prefetch(fetched, 0, 2);
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (Index k = 0; k < run; k += kGroup, b += kBlocks * kBlock * kGroup) {
       Weights weights[vectors];
 #pragma GCC unroll 16
@@ -139,9 +139,9 @@ static void product_up_to(const IntegerProduct& job) {
   }
   if (job.run == kBlock && job.a_pixel_step == kBlock) {
     product_panel<kBlocks, kBlock, kBlock>(job);
-  } else if (job.run == 12 && job.a_pixel_step == 6) {
+  } else if (kBlocks == kPanelBlocks && job.run == 12 && job.a_pixel_step == 6) {
     // The first convolution of a network: three taps of three colours, in whole words, every second pixel.
-    product_panel<kBlocks, 12, 6>(job);
+    product_panel<kBlocks == kPanelBlocks ? kBlocks : 1, 12, 6>(job);
   } else {
     product_panel<kBlocks, 0, 0>(job);
   }

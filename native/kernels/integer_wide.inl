@@ -111,7 +111,7 @@ static void wide_tile(const IntegerProduct& job, Index pixel, const std::uint8_t
   const std::int8_t* b = job.weights;
   for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
     for (Index line = 0; line < lines; ++line, fetched += kLine * 4) __builtin_prefetch(fetched, 0, 2);
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (Index k = 0; k < run; k += kGroup, b += kBlocks * kBlock * kGroup) {
       WideInts weights[vectors];
 #pragma GCC unroll 16
