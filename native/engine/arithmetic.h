@@ -127,10 +127,7 @@ class Bytes {
   using Product = IntegerProduct;
   using DepthwiseRow = IntegerDepthwise;
 
-  explicit Bytes(const Worker& worker)
-      : worker_(worker),
-        kernels_(worker.integers()),
-        converts_(kernels_.operand_bytes != 1 || kernels_.operand_zero != 0) {}
+  explicit Bytes(const Worker& worker) : worker_(worker), kernels_(worker.integers()), converts_(widens(kernels_)) {}
 
   Product product_of(const PackedLayer& layer, Index pixels, const Source& source) const {
     Product job = {};

@@ -158,6 +158,9 @@ struct Unit {
 
 constexpr int kMostUnits = 32;  // of a chain
 
+// Pixels whose operands are made at one time, where products do not read a map as it is.
+constexpr Index kPixelsAtOnce = 48;
+
 enum class StepKind {
   kChain,
   kGroups,

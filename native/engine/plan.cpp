@@ -13,8 +13,6 @@ constexpr Index kMostByteGroupPixels = 256;
 // Bytes of a group's filtered channels, which the projection reads for each of its panels; of a network of bytes, whose
 // weights are read again at little cost, fewer, so that the arena stays small.
 constexpr Index kGroupBytes = 208 * 1024, kByteGroupBytes = 16 * 1024;
-// As in run.cpp.
-constexpr Index kPixelsAtOnce = 48;
 // With several threads each computes the rows at its borders itself, so a chain ends at maps that are small enough.
 constexpr Index kKeptBytes = 512 * 1024;
 // The same for one thread and a network of bytes: the rows of a long chain need more room than a small map.
@@ -73,9 +71,7 @@ class Planner {
   Index operand_bytes(const PackedLayer& read) const {
     return read.integers ? session_.network->integers->operand_bytes : kFloat;
   }
-  bool converts() const {
-    return session_.network->integers->operand_bytes != 1 || session_.network->integers->operand_zero != 0;
-  }
+  bool converts() const { return widens(*session_.network->integers); }
   void take_operands(Step& step, const PackedLayer& read, Map& widened, Map& terms, Index rows, Index width);
 
   void plan_window(Step& step, Unit& unit);

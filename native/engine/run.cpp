@@ -8,9 +8,6 @@
 namespace linnet {
 namespace {
 
-// Pixels whose operands are made at one time, where products do not read a map as it is.
-constexpr Index kPixelsAtOnce = 48;
-
 // A pointwise layer of its own, over all pixels. Few pixels are not cut between threads, but the outputs are: every
 // thread then reads its own weights.
 template <typename Arithmetic>

@@ -75,6 +75,11 @@ struct IntegerKernels {
 // Weights side by side that meet the operands of one 32-bit word.
 static inline Index group_of(const IntegerKernels& kernels) { return 4 / kernels.operand_bytes; }
 
+// Whether operands are made of bytes before a product reads them.
+static inline bool widens(const IntegerKernels& kernels) {
+  return kernels.operand_bytes != 1 || kernels.operand_zero != 0;
+}
+
 extern const IntegerKernels kIntegerBaseline;
 #if defined(__aarch64__)
 extern const IntegerKernels kIntegerNeonDot;
