@@ -116,12 +116,21 @@ def decide(listed: ClassList | None, masks: Sequence[str], ignore: str | None, p
             scheme = _named(listed, found, ignore)
         if found.total > found.files and few:
             scheme.notes.append(f"{found.files:,} of {found.total:,} masks were looked at for this.")
+    finish(scheme, ignore, place)
+    return scheme
+
+
+def finish(scheme: Scheme, ignore: str | None, place: str) -> None:
+    """Takes out what is not to be learnt.
+
+    Raises:
+        ValueError: as `decide`.
+    """
     if len(scheme.names) > MOST_CLASSES:
         raise ValueError(f"'{place}' has {len(scheme.names):,} classes; masks of at most {MOST_CLASSES} are read.")
     _ignore_void(scheme)
     if ignore is not None:
         _ignore_chosen(scheme, ignore.strip(), place)
-    return scheme
 
 
 def _known(masks: Sequence[str], listed: ClassList | None) -> Scheme | None:
