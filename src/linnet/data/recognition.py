@@ -15,7 +15,9 @@ from linnet.data.places import Place
 from linnet.data.reading import Reading, make_data
 from linnet.data.sources import Address
 
-FormatName = Literal["shards", "table", "parquet", "coco", "voc", "cvat", "createml", "labelme", "yolo", "folders"]
+FormatName = Literal[
+    "shards", "table", "parquet", "coco", "voc", "cvat", "createml", "labelme", "yolo", "masks", "folders"
+]
 """What `--format` may be: the names of `FORMATS`."""
 
 
@@ -95,8 +97,8 @@ def format_named(name: str) -> Format:
 
 def _made(place: Place, chosen: Format, reading: Reading) -> DataSet:
     task: Task = chosen.task_of(place)
-    if reading.labelled or reading.annotated:
-        task = "detection" if reading.annotated else "classification"
+    if reading.labelled or reading.annotated or reading.masked:
+        task = "segmentation" if reading.masked else "detection" if reading.annotated else "classification"
     if place.images is not None and task == "classification":
         raise UnusedImagesError(f"--images is for pictures with boxes; '{place}' has classes of whole pictures.")
     data = make_data(reading, place.path, chosen.title, task)
@@ -114,8 +116,8 @@ def _choice(
     others = [
         f"{one.title} ({said})"
         for one, said in recognised.items()
-        # The folders of pictures with boxes are no classes.
-        if one not in failed and one is not chosen and not (one.name == "folders" and chosen.task == "detection")
+        # The folders of pictures with boxes or masks are no classes.
+        if one not in failed and one is not chosen and (one.name != "folders" or chosen.task == "classification")
     ]
     notes = [f"'{place}' looked like {one.title}, but: {error}" for one, error in failures]
     if others:
