@@ -21,7 +21,8 @@ from linnet.engine.reference import Output
 from linnet.engine.runtimes import RUNTIMES, RuntimeName, choose_runtime
 from linnet.images import Preprocessing, check_pixels, decode, fit
 from linnet.machine import usable_cores
-from linnet.results import Classification, Detections
+from linnet.results import Classification, Detections, Segmentation
+from linnet.segmentation import label_map
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound="Picture")
 
-Result = Classification | Detections
+Result = Classification | Detections | Segmentation
 
 
 class Prepared(NamedTuple):
@@ -74,9 +75,24 @@ def _detecting(checkpoint: Checkpoint, runtime: str, suppression: Suppression) -
     return interpret
 
 
+def _segmenting(checkpoint: Checkpoint, runtime: str, suppression: Suppression) -> Interpreter:
+    """Label maps at the pictures' own sizes."""
+    segmenter: Any = checkpoint.architecture
+
+    def interpret(outputs: Output, sizes: Sequence[tuple[int, int]]) -> list[Result]:
+        # The pictures are squashed whole: every pixel of them has a place in the network's map.
+        return [
+            Segmentation(label_map(logits, size, segmenter.grid), segmenter.classes, checkpoint.classes)
+            for logits, size in zip(outputs, sizes, strict=True)
+        ]
+
+    return interpret
+
+
 INTERPRETERS: dict[str, Callable[[Checkpoint, str, Suppression], Interpreter]] = {
     "classification": _classifying,
     "detection": _detecting,
+    "segmentation": _segmenting,
 }
 """Task → what makes sense of a network's outputs."""
 
@@ -130,7 +146,7 @@ class Predictor:
         """Says what is on a path, a file's bytes, a PIL image or an (H, W, 3) uint8 RGB array of any size.
 
         Returns:
-            A `Classification`, or `Detections` if the network is a detector.
+            A `Classification`; `Detections` if the network is a detector, a `Segmentation` if it is a segmenter.
 
         Raises:
             ValueError: if the picture cannot be decoded, or the network has no classifier.
@@ -164,7 +180,7 @@ class Predictor:
         A picture that cannot be read gives its error in the place of its result, and the others go on. Memory does
         not grow with the number of pictures.
 
-        Yields each picture with a `Classification`, with `Detections`, or with an exception.
+        Yields each picture with a `Classification`, with `Detections`, with a `Segmentation`, or with an exception.
 
         Args:
             pictures: as `__call__` takes them.

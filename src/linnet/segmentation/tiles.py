@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from linnet.segmentation.maps import BAND, upsampled
+from linnet.architecture.operations import Grid
+from linnet.engine.resizing import resize
+from linnet.segmentation.maps import BAND, check_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +54,7 @@ def _starts(length: int, side: int) -> list[int]:
     return np.linspace(0, length - side, count).round().astype(int).tolist()
 
 
-def merge(size: tuple[int, int], answers: Iterable[tuple[Tile, NDArray[np.float32]]]) -> NDArray[np.uint8]:
+def merge(size: tuple[int, int], answers: Iterable[tuple[Tile, NDArray[np.float32]]], grid: Grid) -> NDArray[np.uint8]:
     """The best class of every pixel, of the windows' probabilities, weighted.
 
     Windows come row by row, as `tiles_of` gives them: of the sum only the rows that windows to come may still reach
@@ -61,9 +63,13 @@ def merge(size: tuple[int, int], answers: Iterable[tuple[Tile, NDArray[np.float3
     Args:
         size: (width, height) of the picture.
         answers: each window with the (h, w, classes) logits that the network gives for it.
+        grid: how these become logits of pixels.
 
     Returns:
         (H, W) uint8 classes.
+
+    Raises:
+        ValueError: if a logit is not a number.
     """
     width, height = size
     found = np.empty((height, width), np.uint8)
@@ -77,16 +83,17 @@ def merge(size: tuple[int, int], answers: Iterable[tuple[Tile, NDArray[np.float3
             found[first : first + done] = sums[:done].argmax(axis=2)
             sums = np.concatenate([sums[done:], np.zeros((done, *sums.shape[1:]), np.float32)])
             first = tile.top
-        _add(sums[: tile.bottom - tile.top, tile.left : tile.right], logits)
+        _add(sums[: tile.bottom - tile.top, tile.left : tile.right], logits, grid)
     assert sums is not None
     found[first:] = sums[: height - first].argmax(axis=2)
     return found
 
 
-def _add(sums: NDArray[np.float32], logits: NDArray[np.float32]) -> None:
+def _add(sums: NDArray[np.float32], logits: NDArray[np.float32], grid: Grid) -> None:
     """Adds a window's probabilities to its place, in bands."""
     height, width = sums.shape[:2]
-    scores = upsampled(logits, (width, height))
+    check_finite(logits)
+    scores = resize(logits[None], (height, width), grid)[0]  # (H, W, classes)
     weights = np.outer(_ramp(height), _ramp(width)).astype(np.float32)[..., None]  # (H, W, 1)
     rows = max(BAND // max(width * sums.shape[2], 1), 1)
     for start in range(0, height, rows):

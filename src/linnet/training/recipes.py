@@ -161,6 +161,7 @@ SEGMENT_FINETUNE = SegmentationRecipe(
     average=None,
     batch_norm="auto",
     warmup_epochs=None,
+    dropout=0.0,
     colour=0.2,
 )
 

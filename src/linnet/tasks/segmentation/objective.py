@@ -19,7 +19,7 @@ from linnet.data.batches.mask_views import resized_mask
 from linnet.data.dataset import Sample
 from linnet.evaluation.pixels import confusion_of, iou_of
 from linnet.images import Preprocessing
-from linnet.nn.modules import resized
+from linnet.nn.resizing import resize
 from linnet.results.overlay import background_of, lay_over
 from linnet.segmentation.losses import class_weights, dice_loss, pixel_loss
 from linnet.segmentation.maps import IGNORED
@@ -107,12 +107,16 @@ class SegmentationObjective:
         The loop divides by the pictures of the step: what is left adds up, over parts and processes, to the mean over
         all pixels of the step, and to the mean of its pictures' dice losses.
         """
-        logits = resized(self.segmenter.upsampling, outputs.float(), targets.masks.shape[1:])
+        logits = self._upsampled(outputs, targets.masks.shape)
         weights = None if self.weights is None else self.weights.to(logits.device)
         losses = {"pixels": pixel_loss(logits, targets.masks, weights) * targets.scale}
         if self.recipe.dice:
             losses["dice"] = dice_loss(logits, targets.masks) * self.recipe.dice
         return losses
+
+    def _upsampled(self, outputs: Tensor, shape: Sequence[int]) -> Tensor:
+        """The logits of every pixel, (N, classes, H, W), of masks of `shape` (N, H, W)."""
+        return resize(outputs.float(), (shape[1], shape[2]), self.segmenter.grid)
 
     def describe(
         self, inputs: Tensor, targets: MaskTargets, classes: Sequence[str]
@@ -166,9 +170,9 @@ class SegmentationObjective:
             for pixels, numbers in self.pictures:
                 if seen >= count:
                     break
-                outputs = network(ready(pixels, self.contract, fabric.device)).float()
-                logits = resized(self.segmenter.upsampling, outputs, self.contract.size)
                 masks = np.stack([self._mask(number) for number in numbers.tolist()])  # (N, H, W)
+                outputs = network(ready(pixels, self.contract, fabric.device))
+                logits = self._upsampled(outputs, masks.shape)
                 truth = torch.from_numpy(masks).to(logits.device).long()
                 loss += pixel_loss(logits, truth).double().cpu()
                 confusion += confusion_of(logits.argmax(dim=1).to(torch.uint8).cpu().numpy(), masks, classes)

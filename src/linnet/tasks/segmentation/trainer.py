@@ -34,8 +34,8 @@ class SegmentationTrainer:
             raise ValueError(f"'{data.path}' has nothing to learn: every pixel of every training mask is ignored.")
         if len(seen) < 2:
             raise ValueError(
-                f"Every pixel of '{data.path}' that is not ignored is of one class ({seen[0]!r}): a segmenter needs two "
-                "or more to tell apart."
+                f"Every pixel of '{data.path}' that is not ignored is of one class ({seen[0]!r}): a segmenter needs "
+                "two or more to tell apart."
             )
         if len(data.train) < 2:
             raise ValueError(f"'{data.path}' leaves {len(data.train)} training pictures; at least 2 are needed.")
@@ -79,7 +79,7 @@ class SegmentationTrainer:
             architecture,
             contract,
             recipe,
-            data.counts,
+            data.counts if recipe.class_weights != "none" else (),
             data.train,
             data.validation,
             sharing.placement,
