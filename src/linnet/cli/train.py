@@ -1,9 +1,9 @@
 """Trains a classifier, a detector or a segmenter on your own pictures: whichever the data show.
 
 DATA is a data set in any format that `linnet check` reads (docs/data.md): class folders with or without train,
-validation and test folders above them, a table of labels, Parquet, or WebDataset shards; pictures with boxes; or pictures with
-masks. Everything goes into the folder --out: the best checkpoint, curves, what the network saw, what it confuses, and a card.
-What is not given is decided from the data, and the run says why.
+validation and test folders above them, a table of labels, Parquet, or WebDataset shards; pictures with boxes; or
+pictures with masks. Everything goes into the folder --out: the best checkpoint, curves, what the network saw, what it
+confuses, and a card. What is not given is decided from the data, and the run says why.
 """
 
 from __future__ import annotations

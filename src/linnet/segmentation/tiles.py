@@ -54,7 +54,16 @@ def _starts(length: int, side: int) -> list[int]:
     return np.linspace(0, length - side, count).round().astype(int).tolist()
 
 
-def merge(size: tuple[int, int], answers: Iterable[tuple[Tile, NDArray[np.float32]]], grid: Grid) -> NDArray[np.uint8]:
+def cut(pixels: NDArray[np.uint8], tile: Tile, window: tuple[int, int]) -> NDArray[np.uint8]:
+    """A tile of a picture (H, W, 3) at the size (width, height) of a window; where it ends, its border goes on."""
+    part = pixels[tile.top : tile.bottom, tile.left : tile.right]
+    lacking = [(0, side - length) for side, length in zip(window[::-1], part.shape, strict=False)]
+    return np.pad(part, [*lacking, (0, 0)], mode="edge")
+
+
+def merge(
+    size: tuple[int, int], window: tuple[int, int], answers: Iterable[tuple[Tile, NDArray[np.float32]]], grid: Grid
+) -> NDArray[np.uint8]:
     """The best class of every pixel, of the windows' probabilities, weighted.
 
     Windows come row by row, as `tiles_of` gives them: of the sum only the rows that windows to come may still reach
@@ -62,6 +71,7 @@ def merge(size: tuple[int, int], answers: Iterable[tuple[Tile, NDArray[np.float3
 
     Args:
         size: (width, height) of the picture.
+        window: (width, height) of the network's input.
         answers: each window with the (h, w, classes) logits that the network gives for it.
         grid: how these become logits of pixels.
 
@@ -76,33 +86,34 @@ def merge(size: tuple[int, int], answers: Iterable[tuple[Tile, NDArray[np.float3
     sums: NDArray[np.float32] | None = None  # (rows that are open, W, classes)
     first = 0
     for tile, logits in answers:
+        check_finite(logits)
         if sums is None:
             sums = np.zeros((tile.bottom - tile.top, width, logits.shape[2]), np.float32)
         if tile.top > first:
-            done = min(tile.top - first, len(sums))
-            found[first : first + done] = sums[:done].argmax(axis=2)
+            done = tile.top - first
+            found[first : tile.top] = sums[:done].argmax(axis=2)
             sums = np.concatenate([sums[done:], np.zeros((done, *sums.shape[1:]), np.float32)])
             first = tile.top
-        _add(sums[: tile.bottom - tile.top, tile.left : tile.right], logits, grid)
+        scores = resize(logits[None], window[::-1], grid)[0]  # (h, w, classes)
+        _add(sums[:, tile.left : tile.right], scores[: tile.bottom - tile.top, : tile.right - tile.left])
     assert sums is not None
-    found[first:] = sums[: height - first].argmax(axis=2)
+    found[first:] = sums.argmax(axis=2)
     return found
 
 
-def _add(sums: NDArray[np.float32], logits: NDArray[np.float32], grid: Grid) -> None:
+def _add(sums: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
     """Adds a window's probabilities to its place, in bands."""
-    height, width = sums.shape[:2]
-    check_finite(logits)
-    scores = resize(logits[None], (height, width), grid)[0]  # (H, W, classes)
-    weights = np.outer(_ramp(height), _ramp(width)).astype(np.float32)[..., None]  # (H, W, 1)
-    rows = max(BAND // max(width * sums.shape[2], 1), 1)
+    height, width, classes = sums.shape
+    down, across = _ramp(height), _ramp(width)
+    rows = max(BAND // (width * classes), 1)
     for start in range(0, height, rows):
         band = slice(start, start + rows)
         powers = np.exp(scores[band] - scores[band].max(axis=2, keepdims=True))
-        sums[band] += powers / powers.sum(axis=2, keepdims=True) * weights[band]
+        weights = (down[band, None] * across)[..., None]  # (rows, W, 1)
+        sums[band] += powers / powers.sum(axis=2, keepdims=True) * weights
 
 
-def _ramp(length: int) -> NDArray[np.float64]:
-    """From `EDGE` at both ends to 1 in the middle, linearly."""
+def _ramp(length: int) -> NDArray[np.float32]:
+    """From nearly `EDGE` at both ends to nearly 1 in the middle, linearly."""
     places = (np.arange(length) + 0.5) / length
-    return EDGE + (1 - EDGE) * np.minimum(places, 1 - places) * 2
+    return (EDGE + (1 - EDGE) * np.minimum(places, 1 - places) * 2).astype(np.float32)
