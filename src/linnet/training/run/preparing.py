@@ -276,10 +276,11 @@ def _check(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, data: Dat
     if fabric.global_rank == 0:
         # Behind http only the classes are looked at: pictures would come one request each.
         limit = 0 if isinstance(data.train[0].file, Address) else CHECKED_PICTURES
+        asked = plan.start.resolution or plan.recipe.resolution
         total = min(len(data.train) + len(data.validation) + len(data.test), limit)
         findings = task.check(
             data,
-            CheckOptions(resolution=plan.start.resolution or plan.recipe.resolution, limit=limit),
+            CheckOptions(resolution=min(asked) if isinstance(asked, tuple) else asked, limit=limit),
             lambda done: reporter.progress("checking the pictures", done, total),
         )
         broken = sorted(findings.broken)
