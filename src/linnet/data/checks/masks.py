@@ -69,7 +69,7 @@ def check_masks(
 class _MaskCheck(PictureCheck):
     """Questions about masks."""
 
-    nouns = ("mask", "masks")
+    nouns = ("mask or alike", "masks")
     samples: Sequence[Sample]
 
     def __init__(self, data: DataSet, found: Inspection, parts: Sequence[str], seen: Sequence[MaskSeen]) -> None:
@@ -117,10 +117,9 @@ class _MaskCheck(PictureCheck):
             for number, one in enumerate(self.seen)
             if one.pixels and one.lost > HALF * one.pixels
         ]
-        sentence = (
-            f"{counted(len(cases), 'mask')} cannot be read, or {'is' if len(cases) == 1 else 'are'} not of these "
-        )
-        return self.problem("mask", "error", f"{sentence}classes: left out with {_its(cases)}.", cases)
+        be = "is" if len(cases) == 1 else "are"
+        sentence = f"{counted(len(cases), 'mask')} cannot be read, or {be} not of these classes: left out with "
+        return self.problem("mask", "error", f"{sentence}{_its(cases)}.", cases)
 
     def other_sizes(self) -> list[Problem]:
         cases = []
@@ -211,15 +210,16 @@ class _MaskCheck(PictureCheck):
             absent = [name for name, count in zip(names, counts, strict=True) if not count]
             if not absent or not sum(counts):
                 continue
-            lack = "it cannot be learnt" if part == "train" else "its figures say nothing of it"
-            lacks = "they cannot be learnt" if part == "train" else "its figures say nothing of them"
-            sentence = f"The {part} part has no pixel of {counted(len(absent), 'class')}: {lack if len(absent) == 1 else lacks}."
+            what = counted(len(absent), "class")
+            it = "it" if len(absent) == 1 else "them"
+            lack = f"nothing is learnt of {it}" if part == "train" else f"its figures say nothing of {it}"
+            sentence = f"The {part} part has no pixel of {what}: {lack}."
             problems.append(Problem("missing_class", "warning", sentence, lines=tuple(absent)))
         if len(filled) > 1 and filled[-1][0] > UNEVEN * filled[0][0]:
             (least, smallest), (most, largest) = filled[0], filled[-1]
             sentence = (
                 f"The classes are uneven: {most / sum(learnt):.1%} of the training pixels are {largest!r}, "
-                f"{least / sum(learnt):.2g} of 1 {smallest!r}. A network may pass over small classes."
+                f"{least / sum(learnt):.2%} are {smallest!r}. A network may pass over small classes."
             )
             problems.append(Problem("imbalance", "warning", sentence))
         return problems
@@ -237,8 +237,9 @@ class _MaskCheck(PictureCheck):
             flaws[flaw.kind].append((flaw.name, flaw.text))
         for kind, cases in flaws.items():
             groups = tuple((name,) for name, _ in cases)
+            severity: Severity = "warning"
             if kind == "orphan" and self.data.format != "COCO":
-                sentence, severity = f"{counted_has(len(cases), 'mask')} no picture: left out.", "warning"
+                sentence = f"{counted_has(len(cases), 'mask')} no picture: left out."
                 lines = tuple(self.short(name) for name, _ in cases)
             else:
                 wording = FLAWS[kind]
