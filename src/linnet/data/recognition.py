@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from linnet.data.dataset import DataSet, Task
 from linnet.data.formats import FORMATS
@@ -28,6 +28,10 @@ class UnusedImagesError(ValueError):
 
 class UnusedIgnoreError(UnusedImagesError):
     """A value of masks to be ignored was given for data without masks: a command was used wrongly."""
+
+
+class OtherTaskError(ValueError):
+    """Data do not show the task that was asked for."""
 
 
 def find(
@@ -72,7 +76,7 @@ def find(
         fitting = {one: why for one, why in recognised.items() if task in _tasks_of(one, place)}
         if not fitting:
             seen = ", ".join(f"{one.title} ({why})" for one, why in recognised.items())
-            raise ValueError(f"'{place}' shows nothing for {task}: what was recognised is {seen}.")
+            raise OtherTaskError(f"'{place}' shows nothing for {task}: what was recognised is {seen}.")
         recognised = fitting
     failures: list[tuple[Format, Exception]] = []
     for one, why in recognised.items():
@@ -87,6 +91,24 @@ def find(
         reading.notes += _choice(place, one, why, recognised, failures)
         return _made(place, one, reading, task)
     raise _refusal(failures)
+
+
+def find_for(
+    task: str,
+    path: str | Path | Address,
+    *,
+    format: str | None = None,
+    images: str | Path | None = None,
+    ignore: str | int | None = None,
+) -> DataSet:
+    """As `find` with this task, for a model or a recipe of it; data that show another one are read as what they show.
+
+    The caller is to compare, and to say it in the words of the model or the recipe.
+    """
+    try:
+        return find(path, format=format, images=images, task=cast(Task, task), ignore=ignore)
+    except OtherTaskError:
+        return find(path, format=format, images=images, ignore=ignore)
 
 
 def _recognised(place: Place) -> dict[Format, str]:
@@ -137,11 +159,15 @@ def _made(place: Place, chosen: Format, reading: Reading, asked: Task | None) ->
     if reading.labelled or reading.annotated or reading.masked:
         task = "segmentation" if reading.masked else "detection" if reading.annotated else "classification"
     if asked not in (None, task):
-        raise ValueError(f"'{place}', read as {chosen.title}, shows nothing for {asked}, but {task}.")
+        raise OtherTaskError(f"'{place}', read as {chosen.title}, shows nothing for {asked}, but for {task}.")
     if place.images is not None and task == "classification":
         raise UnusedImagesError(f"--images is for pictures with boxes; '{place}' has classes of whole pictures.")
+    if place.images is not None and task == "segmentation" and not chosen.images:
+        raise UnusedImagesError(f"--images is for annotations that name pictures; '{place}' has masks beside them.")
     if place.ignore is not None and task != "segmentation":
-        raise UnusedIgnoreError(f"--ignore is for pictures with masks; '{place}' has none.")
+        raise UnusedIgnoreError(
+            f"--ignore is for pictures with masks; '{place}' is read as {chosen.title}, for {task}."
+        )
     data = make_data(reading, place.path, chosen.title, task)
     return replace(data, omissions=tuple(sorted(data.omissions, key=lambda one: one.name)))
 
