@@ -20,9 +20,9 @@ import tyro
 
 from linnet.catalogue import DEFAULT_MODEL
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, progress, show, table
-from linnet.data import DataSet, find
+from linnet.data import DataSet, find_for
 from linnet.data.parts import Part
-from linnet.data.recognition import FormatName
+from linnet.data.recognition import FormatName, UnusedIgnoreError
 from linnet.engine.runtimes import RuntimeName
 from linnet.evaluation.detector import MEASURING
 from linnet.evaluation.figures import Comparison, Figures, spell
@@ -52,6 +52,8 @@ class Options:
     """The format of the data. The default is to recognise it."""
     images: Path | None = None
     """The folder with the pictures of a COCO json or of VOC files, if it does not lie beside them."""
+    ignore: str | None = None
+    """Of masks, a value or the name of a class whose pixels are neither learnt nor counted, beside 255."""
     report: Path | None = None
     """A folder to write a report to: the figures as JSON, and as PNG files the confusion matrix, curves, the figures of
     each class with their intervals, and the worst mistakes or pictures."""
@@ -109,7 +111,10 @@ def _find(predictor: Predictor, options: Options) -> DataSet:
     task = TASKS[predictor.architecture.task]
     if options.images is not None and not task.takes_images:
         raise UsageError(f"--images is for pictures with boxes; '{options.model}' is a {task.network}.")
-    data = find(options.data, format=options.format, images=options.images)
+    try:
+        data = find_for(task.name, options.data, format=options.format, images=options.images, ignore=options.ignore)
+    except UnusedIgnoreError as error:
+        raise UsageError(str(error)) from None
     if data.task != task.name:
         fitting = TASKS[data.task]
         raise ValueError(

@@ -54,9 +54,11 @@ class Options:
     """The format of the data. The default is to recognise it."""
     images: Path | None = None
     """The folder with the pictures of a COCO json or of VOC files, if it does not lie beside them."""
+    ignore: str | None = None
+    """Of masks, a value or the name of a class whose pixels are neither learnt nor counted, beside 255."""
     recipe: RecipeName | None = None
     """The recipe. Its fields are flags below. The default is `finetune`, `detect-finetune` if the data have boxes, and
-    `segment-finetune` if they have masks."""
+    `segment-finetune` if they have masks alone: of a COCO json's polygons it makes masks where it is given."""
     start: str | None = None
     """The weights to start from: a checkpoint, the name of a model, `auto` for ImageNet weights, or `none`. The default
     is `auto`, and `none` for the recipes that begin from nothing."""
@@ -132,6 +134,7 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
         licence=options.licence,
         images=options.images,
         format=options.format,
+        ignore=options.ignore,
         given=frozenset(given),
     )
 

@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from linnet.data.dataset import Boxes, DataSet, Flaw, Omission, Sample
 from linnet.data.masks import Mask
-from linnet.data.recognition import find, recognise_task
+from linnet.data.recognition import find, find_for, recognise_task
 
-__all__ = ["Boxes", "DataSet", "Flaw", "Mask", "Omission", "Sample", "find", "recognise_task"]
+__all__ = ["Boxes", "DataSet", "Flaw", "Mask", "Omission", "Sample", "find", "find_for", "recognise_task"]

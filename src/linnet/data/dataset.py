@@ -72,7 +72,6 @@ Kind = Literal[
     "mask_ignored",
     "mask_lossy",
     "one_class",
-    "shares",
 ]
 """What can be wrong or odd. From `malformed` on: of boxes, which are annotations of objects; from `mask` on: of
 masks."""

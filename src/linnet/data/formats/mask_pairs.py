@@ -105,8 +105,9 @@ def find_pairs(folder: Folder, *, first: bool = False) -> Pairs:
     """Pairs pictures and masks in a folder, at every level.
 
     Folders go together whose paths differ only by words such as `images` and `masks`, else one called `images` or the
-    like and one of masks beside it that has files of the same names. In them, files go together whose names differ only by ends such as `_mask` and
-    their endings. Masks may lie beside their pictures, if their names have such ends, or pictures are JPEG files.
+    like and one of masks beside it that has files of the same names. In them, files go together whose names differ only
+    by ends such as `_mask` and their endings. Masks may lie beside their pictures, if their names have such ends, or
+    the pictures are JPEG files.
 
     Args:
         folder: where they lie.

@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 
 from linnet.architecture import Architecture, from_options, options_of
 from linnet.checkpoint import Checkpoint, save_checkpoint
-from linnet.data import DataSet, find
+from linnet.data import DataSet, find_for
 from linnet.data.batches.loading import Placement
 from linnet.data.sources import Address, locate
 from linnet.images import Preprocessing
@@ -142,7 +142,9 @@ def prepare(plan: Plan, reporter: Reporter) -> Prepared:
     fabric = open_fabric(plan.device, recipe.precision, synchronise=recipe.synchronise)
     leads = fabric.global_rank == 0
     reporter = reporter if leads else Reporter()
-    found = find(plan.data, format=plan.format, images=plan.images).for_training()
+    found = find_for(
+        plan.recipe.task, plan.data, format=plan.format, images=plan.images, ignore=plan.ignore
+    ).for_training()
     task = TASKS[found.task]
     if leads:
         files.prepare_run_folder(plan.out, resume=plan.resume, overwrite=plan.overwrite)
