@@ -96,6 +96,9 @@ INTERPRETERS: dict[str, Callable[[Checkpoint, str, Suppression], Interpreter]] =
 }
 """Task → what makes sense of a network's outputs."""
 
+TILING = {"segmentation"}
+"""Tasks in which windows can slide over a picture: what they find is joined pixel by pixel."""
+
 
 class Predictor:
     """A network that takes pictures. Made by `load`.
@@ -120,7 +123,7 @@ class Predictor:
             check_whole("threads", threads, least=1, most=1024)
         self.checkpoint = checkpoint
         self.suppression = suppression or Suppression()
-        if tile and checkpoint.task != "segmentation":
+        if tile and checkpoint.task not in TILING:
             raise ValueError(f"Sliding windows (--tile) are for segmenters; this network is for {checkpoint.task}.")
         self.tile = tile
         self.runtime = choose_runtime(runtime)

@@ -24,6 +24,7 @@ from linnet.images import decode, find_pictures
 from linnet.predictor import Predictor, Result, load
 from linnet.results import Classification, Detection, Detections, Prediction, Region, Segmentation
 from linnet.results.drawing import draw
+from linnet.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,9 @@ def _load(options: Options) -> Predictor:
         suppression=suppression,
         tile=options.tile,
     )
-    if options.masks is not None and predictor.architecture.task != "segmentation":
-        raise UsageError(f"--masks is for segmenters; '{options.model}' is for {predictor.architecture.task}.")
+    task = TASKS[predictor.architecture.task]
+    if options.masks is not None and not task.makes_masks:
+        raise UsageError(f"--masks is for segmenters; '{options.model}' is a {task.network}.")
     return predictor
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from linnet.segmentation.maps import IGNORED
 
-Weighting = Literal["none", "root", "balanced"]
+Weighting = Literal["none", "balanced"]
 
 
 def pixel_loss(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -53,11 +53,12 @@ def class_weights(pixels: Sequence[int], weighting: Weighting) -> Tensor | None:
 
     Args:
         pixels: of each class in training; a class without any has the weight 0.
-        weighting: `balanced` by the inverse of its pixels, `root` by the inverse of their square root.
+        weighting: `balanced` by the inverse of the square root of its pixels. The inverse itself makes what is rare
+            too thick: a pixel of it is then worth a hundred of others.
     """
     if weighting == "none":
         return None
     counts = torch.tensor(pixels, dtype=torch.float64)
     seen = counts > 0
-    weights = torch.where(seen, counts.clamp(min=1) ** (-0.5 if weighting == "root" else -1.0), 0.0)
+    weights = torch.where(seen, counts.clamp(min=1) ** -0.5, 0.0)
     return (weights * counts.sum() / (weights * counts).sum().clamp(min=1e-30)).float()

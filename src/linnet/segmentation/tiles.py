@@ -51,7 +51,7 @@ def _starts(length: int, side: int) -> list[int]:
     if length <= side:
         return [0]
     count = int(np.ceil((length - side) / (side * (1 - OVERLAP)))) + 1
-    return np.linspace(0, length - side, count).round().astype(int).tolist()
+    return np.unique(np.linspace(0, length - side, count).round().astype(int)).tolist()
 
 
 def cut(pixels: NDArray[np.uint8], tile: Tile, window: tuple[int, int]) -> NDArray[np.uint8]:

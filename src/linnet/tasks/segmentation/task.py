@@ -24,6 +24,7 @@ class Segmentation:
     labels = "masks"
     recipe = "segment-finetune"
     variant: str | None = None
+    makes_masks = True
     takes_images = True
     reading = ".labels"
 
