@@ -64,7 +64,7 @@ def names(problem: Problem) -> list[str]:
 def test_good_masks_are_counted(root: Path) -> None:
     findings, problems = checked(root)
     assert set(problems) <= {"imbalance"}
-    pixels = sum(np.bincount(square(number).ravel(), minlength=3) for number in range(4))
+    pixels = np.sum([np.bincount(square(number).ravel(), minlength=3) for number in range(4)], axis=0)
     assert findings.counts["train"] == tuple(pixels.tolist())
     assert findings.pictures == 4
     assert findings.share("train", 1) == pytest.approx(pixels[1] / (4 * SIDE * SIDE))

@@ -82,10 +82,10 @@ def held(data: DataSet, *, parts: bool = True) -> None:
     """That every picture has its own mask, in its own part."""
     assert data.task == "segmentation"
     found = {}
-    for part, samples in data.parts.items():
+    for of, samples in data.parts.items():
         for sample in samples:
             stem = sample.path.stem.removesuffix("_leftImg8bit").removeprefix("image_").lower()
-            found[stem] = part, sample.mask.read((WIDTH, HEIGHT))
+            found[stem] = of, sample.mask.read((WIDTH, HEIGHT))
     assert sorted(found) == sorted(stem for _, stem, _ in every())
     for part, stem, number in every():
         assert found[stem][0] == (PART_OF[part] if parts else "train"), stem
