@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from linnet.data import DataSet, find, recognise_task
+from linnet.data import DataSet, find, find_for, recognise_task
 from linnet.data.formats.mask_coding import CITYSCAPES_IDS, voc_colour
 from linnet.data.masks.shapes import run_lengths, unpacked
 from linnet.data.recognition import OtherTaskError, UnusedIgnoreError
@@ -545,6 +546,25 @@ def test_what_has_no_masks_is_refused_in_a_sentence(tmp_path: Path) -> None:
         save(picture(1), tmp_path / "classes" / name / "1.png")
     with pytest.raises(OtherTaskError, match=r"shows nothing for segmentation"):
         find(tmp_path / "classes", task="segmentation")
+
+
+def test_a_model_or_a_recipe_of_segmentation_gets_masks_where_there_are_some(tmp_path: Path) -> None:
+    coco(tmp_path / "both", [{"category_id": 1, "segmentation": [outline(1, 1, 5, 5)], "bbox": [1, 1, 4, 4]}])
+    assert find_for("segmentation", tmp_path / "both", ignore="dog").classes == ("background", "cat")
+    assert find_for("detection", tmp_path / "both").task == "detection"
+    for name in ("ant", "bee"):
+        save(picture(1), tmp_path / "classes" / name / "1.png")
+    assert find_for("segmentation", tmp_path / "classes").task == "classification"
+
+
+def test_masks_are_small_and_can_be_sent_to_other_processes(tmp_path: Path) -> None:
+    lay(tmp_path, *LAYOUTS["parts below"])
+    classes(tmp_path)
+    data = find(tmp_path).for_classes(NAMES[::-1], 3)
+    content = pickle.dumps(data.train)
+    assert len(content) < 2000 + 400 * len(data.train)
+    for sample, other in zip(data.train, pickle.loads(content), strict=True):
+        assert np.array_equal(sample.mask.read(), other.mask.read())
 
 
 CAMVID = Path(__file__).resolve().parents[4] / "shared" / "data" / "camvid"
