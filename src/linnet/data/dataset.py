@@ -372,6 +372,8 @@ class DataSet:
             if not any(len(sample.objects) for sample in self.train):
                 first = f" The first that is wrong: '{self.flaws[0].name}': {self.flaws[0].text}." if self.flaws else ""
                 raise ValueError(f"'{self.path}' has no box for training: there is nothing to learn.{first}")
+        elif not self.classes:
+            raise ValueError(f"'{self.path}' has no class: there is nothing to learn.")
         elif len(self.classes) < 2:
             networks = {"classification": "classifier", "segmentation": "segmenter"}
             raise ValueError(

@@ -567,6 +567,25 @@ def test_masks_are_small_and_can_be_sent_to_other_processes(tmp_path: Path) -> N
         assert np.array_equal(sample.mask.read(), other.mask.read())
 
 
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.full((HEIGHT, WIDTH), 255, np.uint8), r"every pixel of the masks is 255"),
+        (np.zeros((HEIGHT, WIDTH), np.uint8), r"one class only \('0'\): a segmenter needs two"),
+        (np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH), r"431 different values .*no file names"),
+        (None, r"not one of 2 masks can be read. The first: .*0.png' is not a picture"),
+    ],
+)
+def test_masks_that_teach_nothing_are_refused(mask: Any, message: str, tmp_path: Path) -> None:
+    for number in range(2):
+        save(picture(number), tmp_path / "images" / f"{number}.png")
+        save(plain(indices(0) if mask is None else mask), tmp_path / "masks" / f"{number}.png")
+        if mask is None:
+            (tmp_path / "masks" / f"{number}.png").write_text("no picture")
+    with pytest.raises(ValueError, match=message):
+        find(tmp_path).for_training()
+
+
 CAMVID = Path(__file__).resolve().parents[4] / "shared" / "data" / "camvid"
 
 

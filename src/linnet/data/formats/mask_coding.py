@@ -203,7 +203,7 @@ def _unnamed(found: Survey, ignore: str | None, place: str) -> Scheme:
     if found.colours:
         raise _no_colours(found, None, place)
     if not found.files:
-        raise ValueError(f"'{place}': not one of {found.total:,} masks can be read; 'linnet check' needs one that can.")
+        raise ValueError(f"'{place}': not one of {found.total:,} masks can be read. The first: {found.error}")
     voc = {entry for palette in found.palettes for entry in palette if entry[0] != 255}
     if voc and not found.grey and all(n < len(VOC_NAMES) and colour == voc_colour(n) for n, colour in voc):
         note = "The masks have VOC's palette: its 21 classes are taken, and 255 is ignored. A classes.txt decides."
@@ -220,6 +220,11 @@ def _unnamed(found: Survey, ignore: str | None, place: str) -> Scheme:
             f"'{place}': the masks have {len(values):,} different values ({_listing(values)}), and no file names the "
             f"classes: {why}{'' if found.lossy else ', or are these no masks'}? A classes.txt with a name a line says "
             "which values are classes."
+        )
+    if not values:
+        raise ValueError(
+            f"'{place}': every pixel of the masks is 255, which is ignored, and no file names the classes: there is "
+            "nothing to learn."
         )
     if values == [0, 1]:
         note = "No file names the classes: 0 is taken as 'background', 1 as 'foreground'. A classes.txt decides."
