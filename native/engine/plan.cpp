@@ -218,6 +218,8 @@ bool Planner::extends(const Step& step, const Unit& unit) const {
   if (step.chain.count == kMostUnits || options_.joins_rows == 0) return false;
   const int last = step.last_layer();
   if (unit.depthwise < 0 || layer(unit.first()).input != last) return false;
+  // Of a dilated filter the rows that threads would compute twice, and those that are kept, are many.
+  if (options_.joins_rows < 0 && layer(unit.depthwise).depthwise().window.dilation > 1) return false;
   const int added = layer(unit.project).added;
   if (added >= 0 && added != last) return false;
   if (only_reader(last, unit.project) != unit.first()) return false;
