@@ -138,7 +138,7 @@ class SegmenterFigures:
         for name in FIGURES:
             document |= with_interval(name, self.figure(name), self.intervals.get(name))
         for name in ("IoU", "F1"):
-            title = "boundary_F1_of" if name == "F1" else name
+            title = name
             values = {label: self.of_class(index, name) for index, label in enumerate(self.classes)}
             document[title] = values
             if self.intervals:
