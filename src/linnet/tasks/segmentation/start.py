@@ -78,8 +78,8 @@ def _from_backbone(
     source: Any = given.backbone if isinstance(given, Detector) else given
     taken = {field.name: getattr(source, field.name) for field in fields(source) if field.name not in OF_CLASSIFIERS}
     taken["backbone"] = family_of(source)
-    segmenter = _make(options, data, recipe, taken)
     check_same(taken, path, {name: value for name, value in (options.options or {}).items() if name in taken})
+    segmenter = _make(options, data, recipe, taken)
     trunk = replace(source, classes=None, dropout=0.0, folded=given.folded, resolution=segmenter.input_size)
     network = Network(trunk, recompute_expansion=recipe.recompute)
     load_tensors(network, {name: checkpoint.tensors[name] for name in trunk.tensors})
