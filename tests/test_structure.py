@@ -114,7 +114,7 @@ WITH_TORCH = {
     "tasks/detection/trainer.py": {"torch"},
     "tasks/segmentation/objective.py": {"numpy", "torch", "lightning_fabric"},
     "tasks/segmentation/sizes.py": {"numpy"},
-    "tasks/segmentation/start.py": {"numpy"},
+    "tasks/segmentation/start.py": {"numpy", "torch"},
     "tasks/segmentation/trainer.py": {"torch"},
 }
 

@@ -268,6 +268,7 @@ def test_validation_is_shared_out_among_processes(data: Path) -> None:
     assert torch.equal(parts[0] + parts[1], confusion(Placement()))
 
 
+@pytest.mark.slow
 def test_less_memory_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
     """`--recompute` computes the same again."""
     runs = [

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from linnet.segmentation.maps import IGNORED
+IGNORED = 255
+"""Of a mask's values that which is neither learnt nor counted."""
 
 Weighting = Literal["none", "balanced"]
 

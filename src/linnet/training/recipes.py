@@ -156,6 +156,7 @@ SEGMENT_FINETUNE = SegmentationRecipe(
     """,
     optimizer="adamw",
     learning_rate=None,
+    head_rate=5.0,
     weight_decay=0.02,
     clip=10.0,
     average=None,
