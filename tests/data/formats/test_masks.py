@@ -493,6 +493,24 @@ def test_polygons_and_run_lengths_of_coco(tmp_path: Path) -> None:
         assert np.array_equal(data.train[0].mask.read((WIDTH, HEIGHT)), expected)
 
 
+def test_an_ignored_category_of_coco(tmp_path: Path) -> None:
+    objects = [
+        {"category_id": number, "segmentation": [outline(6 * number, 2, 6 * number + 4, 9)]} for number in (1, 2, 3)
+    ]
+    coco(tmp_path, objects, ("cat", "dog", "eel"))
+    for ignore, classes_left, values in (
+        ("dog", ("background", "cat", "eel"), (1, 255, 2)),
+        ("background", ("cat", "dog", "eel"), (0, 1, 2)),
+        (3, ("background", "cat", "dog"), (1, 2, 255)),
+    ):
+        data = find(tmp_path, task="segmentation", ignore=ignore)
+        assert data.classes == classes_left
+        mask = data.train[0].mask.read()
+        assert tuple(mask[4, 6 * number + 1] for number in (1, 2, 3)) == values
+        assert mask[0, 0] == (255 if ignore == "background" else 0)
+        assert not [flaw for flaw in data.flaws if flaw.kind == "unknown_category"]
+
+
 def test_crowds_and_boxes_without_masks_are_ignored(tmp_path: Path) -> None:
     crowd = {"category_id": 1, "segmentation": [outline(0, 0, 4, 4)], "iscrowd": 1}
     boxed = {"category_id": 2, "bbox": [10, 0, 4, 4]}
