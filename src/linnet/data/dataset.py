@@ -533,7 +533,9 @@ class _Matching:
     def _by_number(self) -> DataSet:
         numbers = self.data.numbers
         assert numbers is not None
-        for part in self.data.parts.values():
+        if self.data.task == "segmentation" and max(numbers) >= self.count:
+            raise self._refusal(self.data.classes)
+        for part in self.data.parts.values() if self.data.task != "segmentation" else ():
             wrong = next((one for one in part if not 0 <= numbers[one.index] < self.count), None)
             if wrong is not None:
                 raise ValueError(

@@ -449,6 +449,19 @@ def test_the_model_s_order_of_classes(tmp_path: Path) -> None:
         find(tmp_path).for_classes(("sky", "road"), 2)
 
 
+def test_classes_that_no_file_names_are_matched_by_their_numbers(tmp_path: Path) -> None:
+    lay(tmp_path / "white", *LAYOUTS["parts below"], black_and_white(255))
+    with pytest.warns(UserWarning, match="their numbers are taken"):
+        moved = find(tmp_path / "white").for_classes(("background", "membrane"), 2)
+    assert moved.classes == ("background", "membrane")
+    assert np.array_equal(moved.train[0].mask.read(), indices(0) == 1)
+    lay(tmp_path / "gap", *LAYOUTS["parts below"], lambda mask: Image.fromarray(mask * np.uint8(2)))
+    moved = find(tmp_path / "gap").for_classes(("a", "b", "c", "d", "e"), 5)
+    assert np.array_equal(moved.train[0].mask.read(), indices(0) * 2)
+    with pytest.raises(ValueError, match="none of the model's 3"):
+        find(tmp_path / "gap").for_classes(("a", "b", "c"), 3)
+
+
 def coco(root: Path, entries: list[dict[str, Any]], categories: tuple[str, ...] = ("cat", "dog")) -> None:
     save(picture(0), root / "images" / "0.png")
     document = {
