@@ -197,6 +197,17 @@ class GraphNetwork(nn.Module):
         self._chains = chains_of(graph)
         self._last_reader = {name: readers[-1] for name, readers in graph.readers.items() if readers}
         self._frozen: tuple[str, ...] = ()
+        pooled = {each.name for each in of_kind(graph.operations, Pool)}
+        self._pooled = tuple(each.name for each in of_kind(graph.operations, Convolve) if each.reads[0] in pooled)
+
+    @property
+    def pooled_norms(self) -> list[nn.BatchNorm2d]:
+        """Batch norm of maps of one pixel a picture.
+
+        It always keeps its statistics: those of a batch of a few numbers are mostly chance, and one number has none.
+        """
+        norms = [self.module_of(name).norm for name in self._pooled]
+        return [norm for norm in norms if isinstance(norm, nn.BatchNorm2d)]
 
     def module_of(self, name: str) -> Any:
         """The module of an operation with weights: a `ConvolutionModule` or an `nn.Linear`."""
@@ -311,8 +322,10 @@ class GraphNetwork(nn.Module):
         return x + y if chain.adds_input else y
 
     def train(self, mode: bool = True) -> Self:
-        """As `nn.Module.train`, but batch norm of frozen layers stays in evaluation."""
+        """As `nn.Module.train`, but batch norm of frozen layers and of single pixels stays in evaluation."""
         super().train(mode)
+        for norm in self.pooled_norms:
+            norm.eval()
         for name in self._frozen:
             self.body[name].eval()
         return self

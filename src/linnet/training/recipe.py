@@ -59,6 +59,9 @@ class Recipe:
     """The optimizer: `sgd` with Nesterov momentum, `adamw`, or `rmsprop` as TensorFlow computes it."""
     learning_rate: float | None = 0.05
     """The learning rate at its highest, for the batch that is given."""
+    head_rate: float = 1.0
+    """The factor of the learning rate of what stands on the backbone of a detector or a segmenter, which begins with
+    random weights."""
     momentum: float = 0.9
     """The momentum of `sgd` and of `rmsprop`."""
     rmsprop_decay: float = 0.9
@@ -179,6 +182,7 @@ class Recipe:
         for name in ("weight_decay", "warmup_epochs"):
             if (value := getattr(self, name)) is not None:
                 check_number(name, value, least=0, most=1e6)
+        check_number("head_rate", self.head_rate, above=0, most=1000)
         check_number("rmsprop_epsilon", self.rmsprop_epsilon, above=0, most=1e6)
         check_number("decay_factor", self.decay_factor, above=0, most=1)
         check_number("decay_epochs", self.decay_epochs, above=0, most=1e6)
