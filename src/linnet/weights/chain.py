@@ -16,6 +16,7 @@ import numpy as np
 
 from linnet.architecture import INPUT, Add, Architecture, Backbone, Convolve, MobileNetV2
 from linnet.architecture.operations import of_kind, pad_amounts
+from linnet.quantisation.scheme import Joining
 from linnet.weights.candidates import expansion_of, first_versions, second_versions
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ class Chain:
     """Whether integers are pooled as AVERAGE_POOL_2D does it, which keeps their encoding."""
     recoded: bool = False
     """Whether integers change on the way from one convolution to the next."""
+    joining: Joining = "concatenation"
+    """How integers that are joined get another encoding; see `Quantisation`."""
     logits: int | None = None
     sigmoid: bool = False
     """Whether each class has a score by itself."""
