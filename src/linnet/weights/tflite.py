@@ -80,7 +80,8 @@ def convert(
         # Damaged scales overflow; what comes of it is looked at afterwards.
         with np.errstate(all="ignore"):
             graph = Graph(content)
-            detector, segmenter = find_detector(graph), find_segmenter(graph)
+            ours = _document(graph, "architecture") is not None
+            detector, segmenter = find_detector(graph), find_segmenter(graph, ours=ours)
             found = detector or segmenter
             chain = graph.chain() if found is None else found.chain
         metadata = read_metadata(graph.metadata_buffer())

@@ -22,7 +22,7 @@ from linnet.weights.tflite_graph import ChainBuilder, Graph, NotOurs
 
 POOLINGS = ("MEAN", "AVERAGE_POOL_2D")
 
-APART = ("RESIZE_BILINEAR", "CONCATENATION", "ARG_MAX", "QUANTIZE", "CAST", *POOLINGS)
+APART = ("RESIZE_BILINEAR", "CONCATENATION", "ARG_MAX", "QUANTIZE", "DEQUANTIZE", "CAST", *POOLINGS)
 """Operators that belong to no chain of convolutions."""
 
 LAST_CHANNELS = 1280
@@ -48,8 +48,8 @@ class FoundSegmenter:
     classes: int
 
 
-def find_segmenter(graph: Graph) -> FoundSegmenter | None:
-    """What a file has of a segmenter; None if it is none.
+def find_segmenter(graph: Graph, *, ours: bool = False) -> FoundSegmenter | None:
+    """What a file has of a segmenter; None if it is none. `ours` has its convolutions in the order of `DeepLab`'s.
 
     Raises:
         NotOurs: if it is a segmenter that linnet does not have.
@@ -58,7 +58,7 @@ def find_segmenter(graph: Graph) -> FoundSegmenter | None:
     if len(graph.outputs) != 1 or "RESIZE_BILINEAR" not in {name for name, _ in producers.values()}:
         return None
     number = graph.outputs[0]
-    while producers.get(number, ("",))[0] in ("ARG_MAX", "RESIZE_BILINEAR", "CAST"):
+    while producers.get(number, ("",))[0] in ("ARG_MAX", "RESIZE_BILINEAR", "CAST", "QUANTIZE", "DEQUANTIZE"):
         number = _read(producers[number][1], 0)
     if producers.get(number, ("",))[0] != "CONV_2D":
         return None
@@ -70,13 +70,15 @@ def find_segmenter(graph: Graph) -> FoundSegmenter | None:
     pooled = {number for number, (name, _) in producers.items() if name in POOLINGS}
     ends = (place for place, step in enumerate(chain.steps) if step.input in pooled.union(features))
     trunk = next(ends, len(chain.steps) - 1)
-    heads = sorted(chain.steps[trunk:], key=lambda step: _place(step, pooled, features))
-    ways = {producers[number][0] for each in _joined(producers) for number in each}
+    heads = (
+        chain.steps[trunk:] if ours else sorted(chain.steps[trunk:], key=lambda step: _place(step, pooled, features))
+    )
+    recodes = any(_recodes(graph, producers, number) for each in _joined(producers) for number in each)
     chain = replace(
         chain,
         steps=[*chain.steps[:trunk], *heads],
         averaged=any(name == "AVERAGE_POOL_2D" for name, _ in producers.values()),
-        joining="quantize" if "QUANTIZE" in ways else "concatenation",
+        joining="quantize" if recodes else "concatenation",
     )
     return FoundSegmenter(chain, trunk, producers, grids.pop(), graph.shape(number)[-1])
 
@@ -92,6 +94,12 @@ def _joined(producers: dict[int, tuple[str, Any]]) -> list[list[int]]:
         for name, operator in producers.values()
         if name == "CONCATENATION"
     ]
+
+
+def _recodes(graph: Graph, producers: dict[int, tuple[str, Any]], number: int) -> bool:
+    """Whether a tensor is another one in another encoding of the same type."""
+    name, operator = producers.get(number, ("", None))
+    return name == "QUANTIZE" and graph.dtype(_read(operator, 0)) == graph.dtype(number)
 
 
 def _place(step: Step, pooled: set[int], features: list[int]) -> tuple[int, int]:
@@ -183,7 +191,7 @@ def _numbers(segmenter: DeepLab, found: FoundSegmenter) -> dict[str, int]:
         number = None
         if isinstance(operation, Convolve):
             step = steps[operation.name]
-            number = step.output if step.input == read[0] else None
+            number = step.output if read[0] in (step.input, _origin(found, step.input)) else None
         elif isinstance(operation, Add):
             number = next((steps[name].sum_output for name in operation.reads if name in steps), None)
             number = number if number is not None else _reading(found, ("ADD",), read)
@@ -199,16 +207,18 @@ def _numbers(segmenter: DeepLab, found: FoundSegmenter) -> dict[str, int]:
     return {alias: numbers[name] for alias, name in segmenter.graph.aliases.items()}
 
 
+def _origin(found: FoundSegmenter, number: int) -> int:
+    """What a tensor was before it was recoded."""
+    name, operator = found.producers.get(number, ("", None))
+    return _read(operator, 0) if name == "QUANTIZE" else number
+
+
 def _reading(found: FoundSegmenter, kinds: tuple[str, ...], read: list[int]) -> int | None:
     """What an operator of some kind gives that reads just these tensors, perhaps recoded."""
-
-    def origin(number: int) -> int:
-        name, operator = found.producers.get(number, ("", None))
-        return _read(operator, 0) if name == "QUANTIZE" and number not in read else number
-
     for number, (name, operator) in found.producers.items():
         if name in kinds:
-            given = [origin(_read(operator, place)) for place in range(operator.InputsLength())]
+            given = [_read(operator, place) for place in range(operator.InputsLength())]
+            given = [each if each in read else _origin(found, each) for each in given]
             # Behind the tensors there may be constants: sizes, axes.
             if given[: len(read)] == read:
                 return number
