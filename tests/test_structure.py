@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "figures": {"files"},
     "images": GROUND,
     "results": GROUND,
-    "segmentation": {"architecture", "engine", *GROUND},
+    "segmentation": {"architecture", "engine", "quantisation", *GROUND},
     "quantisation": {"architecture", *GROUND},
     "checkpoint": {"architecture", "images", "quantisation", *GROUND},
     "detection": {"architecture", *GROUND},

@@ -76,14 +76,14 @@ def _detecting(checkpoint: Checkpoint, runtime: str, suppression: Suppression) -
 
 
 def _segmenting(checkpoint: Checkpoint, runtime: str, suppression: Suppression) -> Interpreter:
-    """Label maps at the pictures' own sizes: of the native runtime natively, with equal results."""
+    """Label maps at the pictures' own sizes."""
     segmenter: Any = checkpoint.architecture
-    find = partial(label_map, quantisation=checkpoint.quantisation, native=runtime == "native")
+    decide = partial(label_map, grid=segmenter.grid, quantisation=checkpoint.quantisation, native=runtime == "native")
 
     def interpret(outputs: Output, sizes: Sequence[tuple[int, int]]) -> list[Result]:
         # The pictures are squashed whole: every pixel of them has a place in the network's map.
         return [
-            Segmentation(find(logits, size[::-1], segmenter.grid), segmenter.classes, checkpoint.classes)
+            Segmentation(decide(logits, size), segmenter.classes, checkpoint.classes)
             for logits, size in zip(outputs, sizes, strict=True)
         ]
 

@@ -84,6 +84,9 @@ class Operation:
     storage: ClassVar[Literal["own", "first", "view"]] = "own"
     """Where the result can stand: in memory of its own, over the first tensor read, or it is that tensor itself."""
 
+    keeps_encoding: ClassVar[bool] = False
+    """Whether it arranges or mixes what it reads, so that integers go on standing for the same numbers."""
+
     @property
     def label(self) -> str:
         """What tables and checkpoints call it."""
@@ -282,6 +285,7 @@ class Reshape(Operation):
     """
 
     storage = "view"
+    keeps_encoding = True
 
     def infer(self, *inputs: Shape) -> Shape:
         """As many numbers as before."""
@@ -323,6 +327,8 @@ class Resize(Operation):
 
     stride: int = 1
     grid: Grid = "align_corners"
+
+    keeps_encoding = True
 
     @property
     def kind(self) -> str:

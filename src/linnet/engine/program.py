@@ -438,7 +438,8 @@ def _joining_rule(lowering: _Lowering, operation: Concatenate) -> IntegerRule:
     dtype, zero = lowering.quantisation.dtype, np.uint8(zero_of(lowering.quantisation.dtype))
     every = (np.arange(256, dtype=np.uint8) - zero).view(dtype)
     given, result = (lowering.encoding(name) for name in operation.reads), lowering.encoding(operation.name)
-    tables = [rule.recode(every, encoding, result, dtype).view(np.uint8) + zero for encoding in given]
+    how = lowering.quantisation.joining
+    tables = [rule.recode(every, encoding, result, dtype, how).view(np.uint8) + zero for encoding in given]
     integers = lowering.rule_of(operation)
     integers.tables = lowering.place(np.concatenate(tables))
     return integers

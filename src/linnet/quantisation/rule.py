@@ -18,7 +18,8 @@ none may be contracted (no fused multiply-add). rint rounds halves to even, >> r
     logistic              q = clamp(rint(float32(1 / (1 + exp(-s_in (q_in - z_in)))) * (1 / s_out) + z_out))
     resizing              with weights of 11 bits between 4 neighbours, the encoding stays
     joining               k = s_in * (1 / s_out); q = clamp(round(q_in * k - z_in * k) + z_out), halves away from 0;
-                          a copy where the encodings agree
+                          a copy where the encodings agree; or, as XNNPACK's QUANTIZE, m = rint(2^8 (s_in / s_out));
+                          q = clamp((((q_in - z_in) m + 2^7) >> 8) + z_out)
     picture               q = clamp(rint(x * (1 / s)) + z)
     number                x = float32(q - z) * s
 """
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from linnet.architecture.operations import Grid
-from linnet.quantisation.scheme import LIMITS, Encoding, IntegerType
+from linnet.quantisation.scheme import LIMITS, Encoding, IntegerType, Joining
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 ADD_BITS = 20
 """Bits behind the point of the larger multiplier of an addition."""
+
+RECODE_BITS = 8
+"""Bits behind the point of the factor with which XNNPACK recodes."""
 
 RESIZE_BITS = 11
 """Bits behind the point of the weights of resizing, along each axis."""
@@ -195,10 +199,16 @@ def mixed(values: Integers, rows: Neighbours, columns: Neighbours) -> NDArray[np
     return result
 
 
-def recode(values: Integers, given: Encoding, result: Encoding, dtype: IntegerType) -> Integers:
+def recode(
+    values: Integers, given: Encoding, result: Encoding, dtype: IntegerType, how: Joining = "concatenation"
+) -> Integers:
     """The same numbers in another encoding, as joined tensors are given one; a copy where both are equal."""
     if given == result:
         return values.astype(dtype)
+    if how == "quantize":
+        ratio = int(np.rint(np.float32(1 << RECODE_BITS) * (np.float32(given.scale) / np.float32(result.scale))))
+        moved = (values.astype(np.int64) - given.zero) * ratio + (1 << (RECODE_BITS - 1))
+        return np.clip((moved >> RECODE_BITS) + result.zero, *LIMITS[dtype]).astype(dtype)
     factor = np.float32(given.scale) * (np.float32(1) / np.float32(result.scale))
     scaled = (values.astype(np.float32) * factor + np.float32(-given.zero) * factor).astype(np.float64)
     rounded = np.trunc(scaled + np.copysign(0.5, scaled))
@@ -206,10 +216,16 @@ def recode(values: Integers, given: Encoding, result: Encoding, dtype: IntegerTy
 
 
 def concatenate(
-    parts: Sequence[Integers], given: Sequence[Encoding], result: Encoding, dtype: IntegerType, *, axis: int
+    parts: Sequence[Integers],
+    given: Sequence[Encoding],
+    result: Encoding,
+    dtype: IntegerType,
+    *,
+    axis: int,
+    how: Joining = "concatenation",
 ) -> Integers:
     """Tensors behind each other, each recoded."""
-    recoded = [recode(part, encoding, result, dtype) for part, encoding in zip(parts, given, strict=True)]
+    recoded = [recode(part, encoding, result, dtype, how) for part, encoding in zip(parts, given, strict=True)]
     return np.concatenate(recoded, axis=axis)
 
 

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORED = 255
-"""Of a mask's values that which is neither learnt nor counted."""
+from linnet.segmentation.maps import IGNORED
 
 Weighting = Literal["none", "balanced"]
 

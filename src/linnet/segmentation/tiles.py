@@ -13,7 +13,7 @@ import numpy as np
 
 from linnet.architecture.operations import Grid
 from linnet.engine.resizing import resize
-from linnet.segmentation.labels import VALUES_AT_ONCE
+from linnet.segmentation.maps import BAND, check_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,8 +86,7 @@ def merge(
     sums: NDArray[np.float32] | None = None  # (rows that are open, W, classes)
     first = 0
     for tile, logits in answers:
-        if not np.isfinite(logits).all():
-            raise ValueError("The network's output is not a number: its weights are damaged.")
+        check_finite(logits)
         if sums is None:
             sums = np.zeros((tile.bottom - tile.top, width, logits.shape[2]), np.float32)
         if tile.top > first:
@@ -106,7 +105,7 @@ def _add(sums: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
     """Adds a window's probabilities to its place, in bands."""
     height, width, classes = sums.shape
     down, across = _ramp(height), _ramp(width)
-    rows = max(VALUES_AT_ONCE // (width * classes), 1)
+    rows = max(BAND // (width * classes), 1)
     for start in range(0, height, rows):
         band = slice(start, start + rows)
         powers = np.exp(scores[band] - scores[band].max(axis=2, keepdims=True))

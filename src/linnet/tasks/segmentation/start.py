@@ -21,8 +21,8 @@ from linnet.training.recipe import Recipe
 from linnet.training.starts import Start, StartOptions, check_same, contract_of, from_nothing, generator_of, load_start
 
 LOGIT_DEVIATION = 0.1
-"""Of the last convolution's weights. Networks of TensorFlow begin with 0.01, so that nothing is said at first; AdamW then
-spends a hundred steps on making them large, in which thin classes are not found at all."""
+"""Of the last convolution's weights. TensorFlow's networks begin with 0.01, so that nothing is said at first; AdamW
+spends more than a hundred steps on making them large, and does not find thin classes before."""
 
 OF_CLASSIFIERS = ("resolution", "classes", "dropout", "folded", "hidden", "classifier_bias", "output_stride")
 """Options of a backbone that its weights fit whatever they are."""
