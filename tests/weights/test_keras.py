@@ -779,7 +779,7 @@ def test_graphs_of_tensorflow_without_a_network_are_named(tmp_path: Path) -> Non
     (tmp_path / "saved" / "saved_model.pb").write_bytes(b"\x08\x01")
     refused(tmp_path / "saved", "a SavedModel of TensorFlow")
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "tensorflowjs_model.pb").write_bytes(b"\n")
+    (tmp_path / "old" / "tensorflowjs_model.pb").touch()
     refused(tmp_path / "old", "weights_manifest.json", "is missing")
     (tmp_path / "graph").mkdir()
     document = {"modelTopology": {"node": [{"name": "input", "op": "Placeholder"}]}, "weightsManifest": []}

@@ -7,6 +7,7 @@ is folded. TensorFlow itself is not needed: a graph is a protobuf.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -38,7 +39,9 @@ from linnet.weights.found import LOOKED_AT
 from linnet.weights.matching import NotOurs
 from linnet.weights.named import IMAGENET_CLASSES, checked_content, imagenet_classes
 from linnet.weights.tensorflow_chain import USUAL_SIDE, Map, Reading, read_chain
-from linnet.weights.tensorflow_graph import Graph, graph_of_bytes
+from linnet.weights.tensorflow_graph import Graph, graph_of_bytes, graph_of_json
+from linnet.weights.tfjs_manifest import read_manifest
+from linnet.weights.tfjs_source import LARGEST_TEXT, MODEL, Source, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,11 +110,10 @@ def open_graph(path: Path) -> Stored:
     Raises:
         Exception: of any kind, if it is damaged or cannot be read.
     """
-    from linnet.weights import tfjs
-
+    if find_spec("google.protobuf") is None:
+        raise NotOurs("graphs of TensorFlow are read with protobuf: pip install 'linnet[convert]'")
     if not _is_graph(path) or path.with_name(MANIFEST).is_file():
-        return tfjs.open_graph(path)
-    needs_protobuf()
+        return _open_web(Source.of(path))
     content = checked_content(path)
     message = graph_of_bytes(content)
     if not any(len(each.attr["value"].tensor.tensor_content) for each in message.node if each.op == "Const"):
@@ -119,17 +121,22 @@ def open_graph(path: Path) -> Stored:
     return Stored(message, None, hashlib.sha256(content).hexdigest())
 
 
+def _open_web(source: Source) -> Stored:
+    content = source.content()
+    if source.old:
+        message, manifest = graph_of_bytes(content), json.loads(source.beside(MANIFEST, LARGEST_TEXT))
+    else:
+        document = read_json(content, MODEL)
+        message, manifest = graph_of_json(document["modelTopology"]), document.get("weightsManifest")
+    tensors, shards, stored = read_manifest(manifest, source.beside)
+    return Stored(message, tensors, hashlib.sha256(content + shards).hexdigest(), stored)
+
+
 def _is_graph(path: Path) -> bool:
     if path.is_dir():
         return False
     with path.open("rb") as file:
         return why_not(file.read(LOOKED_AT)) is None
-
-
-def needs_protobuf() -> None:
-    """Raises a NotOurs, which says what to install, where protobuf is missing."""
-    if find_spec("google.protobuf") is None:
-        raise NotOurs("graphs of TensorFlow are read with protobuf: pip install 'linnet[convert]'")
 
 
 @contextmanager

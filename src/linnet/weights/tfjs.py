@@ -8,22 +8,18 @@ have it as `tensorflowjs_model.pb`.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from linnet.weights import tensorflow
 from linnet.weights.conversion import Conversion
-from linnet.weights.keras import LARGEST_LABELS, LARGEST_TEXT, Model, convert_model, numbered_labels, reading
+from linnet.weights.keras import LARGEST_LABELS, Model, convert_model, numbered_labels, reading
 from linnet.weights.keras_layers import describe_model
 from linnet.weights.keras_tensors import Pool
-from linnet.weights.members import Members, is_own
-from linnet.weights.tensorflow_graph import graph_of_bytes, graph_of_json
 from linnet.weights.tfjs_manifest import read_manifest
+from linnet.weights.tfjs_source import MODEL, Source, is_graph, model_of, read_json
 
-MODEL, OLD_MODEL, METADATA = "model.json", "tensorflowjs_model.pb", "metadata.json"
+METADATA = "metadata.json"
 
 MARKS = (b'"modelTopology"', b'"weightsManifest"', b'"layers-model"', b'"graph-model"')
 
@@ -36,52 +32,7 @@ def why_not(start: bytes) -> str | None:
 
 def why_not_members(names: frozenset[str]) -> str | None:
     """None if a folder or archive has one `model.json` or `tensorflowjs_model.pb`, else what it is not."""
-    return None if _model_of(tuple(names)) else "no folder or archive of TensorFlow.js"
-
-
-def _model_of(names: tuple[str, ...]) -> str | None:
-    for wanted in (MODEL, OLD_MODEL):
-        found = [name for name in names if PurePosixPath(name).name == wanted and is_own(name)]
-        if found:
-            return found[0] if len(found) == 1 else None
-    return None
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a model's parts are read from.
-
-    Attributes:
-        folder: of them all, or the archive.
-        name: of the file that describes the model.
-    """
-
-    folder: Members
-    name: str
-
-    @classmethod
-    def of(cls, path: Path) -> Source:
-        """What a path leads to: a model's file, or a folder or archive with one.
-
-        Raises:
-            OSError: if it cannot be read.
-            ValueError: if there is none.
-        """
-        if _is_file(path):
-            return cls(Members(path.parent), path.name)
-        folder = Members(path)
-        name = _model_of(folder.names)
-        if name is None:
-            raise ValueError(f"it does not hold one {MODEL}")
-        return cls(folder, name)
-
-    def content(self) -> bytes:
-        """Of the file that describes the model."""
-        return self.folder.read(self.name, LARGEST_TEXT)
-
-    def beside(self, name: str, limit: int) -> bytes:
-        """The content of a file that lies beside it."""
-        return self.folder.read((PurePosixPath(self.name).parent / name).as_posix(), limit)
+    return None if model_of(tuple(names)) else "no folder or archive of TensorFlow.js"
 
 
 def convert(
@@ -103,43 +54,11 @@ def convert(
     with reading(path):
         found = Source.of(path)
         content = found.content()
-    if not is_graph(found.name, content):
+    if not is_graph(found, content):
         return convert_model(path, open_model(path), labels=labels, licence=licence, url=url)
     with tensorflow.reading(path):
         names = _labels(found.beside)[0] if labels is None else labels
-        return tensorflow.convert_graph(path, open_graph(path), labels=names, licence=licence, url=url)
-
-
-def is_graph(name: str, content: bytes) -> bool:
-    """Whether a file describes a graph of TensorFlow, and no layers of Keras."""
-    if PurePosixPath(name).name == OLD_MODEL:
-        return True
-    try:
-        topology = _json(content, MODEL).get("modelTopology")
-    except ValueError:
-        return False
-    return isinstance(topology, dict) and "node" in topology
-
-
-def open_graph(path: Path) -> tensorflow.Stored:
-    """Reads a graph model.
-
-    Raises:
-        Exception: of any kind, if it is damaged or cannot be read.
-    """
-    found = Source.of(path)
-    content = found.content()
-    if PurePosixPath(found.name).name == OLD_MODEL:
-        manifest: Any = json.loads(found.beside(tensorflow.MANIFEST, LARGEST_TEXT))
-        tensorflow.needs_protobuf()
-        message = graph_of_bytes(content)
-    else:
-        document = _json(content, MODEL)
-        manifest = document.get("weightsManifest")
-        tensorflow.needs_protobuf()
-        message = graph_of_json(document["modelTopology"])
-    tensors, shards, stored = read_manifest(manifest, found.beside)
-    return tensorflow.Stored(message, tensors, hashlib.sha256(content + shards).hexdigest(), stored)
+        return tensorflow.convert_graph(path, tensorflow.open_graph(path), labels=names, licence=licence, url=url)
 
 
 def open_model(path: Path) -> Model:
@@ -154,15 +73,8 @@ def open_model(path: Path) -> Model:
         return _open(found.content(), found.beside)
 
 
-def _is_file(path: Path) -> bool:
-    if path.is_dir():
-        return False
-    with path.open("rb") as file:
-        return file.read(2) != b"PK"
-
-
 def _open(text: bytes, read_beside: Callable[[str, int], bytes]) -> Model:
-    document = _json(text, MODEL)
+    document = read_json(text, MODEL)
     topology = document.get("modelTopology")
     if not isinstance(topology, dict):
         raise ValueError(f"its {MODEL} describes no model (modelTopology)")
@@ -180,7 +92,7 @@ def _open(text: bytes, read_beside: Callable[[str, int], bytes]) -> Model:
 def _labels(read_beside: Callable[[str, int], bytes]) -> tuple[tuple[str, ...] | None, bool]:
     """Class names that lie beside the model, and whether Teachable Machine made it."""
     try:
-        metadata = _json(read_beside(METADATA, LARGEST_LABELS), METADATA)
+        metadata = read_json(read_beside(METADATA, LARGEST_LABELS), METADATA)
     except ValueError:
         metadata = {}
     teachable = any(key in metadata for key in ("tmVersion", "tfjsVersion"))
@@ -191,13 +103,3 @@ def _labels(read_beside: Callable[[str, int], bytes]) -> tuple[tuple[str, ...] |
         return numbered_labels(read_beside("labels.txt", LARGEST_LABELS)), teachable
     except ValueError:
         return None, teachable
-
-
-def _json(text: bytes, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise ValueError(f"its {name} is no JSON document")
-    return document
