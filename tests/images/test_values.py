@@ -33,7 +33,8 @@ def test_levels(form: str) -> None:
 
 
 def test_places_in_a_palette_are_no_colours() -> None:
-    for bits in ({}, {"bits": 4}):
+    options: tuple[dict[str, Any], ...] = ({}, {"bits": 4})
+    for bits in options:
         stored = stored_values(encoded(in_palette(VALUES), **bits))
         assert np.array_equal(stored.values, VALUES)
         assert stored.palette is not None

@@ -131,6 +131,19 @@ def test_smoothed_edges_and_jpeg(root: Path) -> None:
     assert names(problems["mask_edges"]) == ["soft"]
     assert "nearest neighbour" in problems["mask_edges"].sentence
     assert names(problems["mask_lossy"]) == ["lossy"]
+    assert problems["mask_lossy"].severity == "error"
+
+
+def test_colours_in_jpeg_are_the_nearest_ones(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("background 0 0 0\nwall 128 0 0\nmembrane 0 128 0")
+    table = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)], np.uint8)
+    for number in range(3):
+        add(tmp_path, f"m{number}", table[(square(number) > 0).astype(int)], ending="jpg")
+    _, problems = checked(tmp_path)
+    assert problems["mask_lossy"].severity == "warning"
+    assert "mask" not in problems
+    read = find(tmp_path).train[1].mask.read()
+    assert (read == (square(1) > 0)).mean() > 0.9
 
 
 def test_nearest_neighbour_is_not_smoothed() -> None:

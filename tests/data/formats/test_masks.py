@@ -449,6 +449,19 @@ def test_the_model_s_order_of_classes(tmp_path: Path) -> None:
         find(tmp_path).for_classes(("sky", "road"), 2)
 
 
+def test_classes_that_no_file_names_are_matched_by_their_numbers(tmp_path: Path) -> None:
+    lay(tmp_path / "white", *LAYOUTS["parts below"], black_and_white(255))
+    with pytest.warns(UserWarning, match="their numbers are taken"):
+        moved = find(tmp_path / "white").for_classes(("background", "membrane"), 2)
+    assert moved.classes == ("background", "membrane")
+    assert np.array_equal(moved.train[0].mask.read(), indices(0) == 1)
+    lay(tmp_path / "gap", *LAYOUTS["parts below"], lambda mask: Image.fromarray(mask * np.uint8(2)))
+    moved = find(tmp_path / "gap").for_classes(("a", "b", "c", "d", "e"), 5)
+    assert np.array_equal(moved.train[0].mask.read(), indices(0) * 2)
+    with pytest.raises(ValueError, match="none of the model's 3"):
+        find(tmp_path / "gap").for_classes(("a", "b", "c"), 3)
+
+
 def coco(root: Path, entries: list[dict[str, Any]], categories: tuple[str, ...] = ("cat", "dog")) -> None:
     save(picture(0), root / "images" / "0.png")
     document = {
@@ -491,6 +504,24 @@ def test_polygons_and_run_lengths_of_coco(tmp_path: Path) -> None:
         expected = square.astype(np.uint8)
         expected[4:6, 5:7] = 2
         assert np.array_equal(data.train[0].mask.read((WIDTH, HEIGHT)), expected)
+
+
+def test_an_ignored_category_of_coco(tmp_path: Path) -> None:
+    objects = [
+        {"category_id": number, "segmentation": [outline(6 * number, 2, 6 * number + 4, 9)]} for number in (1, 2, 3)
+    ]
+    coco(tmp_path, objects, ("cat", "dog", "eel"))
+    for ignore, classes_left, values in (
+        ("dog", ("background", "cat", "eel"), (1, 255, 2)),
+        ("background", ("cat", "dog", "eel"), (0, 1, 2)),
+        (3, ("background", "cat", "dog"), (1, 2, 255)),
+    ):
+        data = find(tmp_path, task="segmentation", ignore=ignore)
+        assert data.classes == classes_left
+        mask = data.train[0].mask.read()
+        assert tuple(mask[4, 6 * number + 1] for number in (1, 2, 3)) == values
+        assert mask[0, 0] == (255 if ignore == "background" else 0)
+        assert not [flaw for flaw in data.flaws if flaw.kind == "unknown_category"]
 
 
 def test_crowds_and_boxes_without_masks_are_ignored(tmp_path: Path) -> None:
@@ -565,6 +596,25 @@ def test_masks_are_small_and_can_be_sent_to_other_processes(tmp_path: Path) -> N
     assert len(content) < 2000 + 400 * len(data.train)
     for sample, other in zip(data.train, pickle.loads(content), strict=True):
         assert np.array_equal(sample.mask.read(), other.mask.read())
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.full((HEIGHT, WIDTH), 255, np.uint8), r"every pixel of the masks is 255"),
+        (np.zeros((HEIGHT, WIDTH), np.uint8), r"one class only \('0'\): a segmenter needs two"),
+        (np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH), r"431 different values .*no file names"),
+        (None, r"not one of 2 masks can be read. The first: .*0.png' is not a picture"),
+    ],
+)
+def test_masks_that_teach_nothing_are_refused(mask: Any, message: str, tmp_path: Path) -> None:
+    for number in range(2):
+        save(picture(number), tmp_path / "images" / f"{number}.png")
+        save(plain(indices(0) if mask is None else mask), tmp_path / "masks" / f"{number}.png")
+        if mask is None:
+            (tmp_path / "masks" / f"{number}.png").write_text("no picture")
+    with pytest.raises(ValueError, match=message):
+        find(tmp_path).for_training()
 
 
 CAMVID = Path(__file__).resolve().parents[4] / "shared" / "data" / "camvid"
