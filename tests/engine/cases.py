@@ -101,8 +101,9 @@ def small_quantised() -> list[QuantisedNetwork]:
         (MobileNetV1(width=0.25, resolution=37, classes=11), {"dtype": "int8", "floating": ("stem", "classifier")}),
         (ssdlite(width=0.2, resolution=65, classes=4), {"dtype": "uint8"}),
         (ssdlite(backbone="mobilenet_v1", width=0.1, resolution=40, classes=2, variant="modern"), {"dtype": "int8"}),
-        *zip(small_segmenters(), ({"dtype": "uint8", "pooling": "average"}, {"dtype": "int8"}, {"dtype": "int8"})),
     ]
+    kinds: list[dict[str, Any]] = [{"dtype": "uint8", "pooling": "average"}, {"dtype": "int8"}, {"dtype": "int8"}]
+    networks += zip(small_segmenters(), kinds, strict=True)
     return [quantised_for_pictures(network, **options) for network, options in networks]
 
 

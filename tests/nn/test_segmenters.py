@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def assert_agree(segmenter: DeepLab, size: tuple[int, int]) -> None:
     tensors = random_tensors(segmenter)
     network = Network(segmenter)
     nn.load_tensors(network, tensors)
-    pictures = np.random.default_rng(0).standard_normal((2, *size, segmenter.input_channels))
+    pictures: Any = np.random.default_rng(0).standard_normal((2, *size, segmenter.input_channels))
     expected, _ = NumpyNetwork(segmenter, tensors, dtype=np.float64).run(pictures)
     with torch.no_grad():
         found = network.eval().double()(torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy()))
@@ -59,20 +59,21 @@ def test_maps_are_resized_as_numpy_does_it(sizes: tuple[int, int, int, int], gri
 
 def test_the_modern_network_learns_from_one_picture_at_a_time() -> None:
     torch.manual_seed(0)
-    network = nn.build(deeplab(variant="modern", width=0.2, resolution=(48, 64), classes=2, dropout=0.0))
-    picture = torch.randn(1, 3, 48, 64)
+    architecture = deeplab(variant="modern", width=0.1, resolution=(32, 40), classes=2, dropout=0.0)
+    network = nn.build(architecture)
+    picture = torch.randn(1, 3, 32, 40)
     labels = (picture[:, 0] > 0).long()
-    labels[:, :24] = 0
+    labels[:, :16] = 0
     steps = torch.optim.Adam(network.parameters(), 3e-3)
     losses = []
-    for _ in range(12):
-        logits = resize(network(picture), (48, 64), network.architecture.upsampling.grid)
+    for _ in range(8):
+        logits = resize(network(picture), (32, 40), architecture.upsampling.grid)
         loss = F.cross_entropy(logits, labels)
         steps.zero_grad()
         loss.backward()
         steps.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_recomputed_expansions_give_the_same_gradients() -> None:
@@ -82,4 +83,5 @@ def test_recomputed_expansions_give_the_same_gradients() -> None:
         network = nn.build(architecture, generator=torch.Generator().manual_seed(1), recompute_expansion=recompute)
         network(torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(2))).square().mean().backward()
         gradients.append(torch.cat([each.grad.flatten() for each in network.parameters() if each.grad is not None]))
-    assert torch.allclose(*gradients, atol=1e-6 * gradients[0].abs().max().item())
+    plain, again = gradients
+    assert torch.allclose(plain, again, atol=1e-6 * plain.abs().max().item())
