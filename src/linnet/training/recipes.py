@@ -163,6 +163,7 @@ SEGMENT_FINETUNE = SegmentationRecipe(
     batch_norm="auto",
     warmup_epochs=None,
     dropout=0.0,
+    view_side=320,
     colour=0.2,
 )
 

@@ -55,7 +55,8 @@ def find_segmenter(graph: Graph, *, ours: bool = False) -> FoundSegmenter | None
         NotOurs: if it is a segmenter that linnet does not have.
     """
     producers = {int(operator.Outputs(0)): (name, operator) for name, operator in graph.operators}
-    if len(graph.outputs) != 1 or "RESIZE_BILINEAR" not in {name for name, _ in producers.values()}:
+    kinds = {name for name, _ in producers.values()}
+    if len(graph.outputs) != 1 or not {"RESIZE_BILINEAR", "DEPTHWISE_CONV_2D"} <= kinds:
         return None
     number = graph.outputs[0]
     while producers.get(number, ("",))[0] in ("ARG_MAX", "RESIZE_BILINEAR", "CAST", "QUANTIZE", "DEQUANTIZE"):
