@@ -268,6 +268,7 @@ def test_validation_is_shared_out_among_processes(data: Path) -> None:
     assert torch.equal(parts[0] + parts[1], confusion(Placement()))
 
 
+@pytest.mark.slow
 def test_less_memory_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
     """`--recompute` computes the same again."""
     runs = [
@@ -286,7 +287,10 @@ def test_the_recipe_follows_from_the_data(data: Path, tmp_path: Path) -> None:
     assert plan.recipe == SEGMENT_FINETUNE
     assert plan.start.resolution == (48, 64)
     resolved, reasons = SEGMENT_FINETUNE.resolve(20, pretrained=True)
-    assert (resolved.repeats, resolved.batch_norm) == (10, "trained")
+    assert (resolved.repeats, resolved.epochs, resolved.batch_norm) == (30, 10, "trained")
+    # The more pictures, the more is seen, up to a limit.
+    more = [SEGMENT_FINETUNE.resolve(count, pretrained=True)[0] for count in (367, 100_000)]
+    assert [(recipe.repeats, recipe.epochs) for recipe in more] == [(2, 40), (1, 3)]
     assert any("20 pictures" in reason for reason in reasons)
     assert replace(SEGMENT_FINETUNE, batch=1).resolve(20, pretrained=True)[0].batch_norm == "frozen"
 

@@ -257,7 +257,7 @@ def _last_of_each_stride(build: GraphBuilder) -> dict[int, str]:
 
 SEGMENTER_VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "modern": {"context_channels": 128, "pooled_norm": False, "skips": (8, 4), "grid": "half_pixel"},
+    "modern": {"context_channels": 128, "pooled_norm": False, "skips": (8, 4, 2), "grid": "half_pixel"},
 }
 """Name → what it changes of the defaults."""
 
@@ -273,7 +273,7 @@ def deeplab(
 
     Args:
         variant: where options that are not given come from. `paper` is Table 7's network without ASPP. `modern` is for
-            small data and thin structures: a light decoder reads maps of strides 8 and 4, and nothing normalises a
+            small data and thin structures: a light decoder reads maps of strides 8, 4 and 2, and nothing normalises a
             single pixel, so that any batch can be trained.
         backbone: a network such as `linnet.mobilenet_v2(width=0.5, resolution=(360, 480))`; or its family's name, then
             for pictures of 513 pixels.
@@ -285,7 +285,7 @@ def deeplab(
 
     Example:
         >>> deeplab(classes=11, variant="modern", resolution=(360, 480)).graph.shape_of("logits")
-        (90, 120, 11)
+        (180, 240, 11)
     """
     return DeepLab(**segmenter_options(options, backbone=backbone, variant=variant, output_stride=output_stride))
 

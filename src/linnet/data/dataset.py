@@ -372,6 +372,8 @@ class DataSet:
             if not any(len(sample.objects) for sample in self.train):
                 first = f" The first that is wrong: '{self.flaws[0].name}': {self.flaws[0].text}." if self.flaws else ""
                 raise ValueError(f"'{self.path}' has no box for training: there is nothing to learn.{first}")
+        elif not self.classes:
+            raise ValueError(f"'{self.path}' has no class: there is nothing to learn.")
         elif len(self.classes) < 2:
             networks = {"classification": "classifier", "segmentation": "segmenter"}
             raise ValueError(
@@ -531,7 +533,9 @@ class _Matching:
     def _by_number(self) -> DataSet:
         numbers = self.data.numbers
         assert numbers is not None
-        for part in self.data.parts.values():
+        if self.data.task == "segmentation" and max(numbers) >= self.count:
+            raise self._refusal(self.data.classes)
+        for part in self.data.parts.values() if self.data.task != "segmentation" else ():
             wrong = next((one for one in part if not 0 <= numbers[one.index] < self.count), None)
             if wrong is not None:
                 raise ValueError(

@@ -101,12 +101,14 @@ def find_for(
     images: str | Path | None = None,
     ignore: str | int | None = None,
 ) -> DataSet:
-    """As `find` with this task, for a model or a recipe of it; data that show another one are read as what they show.
+    """As `find`, for a model or a recipe of this task; data that show another one are read as what they show.
 
-    The caller is to compare, and to say it in the words of the model or the recipe.
+    Masks are made of what has boxes too where they are asked for; nothing else is: folders of pictures and masks would
+    be read as two classes of pictures. The caller is to compare, and to say it in the words of the model or the recipe.
     """
+    asked = cast(Task, task) if task == "segmentation" else None
     try:
-        return find(path, format=format, images=images, task=cast(Task, task), ignore=ignore)
+        return find(path, format=format, images=images, task=asked, ignore=ignore)
     except OtherTaskError:
         return find(path, format=format, images=images, ignore=ignore)
 

@@ -138,12 +138,11 @@ class SegmenterFigures:
         for name in FIGURES:
             document |= with_interval(name, self.figure(name), self.intervals.get(name))
         for name in ("IoU", "F1"):
-            title = "boundary_F1_of" if name == "F1" else name
             values = {label: self.of_class(index, name) for index, label in enumerate(self.classes)}
-            document[title] = values
+            document[name] = values
             if self.intervals:
                 ends = {label: self.intervals.get(f"{name}.{index}") for index, label in enumerate(self.classes)}
-                document[f"{title}_95"] = {label: None if both is None else list(both) for label, both in ends.items()}
+                document[f"{name}_95"] = {label: None if both is None else list(both) for label, both in ends.items()}
         pixels = self.confusion.sum(axis=1).tolist()
         document["pixels"] = dict(zip(self.classes, pixels, strict=True))
         return document | {"failed": [{"file": file, "error": error} for file, error in self.failed]}

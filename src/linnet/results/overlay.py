@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from colorsys import hsv_to_rgb
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -29,8 +28,8 @@ IGNORED = 255
 LONGEST_SIDE = 4000
 """Not beyond that: a thin picture would become a very long one."""
 
-SHADES = ((0.95, 0.75), (0.65, 0.9), (0.8, 0.45))
-"""Brightness and saturation, one after the other."""
+STEPS, DARKEST, BRIGHTEST = 9, 120, 700
+"""Levels of each channel among which colours are chosen, and the sums of channels that are nearly black and white."""
 
 BACKGROUND = "background"
 """A class of this name is left as it is."""
@@ -41,15 +40,19 @@ LEGEND = 40
 
 @cache
 def palette() -> NDArray[np.uint8]:
-    """(256, 3) RGB, a colour for every class: those of boxes first, then hues as far from each other as they go."""
-    colours = np.zeros((256, 3), np.uint8)
-    for index in range(256):
-        # The golden angle: every new hue falls into the widest gap. Three shades tell those near each other apart.
-        hue = (0.13 + index * 0.6180339887) % 1
-        value, saturation = SHADES[index % len(SHADES)]
-        drawn = [round(255 * part) for part in hsv_to_rgb(hue, saturation, value)]
-        colours[index] = COLOURS[index] if index < len(COLOURS) else drawn
-    return colours
+    """(256, 3) RGB, a colour for every class: those of boxes first, then each as far from all before as there is."""
+    levels = np.linspace(0, 255, STEPS).round()
+    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    brightness = candidates.sum(axis=1)
+    candidates = candidates[(brightness > DARKEST) & (brightness < BRIGHTEST)]
+    chosen = [np.array(colour, np.float64) for colour in COLOURS]
+    distance = np.full(len(candidates), np.inf)
+    for colour in chosen:
+        distance = np.minimum(distance, np.abs(candidates - colour).sum(axis=1))
+    while len(chosen) < 256:
+        chosen.append(candidates[distance.argmax()])
+        distance = np.minimum(distance, np.abs(candidates - chosen[-1]).sum(axis=1))
+    return np.array(chosen).astype(np.uint8)
 
 
 def lay_over(image: Image.Image, labels: NDArray[np.uint8], clear: Collection[int] = ()) -> Image.Image:

@@ -156,12 +156,14 @@ SEGMENT_FINETUNE = SegmentationRecipe(
     """,
     optimizer="adamw",
     learning_rate=None,
+    head_rate=5.0,
     weight_decay=0.02,
     clip=10.0,
     average=None,
     batch_norm="auto",
     warmup_epochs=None,
     dropout=0.0,
+    view_side=320,
     colour=0.2,
 )
 

@@ -10,11 +10,11 @@ from linnet.architecture.network import OptionError, check_number, check_whole
 from linnet.data.batches.mask_views import ViewOptions
 from linnet.training.recipe import Choice, Recipe
 
-SEEN_MASKS = 4_000
-"""Pictures with masks that a fine-tuning shows in all: every one of them has as many examples as pixels."""
+EPOCHS, FEWEST, MOST = 80, 6_000, 40_000
+"""Times that a fine-tuning shows each picture, and views that it shows in all at the least and at the most."""
 
-EPOCH_MASKS = 200
-"""Of these in an epoch, where the data are fewer."""
+EPOCH_VIEWS = 600
+"""Of these in an epoch, where the data are fewer: evaluating more often would take the time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class SegmentationRecipe(Recipe):
     largest: float = 2.0
     """The largest scale of a random view: at 2 a quarter of the picture fills the view."""
     view_side: int | None = None
-    """The pixels of the longer side of what the network sees in training. `None` takes its input; less takes less time
-    and memory for each step."""
+    """The pixels of the longer side of what the network sees in training, at most those of its input. `None` takes the
+    input; less takes less time and memory for each step, so that there are more steps."""
 
     def __post_init__(self) -> None:
         """See `Recipe`."""
@@ -64,15 +64,16 @@ class SegmentationRecipe(Recipe):
 
     def choices(self, pictures: int, *, pretrained: bool) -> Mapping[str, Choice]:
         """See `Recipe.choices`."""
-        repeats = self.repeats or max(round(EPOCH_MASKS / pictures), 1)
+        repeats = self.repeats or max(round(EPOCH_VIEWS / pictures), 1)
         seen = pictures * repeats
-        epochs = self.epochs or min(max(round(SEEN_MASKS / seen), 3), 100)
+        views = min(max(EPOCHS * pictures, FEWEST), MOST)
+        epochs = self.epochs or min(max(round(views / seen), 3), 100)
         steps = -(-seen // self.batch) * epochs
         rate = {"adamw": 1e-3, "sgd": 0.01, "rmsprop": 0.004}[self.optimizer] * (self.batch / 8) ** 0.5
         alone = pretrained and self.batch < 2
         return {
-            "repeats": (repeats, f"{pictures:,} pictures, so that an epoch has about {EPOCH_MASKS:,}"),
-            "epochs": (epochs, f"{seen:,} pictures an epoch, about {SEEN_MASKS:,} to be seen in all"),
+            "repeats": (repeats, f"{pictures:,} pictures, so that an epoch has about {EPOCH_VIEWS:,} views"),
+            "epochs": (epochs, f"{seen:,} views an epoch, about {views:,} to be seen in all"),
             "batch_norm": (
                 "frozen" if alone else "trained",
                 "single pictures say too little of the statistics"

@@ -45,7 +45,8 @@ class ViewOptions:
     largest: float = 2.0
     """Scale at the most; between them it is uniform."""
     side: int | None = None
-    """Pixels of a view's longer side; None takes the network's input. The shorter one has the shape of the input."""
+    """Pixels of a view's longer side; None takes the network's input, which is never exceeded. The shorter one has the
+    shape of the input."""
 
     def __post_init__(self) -> None:
         """Refuses nonsense."""
@@ -59,7 +60,7 @@ class ViewOptions:
 
     def target(self, size: tuple[int, int]) -> tuple[int, int]:
         """(height, width) of a view for a network's (height, width)."""
-        if self.side is None:
+        if self.side is None or self.side >= max(size):
             return size
         height, width = (max(round(side * self.side / max(size)), 1) for side in size)
         return height, width

@@ -14,6 +14,7 @@ from linnet.data.checks.mask_inspection import MaskSeen, inspect_masks
 from linnet.data.checks.pictures import PictureCheck, by_severity, counted, counted_has, counted_is, drawn, spread
 from linnet.data.dataset import DataSet, Kind, Sample, plain
 from linnet.data.formats.mask_coding import BACKGROUNDS
+from linnet.data.masks import MaskFile
 
 UNEVEN = 100
 """Times that the pixels of the largest class are those of the smallest."""
@@ -170,8 +171,12 @@ class _MaskCheck(PictureCheck):
         )
         problems = self.problem("mask_edges", "warning", sentence, smoothed)
         lossy = [(number, "") for number, one in enumerate(self.seen) if one.lossy]
-        sentence = f"{counted_is(len(lossy), 'mask')} JPEG, which changes values along the edges: PNG keeps them."
-        return problems + self.problem("mask_lossy", "warning", sentence, lossy)
+        origins = [self.samples[number].mask.origin for number, _ in lossy]
+        # Colours and black and white are told apart as they are; of numbers, the next one is another class.
+        numbers = any(isinstance(one, MaskFile) and one.coding.counts for one in origins)
+        what = "changes values, and so makes classes up" if numbers else "changes colours along the edges"
+        sentence = f"{counted_is(len(lossy), 'mask')} JPEG, which {what}: PNG keeps them."
+        return problems + self.problem("mask_lossy", "error" if numbers else "warning", sentence, lossy)
 
     def empty(self) -> list[Problem]:
         """Masks of the background alone, and those that are ignored wholly."""

@@ -49,7 +49,7 @@ def read_masks(place: Place) -> Reading:
     else:
         names = [background, *(name for name in names if name != background)]
         reading.notes.append(f"Pixels of no object are the category {background!r}, which has the index 0.")
-    scheme = Scheme(names, {index: index for index in range(len(names))})
+    scheme = Scheme(list(names), {index: index for index in range(len(names))})
     finish(scheme, place.ignore, str(place))
     reading.names = tuple(scheme.names)
     reading.notes += scheme.notes

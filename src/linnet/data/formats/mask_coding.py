@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from linnet.data.dataset import plain
@@ -58,6 +58,7 @@ class Scheme:
         colours: colour → class; None where values tell.
         both: whether values count beside colours.
         black_and_white: see `Coding`.
+        numbers: of the classes, where no file names them: a model may call them otherwise.
         notes: how it was decided.
     """
 
@@ -66,6 +67,7 @@ class Scheme:
     colours: dict[Colour, int] | None = None
     both: bool = False
     black_and_white: bool = False
+    numbers: list[int] | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -78,6 +80,8 @@ class Scheme:
     def ignore(self, index: int) -> None:
         """Takes a class out: its pixels are ignored."""
         del self.names[index]
+        if self.numbers is not None:
+            del self.numbers[index]
 
         def moved(old: int) -> int:
             return IGNORED if old in (index, IGNORED) else old - (old > index)
@@ -203,14 +207,14 @@ def _unnamed(found: Survey, ignore: str | None, place: str) -> Scheme:
     if found.colours:
         raise _no_colours(found, None, place)
     if not found.files:
-        raise ValueError(f"'{place}': not one of {found.total:,} masks can be read; 'linnet check' needs one that can.")
+        raise ValueError(f"'{place}': not one of {found.total:,} masks can be read. The first: {found.error}")
     voc = {entry for palette in found.palettes for entry in palette if entry[0] != 255}
     if voc and not found.grey and all(n < len(VOC_NAMES) and colour == voc_colour(n) for n, colour in voc):
         note = "The masks have VOC's palette: its 21 classes are taken, and 255 is ignored. A classes.txt decides."
         if max(n for n, _ in voc) > 1:
             return Scheme(list(VOC_NAMES), {n: n for n in range(len(VOC_NAMES))}, notes=[note])
     if ignore != "255" and found.is_black_and_white:
-        return _black_and_white([BACKGROUND, "foreground"], found)
+        return replace(_black_and_white([BACKGROUND, "foreground"], found), numbers=[0, 1])
     values = sorted(found.kept)
     if 255 in found.values and len(values) > 1 and _are_levels([*values, 255]) and ignore != "255":
         values.append(255)
@@ -221,14 +225,18 @@ def _unnamed(found: Survey, ignore: str | None, place: str) -> Scheme:
             f"classes: {why}{'' if found.lossy else ', or are these no masks'}? A classes.txt with a name a line says "
             "which values are classes."
         )
+    if not values:
+        raise ValueError(
+            f"'{place}': every pixel of the masks is 255, which is ignored, and no file names the classes: there is "
+            "nothing to learn."
+        )
     if values == [0, 1]:
         note = "No file names the classes: 0 is taken as 'background', 1 as 'foreground'. A classes.txt decides."
-        return Scheme([BACKGROUND, "foreground"], {0: 0, 1: 1}, notes=[note])
+        return Scheme([BACKGROUND, "foreground"], {0: 0, 1: 1}, numbers=[0, 1], notes=[note])
     white = " 255 is a class too." if 255 in values else " 255 is ignored." if 255 in found.values else ""
     note = f"No file names the classes: they are called by their values, {_listing(values)}.{white}"
-    return Scheme(
-        list(map(str, values)), {value: n for n, value in enumerate(values)}, notes=[f"{note} A classes.txt decides."]
-    )
+    table = {value: n for n, value in enumerate(values)}
+    return Scheme(list(map(str, values)), table, numbers=values, notes=[f"{note} A classes.txt decides."])
 
 
 def _black_and_white(names: list[str], found: Survey) -> Scheme:

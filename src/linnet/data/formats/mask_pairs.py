@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from linnet.data.masks.coding import pack
 from linnet.data.parts import PART_NAMES, Part
 from linnet.data.places import Folder, is_picture_name
 from linnet.images import stored_values
@@ -17,26 +18,34 @@ MASK_FOLDERS = (
     "segmentationclassraw", "segmentationclasspng", "segmentationclassaug", "segmentationclass",
     *("masks", "mask", "labels", "label", "annotations", "annotation", "annots", "annot", "labeledapproved"),
     *("gtfine", "gtcoarse", "gt", "groundtruth", "truth", "targets", "segmentations", "segmentation", "segs"),
-    *("lbl", "lbls", "labelled", "labeled"),
+    *("lbl", "lbls", "labelled", "labeled", "stuffthingmaps", "trimaps"),
 )  # fmt: skip
 """Words that folders of masks are called by, in lower case; of two that go with one folder of pictures, the first."""
 
 PICTURE_FOLDERS = frozenset(
     {
         "images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "pictures", "photos", "data", "inputs", "input",
-        "frames", "rgb", "original", "originals", "stillsraw",
+        "frames", "rgb", "original", "originals", "raw", "stillsraw",
     }
 )  # fmt: skip
 """Words that folders of pictures are called by, in lower case."""
 
+GLUED = ("masks", "mask", "annotations", "annot", "labels")
+"""Of these, those that a word may end with."""
+
 INSTANCES = re.compile(r"(_gtfine|_gtcoarse)?_(color|instanceids|instancetrainids)$|_(color_mask|instance|instances)$")
 """Ends of names, in lower case, of pictures that show a mask in another way."""
 
-MASK_ENDS = re.compile(
-    r"(_gtfine|_gtcoarse)?_label(train)?ids$|[_.-](masks?|labels?|seg|segs|segmentation|gt|lab|l|annotation|annot|"
-    r"target|groundtruth|ground_truth)$"
+MASK_WORDS = (
+    *("masks", "mask", "labels", "label", "segmentation", "seg", "segs", "gt", "lab", "l", "p", "annotation", "annot"),
+    *("target", "groundtruth", "ground_truth"),
 )
-"""Ends of masks' names that their pictures' do not have, in lower case."""
+
+MASK_ENDS = (
+    *(f"{of}_label{ids}" for of in ("_gtfine", "_gtcoarse", "") for ids in ("trainids", "ids")),
+    *(f"{sign}{word}" for sign in "_.-" for word in MASK_WORDS),
+)
+"""Ends of masks' names that their pictures' do not have, in lower case; the longer ones first where they overlap."""
 
 MASK_STARTS = re.compile(r"^(masks?|labels?|seg|gt|target)[_-](?=.)")
 
@@ -47,7 +56,7 @@ PICTURE_STARTS = re.compile(r"^(images?|img|im|photo)[_-](?=.)")
 TRAIN_IDS = "_labeltrainids"
 
 FEW_VALUES = 64
-"""Different values or colours of a mask, at most, where no name says that it is one."""
+"""Different values or colours of a mask, at most, where no folder says that it is one; of a JPEG file twice as many."""
 
 LOOKED_AT = 3
 """Masks that are looked into where no name says that they are masks."""
@@ -138,17 +147,15 @@ def _name(level: Folder, base: Folder) -> _Named:
     for component in components:
         words = [word for word in re.split(r"[^a-z0-9]+", component.lower()) if word]
         for word in words:
-            rest = word
+            # train2017 is train.
+            rest = word.rstrip("0123456789") if word.rstrip("0123456789") in PART_NAMES else word
             if word in MASK_FOLDERS:
                 mask, rest = MASK_FOLDERS.index(word), ""
             elif word in PICTURE_FOLDERS:
                 picture, rest = True, ""
-            else:
+            elif end := next((end for end in GLUED if word.endswith(end)), ""):
                 # As SegNet calls them: trainannot, valannot.
-                start = next((name for name in PART_NAMES if word.startswith(name) and word != name), None)
-                end = word[len(start) :] if start else ""
-                if start and end in MASK_FOLDERS:
-                    mask, rest = MASK_FOLDERS.index(end), start
+                mask, rest = MASK_FOLDERS.index(end), word[: -len(end)]
             if rest:
                 key.append(PART_NAMES.get(rest, rest))
     return _Named(level, mask, picture and mask is None, tuple(key))
@@ -198,17 +205,19 @@ def _shows_masks(other: _Named) -> bool:
 
     for name in other.folder.pictures()[:LOOKED_AT]:
         try:
-            values = stored_values(other.folder.join(name)).values
+            stored = stored_values(other.folder.join(name))
         except (ValueError, OSError):
             continue
-        if len(np.unique(values.reshape(-1, *values.shape[2:]), axis=0)) > FEW_VALUES:
+        colours = pack(stored.values) if stored.values.ndim == 3 else stored.values
+        if len(np.unique(colours)) > FEW_VALUES * (1 + stored.lossy):
             return False
     return True
 
 
 def _pair(one: _Named, other: _Named, found: Pairs) -> None:
     names = [name for name in other.folder.pictures() if not INSTANCES.search(_stem(name))]
-    found.others += [other.folder.join(name) for name in other.folder.pictures() if name not in set(names)]
+    kept = set(names)
+    found.others += [other.folder.join(name) for name in other.folder.pictures() if name not in kept]
     _pair_files(one, one.folder.pictures(), other.folder, names, found)
     if not found.told and found.pairs:
         found.told = f"'{other.folder.path}' has masks of the names of the pictures in '{one.folder.path}'"
@@ -217,14 +226,21 @@ def _pair(one: _Named, other: _Named, found: Pairs) -> None:
 def _pair_inside(one: _Named, found: Pairs) -> None:
     """Masks beside their pictures: `1_mask.png` and `1.jpg`, or `1.png` and `1.jpg`."""
     names = one.folder.pictures()
-    stems = {_stem(name) for name in names} | {_picture_stem(name) for name in names}
-    masks = [name for name in names if _mask_stem(name) != _stem(name) and _mask_stem(name) in stems]
+    masks = [name for name in names if _mask_stem(name) != _stem(name)]
+    if masks:
+        stems = {_stem(name) for name in names} | {_picture_stem(name) for name in names}
+        masks = [name for name in masks if _mask_stem(name) in stems]
     if not masks:
-        photographs = {_stem(name) for name in names if name.lower().endswith((".jpg", ".jpeg"))}
-        masks = [name for name in names if name.lower().endswith(".png") and _stem(name) in photographs]
-        if 2 * len(masks) < len(names) or not _shows_masks(one._replace(folder=Folder(one.folder.path, masks))):
+        drawn = [name for name in names if name.lower().endswith(".png")]
+        photographs = {_stem(name) for name in names if name.lower().endswith((".jpg", ".jpeg"))} if drawn else set()
+        masks = [name for name in drawn if _stem(name) in photographs]
+        if 2 * len(masks) < len(names):
             return
-    own = [name for name in names if name not in set(masks) and not INSTANCES.search(_stem(name))]
+    # A picture in two sizes may be called `1.jpg` and `1_l.jpg`.
+    if not masks or not _shows_masks(one._replace(folder=Folder(one.folder.path, masks))):
+        return
+    taken = set(masks)
+    own = [name for name in names if name not in taken and not INSTANCES.search(_stem(name))]
     if not found.told:
         found.told = f"'{one.folder.join(masks[0])}' lies beside its picture"
     _pair_files(one, own, one.folder, masks, found)
@@ -260,7 +276,11 @@ def _stem(name: str) -> str:
 
 
 def _mask_stem(name: str) -> str:
-    return MASK_STARTS.sub("", MASK_ENDS.sub("", _stem(name)))
+    stem = _stem(name)
+    # One look for all ends: there may be a million names.
+    if stem.endswith(MASK_ENDS):
+        stem = stem[: -len(next(end for end in MASK_ENDS if stem.endswith(end)))]
+    return MASK_STARTS.sub("", stem)
 
 
 def _picture_stem(name: str) -> str:

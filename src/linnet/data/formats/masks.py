@@ -48,6 +48,7 @@ def read(place: Place) -> Reading:
     scheme = decide(listed, learnt or [pair.mask for pair in found], place.ignore, str(place))
     coding = scheme.coding
     reading.names = tuple(scheme.names)
+    reading.numbers = dict(zip(scheme.names, scheme.numbers or (), strict=False))
     reading.notes += scheme.notes
     for pair in found:
         mask = MaskFile(File(pair.mask), coding)

@@ -22,6 +22,9 @@ MOST_CLASSES = 255
 NONE = -1
 """In a table of values: no class at all."""
 
+NEAR = 48
+"""Levels by which each channel of a JPEG file may be off: at most, of what still is a colour of the table."""
+
 HALF = 128
 """Level from which on a pixel of a black and white mask is white."""
 
@@ -70,7 +73,7 @@ class Coding:
         """(H, W) int16 classes, `IGNORED`, or `NONE`."""
         values = stored.values
         if values.ndim == 3:
-            return self._of_codes(pack(values))
+            return self._nearest(pack(values)) if stored.lossy else self._of_codes(pack(values))
         if stored.palette is not None and self.by_colour:
             places = np.full(max(256, int(values.max(initial=0)) + 1), NONE, np.int16)
             places[: len(stored.palette)] = self._of_codes(pack(stored.palette))
@@ -79,8 +82,14 @@ class Coding:
             values = values * np.uint8(255)
         if self.by_colour:
             levels = np.arange(256, dtype=np.int32)
-            return _looked_up(self._of_codes(levels << 16 | levels << 8 | levels), values)
+            greys = levels << 16 | levels << 8 | levels
+            return _looked_up(self._nearest(greys) if stored.lossy else self._of_codes(greys), values)
         return _looked_up(self.filled, values)
+
+    @property
+    def counts(self) -> bool:
+        """Whether neighbouring values are different classes."""
+        return not self.by_colour and not self.black_and_white and not len(self.codes)
 
     @property
     def filled(self) -> NDArray[np.int16]:
@@ -90,6 +99,21 @@ class Coding:
         levels = np.arange(256)
         filled = np.where(levels < HALF, self.table[0], self.table[255])
         return filled.astype(np.int16)
+
+    def _nearest(self, codes: NDArray[np.int32]) -> NDArray[np.int16]:
+        """The same of a JPEG file, which has changed colours: the nearest of the table, unless it is far."""
+        if not len(self.codes):
+            return self._of_codes(codes)
+        unique, places = np.unique(codes, return_inverse=True)
+        found = np.empty(len(unique), np.int16)
+        known = unpack(self.codes)
+        # In pieces: there may be a hundred thousand colours.
+        for start in range(0, len(unique), 4096):
+            apart = np.abs(unpack(unique[start : start + 4096])[:, None] - known)
+            best = (apart**2).sum(axis=2).argmin(axis=1)
+            near = apart[np.arange(len(best)), best].max(axis=1) <= NEAR
+            found[start : start + 4096] = np.where(near, self.of_codes[best], np.int16(NONE))
+        return found[places].reshape(codes.shape)
 
     def _of_codes(self, codes: NDArray[np.int32]) -> NDArray[np.int16]:
         if not len(self.codes):
@@ -102,6 +126,11 @@ def pack(colours: NDArray[np.uint8]) -> NDArray[np.int32]:
     """(…, 3) colours as one number each."""
     wide = colours.astype(np.int32)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
+def unpack(codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """(…, 3) the colours of such numbers."""
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1)
 
 
 def _looked_up(table: NDArray[np.int16], values: NDArray[Any]) -> NDArray[np.int16]:

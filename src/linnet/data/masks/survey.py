@@ -41,6 +41,7 @@ class Survey:
         one_bit: masks that have only bits.
         lossy: JPEG files.
         grey: masks with one channel and no palette.
+        error: why the first of those that cannot be read cannot; empty where all can.
     """
 
     files: int = 0
@@ -52,6 +53,7 @@ class Survey:
     one_bit: int = 0
     lossy: int = 0
     grey: int = 0
+    error: str = ""
 
     @property
     def kept(self) -> set[int]:
@@ -86,8 +88,10 @@ def survey(files: Sequence[str], most: int = MOST_SURVEYED) -> Survey:
     chosen = [files[place] for place in places]
     with ThreadPoolExecutor(usable_cores()) as pool:
         for file, one in zip(chosen, pool.map(_look, chosen), strict=True):
-            if one is not None:
+            if isinstance(one, _Seen):
                 _add(found, file, one)
+            else:
+                found.error = found.error or one
     return found
 
 
@@ -100,11 +104,11 @@ class _Seen:
     lossy: bool
 
 
-def _look(file: str) -> _Seen | None:
+def _look(file: str) -> _Seen | str:
     try:
         stored = stored_values(file)
-    except (ValueError, OSError):
-        return None
+    except (ValueError, OSError) as error:
+        return str(error)
     coloured = stored.values.ndim == 3
     values = pack(stored.values) if coloured else stored.values
     if values.dtype == np.uint8:

@@ -17,12 +17,12 @@ from linnet.data.batches.loading import Batch, EvaluationPictures, Placement
 from linnet.data.batches.mask_loading import MaskBatch, augment_masks
 from linnet.data.batches.mask_views import resized_mask
 from linnet.data.dataset import Sample
+from linnet.data.masks import IGNORED
 from linnet.evaluation.pixels import confusion_of, iou_of
 from linnet.images import Preprocessing
 from linnet.nn.resizing import resize
 from linnet.results.overlay import background_of, lay_over
 from linnet.segmentation.losses import class_weights, dice_loss, pixel_loss
-from linnet.segmentation.maps import IGNORED
 from linnet.training.devices import joined
 from linnet.training.inputs import as_inputs, as_pictures, calibration_inputs, ready
 from linnet.training.quantising import is_quantised

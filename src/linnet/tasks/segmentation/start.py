@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from linnet.architecture import DeepLab, Detector, family_of
 from linnet.architecture.deeplab import SEGMENTER_VARIANTS, deeplab
@@ -18,6 +19,10 @@ from linnet.nn import Network, build, load_tensors, tensors_of
 from linnet.tasks.segmentation.sizes import usual_size
 from linnet.training.recipe import Recipe
 from linnet.training.starts import Start, StartOptions, check_same, contract_of, from_nothing, generator_of, load_start
+
+LOGIT_DEVIATION = 0.1
+"""Of the last convolution's weights. TensorFlow's networks begin with 0.01, so that nothing is said at first; AdamW
+spends more than a hundred steps on making them large, and does not find thin classes before."""
 
 OF_CLASSIFIERS = ("resolution", "classes", "dropout", "folded", "hidden", "classifier_bias", "output_stride")
 """Options of a backbone that its weights fit whatever they are."""
@@ -39,7 +44,9 @@ def find_start(options: StartOptions, data: DataSet, recipe: Recipe) -> Start:
         )
     if options.start == "none":
         segmenter = _make(options, data, recipe, {})
-        return Start(from_nothing(segmenter, recipe), contract_of(segmenter))
+        network = from_nothing(segmenter, recipe)
+        _draw_logits(network, recipe)
+        return Start(network, contract_of(segmenter))
     checkpoint, path = load_start(options)
     assert checkpoint.preprocessing is not None
     if checkpoint.task == "segmentation":
@@ -71,8 +78,8 @@ def _from_backbone(
     source: Any = given.backbone if isinstance(given, Detector) else given
     taken = {field.name: getattr(source, field.name) for field in fields(source) if field.name not in OF_CLASSIFIERS}
     taken["backbone"] = family_of(source)
-    segmenter = _make(options, data, recipe, taken)
     check_same(taken, path, {name: value for name, value in (options.options or {}).items() if name in taken})
+    segmenter = _make(options, data, recipe, taken)
     trunk = replace(source, classes=None, dropout=0.0, folded=given.folded, resolution=segmenter.input_size)
     network = Network(trunk, recompute_expansion=recipe.recompute)
     load_tensors(network, {name: checkpoint.tensors[name] for name in trunk.tensors})
@@ -82,11 +89,17 @@ def _from_backbone(
 def grow(trunk: Network, segmenter: DeepLab, recipe: Recipe) -> Network:
     """A segmenter on a trained backbone; what stands on it is drawn."""
     network = build(segmenter, generator=generator_of(recipe), recompute_expansion=recipe.recompute)
+    _draw_logits(network, recipe)
     tensors = tensors_of(network)
     trained = tensors_of(trunk)
     # A segmenter may do without the last convolution.
     load_tensors(network, {name: trained.get(name, values) for name, values in tensors.items()})
     return network
+
+
+def _draw_logits(network: Network, recipe: Recipe) -> None:
+    weight = network.module_of("logits").convolution.weight
+    nn.init.normal_(weight, std=LOGIT_DEVIATION, generator=generator_of(recipe))
 
 
 def _from_segmenter(
@@ -109,6 +122,7 @@ def _from_segmenter(
         changes["dropout"] = recipe.dropout
     segmenter = source.with_options(**changes)
     network = build(segmenter, generator=generator_of(recipe), recompute_expansion=recipe.recompute)
+    _draw_logits(network, recipe)
     tensors = tensors_of(network)
     known = checkpoint.classes or ()
     for name, values in tensors.items():
