@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from typing import Literal, NamedTuple
 
 from linnet.architecture import Architecture, Backbone, DeepLab, MobileNetV1, MobileNetV2
@@ -68,7 +69,7 @@ def make() -> Page:
     rows: list[tuple[str, ...]] = []
     sizes, document = [], []
     timed = [entry for entry in PRINTED if entry.backbone is not None and _once(entry) <= TIMED]
-    runtime, times = interleaved_times([network_of(entry, RESOLUTION) for entry in timed], RUNS)
+    runtime, times = interleaved_times([network_of(entry, RESOLUTION) for entry in timed], RUNS, clock=time.thread_time)
     median = {entry: statistics.median(taken) for entry, taken in zip(timed, times, strict=True)}
     for entry in PRINTED:
         name, work = _name(entry), f"{entry.multiply_adds} B"
