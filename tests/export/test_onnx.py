@@ -20,7 +20,8 @@ from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.engine.reference import NumpyNetwork
 from linnet.export import export
-from linnet.export.onnx_graph import OPSET, run_onnx
+from linnet.export.onnx_graph import OPSET
+from linnet.export.onnx_run import run_onnx
 from linnet.images import Preprocessing, normalise
 from linnet.predictor import Predictor
 

@@ -138,8 +138,7 @@ def _litert(setting: Setting) -> tuple[str, Run]:
     _need("ai_edge_litert")
     if setting.files.tflite is None:
         raise MissingRuntime(f"the network could not be written as TFLite ({setting.files.problem})")
-    from linnet.export.tflite_detector import AXES
-    from linnet.export.tflite_run import LiteRT
+    from linnet.export.tflite_run import AXES, LiteRT
 
     network = LiteRT(setting.files.tflite, threads=setting.threads, batch=len(setting.inputs))
     ready = network.prepared(np.ascontiguousarray(setting.inputs.transpose(0, 2, 3, 1)))

@@ -19,7 +19,8 @@ from linnet.checkpoint import load_checkpoint
 from linnet.cli.terminal import parse, print_json, show, size
 from linnet.export import export
 from linnet.export.formats import FORMATS, Format, find_format
-from linnet.export.written import PICTURES, Export
+from linnet.export.vectors import PICTURES
+from linnet.export.written import Export
 
 OPTIONS = ("inputs", *dict.fromkeys(name for each in FORMATS for name in each.options))
 """Of the formats: each is a field of `Options` too."""

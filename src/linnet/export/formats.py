@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from linnet.export.written import InputKind, Precision
@@ -56,6 +56,8 @@ class Format:
         inputs: kinds of inputs that it may take; the first is the default, unless the function has another.
         options: names of further keyword arguments of the function.
         needs: module without which it cannot be written → what pip brings it with.
+        reader: module that runs its files for `--model` (`linnet.export.shipped`); empty: none does.
+        mark: whether a file that begins with these bytes is one.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Format:
     inputs: tuple[InputKind, ...] = ()
     options: tuple[str, ...] = ()
     needs: Mapping[str, str] = field(default_factory=dict)
+    reader: str = ""
+    mark: Callable[[bytes], bool] = lambda start: False
 
 
 FORMATS = (
@@ -81,6 +85,9 @@ FORMATS = (
         inputs=("normalised", "pixels"),
         options=("raw",),
         needs={"onnx": "'linnet[train]'"},
+        reader="linnet.export.onnx_run",
+        # The version of the format, and a text or the graph behind it; safetensors begin with a number of eight bytes.
+        mark=lambda start: start[:1] == b"\x08" and 0 < start[1] < 64 and start[2] & 7 == 2 and start[4:8] != bytes(4),
     ),
     Format(
         "tflite",
@@ -92,6 +99,8 @@ FORMATS = (
         inputs=("normalised", "pixels", "integers"),
         options=("raw",),
         needs={"tflite": "tflite"},
+        reader="linnet.export.tflite_run",
+        mark=lambda start: start[4:8] == b"TFL3",
     ),
 )
 

@@ -10,7 +10,6 @@ biases stand behind DequantizeLinear, and runtimes compute with integers what li
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +33,10 @@ from linnet.architecture.operations import Shape
 from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
 from linnet.engine.integer_reference import numpy_network
-from linnet.export.written import Export, InputKind, Precision, check_difference, differences, documents, noise
+from linnet.export.contract import contract_of
+from linnet.export.onnx_run import as_taken, run_onnx
+from linnet.export.vectors import Vectors, as_fed, sample_pictures
+from linnet.export.written import Export, InputKind, Precision, check_difference, differences
 from linnet.files import write_atomically
 from linnet.images import GREY_WEIGHTS, Preprocessing
 from linnet.quantisation.scheme import Quantisation
@@ -84,12 +86,17 @@ def export_onnx(
         writer = GraphWriter(*fold(checkpoint.architecture, checkpoint.tensors))
     else:
         writer = QuantisedWriter(checkpoint.architecture.graph, checkpoint.tensors, quantisation)
-    model = writer.model(checkpoint.preprocessing if inputs == "pixels" else None)
-    helper.set_model_props(model, {name: json.dumps(document) for name, document in documents(checkpoint).items()})
+    path, model = Path(path), writer.model(checkpoint.preprocessing if inputs == "pixels" else None)
+    pictures = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
+    expected = _reference(checkpoint, pictures)
+    vectors = Vectors.of_samples(pictures, expected, TOLERANCE if quantisation is None else INTEGER_TOLERANCE / 255)
+    contract = contract_of(checkpoint, inputs, precision).with_vectors(vectors)
+    helper.set_model_props(model, contract.documents())
     onnx.checker.check_model(model, full_check=True)
-    path, content = Path(path), model.SerializeToString()
-    compared = _compare(checkpoint, content, inputs) if find_spec("onnxruntime") else None
-    check_difference(path, "onnxruntime", compared, TOLERANCE if quantisation is None else INTEGER_TOLERANCE / 255)
+    content, compared = model.SerializeToString(), None
+    if find_spec("onnxruntime"):
+        compared = differences(run_onnx(content, {INPUT: as_taken(pictures, contract)}), expected)
+    check_difference(path, "onnxruntime", compared, vectors.allowed)
     write_atomically(path, content)
     operators = tuple(sorted({node.op_type for node in model.graph.node}))
     return Export(
@@ -302,23 +309,8 @@ WRITERS: dict[type[Operation], Callable[[GraphWriter, Any, list[str]], str]] = {
 """Kind of operation → what writes its nodes, of the values read; it gives the name of the result's."""
 
 
-def _compare(checkpoint: Checkpoint, content: bytes, inputs: InputKind) -> tuple[float, bool]:
-    """Largest difference of the file from the numpy reference over noisy pictures, relative; whether all is equal."""
-    pixels, pictures = noise(checkpoint)
-    outputs, _ = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation).run(pictures)
-    given = pixels if inputs == "pixels" else pictures.transpose(0, 3, 1, 2)
-    found = run_onnx(content, {"input": np.ascontiguousarray(given)})
-    return differences(found, outputs if isinstance(outputs, tuple) else (outputs,))
-
-
-def run_onnx(model: Path | bytes, inputs: Mapping[str, NDArray[Any]], *, threads: int = 0) -> list[NDArray[np.float32]]:
-    """The outputs of an ONNX file, or of its bytes, in onnxruntime on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-    )
-    return [np.asarray(output) for output in session.run(None, dict(inputs))]
+def _reference(checkpoint: Checkpoint, pictures: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
+    """What the numpy reference gives for pictures, or for what a network takes that takes none."""
+    network = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
+    outputs, _ = network.run(as_fed(pictures, checkpoint.preprocessing))
+    return outputs if isinstance(outputs, tuple) else (outputs,)

@@ -14,6 +14,7 @@ from flatbuffers import flexbuffers
 from linnet.architecture.ssdlite import BOX_CODE
 from linnet.detection import VARIANCES, Suppression, anchors, decode
 from linnet.export.tflite_file import Operator
+from linnet.export.tflite_run import AXES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 POSTPROCESS = "TFLite_Detection_PostProcess"
-
-AXES = (1, 0, 3, 2)
-"""TensorFlow's order of what linnet has as centre x, centre y, width, height; and the other way round."""
 
 SUPPRESSION = Suppression(score_threshold=0.01)
 

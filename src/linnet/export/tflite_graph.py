@@ -8,9 +8,7 @@ where it is installed.
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,18 +22,20 @@ from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
 from linnet.engine.integer_reference import IntegerNetwork
 from linnet.engine.reference import NumpyNetwork, Runner
+from linnet.export.contract import contract_of
 from linnet.export.tflite_detector import boxes_in_order, decoded, write_detections
 from linnet.export.tflite_file import Codes, GraphWriter
 from linnet.export.tflite_metadata import NAME, describe, metadata, with_labels
-from linnet.export.tflite_run import run_tflite
-from linnet.export.written import Export, InputKind, Precision, check_difference, differences, documents, noise
+from linnet.export.tflite_run import AXES, as_taken, run_tflite
+from linnet.export.vectors import Vectors, as_fed, sample_pictures
+from linnet.export.written import Export, InputKind, Precision, check_difference, differences
 from linnet.files import write_atomically
 from linnet.images import Preprocessing, normalise
 from linnet.quantisation import rule
 from linnet.quantisation.scheme import Encoding, Quantisation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -113,20 +113,31 @@ def export_tflite(
     if detector is not None:
         # Beside its outputs: what is compared are the numbers that boxes are made of.
         write_detections(writer.file, detector, heads)
-    buffers = {NAME: metadata(checkpoint, inputs, detections=detector is not None)}
-    buffers |= {name: json.dumps(document).encode() for name, document in documents(checkpoint).items()}
+    contract = contract_of(checkpoint, inputs, precision, "outputs" if detector is None else "detections")
+    pictures = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
+    expected = writer.reference(as_fed(pictures, checkpoint.preprocessing))
 
-    def content_of(outputs: list[int]) -> bytes:
+    def content_of(outputs: list[int], vectors: Vectors | None = None) -> bytes:
         writer.file.outputs = outputs
+        documents = contract.with_vectors(vectors).documents()
+        buffers = {NAME: metadata(checkpoint, inputs, detections=detector is not None)}
+        buffers |= {name: document.encode() for name, document in documents.items()}
         content = writer.file.content(buffers, description=describe(checkpoint), signature=SIGNATURE)
         return with_labels(content, checkpoint)
 
-    found = writer.file.outputs
-    compared = _compare(writer, checkpoint, content_of(heads), inputs) if find_spec("ai_edge_litert") else None
+    found, given, compared = writer.file.outputs, as_taken(pictures, contract), None
+    if find_spec("ai_edge_litert"):
+        compared = differences(run_tflite(content_of(heads), given), expected)
     check_difference(path, "LiteRT", compared, writer.allowed)
-    content = content_of(found)
-    if compared is not None and detector is not None:
-        _check_detections(writer, checkpoint, content, inputs, path)
+    vectors: Vectors | None = None
+    if detector is None:
+        ours = [expected[0][..., AXES], *expected[1:]] if checkpoint.task == "detection" else expected
+        vectors = Vectors.of_samples(pictures, ours, writer.allowed)
+    elif compared is not None:
+        detections = run_tflite(content_of(found), given)
+        _check_detections(detector, expected, detections, path)
+        vectors = Vectors.of_samples(pictures, contract.canonical(detections), DETECTION_TOLERANCE)
+    content = content_of(found, vectors)
     write_atomically(path, content)
     operators = tuple(sorted({operator.custom or operator.name for operator in writer.file.operators}))
     return Export(
@@ -510,35 +521,21 @@ WRITERS: dict[type[Operation], Callable[[NetworkWriter, Any, list[int]], int]] =
 """Kind of operation → what writes its operators, of the tensors read; it gives the number of the result."""
 
 
-def _compare(writer: NetworkWriter, checkpoint: Checkpoint, content: bytes, inputs: InputKind) -> tuple[float, bool]:
-    """Largest difference of the file from the reference over noisy pictures, relative; and whether all is equal."""
-    pixels, pictures = noise(checkpoint)
-    given = _as_taken(pixels, pictures, checkpoint, inputs)
-    return differences(run_tflite(content, given), writer.reference(pictures))
-
-
-def _as_taken(
-    pixels: NDArray[np.uint8], pictures: NDArray[np.float32], checkpoint: Checkpoint, inputs: InputKind
-) -> NDArray[Any]:
-    """Pictures as the file takes them, but for integers."""
-    if inputs != "pixels":
-        return pictures
-    return pixels if checkpoint.architecture.input_channels == 3 else _grey(pixels, checkpoint)
-
-
 def _check_detections(
-    writer: NetworkWriter, checkpoint: Checkpoint, content: bytes, inputs: InputKind, path: Path
+    detector: Detector, heads: Sequence[NDArray[np.float32]], found: Sequence[NDArray[np.float32]], path: Path
 ) -> None:
-    """Raises a ValueError unless all that the file finds are boxes of anchors, with these anchors' scores."""
-    detector = checkpoint.architecture
-    assert isinstance(detector, Detector)
-    pixels, pictures = noise(checkpoint)
-    given = _as_taken(pixels, pictures, checkpoint, inputs)
-    boxes, classes, scores, counts = run_tflite(content, given)
-    offsets, logits = writer.reference(pictures)
-    for row in range(len(pictures)):
+    """Raises a ValueError unless all that the file finds are boxes of anchors, with these anchors' scores.
+
+    Args:
+        detector: the network.
+        heads: offsets and logits of pictures, as the reference has them in the file's order.
+        found: boxes, classes, scores and counts of these pictures.
+        path: of the file.
+    """
+    boxes, classes, scores, counts = found
+    for row, (offsets, logits) in enumerate(zip(*heads, strict=True)):
         count = int(counts[row])
-        places, expected = decoded(detector, offsets[row], logits[row])
+        places, expected = decoded(detector, offsets, logits)
         own = expected[:, classes[row, :count].astype(np.int64)].T  # (K, A)
         apart = np.abs(places[None] - boxes[row, :count, None]).max(axis=2)  # (K, A)
         # Boxes may reach far beyond the picture.
@@ -549,10 +546,3 @@ def _check_detections(
                 f"'{path}' was not written: LiteRT finds boxes or scores that are {nearest.max():.1e} from those of "
                 f"any anchor; at most {DETECTION_TOLERANCE:.0e} was expected."
             )
-
-
-def _grey(pixels: NDArray[np.uint8], checkpoint: Checkpoint) -> NDArray[np.uint8]:
-    """The pixels of grey pictures, (N, H, W, 1): what is left of colours before they are normalised."""
-    assert checkpoint.preprocessing is not None
-    plain = replace(checkpoint.preprocessing, mean=(0.0,), std=(1 / 255,))
-    return np.rint(normalise(pixels, plain)).astype(np.uint8)

@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from linnet.architecture import options_of
-from linnet.images import normalise
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from linnet.checkpoint import Checkpoint
-
 InputKind = Literal["normalised", "pixels", "integers"]
 Precision = Literal["float32", "float16", "int8"]
-
-PICTURES = 2
-"""Noisy pictures on which a file is compared."""
 
 
 @dataclass(frozen=True)
@@ -55,28 +47,6 @@ def check_difference(path: Path, runtime: str, compared: tuple[float, bool] | No
             f"'{path}' was not written: the outputs of {runtime} differ from the reference by {compared[0]:.1e} of the "
             f"largest one; at most {allowed:.0e} was expected."
         )
-
-
-def documents(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a file carries of its checkpoint beside the weights, by name: all of it JSON can hold."""
-    contract = checkpoint.preprocessing
-    return {
-        "linnet.architecture": options_of(checkpoint.architecture.with_options(folded=True)),
-        "linnet.preprocessing": None if contract is None else contract.to_json(),
-        "linnet.classes": checkpoint.classes,
-        "linnet.provenance": dict(checkpoint.provenance),
-    }
-
-
-def noise(checkpoint: Checkpoint) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Noisy pictures to compare on: pixels (N, H, W, 3), and the same normalised, (N, H, W, C)."""
-    generator = np.random.default_rng(0)
-    size, contract = checkpoint.architecture.input_size, checkpoint.preprocessing
-    pixels = generator.integers(0, 256, (PICTURES, *size, 3), dtype=np.uint8)
-    if contract is not None:
-        return pixels, normalise(pixels, contract)
-    shape = (PICTURES, *size, checkpoint.architecture.input_channels)
-    return pixels, generator.normal(size=shape).astype(np.float32)
 
 
 def differences(found: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -> tuple[float, bool]:
