@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
         "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "export", "images",
         "results", *GROUND,
     },
-    "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor", *GROUND},
+    "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor", "weights", *GROUND},
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
     # Recipes, starts and the loop: nothing here knows a task.
     "training": {
@@ -262,6 +262,7 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         "models": [],
         "paper": ["table2"],
         "export": [str(small_model), str(tmp_path / "out.onnx")],
+        "verify": [str(small_model)],
         "convert": ["nowhere.tflite", "--out", str(tmp_path / "out.safetensors")],
         "bench": [*model, "--runtimes", "numpy", "--seconds", "0.1"],
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linnet.checkpoint import Checkpoint
+from linnet.export.shipped import Shipped, ShippedRuntime
 from linnet.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -243,7 +244,19 @@ def _torch_run(setting: Setting, *, compiled: bool) -> Run:
     return run
 
 
-RUNTIMES: dict[str, Callable[[Setting], tuple[str, Run]]] = {
+def run_shipped(shipped: Shipped, setting: Setting) -> tuple[str, Run]:
+    """An exported file as it is, in its own runtime; pictures are made what it takes beforehand."""
+    if not shipped.runtime.is_here():
+        raise MissingRuntime(f"not installed ({shipped.runtime.install})")
+    network = ShippedRuntime(shipped, setting.threads).network
+    inputs = network.prepare(setting.pixels)
+    return f"in {shipped.runtime.name}", lambda: network.compute(inputs)
+
+
+Opener = Callable[[Setting], tuple[str, Run]]
+"""Gives the version of a runtime, and what runs the network once in it."""
+
+RUNTIMES: dict[str, Opener] = {
     "linnet": _linnet,
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,

@@ -1,8 +1,8 @@
 """Runs the test vectors of a file and says whether it computes here what it did where it was written.
 
 An exported .onnx or .tflite file carries three pictures and their outputs; its own runtime runs them. Of a checkpoint
-the digest is checked, and the runtime that `linnet predict` would take is compared with the numpy reference. A file that
-computes something else ends the command with 1.
+the digest is checked, and the runtime that `linnet predict` would take is compared with the numpy reference. A file
+that computes something else ends the command with 1.
 """
 
 from __future__ import annotations
@@ -17,11 +17,8 @@ from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
 from linnet.cli.terminal import check_least, parse, print_json, show
 from linnet.export.shipped import Shipped, ShippedRuntime, format_of, open_exported
-from linnet.export.vectors import Vectors, sample_pictures
+from linnet.export.vectors import FLOAT_ALLOWED, Vectors, sample_pictures
 from linnet.predictor import Predictor
-
-FLOAT_ALLOWED = 1e-4
-"""Of a checkpoint in float: the largest difference from the reference, relative to the largest output."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from linnet.architecture import Architecture, from_options, options_of
 from linnet.export.vectors import Vectors
 from linnet.images import Preprocessing
+from linnet.quantisation.scheme import Quantisation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +44,7 @@ class Contract:
         ends: what it gives.
         precision: of its numbers.
         vectors: pictures and their outputs; None of a file that could not be run where it was written.
+        quantisation: what integers stand for, where there are any.
     """
 
     architecture: Architecture
@@ -53,6 +55,7 @@ class Contract:
     ends: Ends = "outputs"
     precision: Precision = "float32"
     vectors: Vectors | None = None
+    quantisation: Quantisation | None = None
 
     def with_vectors(self, vectors: Vectors | None) -> Contract:
         """The same with test vectors."""
@@ -69,7 +72,12 @@ class Contract:
             "preprocessing": None if self.preprocessing is None else self.preprocessing.to_json(),
             "classes": self.classes,
             "provenance": dict(self.provenance),
-            "file": {"inputs": self.inputs, "ends": self.ends, "precision": self.precision},
+            "file": {
+                "inputs": self.inputs,
+                "ends": self.ends,
+                "precision": self.precision,
+                "quantisation": None if self.quantisation is None else self.quantisation.to_json(),
+            },
             "vectors": None if self.vectors is None else self.vectors.to_json(),
         }
         return {f"{PREFIX}{name}": json.dumps(values[name]) for name in NAMES}
@@ -85,6 +93,7 @@ def contract_of(checkpoint: Checkpoint, inputs: InputKind, precision: Precision,
         inputs,
         ends,
         precision,
+        quantisation=checkpoint.quantisation,
     )
 
 
@@ -99,6 +108,7 @@ def contract_from(documents: Mapping[str, str]) -> Contract | None:
     try:
         values = {name: json.loads(documents[f"{PREFIX}{name}"]) for name in NAMES}
         preprocessing, classes, vectors = (values[name] for name in ("preprocessing", "classes", "vectors"))
+        scheme = values["file"]["quantisation"]
         return Contract(
             from_options(values["architecture"]),
             None if preprocessing is None else Preprocessing.from_json(preprocessing),
@@ -108,6 +118,7 @@ def contract_from(documents: Mapping[str, str]) -> Contract | None:
             values["file"]["ends"],
             values["file"]["precision"],
             None if vectors is None else Vectors.from_json(vectors),
+            None if scheme is None else Quantisation.from_json(scheme),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"what linnet wrote into it is damaged ({error})") from None

@@ -27,7 +27,7 @@ from linnet.export.tflite_detector import boxes_in_order, decoded, write_detecti
 from linnet.export.tflite_file import Codes, GraphWriter
 from linnet.export.tflite_metadata import NAME, describe, metadata, with_labels
 from linnet.export.tflite_run import AXES, as_taken, run_tflite
-from linnet.export.vectors import Vectors, as_fed, sample_pictures
+from linnet.export.vectors import FLOAT_ALLOWED, Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, InputKind, Precision, check_difference, differences
 from linnet.files import write_atomically
 from linnet.images import Preprocessing, normalise
@@ -132,7 +132,7 @@ def export_tflite(
     vectors: Vectors | None = None
     if detector is None:
         ours = [expected[0][..., AXES], *expected[1:]] if checkpoint.task == "detection" else expected
-        vectors = Vectors.of_samples(pictures, ours, writer.allowed)
+        vectors = Vectors.of_samples(pictures, ours, _allowed_elsewhere(writer, checkpoint))
     elif compared is not None:
         detections = run_tflite(content_of(found), given)
         _check_detections(detector, expected, detections, path)
@@ -519,6 +519,13 @@ WRITERS: dict[type[Operation], Callable[[NetworkWriter, Any, list[int]], int]] =
     Concatenate: _concatenate,
 }
 """Kind of operation → what writes its operators, of the tensors read; it gives the number of the result."""
+
+
+def _allowed_elsewhere(writer: NetworkWriter, checkpoint: Checkpoint) -> float:
+    """By how much a file may differ on another processor: int8 has one rule everywhere, uint8 another one on ARM."""
+    if checkpoint.quantisation is None:
+        return FLOAT_ALLOWED
+    return writer.allowed if checkpoint.quantisation.dtype == "int8" else FLOATING_TOLERANCE
 
 
 def _check_detections(

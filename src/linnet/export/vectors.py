@@ -32,6 +32,9 @@ CELLS = (4, 12, 24)
 
 PICTURES = NOISY + len(CELLS)
 
+FLOAT_ALLOWED = 1e-4
+"""Of float32: another processor sums in another order."""
+
 MOST_NUMBERS = 4096
 """Of one output of one picture."""
 
@@ -75,7 +78,7 @@ class Vectors:
 
     @classmethod
     def of_samples(cls, pictures: NDArray[Any], outputs: Sequence[NDArray[Any]], allowed: float) -> Vectors:
-        """Of what the reference gives for `sample_pictures`."""
+        """Of what the reference gives for `sample_pictures`, and what another machine may differ by."""
         return cls.of(pictures[NOISY:], [values[NOISY:] for values in outputs], allowed)
 
     @classmethod
