@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.export.written import differences
+from linnet.export.written import PICTURES, differences
 from linnet.images import normalise
 
 if TYPE_CHECKING:
@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from linnet.architecture import Architecture
     from linnet.images import Preprocessing
 
-NOISY = 2
-"""Pictures of noise, on which a file is compared before it is written and which it does not carry."""
-
 CELLS = (4, 12, 24)
-"""Cells a side of each picture that it carries."""
+"""Cells a side of each picture that a file carries."""
 
-PICTURES = NOISY + len(CELLS)
+NOISY = PICTURES - len(CELLS)
+"""Pictures of noise, on which a file is compared before it is written and which it does not carry."""
 
 FLOAT_ALLOWED = 1e-4
 """Of float32: another processor sums in another order."""

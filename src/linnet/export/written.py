@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 InputKind = Literal["normalised", "pixels", "integers"]
 Precision = Literal["float32", "float16", "int8"]
 
+PICTURES = 5
+"""Usually compared on: two of noise, and three that the file carries as test vectors."""
+
 
 @dataclass(frozen=True)
 class Export:
@@ -28,6 +31,7 @@ class Export:
         difference: the largest from the reference, relative to the largest output; None where it was not run here.
         precision: of its numbers.
         equal: whether every output was the reference's to the bit; None where it was not run here.
+        pictures: on which it was compared.
         more: what only this format says of itself, JSON keys and values.
     """
 
@@ -37,6 +41,7 @@ class Export:
     difference: float | None
     precision: Precision
     equal: bool | None
+    pictures: int = PICTURES
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
