@@ -52,8 +52,11 @@ class Options:
     """The numbers of the exported network: `float32`, `float16` for weights of half the size (TFLite), or `int8` for
     the integers of a model that `linnet quantize` made. By default they are as the model has them."""
     raw: bool = False
-    """A detector's TFLite file gives the offsets and logits of all anchors, as ONNX always does. By default it ends
-    with TFLite_Detection_PostProcess and gives boxes, classes, scores and their number."""
+    """A detector's TFLite file gives the offsets and logits of all anchors, as ONNX does without --nms. By default it
+    ends with TFLite_Detection_PostProcess and gives boxes, classes, scores and their number."""
+    nms: bool = False
+    """A detector's ONNX file ends with NonMaxSuppression and gives boxes, classes, scores and their number, of one
+    picture at a time."""
     data: Path | None = None
     """A data set of the model's classes, or a folder of pictures without labels. The file is measured on it in its own
     runtime, beside the model in linnet's, and not written if more is lost than --most-drop. For .onnx and .tflite."""

@@ -78,12 +78,12 @@ FORMATS = (
     Format(
         "onnx",
         ".onnx",
-        "linnet.export.onnx_graph",
+        "linnet.export.onnx_export",
         "export_onnx",
         Runtime("onnxruntime", "pip install onnxruntime", ("onnxruntime",)),
         precisions=("float32", "int8"),
         inputs=("normalised", "pixels"),
-        options=("raw",),
+        options=("raw", "nms"),
         needs={"onnx": "'linnet[train]'"},
         reader="linnet.export.onnx_run",
         # The version of the format, and a text or the graph behind it; safetensors begin with a number of eight bytes.
@@ -92,7 +92,7 @@ FORMATS = (
     Format(
         "tflite",
         ".tflite",
-        "linnet.export.tflite_graph",
+        "linnet.export.tflite_export",
         "export_tflite",
         Runtime("ai-edge-litert", "pip install ai-edge-litert", ("ai_edge_litert",)),
         precisions=("float32", "float16", "int8"),

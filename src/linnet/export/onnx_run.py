@@ -109,5 +109,8 @@ class Network:
         return as_taken(pictures, self._contract)
 
     def compute(self, inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
-        """See `linnet.export.shipped.Network`."""
-        return tuple(np.asarray(output) for output in self._session.run(None, {INPUT: inputs}))
+        """See `linnet.export.shipped.Network`; detections as TFLite's files give them, one picture at a time."""
+        if self._contract.ends == "outputs":
+            return tuple(np.asarray(output) for output in self._session.run(None, {INPUT: inputs}))
+        rows = [self._session.run(None, {INPUT: inputs[number : number + 1]}) for number in range(len(inputs))]
+        return tuple(np.concatenate(column) for column in zip(*rows, strict=True))

@@ -9,33 +9,23 @@ where it is installed.
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tflite
 
-from linnet.architecture import INPUT, Add, Concatenate, Convolve, Detector, Graph, Linear, Operation, Pool, Reshape
+from linnet.architecture import INPUT, Add, Concatenate, Convolve, Graph, Linear, Operation, Pool, Reshape
 from linnet.architecture.operations import pad_amounts
-from linnet.checkpoint import Checkpoint
-from linnet.engine.fold import fold
 from linnet.engine.integer_reference import IntegerNetwork
 from linnet.engine.reference import NumpyNetwork, Runner
-from linnet.export.contract import contract_of
-from linnet.export.tflite_detector import boxes_in_order, decoded, write_detections
 from linnet.export.tflite_file import Codes, GraphWriter
-from linnet.export.tflite_metadata import NAME, describe, metadata, with_labels
-from linnet.export.tflite_run import AXES, as_taken, run_tflite
-from linnet.export.vectors import FLOAT_ALLOWED, Vectors, as_fed, sample_pictures
-from linnet.export.written import Export, InputKind, Precision, check_difference, differences
-from linnet.files import write_atomically
+from linnet.export.written import InputKind
 from linnet.images import Preprocessing, normalise
 from linnet.quantisation import rule
 from linnet.quantisation.scheme import Encoding, Quantisation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -51,9 +41,6 @@ FEW = 8
 FLOATING_TOLERANCE = 12 / 255
 """The same of a quantised network of which some operations run in float: the order of their sums decides halves."""
 
-DETECTION_TOLERANCE = 1e-4
-"""Most by which a box, in sides of the picture or of itself, or a score may differ from an anchor's."""
-
 ACTIVATIONS = {"linear": "NONE", "relu": "RELU", "relu6": "RELU6"}
 
 VERSIONS = {
@@ -68,98 +55,6 @@ VERSIONS = {
     "DEQUANTIZE": 2,
 }
 """Of operators on int8, as converters write them; on all else they are 1."""
-
-SIGNATURE = "serving_default"
-
-
-def export_tflite(
-    checkpoint: Checkpoint,
-    path: str | Path,
-    *,
-    precision: Precision,
-    inputs: InputKind | None = None,
-    raw: bool = False,
-) -> Export:
-    """Runs a network as TFLite beside the numpy reference, and writes it if the two agree.
-
-    One picture at a time, (1, H, W, C); interpreters can resize the batch. Class names, normalisation, licence and
-    provenance stand in the file's TFLite metadata; architecture, contract and all else in buffers `linnet.*`.
-
-    Args:
-        checkpoint: what to export.
-        path: file to write.
-        precision: `float32`, `float16` for weights of half the size, or `int8` for the integers of a quantised network.
-        inputs: `normalised` takes and gives float32, pictures as the contract normalises them; `pixels` takes
-            uint8 values from 0 to 255 in the contract's colours; `integers` takes and gives the integers of a quantised
-            network. If not given, `integers` of a file in eight bits and `normalised` of all others.
-        raw: a detector's file gives offsets and logits of all anchors, of which offsets are centre y, centre x, height
-            and width as in TensorFlow; else boxes (1, K, 4) y0, x0, y1, x1, classes (1, K) from 0, scores (1, K) and
-            their number (1,), found by TFLite_Detection_PostProcess.
-
-    Raises:
-        ValueError: if an option does not suit the network, or LiteRT computes something else: then nothing is written.
-        OSError: if the file cannot be written.
-    """
-    path = Path(path)
-    inputs = inputs or ("integers" if precision == "int8" else "normalised")
-    if inputs == "integers" and precision != "int8":
-        raise ValueError(f"`inputs` (='integers') are those of a quantised network; the file is {precision}.")
-    if inputs == "pixels" and checkpoint.preprocessing is not None and checkpoint.preprocessing.colours == "BGR":
-        raise ValueError("A TFLite file does not swap the colours of pixels: take normalised inputs for a BGR network.")
-    detector = checkpoint.architecture if isinstance(checkpoint.architecture, Detector) and not raw else None
-    writer = _writer(checkpoint, precision)
-    writer.write(inputs, checkpoint.preprocessing, floats=detector is not None)
-    heads = writer.file.outputs
-    if detector is not None:
-        # Beside its outputs: what is compared are the numbers that boxes are made of.
-        write_detections(writer.file, detector, heads)
-    contract = contract_of(checkpoint, inputs, precision, "outputs" if detector is None else "detections")
-    pictures = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
-    expected = writer.reference(as_fed(pictures, checkpoint.preprocessing))
-
-    def content_of(outputs: list[int], vectors: Vectors | None = None) -> bytes:
-        writer.file.outputs = outputs
-        documents = contract.with_vectors(vectors).documents()
-        buffers = {NAME: metadata(checkpoint, inputs, detections=detector is not None)}
-        buffers |= {name: document.encode() for name, document in documents.items()}
-        content = writer.file.content(buffers, description=describe(checkpoint), signature=SIGNATURE)
-        return with_labels(content, checkpoint)
-
-    found, given, compared = writer.file.outputs, as_taken(pictures, contract), None
-    if find_spec("ai_edge_litert"):
-        compared = differences(run_tflite(content_of(heads), given), expected)
-    check_difference(path, "LiteRT", compared, writer.allowed)
-    vectors: Vectors | None = None
-    if detector is None:
-        ours = [expected[0][..., AXES], *expected[1:]] if checkpoint.task == "detection" else expected
-        vectors = Vectors.of_samples(pictures, ours, _allowed_elsewhere(writer, checkpoint))
-    elif compared is not None:
-        detections = run_tflite(content_of(found), given)
-        _check_detections(detector, expected, detections, path)
-        vectors = Vectors.of_samples(pictures, contract.canonical(detections), DETECTION_TOLERANCE)
-    content = content_of(found, vectors)
-    write_atomically(path, content)
-    operators = tuple(sorted({operator.custom or operator.name for operator in writer.file.operators}))
-    return Export(
-        path,
-        path.stat().st_size,
-        operators,
-        None if compared is None else compared[0],
-        precision=precision,
-        equal=None if compared is None else compared[1],
-    )
-
-
-def _writer(checkpoint: Checkpoint, precision: Precision) -> NetworkWriter:
-    if checkpoint.quantisation is not None:
-        graph, tensors = checkpoint.architecture.graph, dict(checkpoint.tensors)
-    else:
-        graph, tensors = fold(checkpoint.architecture, checkpoint.tensors)
-    if isinstance(checkpoint.architecture, Detector):
-        tensors |= boxes_in_order(checkpoint.architecture, tensors)
-    if checkpoint.quantisation is not None:
-        return IntegerWriter(graph, tensors, checkpoint.quantisation)
-    return NetworkWriter(graph, tensors) if precision == "float32" else HalfWriter(graph, tensors)
 
 
 class NetworkWriter:
@@ -519,37 +414,3 @@ WRITERS: dict[type[Operation], Callable[[NetworkWriter, Any, list[int]], int]] =
     Concatenate: _concatenate,
 }
 """Kind of operation → what writes its operators, of the tensors read; it gives the number of the result."""
-
-
-def _allowed_elsewhere(writer: NetworkWriter, checkpoint: Checkpoint) -> float:
-    """By how much a file may differ on another processor: int8 has one rule everywhere, uint8 another one on ARM."""
-    if checkpoint.quantisation is None:
-        return FLOAT_ALLOWED
-    return writer.allowed if checkpoint.quantisation.dtype == "int8" else FLOATING_TOLERANCE
-
-
-def _check_detections(
-    detector: Detector, heads: Sequence[NDArray[np.float32]], found: Sequence[NDArray[np.float32]], path: Path
-) -> None:
-    """Raises a ValueError unless all that the file finds are boxes of anchors, with these anchors' scores.
-
-    Args:
-        detector: the network.
-        heads: offsets and logits of pictures, as the reference has them in the file's order.
-        found: boxes, classes, scores and counts of these pictures.
-        path: of the file.
-    """
-    boxes, classes, scores, counts = found
-    for row, (offsets, logits) in enumerate(zip(*heads, strict=True)):
-        count = int(counts[row])
-        places, expected = decoded(detector, offsets, logits)
-        own = expected[:, classes[row, :count].astype(np.int64)].T  # (K, A)
-        apart = np.abs(places[None] - boxes[row, :count, None]).max(axis=2)  # (K, A)
-        # Boxes may reach far beyond the picture.
-        apart /= np.maximum(1, np.abs(boxes[row, :count]).max(axis=1, initial=0))[:, None]
-        nearest = np.maximum(apart, np.abs(own - scores[row, :count, None])).min(axis=1)
-        if not nearest.max(initial=0) <= DETECTION_TOLERANCE:
-            raise ValueError(
-                f"'{path}' was not written: LiteRT finds boxes or scores that are {nearest.max():.1e} from those of "
-                f"any anchor; at most {DETECTION_TOLERANCE:.0e} was expected."
-            )

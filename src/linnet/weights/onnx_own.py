@@ -160,5 +160,7 @@ def _weight(names: _Names, operation: Operation) -> NDArray[Any]:
     zero = f"{name}:zero"
     if names.has(zero):
         whole += names.constant(zero).reshape(-1, *[1] * (len(shape) - 1)).astype(centre.dtype)
-    whole[..., shape[-2] // 2, shape[-1] // 2] = centre[..., 0, 0]
+    assert isinstance(operation, Convolve)
+    row, column = (pad // operation.dilation for pad in (operation.pads[0], operation.pads[2]))
+    whole[..., row, column] = centre[..., 0, 0]
     return whole
