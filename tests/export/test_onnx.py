@@ -151,7 +151,10 @@ def test_a_quantised_network_keeps_its_integers(tmp_path: Path, checkpoint: Chec
     model = onnx.load(tmp_path / "network.onnx")
     stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for name in checkpoint.architecture.tensors:
-        assert np.array_equal(stored[name], checkpoint.tensors[name]), name
+        # On a map of one pixel only the centre of a kernel is written.
+        values = checkpoint.tensors[name] if name in stored else checkpoint.tensors[name][..., 1:2, 1:2]
+        found = stored[name] if name in stored else stored[f"{name}:centre"]
+        assert np.array_equal(found, values), name
     # Every value is one of the 256 that its encoding has.
     assert checkpoint.quantisation is not None
     pictures = np.random.default_rng(0).normal(size=(1, 3, *checkpoint.architecture.input_size)).astype(np.float32)

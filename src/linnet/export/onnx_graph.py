@@ -107,8 +107,8 @@ class GraphWriter:
     def constant(self, name: str, values: Any, kind: Any = np.float32) -> str:
         """Adds a constant, unless there is one of this name."""
         if name not in self._constants:
-            array = np.ascontiguousarray(np.array(values, kind))
-            self._constants[name] = numpy_helper.from_array(array, name)
+            # Not `ascontiguousarray`, which would give a number a dimension.
+            self._constants[name] = numpy_helper.from_array(np.array(values, kind, order="C"), name)
         return name
 
     def activated(self, operation: Convolve | Linear, operator: str, inputs: list[str], **attributes: Any) -> str:
