@@ -102,6 +102,15 @@ FORMATS = (
         reader="linnet.export.tflite_run",
         mark=lambda start: start[4:8] == b"TFL3",
     ),
+    Format(
+        "engine",
+        "",
+        "linnet.export.engine_folder",
+        "export_engine",
+        Runtime("a C compiler", "apt install gcc", programs=("cc", "gcc", "clang")),
+        tasks=("classification",),
+        precisions=("float32", "int8"),
+    ),
 )
 
 BY_NAME = {each.name: each for each in FORMATS}
