@@ -111,6 +111,22 @@ FORMATS = (
         tasks=("classification",),
         precisions=("float32", "int8"),
     ),
+    Format(
+        "ncnn",
+        "",
+        "linnet.export.ncnn_folder",
+        "export_ncnn",
+        Runtime("ncnn", "pip install ncnn", ("ncnn",)),
+        needs={"onnx": "'linnet[train]'", "pnnx": "pnnx", "ncnn": "ncnn"},
+    ),
+    Format(
+        "pte",
+        ".pte",
+        "linnet.export.pte_file",
+        "export_pte",
+        Runtime("executorch", "pip install executorch", ("executorch",)),
+        needs={"torch": "'linnet[train]'", "executorch": "executorch"},
+    ),
 )
 
 BY_NAME = {each.name: each for each in FORMATS}
