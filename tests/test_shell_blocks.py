@@ -25,7 +25,7 @@ from linnet.cli import main
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for pattern in ("*.md", "docs/*.md", "docs/decisions/*.md", "native/*.md")
+    for pattern in ("*.md", "docs/*.md", "docs/decisions/*.md", "docs/howto/*.md", "native/*.md")
     for path in ROOT.glob(pattern)
 )
 
@@ -33,6 +33,7 @@ NOT_RUN = {
     "make demo": "makes an environment of its own; test_install.py runs the demo's program",
     "make test": "is this suite",
     "make test-parity": "makes an environment of its own",
+    "make test-mediapipe": "makes an environment of its own",
     "make setup": "makes an environment of its own",
     "make fix": "changes the project's files",
     "make check": "is run beside this suite, by .ci/run",
