@@ -13,7 +13,7 @@ INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)
 STRICT := SKBUILD_CMAKE_DEFINE=LINNET_STRICT=ON
 TELL := $(BIN)/python -c 'import linnet.engine.library as l; l.native_version() or print("Without a C++ compiler: linnet runs without its native engine.")'
 
-.PHONY: setup fix check test test-slow test-all test-isa test-parity test-mediapipe bench demo
+.PHONY: setup fix check test test-slow test-all test-isa test-parity test-mediapipe bench demo docs
 
 setup: .venv/dev.stamp
 
@@ -79,6 +79,15 @@ test-parity: .venv-parity/parity.stamp
 
 test-mediapipe: .venv/dev.stamp .venv-mediapipe/mediapipe.stamp
 	$(FOR_TESTS) LINNET_MEDIAPIPE=.venv-mediapipe/bin/python $(BIN)/pytest $(TWO) tests/mediapipe
+
+.venv/docs.stamp: .venv/dev.stamp pyproject.toml constraints.txt
+	$(INSTALL) mkdocs-material 'mkdocstrings[python]'
+	touch $@
+
+# The site in build/site. A warning, such as of a link that leads nowhere, is an error.
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
 
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/cold_start.py

@@ -38,7 +38,8 @@ ALLOWED: dict[str, set[str]] = {
         "architecture", "checkpoint", "detection", "engine", "images", "nn", "quantisation", "weights", *GROUND,
     },
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
-    "catalogue": {"checkpoint", "weights", *GROUND},
+    "published": set(),
+    "catalogue": {"checkpoint", "published", "weights", *GROUND},
     "predictor": {
         "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "export", "images",
         "results", *GROUND,
@@ -64,8 +65,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes",
-        "evaluation", "export", "images", "paper", "predictor", "quantisation.post_training", "results", "tasks",
-        "training", "training.run", "weights", *GROUND,
+        "evaluation", "export", "images", "paper", "predictor", "published", "quantisation.post_training", "results",
+        "tasks", "training", "training.run", "weights", *GROUND,
     },
 }  # fmt: skip
 
@@ -87,6 +88,7 @@ AT_IMPORT = {
     "export": {"numpy", "onnx", "tflite", "flatbuffers"},
     "paper": {"numpy"},
     "catalogue": set(),
+    "published": set(),
     "predictor": {"numpy"},
     "bench": {"numpy"},
     "evaluation": {"numpy"},
