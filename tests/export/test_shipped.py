@@ -59,7 +59,7 @@ def outputs_of(found: Any) -> tuple[NDArray[Any], ...]:
 
 
 @pytest.mark.parametrize("quantised", [False, True], ids=["float", "int8"])
-@pytest.mark.parametrize("inputs", [None, "normalised", "pixels"])
+@pytest.mark.parametrize("inputs", [None, "pixels"])
 @pytest.mark.parametrize("ending", [".onnx", ".tflite"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_file_says_what_the_checkpoint_says(

@@ -1,8 +1,10 @@
-"""Exports a model for other runtimes: as ONNX or TFLite, with standard operators only.
+"""Exports a model for other runtimes: as ONNX or TFLite, with standard operators only; as ExecuTorch's .pte; and into a
+folder, for ncnn or for programs in C.
 
 Before a file is kept, its own runtime runs it, if it is installed, and the outputs are compared with linnet's own: a
 file that computes something else is not written. ONNX needs onnx and onnxruntime (pip install 'linnet[train]'); TFLite
-is run where ai-edge-litert is installed.
+is run where ai-edge-litert is installed; ncnn needs ncnn and pnnx, .pte needs executorch. The folder for programs in C
+(--format engine) has the layers and weights of a classifier for linnet's own engine.
 """
 
 from __future__ import annotations
@@ -41,9 +43,11 @@ class Options:
     model: tyro.conf.Positional[str]
     """The model: a checkpoint file, or a name that `linnet models` lists."""
     file: tyro.conf.Positional[Path]
-    """The file to write. Its ending names the format (.onnx or .tflite), unless --format does."""
+    """The file or folder to write. The ending of a file names the format (.onnx, .tflite or .pte), unless --format
+    does."""
     format: str | None = None
-    """The format to write: `onnx` or `tflite`. The default is what the ending of the file says."""
+    """The format to write: `onnx`, `tflite`, `pte`, or of folders `engine` or `ncnn`. The default is what the ending
+    of the file says."""
     inputs: Literal["normalised", "pixels", "integers"] | None = None
     """The input of the exported network: `normalised` values in float32, (N, C, H, W) of ONNX and (1, H, W, C) of
     TFLite; `pixels`, (N, H, W, 3) uint8 RGB, which the network then normalises itself; or, of TFLite, the `integers`
