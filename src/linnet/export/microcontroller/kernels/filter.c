@@ -1,19 +1,28 @@
 /* Each channel of a pixel, filtered over 3 x 3 pixels. */
-static void linnet_filter(const linnet_stage* stage, int32_t y, int32_t x, int8_t* output) {
+static void linnet_filter(const linnet_stage* stage, int32_t y, int32_t x, int8_t* restrict output) {
   const linnet_layer* layer = stage->filter;
   const int32_t channels = layer->channels;
-  const int8_t* weights = layer->weights;
+  const int32_t* restrict bias = layer->bias;
+  const linnet_factor* restrict factors = layer->factors;
+  const linnet_range range = layer->range;
+  const int8_t* weights[9];
   const int8_t* taps[9];
-  for (int32_t tap = 0; tap < 9; ++tap) taps[tap] = linnet_tap(stage, y, x, tap);
-  for (int32_t channel = 0; channel < channels; ++channel) {
-    int32_t sum = layer->bias[channel];
-    for (int32_t tap = 0; tap < 9; ++tap) {
-      int32_t weight = weights[tap * channels + channel];
 #if LINNET_WEIGHT_ZEROS
-      weight -= layer->weight_zero;
+  const int32_t zero = layer->weight_zero;
+#else
+  const int32_t zero = 0;
 #endif
-      sum += taps[tap][channel] * weight;
-    }
-    output[channel] = linnet_round(sum, layer->factors[channel], &layer->range);
+  for (int32_t tap = 0; tap < 9; ++tap) {
+    taps[tap] = linnet_tap(stage, y, x, tap);
+    weights[tap] = layer->weights + tap * channels;
+  }
+  for (int32_t i = 0; i < channels; ++i) {
+    int32_t sum = bias[i];
+    sum += taps[0][i] * (weights[0][i] - zero) + taps[1][i] * (weights[1][i] - zero);
+    sum += taps[2][i] * (weights[2][i] - zero) + taps[3][i] * (weights[3][i] - zero);
+    sum += taps[4][i] * (weights[4][i] - zero) + taps[5][i] * (weights[5][i] - zero);
+    sum += taps[6][i] * (weights[6][i] - zero) + taps[7][i] * (weights[7][i] - zero);
+    sum += taps[8][i] * (weights[8][i] - zero);
+    output[i] = linnet_round(sum, factors[i], &range);
   }
 }

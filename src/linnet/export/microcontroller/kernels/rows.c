@@ -2,20 +2,20 @@
  * the sum is written over it. Each row of weights is read once for all the pixels. */
 static void linnet_multiply(const linnet_stage* stage, const int8_t* pixels, int32_t step, int32_t count,
                             int8_t* output, const int8_t* added) {
-  const linnet_layer* layer = stage->product;
-  for (int32_t channel = 0; channel < layer->channels; ++channel) {
+  /* A copy: what is written through a pointer to bytes could change all that is no local variable. */
+  const linnet_layer layer = *stage->product;
+  for (int32_t channel = 0; channel < layer.channels; ++channel) {
     for (int32_t first = 0; first < count; first += 4) {
       const int32_t some = count - first < 4 ? count - first : 4;
-      int32_t sums[4];
-      linnet_sums(layer, pixels + first * step, step, some, channel, sums);
+      int8_t results[4];
+      linnet_results(&layer, pixels + first * step, step, some, channel, results);
       for (int32_t i = 0; i < some; ++i) {
-        const int32_t place = (first + i) * layer->channels + channel;
-        const int8_t result = linnet_result(layer, sums[i], channel);
+        const int32_t place = (first + i) * layer.channels + channel;
 #if LINNET_SUMS
-        output[place] = added ? linnet_add(result, added[place], stage->sum) : result;
+        output[place] = added ? linnet_add(results[i], added[place], stage->sum) : results[i];
 #else
         (void)added;
-        output[place] = result;
+        output[place] = results[i];
 #endif
       }
     }
