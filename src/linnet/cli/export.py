@@ -1,8 +1,9 @@
-"""Exports a model for other runtimes: as ONNX or TFLite, with standard operators only.
+"""Exports a model for other runtimes: as ONNX or TFLite, with standard operators only, or as C for microcontrollers.
 
 Before a file is kept, its own runtime runs it, if it is installed, and the outputs are compared with linnet's own: a
 file that computes something else is not written. ONNX needs onnx and onnxruntime (pip install 'linnet[train]'); TFLite
-is run where ai-edge-litert is installed.
+is run where ai-edge-litert is installed. A quantised model becomes one C file and a header, without a library; the C
+compiler of this machine compiles them and they are run.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class Options:
     model: tyro.conf.Positional[str]
     """The model: a checkpoint file, or a name that `linnet models` lists."""
     file: tyro.conf.Positional[Path]
-    """The file to write. Its ending names the format (.onnx or .tflite), unless --format does."""
+    """The file to write. Its ending names the format (.onnx, .tflite or .c), unless --format does."""
     format: str | None = None
-    """The format to write: `onnx` or `tflite`. The default is what the ending of the file says."""
+    """The format to write: `onnx`, `tflite` or `c`. The default is what the ending of the file says."""
     inputs: Literal["normalised", "pixels", "integers"] | None = None
     """The input of the exported network: `normalised` values in float32, (N, C, H, W) of ONNX and (1, H, W, C) of
     TFLite; `pixels`, (N, H, W, 3) uint8 RGB, which the network then normalises itself; or, of TFLite, the `integers`
@@ -45,6 +46,12 @@ class Options:
     raw: bool = False
     """A detector's TFLite file gives the offsets and logits of all anchors, as ONNX always does. By default it ends
     with TFLite_Detection_PostProcess and gives boxes, classes, scores and their number."""
+    fixed_point: bool = False
+    """A C file multiplies sums by integers instead of floats, for processors without a unit for these. Its results are
+    then those of TensorFlow Lite's reference kernels."""
+    ram: int | None = None
+    """The bytes of memory for a C file's activations. A network that needs more is refused, with the fewest bytes that
+    it can run in."""
     strict: bool = False
     """Write nothing that cannot be run here. By default what has no runtime on this machine is written all the same,
     and it is said that it was not run."""
@@ -82,8 +89,22 @@ def main(arguments: list[str]) -> int:
     else:
         checked = f"differs from the numpy reference by {result.difference:.1e} (relative)"
     operators = f", operators {', '.join(result.operators)}" if result.operators else ""
-    show(f"written: {result.path} ({size(result.size_bytes)}){operators}", f"checked: {checked}")
+    show(f"written: {result.path} ({size(result.size_bytes)}){operators}", f"checked: {checked}", *_needs(result))
     return 0
+
+
+def _needs(result: Export) -> list[str]:
+    """What a network for microcontrollers needs, in a line or none."""
+    more = result.more
+    if "ram_bytes" not in more:
+        return []
+    if more["measured_on"] is None:
+        beside = (
+            f"flash {more['flash_bytes']:,} bytes of constants (without arm-none-eabi-gcc code and stack are unknown)"
+        )
+    else:
+        beside = f"stack at most {more['stack_bytes']:,}, flash {more['flash_bytes']:,} bytes (Cortex-M4, -O2)"
+    return [f"needs:   RAM {more['ram_bytes']:,} bytes, {beside}, {more['multiply_adds']:,} multiply-adds"]
 
 
 def _document(result: Export, found: Format) -> dict[str, Any]:

@@ -93,6 +93,15 @@ FORMATS = (
         options=("raw",),
         needs={"tflite": "tflite"},
     ),
+    Format(
+        "c",
+        ".c",
+        "linnet.export.microcontroller.exporting",
+        "export_c",
+        Runtime("a C compiler", "such as gcc: apt install gcc", programs=("cc", "gcc", "clang")),
+        precisions=("int8",),
+        options=("fixed_point", "ram"),
+    ),
 )
 
 BY_NAME = {each.name: each for each in FORMATS}

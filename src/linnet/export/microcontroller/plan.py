@@ -15,6 +15,9 @@ FEWEST_PIXELS = 4
 LARGEST_GATHERED = 2048
 """Bytes that are gathered for so many pixels; above, one at a time is."""
 
+MOST_WORSE = 4
+"""Plans with ever longer chains that may be worse than the best one before no longer ones are tried."""
+
 PICTURE = -1
 
 
@@ -59,22 +62,29 @@ class Plan:
 def make_plan(network: Network) -> Plan:
     """The plan with the least memory, among all numbers of units that begin as one chain; then with longer tiles."""
     units = find_units(network)
-    plans = (_plan(network, steps_of(network, units, count)) for count in range(1, longest_chain(network, units) + 1))
-    best = min(plans, key=lambda plan: plan.arena)
-    # Longer tiles read weights less often: they are taken where they cost nothing.
-    longer = _plan(network, best.steps, whole_rows=True)
-    return longer if longer.arena <= best.arena else best
+    plans: list[Plan] = []
+    for count in range(1, longest_chain(network, units) + 1):
+        plans.append(_Placing(network, steps_of(network, units, count)).plan())
+        # Chains that are longer still only have more rings.
+        if len(plans) > MOST_WORSE and min(plans[-MOST_WORSE:], key=_arena).arena > min(plans, key=_arena).arena:
+            break
+    best = min(plans, key=_arena)
+    # Longer tiles read weights less often: they are taken where they cost nothing, most likely behind the chain.
+    for first in (0, 1):
+        longer = _Placing(network, best.steps, whole_rows=first).plan()
+        if longer.arena <= best.arena:
+            return longer
+    return best
 
 
-def _plan(network: Network, steps: Sequence[Step], *, whole_rows: bool = False) -> Plan:
-    placing = _Placing(network, steps, whole_rows)
-    return placing.plan()
+def _arena(plan: Plan) -> int:
+    return plan.arena
 
 
 class _Placing:
-    """What one row of steps needs, item by item."""
+    """What a row of steps needs, item by item; from the step `whole_rows` on tiles are rows (None: nowhere)."""
 
-    def __init__(self, network: Network, steps: Sequence[Step], whole_rows: bool) -> None:
+    def __init__(self, network: Network, steps: Sequence[Step], whole_rows: int | None = None) -> None:
         self.network, self.steps, self.whole_rows = network, steps, whole_rows
         self.items: list[Item] = []
         self.overlaps: dict[tuple[int, int], Overlap] = {}
@@ -146,12 +156,15 @@ class _Placing:
             self.overlaps[result, self.tensors[layer]] = Overlap(below, same)
 
     def _tile(self, number: int, step: Step) -> tuple[int | None, tuple[int, ...]]:
-        pixels = tuple(self._pixels(stage) for stage in step.stages)
+        whole = self.whole_rows is not None and number >= self.whole_rows
+        pixels = tuple(_pixels(stage, whole) for stage in step.stages)
         needed = max((count * stage.gathered for count, stage in zip(pixels, step.stages, strict=True)), default=0)
         return (self._item(round_up(needed), number, number) if needed else None), pixels
 
-    def _pixels(self, stage: Stage) -> int:
-        width = stage.shape[1]
-        if self.whole_rows and stage.gathered:
-            return width
-        return min(FEWEST_PIXELS, width) if stage.gathered * FEWEST_PIXELS <= LARGEST_GATHERED else 1
+
+def _pixels(stage: Stage, whole_rows: bool) -> int:
+    """How many pixels a stage gathers at a time."""
+    width = stage.shape[1]
+    if whole_rows and stage.gathered:
+        return width
+    return min(FEWEST_PIXELS, width) if stage.gathered * FEWEST_PIXELS <= LARGEST_GATHERED else 1

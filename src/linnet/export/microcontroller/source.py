@@ -209,7 +209,7 @@ void linnet_model_run(const uint8_t* pixels, {outputs}) {{
             f"static const linnet_layer {name} = {{&{name}_weights[0][0], {name}_bias, {name}_factors, {length}, "
             f"{weights.outputs}, {weights.weight_zero}, {once}, {self._range(weights.limits, weights.zero)}}};\n"
         )
-        self.constants += byte_rows(weights.weights.size) + (12 if self.fixed else 8) * weights.outputs + 44
+        self.constants += byte_rows(weights.weights.size) + (12 if self.fixed else 8) * weights.outputs + 40
         self._add(text)
 
     def _range(self, limits: tuple[int, int], zero: int) -> str:
@@ -240,7 +240,7 @@ void linnet_model_run(const uint8_t* pixels, {outputs}) {{
             else:
                 self.calls.append(f"linnet_run_chain({name}, {len(stages)});")
             self._add(f"static const linnet_stage {name}[{len(stages)}] = {{\n{''.join(stages)}}};\n")
-            self.constants += 132 * len(stages)
+            self.constants += 104 * len(stages)
             return
         if step.kind == "output":
             self._output(step, name, maps[step.layer])

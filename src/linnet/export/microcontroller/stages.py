@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from linnet.export.microcontroller.layers import Layer, Network
@@ -67,13 +68,19 @@ class Stage:
             return 0
         return self.input_shape[2] * (1 if self.filter else window.kernel**2)
 
-    def rows_for(self, row: int) -> tuple[int, int]:
-        """The first and the last row that are read for one row of the result."""
+    @cached_property
+    def rows(self) -> tuple[tuple[int, int], ...]:
+        """Of each row of the result the first and the last row that are read for it."""
         window, height = self.first.window, self.input_shape[0]
         if window is None:
-            return row, row
-        top = row * window.stride - window.pads[0]
-        return max(top, 0), min(top + (window.kernel - 1) * window.dilation, height - 1)
+            return tuple((row, row) for row in range(self.shape[0]))
+        tops = [row * window.stride - window.pads[0] for row in range(self.shape[0])]
+        reach = (window.kernel - 1) * window.dilation
+        return tuple((max(top, 0), min(top + reach, height - 1)) for top in tops)
+
+    def oldest(self, made: int) -> int:
+        """The first row that is still needed once so many rows of the result are made."""
+        return self.rows[made][0] if made < len(self.rows) else NEVER
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +203,7 @@ class Rings:
     Attributes:
         input: rows of what it reads that must be there at one time, if rows are fed to it one by one.
         between: rows of each ring between two stages.
-        gaps: of each row of the result: how many rows of the input nothing reads any more once it is written.
+        dead: of each row of the result, how many rows of the input nothing reads any more once it is written.
         order: stage and row in the order in which rows are made.
     """
 
@@ -214,43 +221,40 @@ def run_rows(stages: Sequence[Stage], *, fed: bool) -> Rings:
     made, given = [0] * len(stages), 0 if fed else stages[0].input_shape[0]
     slots, input_slots, dead = [1] * (len(stages) - 1), 1, []
     order: list[tuple[int, int]] = []
+    number = {stage.result: i for i, stage in enumerate(stages)}
+    added = {number[stage.added]: i for i, stage in enumerate(stages) if stage.added in number}
 
-    def oldest(tensor: int) -> int:
-        """The first row of what a stage gives (-1: of the input) that is still needed."""
-        rows = [
-            stages[tensor + 1].rows_for(made[tensor + 1])[0]
-            if made[tensor + 1] < stages[tensor + 1].shape[0]
-            else NEVER
-        ]
-        if tensor >= 0:
-            adding = (i for i, stage in enumerate(stages) if stage.added == stages[tensor].result)
-            rows += [made[i] if made[i] < stages[i].shape[0] else NEVER for i in adding]
-        return min(rows)
+    def oldest(i: int) -> int:
+        """The first row of a ring that is still needed: by the next stage, or by the one that adds it."""
+        first = stages[i + 1].oldest(made[i + 1])
+        if i in added:
+            adds = added[i]
+            first = min(first, made[adds] if made[adds] < len(stages[adds].rows) else NEVER)
+        return first
 
     while True:
         for i in _ready(stages, made, given):
-            first = oldest(i) if i + 1 < len(stages) else 0
             if i + 1 < len(stages):
-                slots[i] = max(slots[i], made[i] + 1 - min(first, made[i]))
+                slots[i] = max(slots[i], made[i] + 1 - min(oldest(i), made[i]))
             else:
                 # While the only stage of a chain writes a row it still reads what that row is made of.
-                alone = stages[0].rows_for(made[0])[0] if made[0] < stages[0].shape[0] else NEVER
-                dead.append(min(alone, stages[0].input_shape[0]))
+                dead.append(min(stages[0].oldest(made[0]), stages[0].input_shape[0]))
             order.append((i, made[i]))
             made[i] += 1
         if given == stages[0].input_shape[0]:
             return Rings(input_slots, tuple(slots), tuple(dead), tuple(order))
-        input_slots = max(input_slots, given + 1 - min(oldest(-1), given))
+        input_slots = max(input_slots, given + 1 - min(stages[0].oldest(made[0]), given))
         given += 1
 
 
 def _ready(stages: Sequence[Stage], made: list[int], given: int) -> Iterator[int]:
     """The stage that makes a row next, again and again until more rows are needed: the last one that can."""
-    while True:
-        for i in reversed(range(len(stages))):
-            there = made[i - 1] if i else given
-            if made[i] < stages[i].shape[0] and stages[i].rows_for(made[i])[1] < there:
-                yield i
-                break
+    rows, i = [stage.rows for stage in stages], len(stages) - 1
+    while i >= 0:
+        there = made[i - 1] if i else given
+        if made[i] < len(rows[i]) and rows[i][made[i]][1] < there:
+            yield i
+            # Of the stages behind it only the next one can have become ready.
+            i = min(i + 1, len(stages) - 1)
         else:
-            return
+            i -= 1
