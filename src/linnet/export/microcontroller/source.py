@@ -215,7 +215,7 @@ void linnet_model_run(const uint8_t* pixels, {outputs}) {{
     def _range(self, limits: tuple[int, int], zero: int) -> str:
         if self.fixed:
             return f"{{{limits[0]}, {limits[1]}, {zero}}}"
-        return f"{{{number(float(limits[0] - zero))}, {number(float(limits[1] - zero))}, {zero}}}"
+        return f"{{{limits[0] - zero}, {limits[1] - zero}, {zero}}}"
 
     def _outsides(self) -> None:
         """A pixel of zeros for each zero point of what windows read, as long as the longest that is read with it."""
@@ -321,8 +321,8 @@ void linnet_model_run(const uint8_t* pixels, {outputs}) {{
         if isinstance(mean.factor, tuple):
             factor, shift = mean.factor
             return f"{{{mean.zero}, {{{factor}, {shift}}}, {{{mean.limits[0]}, {mean.limits[1]}, {mean.offset}}}}}"
-        floats = ", ".join(number(float(value)) for value in (mean.factor, mean.offset, *mean.limits))
-        return f"{{{mean.pixels}, {mean.raw}, {floats}}}"
+        floats = f"{number(mean.factor)}, {number(float(mean.offset))}"
+        return f"{{{mean.pixels}, {mean.raw}, {floats}, {mean.limits[0]}, {mean.limits[1]}}}"
 
 
 def _output_name(network: Network, number: int) -> str:

@@ -1,23 +1,33 @@
-/* Products with some pixels that lie `step` bytes apart, of all channels; `added` may be null, and is `output` where
- * the sum is written over it. Each row of weights is read once for all the pixels. */
+/* Writes a result, or its sum with what is `added` to it: null is nothing, and it may stand where the sum goes. */
+static inline void linnet_put(const linnet_stage* stage, int8_t result, int8_t* output, const int8_t* added) {
+#if LINNET_SUMS
+  *output = added ? linnet_add(result, *added, stage->sum) : result;
+#else
+  (void)stage;
+  (void)added;
+  *output = result;
+#endif
+}
+
+/* Products with some pixels that lie `step` bytes apart, of all channels. Each row of weights is read once. */
 static void linnet_multiply(const linnet_stage* stage, const int8_t* pixels, int32_t step, int32_t count,
                             int8_t* output, const int8_t* added) {
   /* A copy: what is written through a pointer to bytes could change all that is no local variable. */
   const linnet_layer layer = *stage->product;
-  for (int32_t channel = 0; channel < layer.channels; ++channel) {
-    for (int32_t first = 0; first < count; first += 4) {
-      const int32_t some = count - first < 4 ? count - first : 4;
+  const int32_t channels = layer.channels;
+  for (int32_t channel = 0; channel < channels; ++channel) {
+    const int8_t* pixel = pixels;
+    int32_t place = channel, left = count;
+    for (; left >= 4; left -= 4, pixel += 4 * step) {
       int8_t results[4];
-      linnet_results(&layer, pixels + first * step, step, some, channel, results);
-      for (int32_t i = 0; i < some; ++i) {
-        const int32_t place = (first + i) * layer.channels + channel;
-#if LINNET_SUMS
-        output[place] = added ? linnet_add(results[i], added[place], stage->sum) : results[i];
-#else
-        (void)added;
-        output[place] = results[i];
-#endif
+      linnet_results(&layer, pixel, step, channel, results);
+      for (int32_t i = 0; i < 4; ++i, place += channels) {
+        linnet_put(stage, results[i], output + place, added ? added + place : added);
       }
+    }
+    for (; left > 0; --left, pixel += step, place += channels) {
+      const int8_t result = linnet_result_of(&layer, pixel, channel);
+      linnet_put(stage, result, output + place, added ? added + place : added);
     }
   }
 }

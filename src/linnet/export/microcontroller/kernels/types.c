@@ -33,8 +33,8 @@ typedef struct {
 } linnet_stage;
 
 static struct {
-  int32_t given;                      /* rows of the picture */
-  int32_t made[LINNET_MOST_STAGES];   /* rows of each stage of the chain that runs */
+  int32_t given;                         /* rows of the picture */
+  int32_t made[LINNET_MOST_STAGES];      /* rows of each stage of the chain that runs */
   int32_t words[LINNET_ARENA_BYTES / 4]; /* the arena */
 } linnet_state;
 
