@@ -76,7 +76,7 @@ def run_source(
 
     Args:
         compiler: to call.
-        files: names and texts of the C file and, second, of its header.
+        files: names and texts of the C file, of its header, and of a second C file, if there is one.
         sizes: numbers of each output.
         pixels: (N, H, W, C) as the file takes them.
         options: of the compiler.
@@ -87,7 +87,8 @@ def run_source(
     Raises:
         ValueError: if it is not compiled or does not run; the text says why.
     """
-    code, header = files
+    header = next(name for name in files if name.endswith(".h"))
+    sources = [f"./{name}" for name in files if not name.endswith(".h")]
     buffers = "\n".join(f"static int8_t output_{number}[{size}];" for number, size in enumerate(sizes))
     names = ", ".join(f"output_{number}" for number in range(len(sizes)))
     writes = "\n".join(
@@ -97,7 +98,7 @@ def run_source(
     with tempfile.TemporaryDirectory(prefix="linnet-") as folder:
         for name, text in {**files, "linnet-main.c": main}.items():
             Path(folder, name).write_text(text, encoding="utf-8")
-        _call([compiler, *options, "-o", "linnet-run", f"./{code}", "linnet-main.c"], folder)
+        _call([compiler, *options, "-o", "linnet-run", *sources, "linnet-main.c", "-lm"], folder)
         output = _call([str(Path(folder, "linnet-run"))], folder, np.ascontiguousarray(pixels).tobytes())
     values = np.frombuffer(output, np.int8)
     if values.size != len(pixels) * sum(sizes):

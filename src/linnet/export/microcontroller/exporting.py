@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.architecture import Detector
 from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint
+from linnet.detection import anchors
 from linnet.engine.integer_reference import FixedPointNetwork, IntegerNetwork
 from linnet.export.microcontroller.checking import Footprint, as_numbers, find_compiler, measure, run_source
 from linnet.export.microcontroller.header import write_header
 from linnet.export.microcontroller.layers import Network, network_of
 from linnet.export.microcontroller.plan import make_plan
-from linnet.export.microcontroller.source import Source, ram_of, write_source
+from linnet.export.microcontroller.source import Source, ram_of, write_boxes, write_source
 from linnet.export.tflite_metadata import describe
 from linnet.export.written import Export, Precision, check_difference, differences, noise
 from linnet.files import write_together
@@ -25,13 +27,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OURS = "Written by linnet export"
-"""What the beginning of our files says: no other header is replaced, since nobody named it."""
+"""What the beginning of our files says: beside the file that was named no others are replaced."""
 
 
 def export_c(
     checkpoint: Checkpoint, path: str | Path, *, precision: Precision, fixed_point: bool = False, ram: int | None = None
 ) -> Export:
     """Writes a network for microcontrollers: `model.c` with all that runs, and `model.h` beside it.
+
+    Of a detector `model_boxes.c` is there too, which makes boxes of its offsets and logits.
 
     It is compiled by the C compiler of this machine, where there is one, run on noisy pictures and compared with the
     integer reference: every number must be equal.
@@ -50,7 +54,8 @@ def export_c(
         OSError: if a file cannot be written.
     """
     path = Path(path)
-    files, contract = _names(path), checkpoint.preprocessing
+    detector = checkpoint.architecture if isinstance(checkpoint.architecture, Detector) else None
+    files, contract = _names(path, boxes=detector is not None), checkpoint.preprocessing
     if contract is None:
         channels = checkpoint.architecture.input_channels
         raise ValueError(f"A C file takes pictures, grey or in colour; this network takes {channels} channels.")
@@ -64,17 +69,23 @@ def export_c(
             f"The network needs {needed:,} bytes of memory, and {ram:,} are given: with fewer it cannot run. A lower "
             "resolution or width needs less."
         )
-    title = f"{re.sub(r'[*/]{2}', '', ' '.join(describe(checkpoint).split()))}"
+    # What stands in a comment can neither end it nor begin another, nor hide behind a backslash.
+    title = re.sub(r"\*/|/\*|[\\?]", " ", describe(checkpoint))
     colours = "grey" if contract.colours == "grey" else "RGB"
     source = write_source(
         network,
         plan,
         header=files[1].name,
-        interface=write_header(network, title=title, colours=colours, ram=needed),
+        interface=write_header(
+            network, title=title, colours=colours, ram=needed, boxes=files[2].name if detector else ""
+        ),
         swapped=contract.colours == "BGR",
         fixed=fixed_point,
     )
     texts = {files[0].name: source.code, files[1].name: source.header}
+    if detector:
+        softmax = detector.scoring == "softmax"
+        texts[files[2].name] = write_boxes(anchors(detector), header=files[1].name, softmax=softmax)
     compared = _compare(checkpoint, network, texts, fixed_point)
     check_difference(path, "the compiled C file", compared, 0.0)
     found = measure(texts)
@@ -91,20 +102,22 @@ def export_c(
     )
 
 
-def _names(path: Path) -> tuple[Path, Path]:
-    """The C file and its header.
+def _names(path: Path, *, boxes: bool) -> tuple[Path, ...]:
+    """The C file, its header, and the file of a detector's boxes.
 
     Raises:
-        ValueError: if the compiler could not read the name, or a header of that name is not ours.
+        ValueError: if the compiler could not read the name, or a file that was not named is there and is not ours.
     """
-    header = path.with_suffix(".h")
     if re.search(r'["\\\x00-\x1f]', path.name):
         raise ValueError(f"'{path}' has a character in its name with which no header can be included. Name it anew.")
-    if header.is_file() and OURS.encode() not in header.read_bytes()[:65_536]:
-        raise ValueError(
-            f"'{header}' would be written too, and is there already as something else. Move it, or name another C file."
-        )
-    return path, header
+    others = [path.with_suffix(".h"), *([path.with_name(f"{path.stem}_boxes.c")] if boxes else [])]
+    for other in others:
+        if other.is_file() and OURS.encode() not in other.read_bytes()[:65_536]:
+            raise ValueError(
+                f"'{other}' would be written too, and is there already as something else. Move it, or name another C "
+                "file."
+            )
+    return path, *others
 
 
 def _values(contract: Preprocessing) -> NDArray[np.float32]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from linnet.export.microcontroller.arrays import number
 from linnet.export.microcontroller.layers import Network
 
 FORM = """\
-/* {title}
- * Written by linnet export: do not edit. */
+{title}
+/* Written by linnet export: do not edit. */
 #ifndef LINNET_MODEL_H
 #define LINNET_MODEL_H
 
@@ -18,7 +20,7 @@ extern "C" {{
 #endif
 
 {macros}
-/* {pixels}: [HEIGHT][WIDTH][CHANNELS], {colours}. {gives}
+/* pixels: [HEIGHT][WIDTH][CHANNELS], {colours}. {gives}
  * One picture at a time: nothing here may be called while another call runs. */
 void linnet_model_run(const uint8_t* pixels, {outputs});
 
@@ -27,7 +29,7 @@ void linnet_model_run(const uint8_t* pixels, {outputs});
 void linnet_model_begin(void);
 void linnet_model_row(const uint8_t* pixels);
 int32_t linnet_model_end({outputs});
-
+{boxes}
 #ifdef __cplusplus
 }}
 #endif
@@ -36,14 +38,31 @@ int32_t linnet_model_end({outputs});
 """
 
 
-def write_header(network: Network, *, title: str, colours: str, ram: int) -> str:
+BOXES = """
+/* A box that was found: two corners as shares of the picture, and the class, from 0, without the background. */
+typedef struct {{
+  float x0, y0, x1, y1;
+  float score;
+  int32_t label;
+}} linnet_model_box;
+
+/* In {file}, which calls exp, log and tanh: the boxes of at least that score, best first, and their number, at most
+ * `most`. Of two boxes of a class that share more than `overlap` of what they cover together the better one stays.
+ * 0.3 and 0.6 are good values to look at. */
+int32_t linnet_model_boxes(const int8_t* offsets, const int8_t* logits, float least_score, float overlap,
+                           linnet_model_box* boxes, int32_t most);
+"""
+
+
+def write_header(network: Network, *, title: str, colours: str, ram: int, boxes: str = "") -> str:
     """The header.
 
     Args:
         network: what is computed.
-        title: one line of what it is.
+        title: what it is, and where it comes from.
         colours: of the picture: `RGB` or `grey`.
         ram: bytes of static memory.
+        boxes: name of the file that makes a detector's boxes.
     """
     height, width, channels = network.input_shape
     macros: dict[str, str] = {"HEIGHT": str(height), "WIDTH": str(width), "CHANNELS": str(channels)}
@@ -65,4 +84,12 @@ def write_header(network: Network, *, title: str, colours: str, ram: int) -> str
         outputs = "int8_t* offsets, int8_t* logits"
     macros["RAM"] = f"{ram} /* bytes of static memory */"
     lines = "".join(f"#define LINNET_MODEL_{name} {value}\n" for name, value in macros.items())
-    return FORM.format(title=title, macros=lines, pixels="pixels", colours=colours, gives=gives, outputs=outputs)
+    comment = "\n".join(textwrap.wrap(title, 116, break_long_words=False, break_on_hyphens=False))
+    return FORM.format(
+        title="/* " + comment.replace("\n", "\n * ") + " */",
+        macros=lines,
+        colours=colours,
+        gives=gives,
+        outputs=outputs,
+        boxes=BOXES.format(file=boxes) if boxes else "",
+    )

@@ -129,6 +129,25 @@ def write_source(network: Network, plan: Plan, *, header: str, interface: str, s
     return Source(code, interface, ram_of(plan), writing.constants)
 
 
+def write_boxes(anchors: NDArray[np.float32], *, header: str, softmax: bool) -> str:
+    """The text of the file that makes a detector's boxes of its numbers.
+
+    Args:
+        anchors: (A, 4) centre x, centre y, width, height, as shares of the picture.
+        header: name of the header.
+        softmax: a class's score is its share of all, not the sigmoid of its logit.
+    """
+    rows = "".join("  {" + ", ".join(map(number, row)) + "},\n" for row in anchors.tolist())
+    return "\n".join(
+        (
+            BANNER.format(header=header),
+            f'#include <math.h>\n\n#include "{header}"\n\n#define LINNET_SOFTMAX {int(softmax)}\n',
+            f"static const float linnet_anchors[LINNET_MODEL_ANCHORS][4] = {{\n{rows}}};\n",
+            kernel("boxes"),
+        )
+    )
+
+
 @dataclass
 class _Writing:
     """Constants so far."""
