@@ -103,6 +103,7 @@ def write_source(network: Network, plan: Plan, *, header: str, interface: str, s
         "ARENA_BYTES": plan.arena,
         "MOST_STAGES": plan.most_stages,
         "FIRST_STAGES": len(plan.steps[0].stages),
+        "MOST_KERNEL": max(stage.first.window.kernel for stage in stages if stage.first.window),
         "FIXED_POINT": int(fixed),
         "WEIGHT_ZEROS": int(any(layer.weights and layer.weights.weight_zero for layer in network.layers)),
         "SUMS": int(any(stage.last.total for stage in stages)),

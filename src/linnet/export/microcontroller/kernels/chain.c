@@ -1,23 +1,27 @@
 /* The pixels under a window, tap by tap. */
-static void linnet_gather(const linnet_stage* stage, int32_t y, int32_t x, int8_t* output) {
+static void linnet_gather(const linnet_stage* stage, const int8_t* const* rows, int32_t x, int8_t* output) {
   const int32_t channels = stage->input.channels;
-  for (int32_t tap = 0; tap < stage->kernel * stage->kernel; ++tap) {
-    const int8_t* pixel = linnet_tap(stage, y, x, tap);
-    for (int32_t channel = 0; channel < channels; ++channel) *output++ = pixel[channel];
+  for (int32_t i = 0; i < stage->kernel; ++i) {
+    for (int32_t k = 0; k < stage->kernel; ++k) {
+      const int8_t* pixel = linnet_pixel(stage, rows[i], x * stage->stride - stage->left + k * stage->dilation);
+      for (int32_t channel = 0; channel < channels; ++channel) *output++ = pixel[channel];
+    }
   }
 }
 
 static void linnet_make_row(const linnet_stage* stage, int32_t y) {
   const int32_t width = stage->output.width, channels = stage->output.channels;
   int8_t* output = linnet_row(&stage->output, y);
+  const int8_t* rows[LINNET_MOST_KERNEL];
   const int8_t* added = stage->sum ? linnet_row(&stage->added, y) : (const int8_t*)0;
   if (stage->kernel == 0) {
     linnet_multiply(stage, linnet_row(&stage->input, y), stage->input.channels, width, output, added);
     return;
   }
+  linnet_take_rows(stage, y, rows);
 #if LINNET_FILTERS_ALONE
   if (!stage->product) {
-    for (int32_t x = 0; x < width; ++x) linnet_filter(stage, y, x, output + x * channels);
+    for (int32_t x = 0; x < width; ++x) linnet_filter(stage, rows, x, output + x * channels);
     return;
   }
 #endif
@@ -28,11 +32,11 @@ static void linnet_make_row(const linnet_stage* stage, int32_t y) {
     for (int32_t i = 0; i < some; ++i) {
 #if LINNET_FILTERS
       if (stage->filter) {
-        linnet_filter(stage, y, x + i, tile + i * length);
+        linnet_filter(stage, rows, x + i, tile + i * length);
         continue;
       }
 #endif
-      linnet_gather(stage, y, x + i, tile + i * length);
+      linnet_gather(stage, rows, x + i, tile + i * length);
     }
     linnet_multiply(stage, tile, length, some, output + x * channels, added ? added + x * channels : added);
   }

@@ -1,5 +1,5 @@
 /* Each channel of a pixel, filtered over 3 x 3 pixels. */
-static void linnet_filter(const linnet_stage* stage, int32_t y, int32_t x, int8_t* restrict output) {
+static void linnet_filter(const linnet_stage* stage, const int8_t* const* rows, int32_t x, int8_t* restrict output) {
   const linnet_layer* layer = stage->filter;
   const int32_t channels = layer->channels;
   const int32_t* restrict bias = layer->bias;
@@ -12,10 +12,13 @@ static void linnet_filter(const linnet_stage* stage, int32_t y, int32_t x, int8_
 #else
   const int32_t zero = 0;
 #endif
-  for (int32_t tap = 0; tap < 9; ++tap) {
-    taps[tap] = linnet_tap(stage, y, x, tap);
-    weights[tap] = layer->weights + tap * channels;
+  for (int32_t i = 0; i < 3; ++i) {
+    const int32_t column = x * stage->stride - stage->left + i * stage->dilation;
+    taps[i] = linnet_pixel(stage, rows[0], column);
+    taps[3 + i] = linnet_pixel(stage, rows[1], column);
+    taps[6 + i] = linnet_pixel(stage, rows[2], column);
   }
+  for (int32_t tap = 0; tap < 9; ++tap) weights[tap] = layer->weights + tap * channels;
   for (int32_t i = 0; i < channels; ++i) {
     int32_t sum = bias[i];
     sum += taps[0][i] * (weights[0][i] - zero) + taps[1][i] * (weights[1][i] - zero);

@@ -32,10 +32,16 @@ static void linnet_multiply(const linnet_stage* stage, const int8_t* pixels, int
   }
 }
 
-/* The pixel of the input under a tap of the window of output pixel (y, x), or the one that stands outside. */
-static const int8_t* linnet_tap(const linnet_stage* stage, int32_t y, int32_t x, int32_t tap) {
-  const int32_t row = y * stage->stride - stage->top + tap / stage->kernel * stage->dilation;
-  const int32_t column = x * stage->stride - stage->left + tap % stage->kernel * stage->dilation;
-  if (row < 0 || row >= stage->input.height || column < 0 || column >= stage->input.width) return stage->outside;
-  return linnet_row(&stage->input, row) + column * stage->input.channels;
+/* The rows of the input under the window of output row `y`; null stands for those outside. */
+static void linnet_take_rows(const linnet_stage* stage, int32_t y, const int8_t** rows) {
+  for (int32_t i = 0; i < stage->kernel; ++i) {
+    const int32_t row = y * stage->stride - stage->top + i * stage->dilation;
+    rows[i] = row >= 0 && row < stage->input.height ? linnet_row(&stage->input, row) : (const int8_t*)0;
+  }
+}
+
+/* The pixel of a row in a column, or the one that stands outside. */
+static inline const int8_t* linnet_pixel(const linnet_stage* stage, const int8_t* row, int32_t column) {
+  if (!row || column < 0 || column >= stage->input.width) return stage->outside;
+  return row + column * stage->input.channels;
 }
