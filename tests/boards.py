@@ -20,6 +20,19 @@ PARTS = Path(__file__).parent / "board"
 
 STACK = 4096
 
+EMULATED = (
+    "-nographic",
+    "-monitor",
+    "none",
+    "-serial",
+    "none",
+    "-icount",
+    "shift=0",
+    "-semihosting-config",
+    "enable=on,target=native",
+)
+"""Options of QEMU: one instruction a nanosecond, text and exit status to this process."""
+
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
@@ -106,8 +119,7 @@ def run_on(
         seconds,
     )
     said = _call(
-        ["qemu-system-arm", "-M", board.machine, "-nographic", "-monitor", "none", "-serial", "none"]
-        + ["-semihosting-config", "enable=on,target=native", "-icount", "shift=0", "-kernel", "model.elf"],
+        ["qemu-system-arm", "-M", board.machine, *EMULATED, "-kernel", "model.elf"],
         folder,
         seconds,
     ).split()

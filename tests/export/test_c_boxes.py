@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from quantised import quantised_checkpoint
-from test_c_file import SANITIZERS, WARNINGS, find_compiler, needed
+from test_c_file import SANITIZERS, WARNINGS, needed
 
 from linnet.architecture import Detector
 from linnet.architecture.ssdlite import ssdlite
 from linnet.detection import Suppression, anchors, detect
 from linnet.export import export
 from linnet.export.microcontroller import exporting
+from linnet.export.microcontroller.checking import find_compiler
 from linnet.quantisation import rule
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C compiler is installed (apt install gcc)")

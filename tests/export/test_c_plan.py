@@ -39,7 +39,7 @@ def planned(architecture: Architecture) -> tuple[Network, Plan]:
 @pytest.mark.parametrize("name", FIGURES)
 def test_memory_is_the_least_that_rows_need(name: str) -> None:
     architecture, least, most = FIGURES[name]
-    network, plan = planned(architecture)
+    _, plan = planned(architecture)
     assert plan.arena == least <= most
     assert multiply_adds(plan) == cost(architecture).multiply_adds
 

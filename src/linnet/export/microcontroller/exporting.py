@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,9 +87,12 @@ def export_c(
     if detector:
         softmax = detector.scoring == "softmax"
         texts[files[2].name] = write_boxes(anchors(detector), header=files[1].name, softmax=softmax)
-    compared = _compare(checkpoint, network, texts, fixed_point)
+    # Compilers run beside the reference: of a large network each takes a second or two.
+    with ThreadPoolExecutor(2) as pool:
+        measured = pool.submit(measure, texts)
+        compared = _compare(checkpoint, network, texts, fixed_point, pool)
     check_difference(path, "the compiled C file", compared, 0.0)
-    found = measure(texts)
+    found = measured.result()
     contents = {file: text.encode() for file, text in zip(files, texts.values(), strict=True)}
     write_together(contents)
     return Export(
@@ -126,22 +130,25 @@ def _values(contract: Preprocessing) -> NDArray[np.float32]:
     return np.ascontiguousarray(normalise(levels, contract)[0, :, 0].T)
 
 
-def _compare(checkpoint: Checkpoint, network: Network, texts: dict[str, str], fixed: bool) -> tuple[float, bool] | None:
+def _compare(
+    checkpoint: Checkpoint, network: Network, texts: dict[str, str], fixed: bool, pool: Executor
+) -> tuple[float, bool] | None:
     """How the compiled file differs from the reference; None where there is no compiler."""
     compiler = find_compiler()
     if compiler is None:
         return None
-    assert checkpoint.preprocessing is not None and checkpoint.quantisation is not None
+    assert checkpoint.preprocessing is not None
+    assert checkpoint.quantisation is not None
     pixels, inputs = noise(checkpoint)
     given = grey_of(pixels) if checkpoint.preprocessing.colours == "grey" else pixels
-    found = run_source(compiler, texts, [output.size for output in network.outputs], given)
+    found = pool.submit(run_source, compiler, texts, [output.size for output in network.outputs], given)
     kind = FixedPointNetwork if fixed else IntegerNetwork
     reference = kind(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
     expected, _ = reference.run(inputs)
     outputs: list[Any] = list(expected) if isinstance(expected, tuple) else [expected]
     numbers = [
         as_numbers(values, output.scale, output.zero).reshape(wanted.shape)
-        for values, output, wanted in zip(found, network.outputs, outputs, strict=True)
+        for values, output, wanted in zip(found.result(), network.outputs, outputs, strict=True)
     ]
     return differences(numbers, outputs)
 

@@ -139,7 +139,7 @@ class _Placing:
             return
         added = {stage.added for stage in step.stages} if rings else {self.network.layers[step.layer].added}
         result = self.tensors[step.result]
-        height, width, channels = self.network.layers[step.result].shape
+        _, width, channels = self.network.layers[step.result].shape
         for layer in dying:
             below = None
             if rings is not None and layer == step.stages[0].reads:

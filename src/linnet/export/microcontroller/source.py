@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linnet.export.microcontroller.arrays import byte_rows, bytes_array, number, numbers_array, pairs_array
+from linnet.export.microcontroller.arrays import number as literal
+from linnet.export.microcontroller.arrays import byte_rows, bytes_array, numbers_array, pairs_array
 from linnet.export.microcontroller.layers import Layer, Mean, Network, Sum, Weights
 from linnet.export.microcontroller.plan import PICTURE, Map, Plan
 from linnet.export.microcontroller.stages import Stage, Step
@@ -138,7 +139,7 @@ def write_boxes(anchors: NDArray[np.float32], *, header: str, softmax: bool) -> 
         header: name of the header.
         softmax: a class's score is its share of all, not the sigmoid of its logit.
     """
-    rows = "".join("  {" + ", ".join(map(number, row)) + "},\n" for row in anchors.tolist())
+    rows = "".join("  {" + ", ".join(map(literal, row)) + "},\n" for row in anchors.tolist())
     return "\n".join(
         (
             BANNER.format(header=header),
@@ -269,7 +270,8 @@ void linnet_model_run(const uint8_t* pixels, {outputs}) {{
         result = f"static const linnet_map {name}_output = {_map(maps[step.layer])};\n"
         self.constants += 20
         if step.kind == "sum":
-            assert layer.added is not None and layer.total is not None
+            assert layer.added is not None
+            assert layer.total is not None
             first, second = (_map(maps[read]) for read in (layer.reads, layer.added))
             text = f"static const linnet_map {name}_first = {first}, {name}_second = {second};\n"
             text += f"static const linnet_sum {name}_sum = {self._sum(layer.total)};\n"
@@ -341,7 +343,7 @@ void linnet_model_run(const uint8_t* pixels, {outputs}) {{
         if isinstance(mean.factor, tuple):
             factor, shift = mean.factor
             return f"{{{mean.zero}, {{{factor}, {shift}}}, {{{mean.limits[0]}, {mean.limits[1]}, {mean.offset}}}}}"
-        floats = f"{number(mean.factor)}, {number(float(mean.offset))}"
+        floats = f"{literal(mean.factor)}, {literal(float(mean.offset))}"
         return f"{{{mean.pixels}, {mean.raw}, {floats}, {mean.limits[0]}, {mean.limits[1]}}}"
 
 

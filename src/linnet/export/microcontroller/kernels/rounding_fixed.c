@@ -18,26 +18,22 @@ static inline int32_t linnet_between(int32_t value, int32_t low, int32_t high) {
   return value < low ? low : value > high ? high : value;
 }
 
-/* value * multiplier * 2^(shift - 31), rounded to 32 bits and then by the shift, halves away from zero. */
+/* value * 2^shift, as far as 32 bits hold it: beyond, what becomes of it is cut off anyway. */
+static inline int32_t linnet_grown(int32_t value, int32_t shift) {
+  const int64_t grown = (int64_t)value * ((int64_t)1 << shift);
+  return grown > INT32_MAX ? INT32_MAX : grown < INT32_MIN ? INT32_MIN : (int32_t)grown;
+}
+
+/* value * multiplier * 2^(shift - 31), rounded to 32 bits, halves up, and then by the shift, halves away from zero. >>
+ * of a number below zero rounds down, as on every known compiler. */
 static inline int32_t linnet_scale(int32_t value, linnet_factor factor) {
-  int64_t grown = value;
-  int64_t product;
-  int32_t high, right = 0;
-  if (factor.shift > 0) {
-    grown = grown * ((int64_t)1 << factor.shift);
-    grown = grown > INT32_MAX ? INT32_MAX : grown < INT32_MIN ? INT32_MIN : grown;
-  } else {
-    right = -factor.shift;
-  }
-  product = grown * factor.multiplier;
-  product += product >= 0 ? 1 << 30 : 1 - (1 << 30);
-  high = (int32_t)(product / ((int64_t)1 << 31));
+  const int32_t right = -factor.shift;
+  int32_t high = right < 0 ? linnet_grown(value, factor.shift) : value;
+  high = (int32_t)(((int64_t)high * factor.multiplier + (1 << 30)) >> 31);
+  if (right <= 0) return high;
   if (right > 31) return 0;
-  if (right > 0) {
-    const int64_t half = (int64_t)1 << (right - 1);
-    high = high < 0 ? -(int32_t)((-(int64_t)high + half) >> right) : (int32_t)((high + half) >> right);
-  }
-  return high;
+  high -= high < 0;
+  return (high >> right) + ((high >> (right - 1)) & 1);
 }
 
 static inline int8_t linnet_round(int32_t sum, linnet_factor factor, const linnet_range* range) {
