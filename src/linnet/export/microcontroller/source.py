@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linnet.export.microcontroller.arrays import number as literal
 from linnet.export.microcontroller.arrays import byte_rows, bytes_array, numbers_array, pairs_array
+from linnet.export.microcontroller.arrays import number as literal
 from linnet.export.microcontroller.layers import Layer, Mean, Network, Sum, Weights
 from linnet.export.microcontroller.plan import PICTURE, Map, Plan
 from linnet.export.microcontroller.stages import Stage, Step
