@@ -323,6 +323,8 @@ def test_names_and_headers_of_others(tmp_path: Path) -> None:
     checkpoint = quantised_checkpoint(SMALL)
     with pytest.raises(ValueError, match="no header can be included"):
         export(checkpoint, tmp_path / 'my "model".c')
+    with pytest.raises(ValueError, match="would be the header's name too"):
+        export(checkpoint, tmp_path / "model.h", format="c")
     header = tmp_path / "model.h"
     header.write_text("/* mine */\n")
     with pytest.raises(ValueError, match="is there already as something else"):
@@ -333,6 +335,12 @@ def test_names_and_headers_of_others(tmp_path: Path) -> None:
     export(checkpoint, tmp_path / "model.c")
     with pytest.raises(OSError, match="cannot write"):
         export(checkpoint, tmp_path / "model.c" / "inside.c")
+
+
+@pytest.mark.checked
+@pytest.mark.parametrize("name", ["a model.C", "-o.c", "größe.bin"])
+def test_names_that_mislead_compilers(tmp_path: Path, name: str) -> None:
+    assert export(quantised_checkpoint(SMALL), tmp_path / name, format="c").equal
 
 
 @pytest.mark.checked

@@ -87,8 +87,9 @@ def run_source(
     Raises:
         ValueError: if it is not compiled or does not run; the text says why.
     """
-    header = next(name for name in files if name.endswith(".h"))
-    sources = [f"./{name}" for name in files if not name.endswith(".h")]
+    header = [*files][1]
+    # Whatever the ending: of model.C some compilers would think that it is C++.
+    sources = ["-x", "c", *(f"./{name}" for name in files if name != header), "linnet-main.c", "-x", "none"]
     buffers = "\n".join(f"static int8_t output_{number}[{size}];" for number, size in enumerate(sizes))
     names = ", ".join(f"output_{number}" for number in range(len(sizes)))
     writes = "\n".join(
@@ -98,7 +99,7 @@ def run_source(
     with tempfile.TemporaryDirectory(prefix="linnet-") as folder:
         for name, text in {**files, "linnet-main.c": main}.items():
             Path(folder, name).write_text(text, encoding="utf-8")
-        _call([compiler, *options, "-o", "linnet-run", *sources, "linnet-main.c", "-lm"], folder)
+        _call([compiler, *options, "-o", "linnet-run", *sources, "-lm"], folder)
         output = _call([str(Path(folder, "linnet-run"))], folder, np.ascontiguousarray(pixels).tobytes())
     values = np.frombuffer(output, np.int8)
     if values.size != len(pixels) * sum(sizes):
@@ -118,7 +119,10 @@ def measure(files: dict[str, str]) -> Footprint | None:
         for name, text in files.items():
             Path(folder, name).write_text(text, encoding="utf-8")
         try:
-            _call([compiler, *CORTEX_M4, *STANDARD, "-fstack-usage", "-c", "-o", "model.o", f"./{code}"], folder)
+            _call(
+                [compiler, *CORTEX_M4, *STANDARD, "-fstack-usage", "-c", "-o", "model.o", "-x", "c", f"./{code}"],
+                folder,
+            )
             sizes = _call([size, "-A", "-d", "model.o"], folder).decode()
         except ValueError:
             # A cross compiler without its C library, or an older one: nothing is known then.

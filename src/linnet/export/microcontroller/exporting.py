@@ -114,6 +114,8 @@ def _names(path: Path, *, boxes: bool) -> tuple[Path, ...]:
     """
     if re.search(r'["\\\x00-\x1f]', path.name):
         raise ValueError(f"'{path}' has a character in its name with which no header can be included. Name it anew.")
+    if path.suffix == ".h":
+        raise ValueError(f"'{path}' would be the header's name too. Name a file that ends in .c.")
     others = [path.with_suffix(".h"), *([path.with_name(f"{path.stem}_boxes.c")] if boxes else [])]
     for other in others:
         if other.is_file() and OURS.encode() not in other.read_bytes()[:65_536]:
