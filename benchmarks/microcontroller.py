@@ -2,9 +2,9 @@
 
     python benchmarks/microcontroller.py [--networks NAME…] [--out FILE.json]
 
-Networks have random weights, calibrated on noise. Memory, flash and stack are what `linnet export` says. Instructions are
-those of one picture in QEMU (`-O2`; no pipeline, no cache, no wait states: these are no cycles). On this machine the same
-file, compiled by gcc with -O3, and the engine's kernels of the baseline instruction set in bytes take turns on one
+Networks have random weights, calibrated on noise. Memory, flash and stack are what `linnet export` says. Instructions
+are those of one picture in QEMU (`-O2`; no pipeline, no cache, no wait states: these are no cycles). On this machine the
+same file, compiled by gcc with -O3, and the engine's kernels of the baseline instruction set in bytes take turns on one
 thread; the ratio is that of their least times.
 """
 
@@ -23,12 +23,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-os.environ["LINNET_ISA"] = "baseline"
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
 import numpy as np
-from boards import BOARDS, PROGRAMS, run_on
 from engine import network_of
 
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
@@ -36,6 +31,8 @@ from linnet.checkpoint import Checkpoint
 from linnet.engine.runtimes import NativeRuntime
 from linnet.export import export
 from linnet.machine import processor_name
+
+ROOT = Path(__file__).resolve().parent.parent
 
 NETWORKS: dict[str, Architecture] = {
     "MobileNetV2 0.3 at 64": MobileNetV2(width=0.3, resolution=64),
@@ -78,6 +75,10 @@ def ratio_of(checkpoint: Checkpoint, folder: Path) -> dict[str, float]:
 
 def instructions_of(checkpoint: Checkpoint, folder: Path) -> dict[str, int]:
     """Board → instructions of one picture; empty where a program is missing."""
+    # The boards are those of the tests.
+    sys.path.insert(0, str(ROOT / "tests"))
+    from boards import BOARDS, PROGRAMS, run_on
+
     if not all(map(shutil.which, PROGRAMS)):
         return {}
     architecture = checkpoint.architecture
@@ -112,6 +113,7 @@ def main() -> None:
         "--out", type=Path, default=ROOT / "benchmarks" / "results" / f"{date.today()}-microcontroller.json"
     )
     options = parser.parse_args()
+    os.environ["LINNET_ISA"] = "baseline"
     rows = []
     for name in options.networks:
         rows.append(measure(name))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from networks import architectures, detectors
 from numpy.typing import NDArray
@@ -42,6 +44,12 @@ def test_memory_is_the_least_that_rows_need(name: str) -> None:
     _, plan = planned(architecture)
     assert plan.arena == least <= most
     assert multiply_adds(plan) == cost(architecture).multiply_adds
+
+
+def test_the_page_says_so() -> None:
+    page = (ROOT / "docs" / "howto" / "deploy-microcontroller.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (MobileNet[^|]+) \| [^|]+ \| ([\d,]+) \|", page, re.MULTILINE))
+    assert rows == {name.replace("V", "MobileNetV", 1): f"{least:,}" for name, (_, least, _) in FIGURES.items()}
 
 
 def multiply_adds(plan: Plan) -> int:
