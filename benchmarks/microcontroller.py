@@ -3,9 +3,9 @@
     python benchmarks/microcontroller.py [--networks NAME…] [--out FILE.json]
 
 Networks have random weights, calibrated on noise. Memory, flash and stack are what `linnet export` says. Instructions
-are those of one picture in QEMU (`-O2`; no pipeline, no cache, no wait states: these are no cycles). On this machine the
-same file, compiled by gcc with -O3, and the engine's kernels of the baseline instruction set in bytes take turns on one
-thread; the ratio is that of their least times.
+are those of one picture in QEMU (`-O2`; no pipeline, no cache, no wait states: these are no cycles). On this machine
+the same file, compiled by gcc with -O3, and the engine's kernels of the baseline instruction set in bytes take turns on
+one thread; the ratio is that of their least times.
 """
 
 from __future__ import annotations

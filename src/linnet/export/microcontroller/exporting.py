@@ -67,8 +67,8 @@ def export_c(
     needed = ram_of(plan)
     if ram is not None and needed > ram:
         raise ValueError(
-            f"The network needs {needed:,} bytes of memory, and {ram:,} are given: with fewer it cannot run. A lower "
-            "resolution or width needs less."
+            f"The network needs {needed:,} bytes of memory, which is the least of all its plans; {ram:,} are given. A "
+            "lower resolution or width needs less."
         )
     # What stands in a comment can neither end it nor begin another, nor hide behind a backslash.
     title = re.sub(r"\*/|/\*|[\\?]", " ", describe(checkpoint))
