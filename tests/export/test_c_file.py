@@ -219,6 +219,10 @@ int main(void) {
   linnet_model_row(row); /* One row too many: it is left out. */
   if (linnet_model_end(other) != 0) return 2;
   if (memcmp(one, other, sizeof one)) return 3;
+  /* The picture is gone, and the next one needs no beginning. */
+  if (linnet_model_end(other) != LINNET_MODEL_HEIGHT || memcmp(one, other, sizeof one)) return 5;
+  for (int y = 0; y < LINNET_MODEL_HEIGHT; ++y) linnet_model_row(pixels[y]);
+  if (linnet_model_end(other) != 0 || memcmp(one, other, sizeof one)) return 6;
   linnet_model_begin(); /* A picture that is given up. */
   linnet_model_row(row);
   linnet_model_run(&pixels[0][0], other);

@@ -67,7 +67,9 @@ class Constants:
         return f"""\
 int32_t linnet_model_end({outputs}) {{
   if (linnet_state.given < LINNET_MODEL_HEIGHT) return LINNET_MODEL_HEIGHT - linnet_state.given;
-{calls}  return 0;
+{calls}  /* The picture is gone from the arena: the next one begins. */
+  linnet_model_begin();
+  return 0;
 }}
 
 void linnet_model_run(const uint8_t* pixels, {outputs}) {{
