@@ -36,7 +36,7 @@ def run_here_by_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "find_compiler", lambda: None)
 
 
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", ["Cortex-M4", "Cortex-M55", pytest.param("Cortex-M7", marks=pytest.mark.slow)])
 def test_numbers_are_the_references(tmp_path: Path, board: str) -> None:
     on_board(tmp_path, board, SMALL)
 
