@@ -137,7 +137,8 @@ void linnet_model_run(const uint8_t* pixels, {outputs}) {{
                 name = "linnet_first_stages"
             else:
                 self.calls.append(f"linnet_run_chain({name}, {len(stages)});")
-            self._add(f"static const linnet_stage {name}[{len(stages)}] = {{\n{''.join(stages)}}};\n")
+            names = " to ".join(dict.fromkeys((step.stages[0].first.name, step.stages[-1].last.name)))
+            self._add(f"/* {names} */\nstatic const linnet_stage {name}[{len(stages)}] = {{\n{''.join(stages)}}};\n")
             self.bytes += 104 * len(stages)
             return
         if step.kind == "output":

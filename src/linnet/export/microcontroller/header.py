@@ -68,7 +68,7 @@ def write_header(network: Network, *, title: str, colours: str, ram: int, boxes:
     macros: dict[str, str] = {"HEIGHT": str(height), "WIDTH": str(width), "CHANNELS": str(channels)}
     if len(network.outputs) == 1:
         (scores,) = network.outputs
-        macros |= {"CLASSES": str(scores.size), "SCORE_SCALE": number(scores.scale), "SCORE_ZERO": str(scores.zero)}
+        macros |= {"CLASSES": str(scores.size), "SCORE_SCALE": number(scores.scale), "SCORE_ZERO": f"({scores.zero})"}
         gives = "Gives the scores, [CLASSES]:\n * a class's logit is SCORE_SCALE * (score - SCORE_ZERO)."
         outputs = "int8_t* scores"
     else:
@@ -76,7 +76,7 @@ def write_header(network: Network, *, title: str, colours: str, ram: int, boxes:
         anchors = offsets.size // 4
         macros |= {"ANCHORS": str(anchors), "CLASSES": str(logits.size // anchors)}
         for name, output in (("OFFSET", offsets), ("LOGIT", logits)):
-            macros |= {f"{name}_SCALE": number(output.scale), f"{name}_ZERO": str(output.zero)}
+            macros |= {f"{name}_SCALE": number(output.scale), f"{name}_ZERO": f"({output.zero})"}
         gives = (
             "Gives [ANCHORS][4] and\n * [ANCHORS][CLASSES], the background first: numbers are OFFSET_SCALE * "
             "(offset - OFFSET_ZERO), and so on."
