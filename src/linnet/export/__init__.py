@@ -39,8 +39,8 @@ def export(
             `inputs`: `normalised` takes values as the contract normalises them; `pixels` takes (N, H, W, 3) uint8 RGB
             and normalises inside; `integers` takes those of a quantised network.
             `raw`: a detector's TFLite file gives offsets and logits, as ONNX always does, instead of boxes and scores.
-            `fixed_point`: a C file multiplies sums by integers instead of floats. `ram`: the bytes of memory that it may
-            need.
+            `fixed_point`: a C file multiplies sums by integers instead of floats.
+            `ram`: the bytes of memory that a C file may need.
 
     Raises:
         ValueError: if the format is unknown or cannot hold the network, what writes it is not installed, an option does
