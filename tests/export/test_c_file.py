@@ -161,7 +161,7 @@ def test_any_small_network(tmp_path: Path, architecture: Architecture, dtype: An
 
 
 @pytest.mark.slow
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(architectures(largest_width=0.5, largest_side=90), detectors(largest_width=0.3, largest_side=90)),
     st.sampled_from(["int8", "uint8"]),
