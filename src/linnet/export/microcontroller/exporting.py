@@ -90,7 +90,10 @@ def export_c(
     # Compilers run beside the reference: of a large network each takes a second or two.
     with ThreadPoolExecutor(2) as pool:
         measured = pool.submit(measure, texts)
-        compared = _compare(checkpoint, network, texts, fixed_point, pool)
+        try:
+            compared = _compare(checkpoint, network, texts, fixed_point, pool)
+        except ValueError as error:
+            raise ValueError(f"'{path}' was not written, because it could not be run: {error}") from None
     check_difference(path, "the compiled C file", compared, 0.0)
     found = measured.result()
     contents = {file: text.encode() for file, text in zip(files, texts.values(), strict=True)}
