@@ -129,7 +129,7 @@ def test_the_command(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert document["precision"] == "float32"
     assert document["compared"].keys() == {"pictures", "largest_difference", "equal"}
     assert main(["export", str(small_model), str(tmp_path / "out.pb")]) == 1
-    assert "must end in .onnx or .tflite" in capsys.readouterr().err
+    assert "must end in .onnx, .tflite" in capsys.readouterr().err
     with pytest.raises(ValueError, match="`inputs`"):
         export(checkpoint_of(MobileNetV2(width=0.35, resolution=64)), tmp_path / "x.onnx", inputs="bytes")
 
