@@ -42,7 +42,9 @@ ALLOWED: dict[str, set[str]] = {
         "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "images", "results",
         "segmentation", *GROUND,
     },
-    "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor", *GROUND},
+    "bench": {
+        "architecture", "checkpoint", "engine", "export", "images", "nn", "predictor", "segmentation", *GROUND,
+    },
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
     # Recipes, starts and the loop: nothing here knows a task.
     "training": {

@@ -40,7 +40,7 @@ def test_the_pyramid_looks_as_far_at_any_stride(stride: Any, rates: tuple[int, .
 
 def test_the_decoder_reads_the_last_map_of_each_stride() -> None:
     for backbone, sources in ((MobileNetV2(), ("blocks.5", "blocks.2")), (MobileNetV1(), ("blocks.4", "blocks.2"))):
-        network = deeplab(variant="modern", backbone=backbone, resolution=(64, 96))
+        network = deeplab(variant="modern", backbone=backbone, resolution=(64, 96), skips=(8, 4))
         for number, source in enumerate(sources):
             (read,) = network.graph.by_name[f"decoder.{number}.reduce"].reads
             assert read == network.graph.aliases[source]

@@ -276,7 +276,7 @@ def test_the_arena_is_a_ninth_of_layer_by_layer(threads: int, kibibytes: int) ->
         deeplab(output_stride=8),
         deeplab(aspp="full"),
         deeplab(backbone="mobilenet_v1"),
-        deeplab(variant="modern", resolution=(360, 480)),
+        deeplab(variant="modern", resolution=(360, 480), skips=(8, 4)),
     ],
 )
 def test_the_arena_of_a_segmenter_is_at_most_half_of_layer_by_layer(network: DeepLab, threads: int) -> None:
