@@ -109,7 +109,7 @@ def test_two_processes_train_what_one_does(desk: tuple[Path, Path], tmp_path: Pa
     ids=["detector", "segmenter"],
 )
 def test_two_processes_train_the_network_that_one_does(write: Any, figures: tuple[str, ...], tmp_path: Path) -> None:
-    """Losses are divided by the anchors or the pixels that count in the whole step; each process has its own of them."""
+    """Losses are divided by the anchors or the pixels that count in the whole step; each process has some of them."""
     data = write(tmp_path / "data", train=16, validation=6)
     flags = shlex.split(
         "--start none --width 0.1 --resolution 64 --epochs 1 --repeats 1 --batch 8 --learning-rate 1e-3 --average 0 "

@@ -243,7 +243,8 @@ class ClassificationRecipe(Recipe):
     label_smoothing: float = 0.1
     """The share of each target that is spread over all classes."""
     class_weights: Literal["none", "balanced"] = "none"
-    """How much each class weighs in the loss: all alike, or `balanced` by the inverse of its number of pictures."""
+    """How much each class weighs in the loss: all alike, or `balanced` by the inverse of its number of pictures; of
+    masks, by the inverse of the root of its number of pixels."""
     order: Literal["shuffled", "balanced"] = "shuffled"
     """The order of the pictures: `shuffled`, or `balanced`, which draws every class equally often, with repetition."""
     crop: Literal["resized", "shifted", "whole"] = "resized"

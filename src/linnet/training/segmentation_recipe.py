@@ -78,7 +78,7 @@ class SegmentationRecipe(Recipe):
                 "frozen" if alone else "trained",
                 "single pictures say too little of the statistics"
                 if alone
-                else f"batches of {self.batch} have thousands of pixels in each map: enough to measure the statistics",
+                else f"every pixel of a map counts: batches of {self.batch} are enough to measure the statistics anew",
             ),
             "warmup_epochs": (min(0.5, epochs / 10), "half an epoch, unless there are few"),
             **self._shared_choices(epochs, steps, rate),

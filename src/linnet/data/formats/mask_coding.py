@@ -56,7 +56,6 @@ class Scheme:
         names: of the classes.
         values: value → class.
         colours: colour → class; None where values tell.
-        both: whether values count beside colours.
         black_and_white: see `Coding`.
         numbers: of the classes, where no file names them: a model may call them otherwise.
         notes: how it was decided.
@@ -65,7 +64,6 @@ class Scheme:
     names: list[str]
     values: dict[int, int] = field(default_factory=dict)
     colours: dict[Colour, int] | None = None
-    both: bool = False
     black_and_white: bool = False
     numbers: list[int] | None = None
     notes: list[str] = field(default_factory=list)
@@ -74,7 +72,7 @@ class Scheme:
     def coding(self) -> Coding:
         """The same as a table."""
         if self.colours is not None:
-            return Coding.of_colours(self.colours, self.values if self.both else None)
+            return Coding.of_colours(self.colours)
         return Coding.of_values(self.values, black_and_white=self.black_and_white)
 
     def ignore(self, index: int) -> None:
@@ -269,7 +267,7 @@ def _ignore_chosen(scheme: Scheme, ignore: str, place: str) -> None:
     """What the caller wants to be ignored: a value, else a class by its name."""
     if ignore.isdecimal() and len(ignore) < 6:
         value = int(ignore)
-        if scheme.colours is not None and not scheme.both:
+        if scheme.colours is not None:
             index = value if value < len(scheme.names) else None
         else:
             index = scheme.values.get(value)

@@ -61,13 +61,12 @@ class Coding:
         return Coding(table, empty, empty.astype(np.int16), black_and_white=black_and_white)
 
     @staticmethod
-    def of_colours(colours: Mapping[Colour, int], values: Mapping[int, int] | None = None) -> Coding:
-        """Of masks whose colours tell classes; with `values`, of those too whose values do."""
-        plain = Coding.of_values(values or {})
+    def of_colours(colours: Mapping[Colour, int]) -> Coding:
+        """Of masks whose colours tell classes."""
         packed = {(red << 16) + (green << 8) + blue: index for (red, green, blue), index in colours.items()}
         codes = np.array(sorted(packed), np.int32)
         indices = np.array([packed[code] for code in codes.tolist()], np.int16)
-        return Coding(plain.table, codes, indices, by_colour=values is None)
+        return Coding(np.zeros(0, np.int16), codes, indices, by_colour=True)
 
     def classes_of(self, stored: Stored) -> NDArray[np.int16]:
         """(H, W) int16 classes, `IGNORED`, or `NONE`."""
@@ -89,7 +88,7 @@ class Coding:
     @property
     def counts(self) -> bool:
         """Whether neighbouring values are different classes."""
-        return not self.by_colour and not self.black_and_white and not len(self.codes)
+        return not self.by_colour and not self.black_and_white
 
     @property
     def filled(self) -> NDArray[np.int16]:
