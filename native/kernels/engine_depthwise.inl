@@ -23,8 +23,10 @@ static void depthwise_tile(const DepthwiseRow& job, Index x) {
         LINNET_PIN(value);
 #pragma GCC unroll 3
         for (int k = 0; k < 3; ++k) {
-          if ((i - k) % kStride == 0 && i >= k && (i - k) / kStride < kPixels)
-            sums[(i - k) / kStride] += value * tap[k];
+          if ((i - k) % kStride == 0 && i >= k && (i - k) / kStride < kPixels) {
+            Vec& sum = sums[(i - k) / kStride];
+            sum = add_product(sum, value, tap[k]);
+          }
         }
       }
     }
@@ -77,7 +79,8 @@ static void depthwise_dilated(const DepthwiseRow& job) {
         const Index column = x * job.stride - job.pad_left + tap % 3 * job.dilation;
         const float* row = job.rows[tap / 3];
         if (row == nullptr || column < 0 || column >= job.width) continue;
-        sum += load(row + column * kBlock + part * kLanes) * load(job.taps + tap * kBlock + part * kLanes);
+        sum = add_product(sum, load(row + column * kBlock + part * kLanes),
+                          load(job.taps + tap * kBlock + part * kLanes));
       }
       store(job.output + x * kBlock + part * kLanes, clamp(sum, splat(job.lowest), splat(job.highest)));
     }
@@ -112,7 +115,7 @@ static void accumulate_rows(const float* values, Index columns, const float* wei
   for (Index column = 0; column < columns; column += kLanes) {
     Vec sum = load(outputs + column);
 #pragma GCC unroll 8
-    for (int k = 0; k < kInputs; ++k) sum += value[k] * load(weights + k * columns + column);
+    for (int k = 0; k < kInputs; ++k) sum = add_product(sum, value[k], load(weights + k * columns + column));
     store(outputs + column, sum);
   }
 }
@@ -150,7 +153,7 @@ static Index multiply_add(Index rounds, float* sink) {
     // Else one product would do for all rounds.
     LINNET_PIN(factor);
 #pragma GCC unroll 12
-    for (int i = 0; i < count; ++i) sums[i] += value * factor;
+    for (int i = 0; i < count; ++i) sums[i] = add_product(sums[i], value, factor);
 #pragma GCC unroll 12
     for (int i = 0; i < count; ++i) LINNET_PIN(sums[i]);
   }
