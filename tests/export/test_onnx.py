@@ -19,7 +19,8 @@ from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.engine.reference import NumpyNetwork
-from linnet.export.onnx_graph import OPSET, export_onnx, run_onnx
+from linnet.export import export
+from linnet.export.onnx_graph import OPSET, run_onnx
 from linnet.images import Preprocessing, normalise
 from linnet.predictor import Predictor
 
@@ -45,7 +46,7 @@ STANDARD = {
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(architectures(largest_width=0.6, largest_side=100), detectors(largest_width=0.4, largest_side=100)))
 def test_any_network_is_exported_as_it_is(tmp_path: Path, network: Architecture) -> None:
-    result = export_onnx(checkpoint_of(network), tmp_path / "network.onnx")
+    result = export(checkpoint_of(network), tmp_path / "network.onnx")
     assert result.difference is not None
     assert result.difference <= 1e-4
     model = onnx.load(tmp_path / "network.onnx")
@@ -59,7 +60,7 @@ def test_any_network_is_exported_as_it_is(tmp_path: Path, network: Architecture)
 )
 @pytest.mark.parametrize("batch", [1, 3])
 def test_any_batch(tmp_path: Path, network: Architecture, batch: int) -> None:
-    export_onnx(checkpoint_of(network), tmp_path / "network.onnx")
+    export(checkpoint_of(network), tmp_path / "network.onnx")
     images = np.random.default_rng(5).normal(size=(batch, *network.input_size, 3)).astype(np.float32)
     expected, _ = NumpyNetwork(network, random_tensors(network)).run(images)
     (found,) = run_onnx(tmp_path / "network.onnx", {"input": np.ascontiguousarray(images.transpose(0, 3, 1, 2))})
@@ -68,7 +69,7 @@ def test_any_batch(tmp_path: Path, network: Architecture, batch: int) -> None:
 
 def test_a_detector_gives_offsets_and_logits(tmp_path: Path) -> None:
     network = ssdlite(width=0.35, resolution=(64, 75), classes=2)
-    export_onnx(checkpoint_of(network), tmp_path / "network.onnx", inputs="pixels")
+    export(checkpoint_of(network), tmp_path / "network.onnx", inputs="pixels")
     model = onnx.load(tmp_path / "network.onnx")
     assert [output.name for output in model.graph.output] == ["offsets", "logits"]
     pixels = np.random.default_rng(2).integers(0, 256, (3, 64, 75, 3), dtype=np.uint8)
@@ -85,7 +86,7 @@ def test_pixels_are_normalised_inside(tmp_path: Path, colours: Any) -> None:
         size=(64, 64), colours=colours, mean=(0.4, 0.5, 0.6)[:channels], std=(0.2, 0.3, 0.4)[:channels]
     )
     checkpoint = Checkpoint(network, contract, random_tensors(network))
-    export_onnx(checkpoint, tmp_path / "network.onnx", inputs="pixels")
+    export(checkpoint, tmp_path / "network.onnx", inputs="pixels")
     pixels = np.random.default_rng(2).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     expected, _ = NumpyNetwork(network, checkpoint.tensors).run(normalise(pixels, contract))
     (found,) = run_onnx(tmp_path / "network.onnx", {"input": pixels})
@@ -94,7 +95,7 @@ def test_pixels_are_normalised_inside(tmp_path: Path, colours: Any) -> None:
 
 def test_the_file_carries_contract_and_classes(tmp_path: Path) -> None:
     network = MobileNetV2(width=0.35, resolution=64, classes=2)
-    export_onnx(checkpoint_of(network, classes=("größe", "no")), tmp_path / "network.onnx")
+    export(checkpoint_of(network, classes=("größe", "no")), tmp_path / "network.onnx")
     properties = {entry.key: json.loads(entry.value) for entry in onnx.load(tmp_path / "network.onnx").metadata_props}
     assert properties["linnet.classes"] == ["größe", "no"]
     assert Preprocessing.from_json(properties["linnet.preprocessing"]) == checkpoint_of(network).preprocessing
@@ -102,7 +103,7 @@ def test_the_file_carries_contract_and_classes(tmp_path: Path) -> None:
 
 def test_intermediate_tensors_keep_their_names(tmp_path: Path) -> None:
     network = MobileNetV2(width=0.35, resolution=64, classes=2, shortcut="expansion")
-    export_onnx(checkpoint_of(network), tmp_path / "network.onnx")
+    export(checkpoint_of(network), tmp_path / "network.onnx")
     values = {output for node in onnx.load(tmp_path / "network.onnx").graph.node for output in node.output}
     # A block without a sum of its own ends with its projection.
     assert set(network.tensor_names) - values == {block.name for block in network.blocks if not block.joins_input}
@@ -115,7 +116,7 @@ def test_a_graph_that_computes_something_else_is_not_written(tmp_path: Path) -> 
     checkpoint = Checkpoint(network, Preprocessing(size=(64, 64)), tensors)
     (tmp_path / "network.onnx").write_bytes(b"an older, good file")
     with pytest.raises(ValueError, match=r"not written.*differ"):
-        export_onnx(checkpoint, tmp_path / "network.onnx")
+        export(checkpoint, tmp_path / "network.onnx")
     assert (tmp_path / "network.onnx").read_bytes() == b"an older, good file"
 
 
@@ -130,7 +131,7 @@ def test_the_command(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["export", str(small_model), str(tmp_path / "out.pb")]) == 1
     assert "must end in .onnx or .tflite" in capsys.readouterr().err
     with pytest.raises(ValueError, match="`inputs`"):
-        export_onnx(checkpoint_of(MobileNetV2(width=0.35, resolution=64)), tmp_path / "x.onnx", inputs="bytes")  # type: ignore[arg-type]
+        export(checkpoint_of(MobileNetV2(width=0.35, resolution=64)), tmp_path / "x.onnx", inputs="bytes")
 
 
 QUANTISED = [
@@ -143,7 +144,7 @@ QUANTISED = [
 
 @pytest.mark.parametrize("checkpoint", QUANTISED, ids=["int8", "uint8", "per-tensor", "detector"])
 def test_a_quantised_network_keeps_its_integers(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    result = export_onnx(checkpoint, tmp_path / "network.onnx")
+    result = export(checkpoint, tmp_path / "network.onnx")
     assert result.difference is not None
     assert result.difference <= 12 / 255
     model = onnx.load(tmp_path / "network.onnx")

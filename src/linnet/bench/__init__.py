@@ -16,6 +16,7 @@ import numpy as np
 
 from linnet.bench.runtimes import INTEGER_RUNTIMES, RUNTIMES, Arrays, Files, MissingRuntime, Run, Setting, as_arrays
 from linnet.checkpoint import Checkpoint
+from linnet.export import export
 from linnet.export.written import Precision
 from linnet.images import normalise
 from linnet.predictor import Predictor
@@ -124,14 +125,10 @@ def exported(checkpoint: Checkpoint) -> Iterator[Files]:
     with tempfile.TemporaryDirectory() as folder:
         written = Files()
         if find_spec("onnx") is not None:
-            from linnet.export.onnx_graph import export_onnx
-
-            written = replace(written, onnx=export_onnx(checkpoint, Path(folder) / "network.onnx").path)
+            written = replace(written, onnx=export(checkpoint, Path(folder) / "network.onnx").path)
         if find_spec("ai_edge_litert") is not None:
-            from linnet.export.tflite_graph import export_tflite
-
             try:
-                path = export_tflite(checkpoint, Path(folder) / "network.tflite", raw=True).path
+                path = export(checkpoint, Path(folder) / "network.tflite", raw=True).path
                 written = replace(written, tflite=path)
             except ValueError as error:
                 written = replace(written, problem=str(error))
