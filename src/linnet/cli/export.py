@@ -1,8 +1,11 @@
-"""Exports a model for other runtimes: as ONNX or TFLite, with standard operators only.
+"""Exports a model for other runtimes: as ONNX or TFLite, with standard operators only, or as a page for browsers.
 
 Before a file is kept, its own runtime runs it, if it is installed, and the outputs are compared with linnet's own: a
 file that computes something else is not written. ONNX needs onnx and onnxruntime (pip install 'linnet[train]'); TFLite
 is run where ai-edge-litert is installed.
+
+`linnet export MODEL DIR --format page` writes a folder that any web server can give out: a page that looks at pictures
+and through the camera, on the device of whoever opens it. It is checked with Node.js where that is installed.
 """
 
 from __future__ import annotations
@@ -32,9 +35,9 @@ class Options:
     model: tyro.conf.Positional[str]
     """The model: a checkpoint file, or a name that `linnet models` lists."""
     file: tyro.conf.Positional[Path]
-    """The file to write. Its ending names the format (.onnx or .tflite), unless --format does."""
+    """The file to write. Its ending names the format (.onnx or .tflite), unless --format does. Of a page, the folder."""
     format: str | None = None
-    """The format to write: `onnx` or `tflite`. The default is what the ending of the file says."""
+    """The format to write: `onnx`, `tflite` or `page`. The default is what the ending of the file says."""
     inputs: Literal["normalised", "pixels", "integers"] | None = None
     """The input of the exported network: `normalised` values in float32, (N, C, H, W) of ONNX and (1, H, W, C) of
     TFLite; `pixels`, (N, H, W, 3) uint8 RGB, which the network then normalises itself; or, of TFLite, the `integers`
@@ -45,6 +48,8 @@ class Options:
     raw: bool = False
     """A detector's TFLite file gives the offsets and logits of all anchors, as ONNX always does. By default it ends
     with TFLite_Detection_PostProcess and gives boxes, classes, scores and their number."""
+    title: str | None = None
+    """What a page, and the app that a phone makes of it, is called. The default is the name of the folder."""
     strict: bool = False
     """Write nothing that cannot be run here. By default what has no runtime on this machine is written all the same,
     and it is said that it was not run."""

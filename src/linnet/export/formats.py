@@ -93,6 +93,15 @@ FORMATS = (
         options=("raw",),
         needs={"tflite": "tflite"},
     ),
+    Format(
+        "page",
+        "",
+        "linnet.export.page",
+        "export_page",
+        Runtime("Node.js", "version 20 or newer, from https://nodejs.org", programs=("node", "nodejs")),
+        precisions=("float32", "int8"),
+        options=("title",),
+    ),
 )
 
 BY_NAME = {each.name: each for each in FORMATS}

@@ -18,7 +18,7 @@ import numpy as np
 
 from linnet.architecture.ssdlite import Detector
 from linnet.detection import Suppression, anchors
-from linnet.engine.library import UINT8, ProgramLayer
+from linnet.engine.library import INTERFACE, UINT8, ProgramLayer
 from linnet.engine.program import Program, lower
 from linnet.images import Preprocessing, normalisation_table
 from linnet.page.explanation import explained
@@ -68,6 +68,7 @@ def page_model(checkpoint: Checkpoint, name: str, suppression: Suppression | Non
         "classes": list(checkpoint.classes or map(str, range(architecture.classes or 0))),
         "precision": "float32" if checkpoint.quantisation is None else "int8",
         "preprocessing": contract.to_json(),
+        "interface": INTERFACE,
         "layer_bytes": ctypes.sizeof(ProgramLayer),
         "tensors": [_tensor(program, name) for name in program.outputs],
         "outputs": outputs,

@@ -10,6 +10,7 @@ const SCORINGS = ["sigmoid", "softmax"];
 const ERROR_BYTES = 256;
 const OPTIONS_BYTES = 48;
 const RULE_BYTES = 48;
+const PREPARATION_BYTES = 32;
 
 // The smallest modules that need vectors, and relaxed ones: a function that gives i32x4 zeros, and one that gives
 // f32x4.relaxed_madd of zeros.
@@ -88,6 +89,7 @@ export class Network {
     this.engine = engine;
     this.document = model.document;
     this.tensors = model.tensors;
+    if (engine.exports.linnet_interface_version() !== this.document.interface) throw new Error("damaged");
     const { layers, inputs, data, anchors } = model.tensors;
     const [layersAt, inputsAt, dataAt] = [layers, inputs, data].map((each) => engine.place(each));
     const handle = engine.take(4);
@@ -164,10 +166,10 @@ export class Network {
     const { engine } = this;
     const contract = this.document.preprocessing;
     const picture = engine.take(data.byteLength);
-    const rule = engine.take(48);
+    const rule = engine.take(PREPARATION_BYTES);
     try {
       engine.bytes(picture, data.byteLength).set(data);
-      const view = engine.view(rule, 48);
+      const view = engine.view(rule, PREPARATION_BYTES);
       view.setInt32(0, contract.size[0], true);
       view.setInt32(4, contract.size[1], true);
       view.setInt32(8, PICTURE_RULES.resize.indexOf(contract.resize), true);
@@ -182,15 +184,35 @@ export class Network {
     }
   }
 
-  /** Runs what `prepare` left; gives the network's outputs, number by number. */
-  run() {
-    const { engine, session } = this;
-    engine.call("linnet_session_run", session.handle, this.pixels, 1n, session.list);
-    return this.document.outputs.map((parts) => this.#joined(parts));
+  /**
+   * Runs what `prepare` left; gives the network's outputs, number by number.
+   *
+   * @param {boolean} [withMap] also keep the map that explains a classifier's answer, for `map`
+   */
+  run(withMap = false) {
+    // Keeping the map takes a plan of its own, which is slower: made when it is first asked for.
+    if (withMap) this.explaining ??= this.#open([...this.document.tensors, this.#mapTensor]);
+    const session = withMap ? this.explaining : this.session;
+    this.engine.call("linnet_session_run", session.handle, this.pixels, 1n, session.list);
+    return this.document.outputs.map((parts) => this.#joined(session, parts));
   }
 
-  #joined(parts) {
-    const { engine, session } = this;
+  get #mapTensor() {
+    const { layer, height, width, channels } = this.document.explain;
+    const isBytes = this.tensors.features.length > 0;
+    return { layer, count: height * width * channels, bytes: isBytes ? 1 : 4 };
+  }
+
+  /** The map of the last `run` that kept it, [height][width][channels], as numbers. */
+  map() {
+    const { count, bytes } = this.#mapTensor;
+    const address = this.explaining.places[this.document.tensors.length];
+    if (bytes === 4) return this.engine.floats(address, count).slice();
+    return Float32Array.from(this.engine.bytes(address, count), (byte) => this.tensors.features[byte]);
+  }
+
+  #joined(session, parts) {
+    const { engine } = this;
     const output = new Float32Array(total(parts));
     let place = 0;
     for (const { tensor, start, count, values } of parts) {
