@@ -5,6 +5,7 @@ import { clear, drawBoxes, drawMap, drawPicture } from "./drawing.js";
 import { seenBox } from "./explanation.js";
 import { cacheName } from "./kept.js";
 import { Looker } from "./looker.js";
+import { bitmapOf } from "./pixels.js";
 import { Results } from "./results.js";
 import { language, text } from "./strings.js";
 
@@ -113,8 +114,7 @@ async function take(files) {
   const found = [];
   for (const file of files) {
     try {
-      // The bytes as they are: `linnet predict` leaves colour profiles alone too.
-      const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+      const bitmap = await bitmapOf(file);
       found.push({ name: file.name || text.pasted, bitmap, thumbnail: URL.createObjectURL(file) });
     } catch {
       say(text.errors.picture(file.name || text.pasted), true);

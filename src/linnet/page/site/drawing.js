@@ -5,6 +5,7 @@ import { text } from "./strings.js";
 // Okabe and Ito's, which the colour-blind can tell apart too; the same as in `linnet predict --draw`.
 const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"];
 const DARK = new Set(["#0072b2", "#d55e00", "#009e73"]);
+const MANY = 6; // objects
 const LONGEST = 1600; // pixels of a side of a canvas: more is not seen
 
 export const colourOf = (index) => COLOURS[index % COLOURS.length];
@@ -51,7 +52,7 @@ export function drawBoxes(canvas, pictureWidth, pictureHeight, found, classes, m
     const label = text.boxLabel(classes[index], score);
     const across = context.measureText(label).width + 10;
     // Small boxes that lie close together would be hidden by their own names.
-    if (found.length > 12 && across > 1.6 * (right - left)) continue;
+    if (found.length > MANY && across > 1.15 * (right - left)) continue;
     const x = Math.max(0, Math.min(left - 1, width - across));
     const y = top >= 20 ? top - 20 : top;
     context.beginPath();

@@ -3,6 +3,16 @@
 let canvas;
 
 /**
+ * A picture file decoded and upright, with the bytes that it holds: `linnet predict` leaves colour profiles alone too.
+ *
+ * @param {Blob} file
+ * @returns {Promise<ImageBitmap>} rejected if it is no picture
+ */
+export function bitmapOf(file) {
+  return createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+}
+
+/**
  * Red, green, blue and opacity of an ImageBitmap, which is closed. What is transparent lies on white, as in
  * `linnet predict`.
  *

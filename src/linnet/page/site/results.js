@@ -32,8 +32,7 @@ export class Results {
   /** The same in a sentence. */
   sentence({ classes, found }, { classes: names }) {
     if (!found) return text.line(names[classes[0].index], classes[0].score);
-    const kinds = Map.groupBy ? [...Map.groupBy(found, ({ index }) => index)] : [];
-    const counted = kinds.map(([index, each]) => `${each.length} × ${names[index]}`);
+    const counted = byClass(found).map(({ index, count }) => `${count} × ${names[index]}`);
     return [found.length > 0 ? text.found(found.length) : text.nothing, ...counted].join(" ");
   }
 
@@ -53,15 +52,19 @@ export class Results {
     });
   }
 
+  // A line a class: a line an object would not hold still before a camera.
   #showFound(found, model) {
     this.#note.textContent = found.length > 0 ? text.found(found.length) : text.nothing;
-    this.#fill(found.length, "div");
-    found.forEach(({ index, score }, place) => {
-      const [mark, name, number] = this.#list.children[place].firstElementChild.children;
+    const lines = byClass(found);
+    this.#fill(lines.length, "div");
+    lines.forEach(({ index, count, score }, place) => {
+      const line = this.#list.children[place].firstElementChild;
+      const [mark, name, number] = line.children;
+      line.title = text.severalTitle;
       mark.className = "swatch";
       mark.style.background = colourOf(index);
       setText(name, model.classes[index]);
-      setText(number, text.share(score));
+      setText(number, text.several(count, score));
     });
   }
 
@@ -72,6 +75,16 @@ export class Results {
     while (this.#list.children.length > count) this.#list.lastElementChild.remove();
     while (this.#list.children.length < count) this.#list.append(newLine(kind));
   }
+}
+
+// The classes that were found, in their own order, with how many there are and the best score.
+function byClass(found) {
+  const kinds = new Map();
+  for (const { index, score } of found) {
+    const kind = kinds.get(index) ?? { index, count: 0, score };
+    kinds.set(index, { ...kind, count: kind.count + 1, score: Math.max(kind.score, score) });
+  }
+  return [...kinds.values()].sort((a, b) => a.index - b.index);
 }
 
 function newLine(kind) {

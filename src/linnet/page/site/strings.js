@@ -14,7 +14,7 @@ export const text = {
   promise: "Your pictures never leave this device.",
   choose: "Choose pictures",
   camera: "Camera",
-  stop: "Stop the camera",
+  stop: "Stop camera",
   flip: "Other camera",
   drop: "Drop pictures here, paste one, or choose some.",
   dropNow: "Let go to look at it.",
@@ -31,6 +31,8 @@ export const text = {
   notExplained: "This network has no map that explains its answers.",
   share: (score) => finePercent.format(score),
   line: (label, score) => `${label}, ${finePercent.format(score)}`,
+  several: (count, score) => `${count} × · ${percent.format(score)}`,
+  severalTitle: "How many there are, and the score of the best",
   boxLabel: (label, score) => `${label} ${percent.format(score)}`,
   found: (count) => (count === 1 ? "One object found." : `${count} objects found.`),
   times: (milliseconds, rate) =>
