@@ -13,7 +13,7 @@ INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)
 STRICT := SKBUILD_CMAKE_DEFINE=LINNET_STRICT=ON
 TELL := $(BIN)/python -c 'import linnet.engine.library as l; l.native_version() or print("Without a C++ compiler: linnet runs without its native engine.")'
 
-.PHONY: setup fix check test test-slow test-all test-isa test-parity bench demo
+.PHONY: setup fix check test test-slow test-all test-isa test-parity bench demo page
 
 setup: .venv/dev.stamp
 
@@ -70,6 +70,11 @@ PARITY := .venv-parity/bin
 
 test-parity: .venv-parity/parity.stamp
 	$(ONE_THREAD) KERAS_BACKEND=torch $(PARITY)/python -m pytest -n 2 tests/parity
+
+# The engine as WebAssembly, for `linnet export --format page`: both builds into src/linnet/page/site, with their digests.
+page: .venv/dev.stamp
+	$(INSTALL) -e '.[page]'
+	$(BIN)/python -m linnet.page.build build/page
 
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/cold_start.py

@@ -33,7 +33,8 @@ ALLOWED: dict[str, set[str]] = {
     "engine.runtimes": {"architecture", "checkpoint", "engine", "images", "nn", *GROUND},
     "data": {"architecture", "images", *GROUND},
     "weights": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
-    "export": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
+    "page": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
+    "export": {"architecture", "checkpoint", "detection", "engine", "images", "page", "quantisation", *GROUND},
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
     "catalogue": {"checkpoint", "weights", *GROUND},
     "predictor": {
@@ -81,6 +82,7 @@ AT_IMPORT = {
     "nn": {"numpy", "torch"},
     "data": {"numpy"},
     "weights": {"numpy", "tflite", "flatbuffers"},
+    "page": {"numpy"},
     "export": {"numpy", "onnx", "tflite", "flatbuffers"},
     "paper": {"numpy"},
     "catalogue": set(),

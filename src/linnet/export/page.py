@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -72,8 +73,8 @@ def _compare(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> tuple[float,
             (Path(folder) / name).write_bytes(content)
         # Node takes modules for such by this.
         (Path(folder) / "package.json").write_text('{"type": "module"}')
-        found = run_page(program, Path(folder), pixels)
-    return differences(_split(found, expected), expected)
+        rows = run_page(program, Path(folder), pixels)
+    return differences(_split(rows, expected), expected)
 
 
 def run_page(program: str, folder: Path, pixels: NDArray[np.uint8], **environment: str) -> NDArray[np.float32]:
@@ -88,8 +89,6 @@ def run_page(program: str, folder: Path, pixels: NDArray[np.uint8], **environmen
     Raises:
         ValueError: if Node cannot run it; with the last line that it said.
     """
-    import os
-
     runner = Path(linnet.page.__file__).parent / "run.mjs"
     done = subprocess.run(
         [program, str(runner), str(folder)],

@@ -1,6 +1,6 @@
 """Builds the engine for the page: `python -m linnet.page.build FOLDER`, in a checkout of linnet's sources.
 
-Needs cmake, ninja and ziglang in the version of `constraints.txt`, whose compiler makes the same bytes on every machine.
+Needs cmake, ninja and ziglang in the version of `constraints.txt`, which brings the compiler along.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def build(sources: Path, work: Path) -> dict[str, bytes]:
             "LINNET_PAGE": "ON",
             "LINNET_RELAXED": relaxed,
         }
-        _run("cmake", "-S", sources, "-B", folder, "-G", "Ninja", *(f"-D{key}={value}" for key, value in options.items()))
+        _run(
+            "cmake", "-S", sources, "-B", folder, "-G", "Ninja", *(f"-D{key}={value}" for key, value in options.items())
+        )
         _run("cmake", "--build", folder, "--target", "linnet_page")
         made[name] = (folder / "native" / "page" / "linnet_page.wasm").read_bytes()
     return made

@@ -1,7 +1,7 @@
 """What the page needs to show which parts of a picture spoke for a class.
 
-A classifier ends with an average over all pixels and a linear layer. Both are linear, so a class's logit is the mean of a
-map: the linear layer at each pixel of what is averaged. Nothing is approximated; in eight bits the rounding of the
+A classifier ends with an average over all pixels and a linear layer. Both are linear, so a class's logit is the mean of
+a map: the linear layer at each pixel of what is averaged. Nothing is approximated; in eight bits the rounding of the
 average and of the logit comes on top.
 """
 
@@ -36,7 +36,11 @@ def explained(program: Program, checkpoint: Checkpoint) -> tuple[dict[str, int],
     graph, quantisation = program.graph, program.quantisation
     linear = graph.by_name[graph.outputs[0]]
     pool = graph.by_name.get(linear.reads[0])
-    if not isinstance(linear, Linear) or not isinstance(pool, Pool) or f"{linear.label}.weight.zero" in checkpoint.tensors:
+    if (
+        not isinstance(linear, Linear)
+        or not isinstance(pool, Pool)
+        or f"{linear.label}.weight.zero" in checkpoint.tensors
+    ):
         return None
     layer, body = program.numbers.get(pool.reads[0]), program.layers[program.numbers[linear.name]].own
     if layer is None or layer < 0 or not isinstance(body, LinearLayer):

@@ -32,7 +32,7 @@ FORMAT = 1
 """Counts the changes of the file; `site/model.js` reads this one."""
 
 LARGEST = 100_000_000
-"""Bytes of a model that the page takes: a browser holds it as it came, packed for the engine, and in its cache."""
+"""Bytes of weights that the page takes: a browser holds it as it came, packed for the engine, and in its cache."""
 
 TASKS = ("classification", "detection")
 """What the page can show."""
@@ -53,6 +53,12 @@ def page_model(checkpoint: Checkpoint, name: str, suppression: Suppression | Non
 
     architecture, contract = checkpoint.architecture, _contract_of(checkpoint)
     program = lower(architecture, checkpoint.tensors, (), checkpoint.quantisation)
+    if program.data.size > LARGEST:
+        raise ValueError(
+            f"The model has {program.data.size:,} bytes; the page takes {LARGEST:,}, since a phone's browser holds it "
+            "three times. Take eight bits (`linnet quantize`) or a narrower network, or run it behind a server, with "
+            "`linnet serve`."
+        )
     outputs, values = _outputs_of(program)
     tensors: dict[str, NDArray[Any]] = {
         "layers": np.frombuffer(b"".join(bytes(layer) for layer in program.layers), np.uint8),
@@ -78,13 +84,7 @@ def page_model(checkpoint: Checkpoint, name: str, suppression: Suppression | Non
         document["detection"] = {"scoring": architecture.scoring, **asdict(suppression or Suppression())}
     elif (parts := explained(program, checkpoint)) is not None:
         document["explain"], tensors["features"], tensors["scales"] = parts
-    content = save(tensors, {"linnet-page": json.dumps(document, ensure_ascii=False)})
-    if len(content) > LARGEST:
-        raise ValueError(
-            f"The model has {len(content):,} bytes; the page takes {LARGEST:,}, since a phone's browser holds it three "
-            "times. Take eight bits (`linnet quantize`) or a narrower network, or give it out with `linnet serve`."
-        )
-    return content
+    return save(tensors, {"linnet-page": json.dumps(document, ensure_ascii=False)})
 
 
 def _contract_of(checkpoint: Checkpoint) -> Preprocessing:
@@ -105,15 +105,19 @@ def _outputs_of(program: Program) -> tuple[list[list[dict[str, int]]], NDArray[n
     it is done once with the numbers' own places, and once with each value of a byte.
 
     Returns:
-        For each output its parts in order: number of the `tensor` (`Program.outputs`), `start` and `count` of its numbers for a picture,
-        and the row `values` of what its bytes stand for, -1 if it gives floats; and these rows (rows, 256).
+        For each output its parts in order: number of the `tensor` (`Program.outputs`), `start` and `count` of its
+        numbers for a picture, and the row `values` of what its bytes stand for, -1 if it gives floats; and these rows
+        (rows, 256).
     """
     shapes = [(1, *program.graph.shape_of(name)) for name in program.outputs]
     starts = np.cumsum([0, *(math.prod(shape) for shape in shapes)])
-    places = _flat(replace(program, quantisation=None), [
-        np.arange(start, start + math.prod(shape), dtype=np.float64).reshape(shape)
-        for start, shape in zip(starts, shapes, strict=False)
-    ])
+    places = _flat(
+        replace(program, quantisation=None),
+        [
+            np.arange(start, start + math.prod(shape), dtype=np.float64).reshape(shape)
+            for start, shape in zip(starts, shapes, strict=False)
+        ],
+    )
     if any(not np.array_equal(each, np.rint(each)) for each in places):
         raise ValueError("The page cannot compute what this network does behind its last convolutions.")
     outputs: list[list[dict[str, int]]] = []

@@ -73,8 +73,8 @@ export class Engine {
   call(name, ...values) {
     const code = this.exports[name](...values, this.error);
     if (code === 0) return;
-    const text = this.bytes(this.error, ERROR_BYTES);
-    const message = new TextDecoder().decode(text.slice(0, text.indexOf(0)));
+    const said = this.bytes(this.error, ERROR_BYTES);
+    const message = new TextDecoder().decode(said.slice(0, said.indexOf(0)));
     throw new Error(code === 2 ? "memory" : message);
   }
 }

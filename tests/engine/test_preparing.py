@@ -154,7 +154,7 @@ def test_a_rule_that_makes_no_sense_is_refused(change: dict[str, Any], sentence:
 
 def test_pixels_of_another_kind_are_refused() -> None:
     with pytest.raises(EngineError, match="of uint8"):
-        pictures.resize(np.zeros((5, 5, 3), np.float32), (5, 5))  # type: ignore[arg-type]
+        pictures.resize(np.zeros((5, 5, 3), np.float32), (5, 5))
     with pytest.raises(EngineError, match="from 1 to 4 bytes"):
         pictures.resize(np.zeros((5, 5, 5), np.uint8), (5, 5))
     rule: dict[str, Any] = {"resize": "squash", "crop": 1.0, "interpolation": "bilinear", "antialias": True}
