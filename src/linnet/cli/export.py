@@ -35,8 +35,7 @@ class Options:
     model: tyro.conf.Positional[str]
     """The model: a checkpoint file, or a name that `linnet models` lists."""
     file: tyro.conf.Positional[Path]
-    """The file to write, or the folder of a page. The file's ending names the format (.onnx or .tflite), unless --format
-    does."""
+    """The file to write, or a page's folder. Its ending names the format (.onnx or .tflite), unless --format does."""
     format: str | None = None
     """The format to write: `onnx`, `tflite` or `page`. The default is what the ending of the file says."""
     inputs: Literal["normalised", "pixels", "integers"] | None = None

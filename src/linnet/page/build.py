@@ -9,6 +9,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,8 +22,8 @@ SITE = Path(__file__).parent / "site"
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def build(sources: Path, work: Path) -> dict[str, bytes]:
-    """Builds both kinds of the engine in folders of `work`; file → content.
+def build(sources: Path, work: Path, names: Iterable[str] = BUILDS) -> dict[str, bytes]:
+    """Builds kinds of the engine in folders of `work`, by default both; file → content.
 
     Raises:
         ValueError: if the compiler is not installed, or fails: with what it said.
@@ -32,7 +33,7 @@ def build(sources: Path, work: Path) -> dict[str, bytes]:
         raise ValueError("Building the engine for the page needs ziglang: pip install -c constraints.txt ziglang.")
     zig = Path(found.origin).parent / ("zig.exe" if os.name == "nt" else "zig")
     made = {}
-    for name, relaxed in BUILDS.items():
+    for name in names:
         folder = work / name
         options = {
             "CMAKE_TOOLCHAIN_FILE": sources / "native" / "page" / "zig.cmake",
@@ -42,7 +43,7 @@ def build(sources: Path, work: Path) -> dict[str, bytes]:
             "LINNET_HOSTED": "OFF",
             "LINNET_STRICT": "ON",
             "LINNET_PAGE": "ON",
-            "LINNET_RELAXED": relaxed,
+            "LINNET_RELAXED": BUILDS[name],
         }
         _run(
             "cmake", "-S", sources, "-B", folder, "-G", "Ninja", *(f"-D{key}={value}" for key, value in options.items())

@@ -8,10 +8,15 @@ export class Looker {
 
   constructor() {
     this.#worker.addEventListener("message", ({ data: { id, error, progress, ...answer } }) => {
-      if (progress !== undefined) return this.#progress(progress);
+      if (progress !== undefined) {
+        // What still comes after a failure would hide its sentence.
+        if (this.#waiting.size > 0) this.#progress(progress);
+        return;
+      }
       const { resolve, reject } = this.#waiting.get(id);
       this.#waiting.delete(id);
-      return error === undefined ? resolve(answer) : reject(new Error(error));
+      if (error === undefined) resolve(answer);
+      else reject(new Error(error));
     });
     // The worker's own files did not come.
     this.#worker.addEventListener("error", () => {

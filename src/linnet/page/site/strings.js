@@ -4,7 +4,11 @@ export const language = "en";
 
 const number = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
 const percent = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 });
-const finePercent = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 });
+const finePercent = new Intl.NumberFormat(language, {
+  style: "percent",
+  minimumFractionDigits: 1,
+  maximumFractionDigits: 1,
+});
 
 export const text = {
   loading: "Loading the model …",
