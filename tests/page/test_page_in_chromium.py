@@ -1,4 +1,4 @@
-"""Does the page say in Chromium what `linnet predict` says, with a camera, without a network, and when something is wrong?"""
+"""Does the page say in Chromium what `linnet predict` says, also by camera and offline, and what is wrong if something is?"""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def disc(place: int) -> NDArray[np.uint8]:
     """A red disc on grey, 640 x 480."""
     y, x = np.mgrid[:480, :640]
     inside = (x - place) ** 2 + (y - 240) ** 2 < 90**2
-    return np.where(inside[..., None], np.uint8([200, 40, 60]), np.uint8([180, 180, 175])).astype(np.uint8)
+    return np.where(inside[..., None], (200, 40, 60), (180, 180, 175)).astype(np.uint8)
 
 
 def drawn(count: int) -> list[Image.Image]:
@@ -151,10 +151,10 @@ def test_answers_are_those_of_predict(model: str, page: Any, address: str, files
         best = expected.top(5) if isinstance(expected, Classification) else expected.top()
         assert [each["index"] for each in found] == [each.index for each in best], path.name
         scores = np.array([each["score"] for each in found], np.float32)
-        assert np.abs(scores - np.float32([each.score for each in best])).max(initial=0) <= largest
+        assert np.abs(scores - np.array([each.score for each in best], np.float32)).max(initial=0) <= largest
         if not isinstance(expected, Classification):
             boxes = np.array([each["box"] for each in found], np.float32).reshape(-1, 4)
-            boxes *= np.float32([answer["width"], answer["height"]] * 2)
+            boxes *= np.array([answer["width"], answer["height"]] * 2, np.float32)
             assert np.abs(boxes - expected.boxes).max(initial=0) <= (0 if largest == 0 else 0.01)
 
 
