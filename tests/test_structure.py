@@ -36,7 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "page": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
     "export": {"architecture", "checkpoint", "detection", "engine", "images", "page", "quantisation", *GROUND},
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
-    "catalogue": {"checkpoint", "weights", *GROUND},
+    "published": set(),
+    "catalogue": {"checkpoint", "published", "weights", *GROUND},
     "predictor": {
         "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "images", "results",
         *GROUND,
@@ -62,8 +63,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes",
-        "evaluation", "export", "images", "paper", "predictor", "quantisation.post_training", "results", "tasks",
-        "training", "training.run", "weights", *GROUND,
+        "evaluation", "export", "images", "paper", "predictor", "published", "quantisation.post_training", "results",
+        "tasks", "training", "training.run", "weights", *GROUND,
     },
 }  # fmt: skip
 
@@ -86,6 +87,7 @@ AT_IMPORT = {
     "export": {"numpy", "onnx", "tflite", "flatbuffers"},
     "paper": {"numpy"},
     "catalogue": set(),
+    "published": set(),
     "predictor": {"numpy"},
     "bench": {"numpy"},
     "evaluation": {"numpy"},
