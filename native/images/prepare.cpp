@@ -12,7 +12,7 @@ constexpr Index kLargestResized = 50000000;  // pixels beyond which only what is
 
 bool is_size(Index value, Index most) { return value >= 1 && value <= most; }
 
-const char* fault_of(const linnet_resizing& job) {
+const char* fault_of(const linnet_resampling& job) {
   if (!is_size(job.width, kLongest) || !is_size(job.height, kLongest)) return "a side must be from 1 to 16,777,216";
   if (job.pixel_bytes < 1 || job.pixel_bytes > 4 || job.channels < 1 || job.channels > job.pixel_bytes) {
     return "pixels must have from 1 to 4 bytes, and at most as many channels";
@@ -36,7 +36,7 @@ const char* fault_of(const linnet_resizing& job) {
   return nullptr;
 }
 
-int resize(const linnet_resizing& job, const std::uint8_t* pixels, std::uint8_t* output, linnet_error* error) {
+int resize(const linnet_resampling& job, const std::uint8_t* pixels, std::uint8_t* output, linnet_error* error) {
   const Pixels picture = {pixels, job.width, job.height, job.row_bytes, job.pixel_bytes, job.channels};
   const Axis across = {job.width, job.box[0], job.box[2], job.new_width, job.window[0], job.window[2]};
   const Axis down = {job.height, job.box[1], job.box[3], job.new_height, job.window[1], job.window[3]};
@@ -50,7 +50,7 @@ int resize(const linnet_resizing& job, const std::uint8_t* pixels, std::uint8_t*
 }
 
 // (width, height) that just covers the network's size divided by the crop, as `_covering_size`.
-void cover(const linnet_preparation& rule, linnet_resizing* job) {
+void cover(const linnet_preparation& rule, linnet_resampling* job) {
   const auto enlarged = [&](Index side) { return larger(static_cast<Index>(std::rint(side / rule.crop)), side); };
   const Index high = enlarged(rule.height), wide = enlarged(rule.width);
   const auto scaled = [](Index side, Index length, Index other) {
@@ -88,7 +88,7 @@ std::uint8_t grey_of(const std::uint8_t* pixel) {
 
 using namespace linnet;
 
-extern "C" int linnet_resize(const linnet_resizing* job, const uint8_t* pixels, uint8_t* resized, linnet_error* error) {
+extern "C" int linnet_resample(const linnet_resampling* job, const uint8_t* pixels, uint8_t* resized, linnet_error* error) {
   if (job == nullptr || pixels == nullptr || resized == nullptr) {
     return fail(error, LINNET_BAD_ARGUMENT, "Resizing needs a rule, pixels and a place for the result.");
   }
@@ -111,7 +111,7 @@ extern "C" int linnet_prepare(const linnet_preparation* rule, const uint8_t* pix
                       : pixel_bytes != 3 && pixel_bytes != 4                      ? "pixels must have 3 or 4 bytes"
                                                                                   : nullptr;
   if (fault != nullptr) return fail(error, LINNET_BAD_ARGUMENT, "The picture cannot be prepared: %s.", fault);
-  linnet_resizing job = {};
+  linnet_resampling job = {};
   job.width = width;
   job.height = height;
   job.pixel_bytes = pixel_bytes;

@@ -359,7 +359,7 @@ int linnet_detect(const linnet_detection* rule, const float* offsets, const floa
 #define LINNET_BICUBIC 2
 
 /** What of a picture is resized, and how. */
-typedef struct linnet_resizing {
+typedef struct linnet_resampling {
   int64_t width, height, row_bytes; /* of the picture; a row may be longer than its pixels */
   int32_t pixel_bytes;              /* from 1 to 4, of which the first `channels` are resized */
   int32_t channels;
@@ -368,10 +368,10 @@ typedef struct linnet_resizing {
   float box[4];      /* left, top, right and bottom of what is resized; all: 0, 0, width, height */
   int64_t new_width, new_height; /* pixels that the box becomes */
   int64_t window[4];             /* left, top, width and height of those that are made */
-} linnet_resizing;
+} linnet_resampling;
 
 /** Resizes as Pillow does, to the bit. `resized` gets [window height][window width][channels]. */
-int linnet_resize(const linnet_resizing* rule, const uint8_t* pixels, uint8_t* resized, linnet_error* error);
+int linnet_resample(const linnet_resampling* rule, const uint8_t* pixels, uint8_t* resized, linnet_error* error);
 
 #define LINNET_SHORTER_SIDE 0 /* covers the network's size over `crop`, and cuts the centre out */
 #define LINNET_CENTRAL_CROP 1 /* cuts the central `crop` share of both sides out, then squashes it */

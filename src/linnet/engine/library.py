@@ -37,7 +37,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "linnet_session_step": (ctypes.c_int, [POINTER, COUNT, POINTER]),
     "linnet_detect_workspace": (COUNT, [POINTER]),
     "linnet_detect": (ctypes.c_int, [POINTER] * 10),
-    "linnet_resize": (ctypes.c_int, [POINTER] * 4),
+    "linnet_resample": (ctypes.c_int, [POINTER] * 4),
     "linnet_prepare": (ctypes.c_int, [POINTER, POINTER, COUNT, COUNT, ctypes.c_int32, POINTER, POINTER]),
     "linnet_normalisation_table": (ctypes.c_int, [ctypes.c_int32, *[POINTER] * 4]),
     "linnet_training_instruction_set": (ctypes.c_char_p, []),
@@ -278,8 +278,8 @@ class DetectionRule(ctypes.Structure):
     )
 
 
-class Resizing(ctypes.Structure):
-    """`linnet_resizing` of linnet.h: what of a picture is resized, and how."""
+class Resampling(ctypes.Structure):
+    """`linnet_resampling` of linnet.h: what of a picture is resized, and how."""
 
     _fields_ = (
         *((name, COUNT) for name in ("width", "height", "row_bytes")),

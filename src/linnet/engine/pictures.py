@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linnet.engine.library import Preparation, Resizing
+from linnet.engine.library import Preparation, Resampling
 from linnet.engine.native import EngineError, call
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def resize(
     pixels = _rows(pixels)
     height, width, channels = pixels.shape
     left, top, across, down = window or (0, 0, *size)
-    rule = Resizing(
+    rule = Resampling(
         width,
         height,
         pixels.strides[0],
@@ -63,7 +63,7 @@ def resize(
     if not (0 < across <= 1 << 24 and 0 < down <= 1 << 24):
         raise EngineError(f"The window (={across} x {down}) must have from 1 to 16,777,216 pixels a side.")
     resized = np.empty((down, across, channels), np.uint8)
-    call("linnet_resize", ctypes.byref(rule), pixels.ctypes.data, resized.ctypes.data)
+    call("linnet_resample", ctypes.byref(rule), pixels.ctypes.data, resized.ctypes.data)
     return resized
 
 

@@ -206,11 +206,15 @@ function stopCamera() {
 
 /* What people do. */
 
-at("file").addEventListener("change", ({ target }) => {
-  const files = [...target.files];
-  target.value = ""; // the same file may be chosen again
+function takeChosen() {
+  const input = at("file");
+  const files = [...input.files];
+  input.value = ""; // the same file may be chosen again
   if (files.length > 0) take(files);
-});
+}
+
+at("file").addEventListener("change", takeChosen);
+takeChosen(); // what was chosen before this script was there
 at("camera").addEventListener("click", () => {
   if (!camera.isOn) return startCamera();
   stopCamera();
