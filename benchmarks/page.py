@@ -5,9 +5,8 @@
 
 All networks take turns in one tab, on one thread: MobileNetV2 1.0 at 224 with random weights in float32, ours with
 vectors and with relaxed ones and onnxruntime-web's wasm backend; then `clothing` (ten classes) in float32 and in eight
-bits. Of each the shortest time counts: other programs only add to it; where they leave no round alone, the median of the
-rounds' ratios says more. Needs chromium and playwright (pip install
-'linnet[dev]').
+bits. Of each the shortest time counts: other programs only add to it; where they leave no round alone, the median of
+the rounds' ratios says more. Needs chromium and playwright (pip install 'linnet[dev]').
 """
 
 from __future__ import annotations

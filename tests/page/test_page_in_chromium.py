@@ -1,4 +1,4 @@
-"""Does the page say in Chromium what `linnet predict` says, also by camera and offline, and what is wrong if something is?"""
+"""Does the page say in Chromium what `linnet predict` says, also by camera and offline, and what is wrong if any is?"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from quantised import quantised_checkpoint
 
-from linnet.architecture import MobileNetV2
+from linnet.architecture import Linear, MobileNetV2
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import Checkpoint
 from linnet.cli import main
@@ -100,6 +100,41 @@ def test_pictures_are_prepared_as_predict_does(colours: str, rule: dict[str, obj
     expected = fit(Image.fromarray(np.ascontiguousarray(pixels[..., :3])), contract)
     expected = grey_of(expected) if colours == "grey" else expected[..., ::-1] if colours == "BGR" else expected
     assert found == expected.tobytes()
+
+
+EXPLAIN = """
+import { readFileSync } from "node:fs";
+import { Engine, Network } from "./engine.js";
+import { explain } from "./explanation.js";
+import { readModel } from "./model.js";
+const buffer = (file) => new Uint8Array(readFileSync(file)).buffer;
+const network = new Network(await Engine.load(buffer("engine.wasm")), readModel(buffer("model.safetensors")));
+network.prepare({ data: readFileSync(0), width: 48, height: 48 });
+const plain = network.run();
+const logits = network.run(true);
+const shares = network.document.classes.map((_, index) => Array.from(explain(network, index).shares));
+console.log(JSON.stringify({ plain: Array.from(plain[0]), logits: Array.from(logits[0]), shares }));
+"""
+
+
+@pytest.mark.parametrize("kind", ["float", "bytes"])
+def test_a_map_adds_up_to_the_class_s_score(kind: str, tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(CLASSIFIER) if kind == "float" else quantised_checkpoint(CLASSIFIER)
+    export(checkpoint, tmp_path / "page", format="page")
+    pixels = np.random.default_rng(1).integers(0, 256, (48, 48, 4), dtype=np.uint8)
+    found = json.loads(run_in_node(tmp_path / "page", EXPLAIN, pixels.tobytes()))
+    assert found["plain"] == found["logits"]
+    shares, logits = np.array(found["shares"]), np.array(found["logits"])
+    linear = checkpoint.architecture.graph.operations[-1]
+    assert isinstance(linear, Linear)
+    bias = np.asarray(checkpoint.dequantised().tensors[f"{linear.name}.bias"], np.float64)
+    # In eight bits the average and the logits are rounded after that.
+    allowed = 1e-5
+    if checkpoint.quantisation is not None:
+        encodings, name = checkpoint.quantisation.encodings, linear.name
+        weights = np.abs(checkpoint.dequantised().tensors[f"{name}.weight"]).sum(axis=1)
+        allowed = float(encodings[linear.reads[0]].scale * weights.max() + encodings[name].scale) / 2 + 1e-5
+    assert np.abs(shares.mean(axis=1) + bias - logits).max() <= allowed
 
 
 SUPPORT = """
