@@ -170,6 +170,42 @@ def chosen(name: str, image: Image.Image) -> dict[str, Any]:
     return {"name": name, "mimeType": "image/png", "buffer": png(image)}
 
 
+def of_all_kinds(image: Image.Image) -> dict[str, bytes]:
+    """A picture as files of the kinds that people have."""
+    turned = Image.Exif()
+    turned[0x0112] = 6  # by a quarter
+    faded = image.copy()
+    faded.putalpha(Image.linear_gradient("L").resize(image.size))
+    kinds: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
+        "turned": (image, "JPEG", {"exif": turned}),
+        "progressive": (image, "JPEG", {"progressive": True}),
+        "grey": (image.convert("L"), "PNG", {}),
+        "palette": (image.convert("P"), "PNG", {}),
+        "transparent": (faded, "PNG", {}),
+        "webp": (image, "WEBP", {"lossless": True}),
+        "gif": (image, "GIF", {}),
+        "bmp": (image, "BMP", {}),
+    }
+    files = {}
+    for name, (picture, kind, options) in kinds.items():
+        file = io.BytesIO()
+        picture.save(file, kind, **options)
+        files[name] = file.getvalue()
+    return files
+
+
+def test_files_of_all_kinds_are_seen_as_predict_sees_them(page: Any, address: str) -> None:
+    page.goto(f"{address}/clothing/")
+    predictor, files = linnet.load("clothing", threads=1), of_all_kinds(drawn(4)[3])
+    answers = page.evaluate(LOOK, [base64.b64encode(content).decode() for content in files.values()])
+    for (name, content), answer in zip(files.items(), answers, strict=True):
+        expected = predictor(content)
+        for found in answer["classes"]:
+            # What is half transparent is rounded in the browser's own way.
+            allowed = 0.01 if name == "transparent" else 1e-4
+            assert abs(found["score"] - expected.scores[found["index"]]) <= allowed, name
+
+
 def best_line(page: Any) -> str:
     """The first line of the results."""
     page.wait_for_selector("#results li", timeout=SECONDS)
