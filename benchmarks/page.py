@@ -16,6 +16,7 @@ import functools
 import gzip
 import http.server
 import json
+import os
 import shutil
 import tempfile
 import threading
@@ -172,6 +173,7 @@ def main() -> None:
     result = {
         "date": date.today().isoformat(),
         "cpu": processor_name(),
+        "load_average": os.getloadavg()[0],
         "chromium": version,
         "networks": rows,
         "ratios": ratios,
