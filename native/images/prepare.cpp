@@ -88,7 +88,8 @@ std::uint8_t grey_of(const std::uint8_t* pixel) {
 
 using namespace linnet;
 
-extern "C" int linnet_resample(const linnet_resampling* job, const uint8_t* pixels, uint8_t* resized, linnet_error* error) {
+extern "C" int linnet_resample(const linnet_resampling* job, const uint8_t* pixels, uint8_t* resized,
+                               linnet_error* error) {
   if (job == nullptr || pixels == nullptr || resized == nullptr) {
     return fail(error, LINNET_BAD_ARGUMENT, "Resizing needs a rule, pixels and a place for the result.");
   }
