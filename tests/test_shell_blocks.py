@@ -25,7 +25,7 @@ from linnet.cli import main
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for pattern in ("*.md", "docs/*.md", "docs/decisions/*.md", "native/*.md")
+    for pattern in ("*.md", "docs/*.md", "docs/decisions/*.md", "docs/howto/*.md", "native/*.md")
     for path in ROOT.glob(pattern)
 )
 
@@ -36,7 +36,9 @@ NOT_RUN = {
     "make setup": "makes an environment of its own",
     "make fix": "changes the project's files",
     "make check": "is run beside this suite, by .ci/run",
+    "make docs": "is run beside this suite, by .ci/run",
     "make bench": "measures for minutes",
+    "pip install linnet": "needs a package index; test_install.py installs linnet",
     "torchrun --nnodes 4": "needs four machines",
 }
 """Beginning of a line → why it is not run. That the targets of `make` exist is tested in test_readme.py."""

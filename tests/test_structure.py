@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "figures": {"files"},
     "images": GROUND,
     "results": GROUND,
+    "segmentation": {"architecture", "engine", "quantisation", *GROUND},
     "quantisation": {"architecture", *GROUND},
     "checkpoint": {"architecture", "images", "quantisation", *GROUND},
     "detection": {"architecture", *GROUND},
@@ -40,9 +41,11 @@ ALLOWED: dict[str, set[str]] = {
     "catalogue": {"checkpoint", "published", "weights", *GROUND},
     "predictor": {
         "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "images", "results",
-        *GROUND,
+        "segmentation", *GROUND,
     },
-    "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor", *GROUND},
+    "bench": {
+        "architecture", "checkpoint", "engine", "export", "images", "nn", "predictor", "segmentation", *GROUND,
+    },
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
     # Recipes, starts and the loop: nothing here knows a task.
     "training": {
@@ -50,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "tasks": {
         "architecture", "catalogue", "checkpoint", "data", "detection", "evaluation", "figures", "images", "nn",
-        "predictor", "results", "training", *GROUND,
+        "predictor", "results", "segmentation", "training", *GROUND,
     },
     # Eight bits without training: calibrated on data, measured, kept or not.
     "quantisation.post_training": {
@@ -76,6 +79,7 @@ AT_IMPORT = {
     "boxes": {"numpy"},
     "images": {"numpy"},
     "results": {"numpy"},
+    "segmentation": {"numpy"},
     "quantisation": {"numpy"},
     "checkpoint": {"numpy"},
     "detection": {"numpy"},
@@ -101,10 +105,12 @@ WITH_TORCH = {
     "data/batches/augmentation.py": {"torch", "kornia"},
     "data/batches/box_loading.py": {"torch"},
     "data/batches/loading.py": {"torch"},
+    "data/batches/mask_loading.py": {"torch"},
     "data/batches/streaming.py": {"torch"},
     "detection/losses.py": {"torch"},
     "detection/matching.py": {"torch"},
     "detection/tensors.py": {"torch"},
+    "segmentation/losses.py": {"torch"},
     "tasks/classification/features.py": {"numpy", "torch"},
     "tasks/classification/objective.py": {"numpy", "torch", "lightning_fabric"},
     "tasks/classification/start.py": {"numpy"},
@@ -112,6 +118,10 @@ WITH_TORCH = {
     "tasks/detection/objective.py": {"numpy", "torch", "lightning_fabric"},
     "tasks/detection/start.py": {"numpy", "torch"},
     "tasks/detection/trainer.py": {"torch"},
+    "tasks/segmentation/objective.py": {"numpy", "torch", "lightning_fabric"},
+    "tasks/segmentation/sizes.py": {"numpy"},
+    "tasks/segmentation/start.py": {"numpy", "torch"},
+    "tasks/segmentation/trainer.py": {"torch"},
 }
 
 

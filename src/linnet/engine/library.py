@@ -10,7 +10,7 @@ from typing import Any
 
 NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
 
-INTERFACE = 4
+INTERFACE = 5
 """`LINNET_INTERFACE` of linnet.h: the functions and structures below are those of this number."""
 
 NOT_BUILT = (
@@ -40,6 +40,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "linnet_resample": (ctypes.c_int, [POINTER] * 4),
     "linnet_prepare": (ctypes.c_int, [POINTER, POINTER, COUNT, COUNT, ctypes.c_int32, POINTER, POINTER]),
     "linnet_normalisation_table": (ctypes.c_int, [ctypes.c_int32, *[POINTER] * 4]),
+    "linnet_labels_workspace": (COUNT, [POINTER]),
+    "linnet_labels": (ctypes.c_int, [POINTER] * 5),
     "linnet_training_instruction_set": (ctypes.c_char_p, []),
     "linnet_train_pointwise": (ctypes.c_int, [THREADS, *[COUNT] * 3, *[POINTER] * 5]),
     "linnet_train_pointwise_backward": (ctypes.c_int, [THREADS, *[COUNT] * 3, *[POINTER] * 7]),
@@ -113,6 +115,12 @@ class ConcatenationLayer(ctypes.Structure):
     _fields_ = (("channels", ctypes.c_int32),)
 
 
+class ResizingLayer(ctypes.Structure):
+    """`linnet_resizing` of linnet.h: a map at the size that a stride of the picture has."""
+
+    _fields_ = tuple((name, ctypes.c_int32) for name in ("channels", "stride", "grid"))
+
+
 class ConversionLayer(ctypes.Structure):
     """`linnet_conversion` of linnet.h: floats to bytes, or back."""
 
@@ -134,6 +142,7 @@ LayerBody = (
     | LinearLayer
     | AdditionLayer
     | ConcatenationLayer
+    | ResizingLayer
     | QuantizeLayer
     | DequantizeLayer
 )
@@ -145,6 +154,7 @@ KINDS: dict[str, type[LayerBody]] = {
     "linear": LinearLayer,
     "addition": AdditionLayer,
     "concatenation": ConcatenationLayer,
+    "resizing": ResizingLayer,
     "quantize": QuantizeLayer,
     "dequantize": DequantizeLayer,
 }
@@ -275,6 +285,15 @@ class DetectionRule(ctypes.Structure):
         ("iou_threshold", ctypes.c_double),
         ("per_class", COUNT),
         ("total", COUNT),
+    )
+
+
+class LabellingRule(ctypes.Structure):
+    """`linnet_labelling` of linnet.h."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_int32)
+        for name in ("height", "width", "classes", "precision", "grid", "output_height", "output_width")
     )
 
 

@@ -63,7 +63,7 @@ class Format:
     module: str
     function: str
     runtime: Runtime
-    tasks: tuple[str, ...] = ("classification", "detection")
+    tasks: tuple[str, ...] = ("classification", "detection", "segmentation")
     precisions: tuple[Precision, ...] = ("float32",)
     inputs: tuple[InputKind, ...] = ()
     options: tuple[str, ...] = ()
@@ -99,6 +99,7 @@ FORMATS = (
         "linnet.export.page",
         "export_page",
         Runtime("Node.js", "version 20 or newer, from https://nodejs.org", programs=("node", "nodejs")),
+        tasks=("classification", "detection"),
         precisions=("float32", "int8"),
         options=("title",),
     ),
