@@ -96,7 +96,7 @@ def test_a_segmenter_gives_labels_or_logits_of_any_batch(tmp_path: Path, quantis
     pixels = np.random.default_rng(2).integers(0, 256, (3, 48, 65, 3), dtype=np.uint8)
     files = {raw: tmp_path / f"{raw}.onnx" for raw in (False, True)}
     for raw, path in files.items():
-        export_onnx(checkpoint, path, inputs="pixels", raw=raw)
+        export(checkpoint, path, inputs="pixels", raw=raw)
         (output,) = onnx.load(path).graph.output
         assert output.name == ("upsampled" if raw else "labels")
     (labels,), (logits,) = (run_onnx(path, {"input": pixels}) for path in files.values())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from linnet.bench.runtimes import INTEGER_RUNTIMES, RUNTIMES, Arrays, Files, MissingRuntime, Run, Setting, as_arrays
+from linnet.bench.runtimes import INTEGER_RUNTIMES, RUNTIMES, Arrays, Files, MissingRuntime, Run, Setting
 from linnet.checkpoint import Checkpoint
 from linnet.export import export
 from linnet.export.written import Precision

@@ -57,8 +57,8 @@ TOLERANCE = 1e-5
 """Largest difference from the reference that is accepted, relative to the largest output. Integers must be equal."""
 
 CANCELLING_TOLERANCE = 1e-4
-"""The same where the largest of an output may be a sum that cancels, as of the heads of a detector or a segmenter and of
-`FEW` numbers: random weights reach 2e-5, trained ones 1e-6."""
+"""The same where the largest of an output may be a sum that cancels, as of the heads of a detector or a segmenter and
+of `FEW` numbers: random weights reach 2e-5, trained ones 1e-6."""
 
 FEW = 8
 
