@@ -231,6 +231,7 @@ def test_pictures_are_chosen_looked_at_and_explained(page: Any, address: str) ->
     # By keyboard: the second picture, then its best line, and back.
     page.locator("#strip button").nth(1).focus()
     page.keyboard.press("Enter")
+    page.wait_for_selector("#picture[aria-label='1.png']", timeout=SECONDS)
     until(page, f"document.querySelector('#results .label').textContent === {second.label!r}")
     line = page.locator("#results button").first
     for shown in ("true", "false"):

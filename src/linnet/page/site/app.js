@@ -64,7 +64,7 @@ function show(answer, width, height, mirrored) {
   } else {
     clear(overlay);
   }
-  results.show(answer, model, explained);
+  results.show(answer, model, answer.explanation?.index ?? null);
   speak(results.sentence(answer, model));
 }
 

@@ -6,7 +6,7 @@
  *
  * @param {import("./engine.js").Network} network that has just run with its map
  * @param {number} index the class
- * @returns {{height: number, width: number, shares: Float32Array}} row by row
+ * @returns {{index: number, height: number, width: number, shares: Float32Array}} row by row
  */
 export function explain(network, index) {
   const { height, width, channels } = network.document.explain;
@@ -18,7 +18,7 @@ export function explain(network, index) {
     for (let channel = 0; channel < channels; ++channel) sum += map[pixel * channels + channel] * weights[channel];
     shares[pixel] = sum;
   }
-  return { height, width, shares };
+  return { index, height, width, shares };
 }
 
 // The linear layer's row of a class, as numbers.
