@@ -14,8 +14,7 @@ from PIL import Image
 from linnet.engine import pictures
 from linnet.engine.library import load_library
 from linnet.engine.native import EngineError
-from linnet.images import Preprocessing, fit, grey_of
-from linnet.images import normalisation_table as expected_table
+from linnet.images import Preprocessing, fit, grey_of, table_of
 
 pytestmark = pytest.mark.skipif(load_library() is None, reason="linnet was installed without its native library")
 
@@ -127,7 +126,7 @@ def test_rows_are_read_where_they_lie() -> None:
 def test_the_table_of_normalisation_is_numpys() -> None:
     contract = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     table = pictures.normalisation_table(contract.mean, contract.std)
-    assert table.tobytes() == expected_table(contract).tobytes()
+    assert table.tobytes() == table_of(contract).tobytes()
     with pytest.raises(EngineError, match="1 means and 2 standard deviations"):
         pictures.normalisation_table([0.5], [0.5, 0.5])
     with pytest.raises(EngineError, match="from 1 to 4,096 channels"):

@@ -13,7 +13,7 @@ from linnet.checkpoint import Checkpoint
 from linnet.engine.blas import blas_threads
 from linnet.engine.library import engine_instruction_set, instruction_set, missing_library, native_version
 from linnet.engine.reference import Output
-from linnet.images import Preprocessing, grey_of, normalisation_table, normalise
+from linnet.images import Preprocessing, grey_of, normalise, table_of
 from linnet.machine import instruction_set_refused, usable_cores
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class NativeRuntime:
         session = NativeSession(
             NativeNetwork(program),
             contract.size,
-            program.table(normalisation_table(contract)),
+            program.table(table_of(contract)),
             program.outputs,
             threads=self._threads,
             schedule=self._schedule,
@@ -95,7 +95,7 @@ class NativeRuntime:
             self._apart = NativeSession(
                 self._session.network,
                 contract.size,
-                self._program.table(normalisation_table(contract)),
+                self._program.table(table_of(contract)),
                 self._program.outputs,
                 threads=self._threads,
                 apart=True,

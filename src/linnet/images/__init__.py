@@ -19,10 +19,10 @@ from linnet.images.resizing import (
     LARGEST_RESIZED,
     fit,
     grey_of,
-    normalisation_table,
     normalise,
     prepare,
     resize_box,
+    table_of,
 )
 from linnet.images.values import Stored, stored_values, turned
 
@@ -52,12 +52,12 @@ __all__ = [
     "is_deep_grey",
     "is_picture",
     "is_zero_filled",
-    "normalisation_table",
     "normalise",
     "picture_name",
     "prepare",
     "resize_box",
     "stored_values",
+    "table_of",
     "turned",
     "with_end",
 ]

@@ -129,8 +129,8 @@ def normalise(pixels: NDArray[np.uint8], contract: Preprocessing) -> NDArray[np.
     return values
 
 
-def normalisation_table(contract: Preprocessing) -> NDArray[np.float32]:
-    """(channels, 256): what `normalise` makes of each value of each channel, in the network's order."""
+def table_of(contract: Preprocessing) -> NDArray[np.float32]:
+    """(channels, 256): what `normalise` makes of each value."""
     values = np.arange(256, dtype=np.float32) / np.float32(255)
     mean, std = (np.array(numbers, np.float32)[:, None] for numbers in (contract.mean, contract.std))
     table: NDArray[np.float32] = (values - mean) / std

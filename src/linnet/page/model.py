@@ -20,7 +20,7 @@ from linnet.architecture.ssdlite import Detector
 from linnet.detection import Suppression, anchors
 from linnet.engine.library import INTERFACE, UINT8, ProgramLayer
 from linnet.engine.program import Program, lower
-from linnet.images import Preprocessing, normalisation_table
+from linnet.images import Preprocessing, table_of
 from linnet.page.explanation import explained
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def page_model(checkpoint: Checkpoint, name: str, suppression: Suppression | Non
         "layers": np.frombuffer(b"".join(bytes(layer) for layer in program.layers), np.uint8),
         "inputs": np.array(program.inputs, np.int32),
         "data": program.data,
-        "table": program.table(normalisation_table(contract)),
+        "table": program.table(table_of(contract)),
         "values": values,
     }
     document: dict[str, Any] = {
