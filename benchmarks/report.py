@@ -53,6 +53,7 @@ def page() -> str:
         "eight_bits": latest("eight-bits"),
         "converted": latest("converted"),
         "microcontroller": latest("microcontroller"),
+        "browser": latest("page"),
     }
     tables = {
         "classifier_costs": _classifier_costs(),
@@ -64,6 +65,7 @@ def page() -> str:
         "training_table": _training(),
         "microcontroller_table": _microcontroller(documents["microcontroller"]["rows"]),
         "instructions_table": _instructions(documents["microcontroller"]["rows"]),
+        "browser_table": _browser(documents["browser"]),
     }
     text = Path(__file__).with_name("benchmarks.md").read_text(encoding="utf-8")
     return text.format(**documents, **tables, **said_of_engine(documents["engine"]), **_cold(documents["cold_start"]))
@@ -73,6 +75,15 @@ def as_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown."""
     lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
     return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+
+
+def _browser(document: dict[str, Any]) -> str:
+    """The page's engine beside onnxruntime-web, and its eight bits beside its floats."""
+    rows = [
+        (name.replace(" beside ", " | "), f"{ratio['median_of_rounds']:.2f}", f"{ratio['minima']:.2f}")
+        for name, ratio in document["ratios"].items()
+    ]
+    return as_table(("what", "beside what", "times as fast, median of rounds", "of minima"), rows)
 
 
 def _millions(number: float) -> str:

@@ -39,6 +39,7 @@ NOT_RUN = {
     "make check": "is run beside this suite, by .ci/run",
     "make docs": "is run beside this suite, by .ci/run",
     "make bench": "measures for minutes",
+    "python -m http.server": "serves until it is stopped",
     "pip install linnet": "needs a package index; test_install.py installs linnet",
     "torchrun --nnodes 4": "needs four machines",
     "gcc": "tests/export/test_c_file.py compiles the page's program",

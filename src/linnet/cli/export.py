@@ -1,11 +1,12 @@
-"""Exports a model for other runtimes: ONNX and TFLite, of standard operators only, ExecuTorch, ncnn, C.
+"""Exports a model for other runtimes: ONNX and TFLite, of standard operators only, ExecuTorch, ncnn, C, a page.
 
 Before a file is kept, its own runtime runs it, if it is installed, and the outputs are compared with linnet's own: a
 file that computes something else is not written. ONNX needs onnx and onnxruntime (pip install 'linnet[train]'); TFLite
 is run where ai-edge-litert is installed; ncnn needs ncnn and pnnx, .pte needs executorch. The folder for programs in C
 (--format engine) has the layers and weights of a classifier for linnet's own engine. A quantised model becomes one C
 file and a header for microcontrollers, without a library; the C compiler of this machine compiles them and they are
-run.
+run. The folder that --format page writes is a page for any web server, which looks at pictures and through the camera
+on the device of whoever opens it; it is run with Node.js.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class Options:
     """The file or folder to write. The ending of a file names the format (.onnx, .tflite, .pte or .c), unless --format
     does."""
     format: str | None = None
-    """The format to write: `onnx`, `tflite`, `pte`, `c`, or of folders `engine` or `ncnn`. The default is what the
-    ending of the file says."""
+    """The format to write: `onnx`, `tflite`, `pte`, `c`, or of folders `engine`, `ncnn` or `page`. The default is what
+    the ending of the file says."""
     inputs: Literal["normalised", "pixels", "integers"] | None = None
     """The input of the exported network: `normalised` values in float32, (N, C, H, W) of ONNX and (1, H, W, C) of
     TFLite; `pixels`, (N, H, W, 3) uint8 RGB, which the network then normalises itself; or, of TFLite, the `integers`
@@ -75,6 +76,8 @@ class Options:
     ram: int | None = None
     """The bytes of memory for a C file's activations. A network that needs more is refused, with the fewest bytes that
     it can run in."""
+    title: str | None = None
+    """What a page, and the app that a phone makes of it, is called. The default is the name of the folder."""
     strict: bool = False
     """Write nothing that cannot be run here. By default what has no runtime on this machine is written all the same,
     and it is said that it was not run."""

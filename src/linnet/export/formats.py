@@ -138,6 +138,16 @@ FORMATS = (
         precisions=("int8",),
         options=("fixed_point", "ram"),
     ),
+    Format(
+        "page",
+        "",
+        "linnet.export.page",
+        "export_page",
+        Runtime("Node.js", "version 20 or newer, from https://nodejs.org", programs=("node", "nodejs")),
+        tasks=("classification", "detection"),
+        precisions=("float32", "int8"),
+        options=("title",),
+    ),
 )
 
 BY_NAME = {each.name: each for each in FORMATS}
