@@ -129,6 +129,15 @@ FORMATS = (
         Runtime("executorch", "pip install executorch", ("executorch",)),
         needs={"torch": "'linnet[train]'", "executorch": "executorch"},
     ),
+    Format(
+        "c",
+        ".c",
+        "linnet.export.microcontroller.exporting",
+        "export_c",
+        Runtime("a C compiler", "such as gcc: apt install gcc", programs=("cc", "gcc", "clang")),
+        precisions=("int8",),
+        options=("fixed_point", "ram"),
+    ),
 )
 
 BY_NAME = {each.name: each for each in FORMATS}
