@@ -1,4 +1,4 @@
-"""Exports a model for other runtimes: ONNX and TFLite, of standard operators only, ExecuTorch, ncnn, programs in C, browsers.
+"""Exports a model for other runtimes: ONNX and TFLite, of standard operators only, ExecuTorch, ncnn, C, browsers.
 
 Before a file is kept, its own runtime runs it, if it is installed, and the outputs are compared with linnet's own: a
 file that computes something else is not written. ONNX needs onnx and onnxruntime (pip install 'linnet[train]'); TFLite

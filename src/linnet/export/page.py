@@ -13,7 +13,8 @@ import numpy as np
 
 import linnet.page
 from linnet.engine.integer_reference import numpy_network
-from linnet.export.written import Export, check_difference, differences, noise
+from linnet.export.vectors import as_fed, sample_pictures
+from linnet.export.written import Export, check_difference, differences
 from linnet.page.folder import check_folder, page_files, write_page
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def export_page(checkpoint: Checkpoint, path: str | Path, *, precision: Precisio
     check_folder(path)
     files = page_files(checkpoint, title or path.resolve().name)
     compared = _compare(checkpoint, files)
-    check_difference(path, "the page's engine", compared, TOLERANCE if precision == "float32" else 0)
+    exact = checkpoint.quantisation is not None and not checkpoint.quantisation.floating
+    check_difference(path, "the page's engine", compared, 0 if exact else TOLERANCE)
     write_page(path, files)
     return Export(
         path,
@@ -65,7 +67,8 @@ def _compare(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> tuple[float,
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
         return None
-    pixels, inputs = noise(checkpoint)
+    pixels = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
+    inputs = as_fed(pixels, checkpoint.preprocessing)
     outputs = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation).run(inputs)[0]
     expected = list(outputs) if isinstance(outputs, tuple) else [outputs]
     with tempfile.TemporaryDirectory() as folder:
