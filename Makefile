@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard native/*/*.h native/*/*.cpp native/*/*.inl)
-FORMATTED := $(wildcard native/*/*.h native/*/*.cpp native/*/*.c)
+FORMATTED := $(wildcard native/*/*.h native/*/*.cpp native/*/*.c src/linnet/export/*/kernels/*.c tests/board/*.c tests/board/*.h)
 # One thread a test process: two processes share the two cores better than four threads do. Tests start Python many
 # times: bytecode is kept, also where the environment says otherwise, as it does in many containers.
 FOR_TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=

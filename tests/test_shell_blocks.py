@@ -42,6 +42,8 @@ NOT_RUN = {
     "python -m http.server": "serves until it is stopped",
     "pip install linnet": "needs a package index; test_install.py installs linnet",
     "torchrun --nnodes 4": "needs four machines",
+    "gcc": "tests/export/test_c_file.py compiles the page's program",
+    "arm-none-eabi-gcc": "tests/export/test_c_boards.py compiles for these processors, where it is installed",
 }
 """Beginning of a line → why it is not run. That the targets of `make` exist is tested in test_readme.py."""
 

@@ -130,6 +130,15 @@ FORMATS = (
         needs={"torch": "'linnet[train]'", "executorch": "executorch"},
     ),
     Format(
+        "c",
+        ".c",
+        "linnet.export.microcontroller.exporting",
+        "export_c",
+        Runtime("a C compiler", "such as gcc: apt install gcc", programs=("cc", "gcc", "clang")),
+        precisions=("int8",),
+        options=("fixed_point", "ram"),
+    ),
+    Format(
         "page",
         "",
         "linnet.export.page",
