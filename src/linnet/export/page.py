@@ -48,7 +48,8 @@ def export_page(checkpoint: Checkpoint, path: str | Path, *, precision: Precisio
     check_folder(path)
     files = page_files(checkpoint, title or path.resolve().name)
     compared = _compare(checkpoint, files)
-    check_difference(path, "the page's engine", compared, TOLERANCE if precision == "float32" else 0)
+    exact = checkpoint.quantisation is not None and not checkpoint.quantisation.floating
+    check_difference(path, "the page's engine", compared, 0 if exact else TOLERANCE)
     write_page(path, files)
     return Export(
         path,

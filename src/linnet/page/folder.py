@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linnet.files import write_atomically
+from linnet.files import write_together
 from linnet.page.model import page_model
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def check_folder(folder: Path) -> None:
 
 
 def write_page(folder: Path, files: dict[str, bytes]) -> None:
-    """Writes a page's files. A browser takes the new page once its release says so: that is written last.
+    """Writes a page's files, all or none. A browser takes the new page once its release says so: that comes last.
 
     Raises:
         ValueError: see `check_folder`.
@@ -72,5 +72,4 @@ def write_page(folder: Path, files: dict[str, bytes]) -> None:
     """
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in sorted(files, key=lambda name: (name == RELEASE, name)):
-        write_atomically(folder / name, files[name])
+    write_together({folder / name: files[name] for name in sorted(files, key=lambda name: (name == RELEASE, name))})
