@@ -19,7 +19,7 @@ from linnet.checkpoint import Checkpoint, load_checkpoint
 from linnet.detection import Suppression, anchors, detect
 from linnet.engine.reference import Output
 from linnet.engine.runtimes import RUNTIMES, RuntimeName, choose_runtime
-from linnet.images import Preprocessing, check_pixels, decode, fit
+from linnet.images import LARGEST_PICTURE, Preprocessing, check_pixels, decode, fit
 from linnet.machine import usable_cores
 from linnet.results import Classification, Detections
 
@@ -136,8 +136,28 @@ class Predictor:
             ValueError: if the picture cannot be decoded, or the network has no classifier.
             OSError: if the file is missing or may not be read.
         """
+        return self.interpret([self.prepare(picture)])[0]
+
+    def prepare(self, picture: Picture, *, most_pixels: int = LARGEST_PICTURE) -> Prepared:
+        """The first half of a call, which needs no network: the picture at its size. Any thread may do it.
+
+        Args:
+            picture: as a call takes it.
+            most_pixels: above which a picture is refused before it is decoded.
+
+        Raises:
+            ValueError: if the picture cannot be decoded, or the network has no classifier.
+            OSError: if the file is missing or may not be read.
+        """
         self._needs_classes()
-        return self._interpret([_prepare(picture, self.preprocessing)])[0]
+        return _prepare(picture, self.preprocessing, most_pixels)
+
+    def interpret(self, pictures: Sequence[Prepared]) -> list[Result]:
+        """The second half of a call: what the network says of prepared pictures, in one forward pass."""
+        if not pictures:
+            return []
+        outputs = self.forward(np.stack([picture.pixels for picture in pictures]))
+        return self._interpret_outputs(outputs, [picture.size for picture in pictures])
 
     def forward(self, pixels: NDArray[np.uint8]) -> Output:
         """(N, H, W, 3) uint8 RGB of the network's size → (N, classes) logits or (N, C) pooled features.
@@ -204,15 +224,9 @@ class Predictor:
             pool.shutdown(cancel_futures=True)
 
     def _interpret_group(self, group: list[tuple[P, Prepared | Exception]]) -> Iterator[tuple[P, Result | Exception]]:
-        results = iter(self._interpret([found for _, found in group if not isinstance(found, Exception)]))
+        results = iter(self.interpret([found for _, found in group if not isinstance(found, Exception)]))
         for picture, found in group:
             yield picture, found if isinstance(found, Exception) else next(results)
-
-    def _interpret(self, pictures: list[Prepared]) -> list[Result]:
-        if not pictures:
-            return []
-        outputs = self.forward(np.stack([picture.pixels for picture in pictures]))
-        return self._interpret_outputs(outputs, [picture.size for picture in pictures])
 
     def _needs_classes(self) -> None:
         if self.architecture.classes is None:
@@ -231,8 +245,8 @@ class Predictor:
         return self._runtime.run(pixels, names)
 
 
-def _prepare(picture: Picture, contract: Preprocessing) -> Prepared:
-    image = decode(picture)
+def _prepare(picture: Picture, contract: Preprocessing, most_pixels: int = LARGEST_PICTURE) -> Prepared:
+    image = decode(picture, most_pixels=most_pixels)
     return Prepared(fit(image, contract), image.size)
 
 

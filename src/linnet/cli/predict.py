@@ -7,8 +7,7 @@ stderr; the others are still predicted, and the exit code is 1.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from linnet.engine.runtimes import RuntimeName
 from linnet.files import describe_failure
 from linnet.images import decode, find_pictures
 from linnet.predictor import load
-from linnet.results import Classification, Detection, Detections, Prediction
+from linnet.results import Classification, Detection, Detections, Prediction, document
+from linnet.results import top as best
 from linnet.results.drawing import draw
 
 
@@ -84,8 +84,7 @@ def main(arguments: list[str]) -> int:
             print(f"linnet: {message}", file=sys.stderr)
             continue
         if options.json:
-            predictions = [asdict(prediction) for prediction in _top(result, options.top)]
-            documents.append({"file": str(file), "predictions": predictions})
+            documents.append(document(str(file), result, options.top))
         else:
             _show(file, result, options.top)
         if options.draw is not None:
@@ -103,19 +102,13 @@ def _suppression(options: Options) -> Suppression:
         raise UsageError(str(error).replace("`", "").replace("_", "-").replace("", "--", 1)) from None
 
 
-def _top(result: Classification | Detections, count: int | None) -> Sequence[Prediction]:
-    if isinstance(result, Detections):
-        return result.top(count)
-    return result.top(5 if count is None else count)
-
-
 def _show(file: Path, result: Classification | Detections, top: int | None) -> None:
     columns = [("score", "right"), ("class", "left"), ("", "left")]
     if isinstance(result, Detections):
         columns += [("x0, y0, x1, y1", "right")]
     rows = [
         (f"{found.score:6.1%}", found.label, "█" * round(found.score * 20), *_place(found))
-        for found in _top(result, top)
+        for found in best(result, top)
     ]
     show(str(file), table(columns, rows) if rows else "nothing found")
 
