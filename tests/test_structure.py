@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
         "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "images", "results",
         *GROUND,
     },
+    "serving": {"images", "predictor", "results", *GROUND},
     "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor", *GROUND},
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
     # Recipes, starts and the loop: nothing here knows a task.
@@ -61,8 +62,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes",
-        "evaluation", "export", "images", "paper", "predictor", "quantisation.post_training", "results", "tasks",
-        "training", "training.run", "weights", *GROUND,
+        "evaluation", "export", "images", "paper", "predictor", "quantisation.post_training", "results",
+        "serving", "tasks", "training", "training.run", "weights", *GROUND,
     },
 }  # fmt: skip
 
@@ -85,6 +86,7 @@ AT_IMPORT = {
     "paper": {"numpy"},
     "catalogue": set(),
     "predictor": {"numpy"},
+    "serving": {"starlette", "uvicorn"},
     "bench": {"numpy"},
     "evaluation": {"numpy"},
     "training": {"numpy", "torch", "lightning_fabric", "safetensors"},
@@ -266,6 +268,8 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         "bench": [*model, "--runtimes", "numpy", "--seconds", "0.1"],
     }
     # Training is what torch is for.
+    # A server that has what it needs does not end by itself; what it loads then is asked in tests/serving.
+    commands["serve"] = [*model, "--host", "nowhere.invalid"]
     assert commands.keys() == COMMANDS.keys() - {"train"}
     for name, arguments in commands.items():
         loaded = modules_after(run_quietly([name, *arguments]))

@@ -16,6 +16,7 @@ COMMANDS = {
     "profile": "parameters, multiply-adds and memory of a network, per layer",
     "convert": "a TFLite file to a linnet checkpoint",
     "export": "a model to ONNX for other runtimes, checked before it is written",
+    "serve": "models over HTTP: a page, and an interface for programs",
     "bench": "linnet's engine beside every runtime that is installed",
     "paper": "the paper's tables and figures, made again beside the printed values",
     "models": "the models on this machine and those to download",

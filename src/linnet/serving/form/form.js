@@ -1,0 +1,57 @@
+"use strict";
+
+const part = (name) => document.getElementById(name);
+
+// Without a token there is no header, which a server that asks for none takes.
+const headers = () => (part("token").value ? { Authorization: `Bearer ${part("token").value}` } : {});
+
+async function ask(path, options) {
+  const response = await fetch(path, { ...options, headers: { ...headers(), ...options?.headers } });
+  if (response.status === 401) part("token-row").hidden = false;
+  if (!response.ok) {
+    const answer = await response.json().catch(() => ({}));
+    throw new Error(answer.error ?? answer[0]?.error ?? `The server answered ${response.status}.`);
+  }
+  return response;
+}
+
+async function showModels() {
+  const { models } = await (await ask("v1/models")).json();
+  part("model").replaceChildren(...models.map(({ name }) => new Option(name)));
+}
+
+function showPredictions(predictions) {
+  part("found").replaceChildren(
+    ...predictions.map(({ label, score }) => {
+      const line = document.createElement("li");
+      const share = document.createElement("b");
+      share.textContent = `${(100 * score).toFixed(1)} %`;
+      line.style.backgroundSize = `${100 * score}% 100%`;
+      line.append(share, label);
+      return line;
+    }),
+  );
+}
+
+async function answer() {
+  if (!part("model").value) await showModels();
+  const path = `v1/predict?model=${encodeURIComponent(part("model").value)}`;
+  const post = (accept) =>
+    ask(path, { method: "POST", body: part("picture").files[0], headers: { Accept: accept, "Content-Type": "image/*" } });
+  const [result] = await (await post("application/json")).json();
+  showPredictions(result.predictions);
+  const drawn = await (await post("image/png")).blob();
+  URL.revokeObjectURL(part("shown").src);
+  part("shown").src = URL.createObjectURL(drawn);
+  part("shown").alt = result.predictions.map(({ label }) => label).slice(0, 3).join(", ");
+  part("shown").hidden = false;
+  return result.predictions.length ? "" : "Nothing was found.";
+}
+
+part("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  part("status").textContent = "…";
+  part("status").textContent = await answer().catch((error) => error.message);
+});
+
+showModels().catch((error) => (part("status").textContent = error.message));
