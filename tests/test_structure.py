@@ -40,6 +40,8 @@ ALLOWED: dict[str, set[str]] = {
         "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "images", "results",
         *GROUND,
     },
+    "explanation": {"architecture", "images", "predictor", "results", *GROUND},
+    "films": {"images", "predictor", "results", *GROUND},
     "serving": {"images", "predictor", "results", *GROUND},
     "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor", *GROUND},
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
@@ -62,8 +64,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes",
-        "evaluation", "export", "images", "paper", "predictor", "quantisation.post_training", "results",
-        "serving", "tasks", "training", "training.run", "weights", *GROUND,
+        "evaluation", "explanation", "export", "films", "images", "paper", "predictor", "quantisation.post_training",
+        "results", "serving", "tasks", "training", "training.run", "weights", *GROUND,
     },
 }  # fmt: skip
 
@@ -86,6 +88,8 @@ AT_IMPORT = {
     "paper": {"numpy"},
     "catalogue": set(),
     "predictor": {"numpy"},
+    "explanation": {"numpy"},
+    "films": {"numpy"},
     "serving": {"starlette", "uvicorn"},
     "bench": {"numpy"},
     "evaluation": {"numpy"},

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+
 
 @dataclass(frozen=True)
 class Hostile:
@@ -27,12 +29,9 @@ class Hostile:
     then: str = "read"
 
 
-def request(
-    body: bytes, *headers: str, path: str = "/v1/predict", method: str = "POST", length: int | None = None
-) -> bytes:
+def request(body: bytes, *headers: str, path: str = "/v1/predict", method: str = "POST") -> bytes:
     """A request that is well formed as long as its arguments are."""
-    size = len(body) if length is None else length
-    lines = [f"{method} {path} HTTP/1.1", "Host: a", f"Content-Length: {size}", "Connection: close", *headers]
+    lines = [f"{method} {path} HTTP/1.1", "Host: a", f"Content-Length: {len(body)}", "Connection: close", *headers]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
@@ -90,9 +89,7 @@ def _header(generator: np.random.Generator, picture: bytes) -> Hostile:
         b" folded: twice",
         b"Content-Type: \xff\xfe" + b"\r\nX: " + b"b" * size,
     )
-    return Hostile(
-        f"header {header[:20]!r} of {size}", b"POST /v1/predict HTTP/1.1\r\nHost: a\r\n" + header + b"\r\n\r\n"
-    )
+    return Hostile(f"header {header[:20]!r} of {size}", HEAD + header + b"\r\n\r\n")
 
 
 def _length(generator: np.random.Generator, picture: bytes) -> Hostile:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,17 @@ class Running:
     @property
     def log(self) -> list[dict[str, Any]]:
         """The lines of its log so far."""
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
+        return [json.loads(line) for line in self._log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+    def line(self, **wanted: Any) -> dict[str, Any]:
+        """The first line of the log with these values; it may come a moment after what it tells of."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            for line in self.log:
+                if wanted.items() <= line.items():
+                    return line
+            time.sleep(0.05)
+        raise AssertionError(f"the log has no line with {wanted}")
 
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
         """One request on a connection of its own; `_` in a header's name stands for a dash."""

@@ -59,7 +59,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(files: Path) -> Iterator[Running]:
     with running(
-        files, f"small={files}/small.safetensors boxes={files}/boxes.safetensors", "--seconds", SECONDS
+        files, f"small={files}/small.safetensors boxes={files}/boxes.safetensors", "--arrival-seconds", SECONDS
     ) as found:
         yield found
 
@@ -181,10 +181,9 @@ def test_the_rest_tells_how_it_is(server: Running, files: Path) -> None:
 def test_each_line_of_the_log_is_an_object(server: Running, files: Path) -> None:
     server.predict(picture_of(files))
     server.ask("GET", "/nothing%0a{}")
-    lines = [line for line in server.log if line["event"] == "request"]
-    asked = next(line for line in lines if line.get("pictures") == 1 and line["status"] == 200)
+    asked = server.line(event="request", pictures=1, status=200)
     assert {"time", "process", "method", "path", "status", "seconds", "bytes", "client", "model"} <= set(asked)
-    assert any(line["path"] == "/nothing\n{}" and line["status"] == 404 for line in lines)
+    assert server.line(path="/nothing\n{}")["status"] == 404
 
 
 @pytest.mark.parametrize(
@@ -440,10 +439,8 @@ def test_a_worker_that_dies_is_replaced(files: Path) -> None:
     with running(files, files / "small.safetensors", "--workers", "2") as server:
         picture = picture_of(files)
         assert server.predict(picture).status == 200
-        (process,) = {line["process"] for line in server.log if line["event"] == "request"}
-        os.kill(process, signal.SIGKILL)
-        while not any(line["event"] == "restarting" for line in server.log):
-            assert server.process.poll() is None
+        os.kill(server.line(event="request")["process"], signal.SIGKILL)
+        server.line(event="restarting")
         for _ in range(10):
             assert server.predict(picture).status == 200
         assert server.stop() == 0

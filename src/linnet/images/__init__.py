@@ -22,6 +22,7 @@ from linnet.images.resizing import (
     normalise,
     prepare,
     resize_box,
+    seen_box,
 )
 
 if TYPE_CHECKING:
@@ -53,5 +54,6 @@ __all__ = [
     "picture_name",
     "prepare",
     "resize_box",
+    "seen_box",
     "with_end",
 ]

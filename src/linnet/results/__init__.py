@@ -3,5 +3,15 @@
 from linnet.results.classification import Classification, Prediction
 from linnet.results.detections import Detection, Detections
 from linnet.results.documents import document, top
+from linnet.results.tracked import TrackedDetection, TrackedDetections
 
-__all__ = ["Classification", "Detection", "Detections", "Prediction", "document", "top"]
+__all__ = [
+    "Classification",
+    "Detection",
+    "Detections",
+    "Prediction",
+    "TrackedDetection",
+    "TrackedDetections",
+    "document",
+    "top",
+]

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from linnet.results.detections import Detections
+from linnet.results.tracked import TrackedDetection
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
@@ -35,7 +36,7 @@ def draw(image: Image.Image, result: Classification | Detections) -> Image.Image
     """A copy with the best class on a strip under it, or with the boxes of what was found."""
     if isinstance(result, Detections):
         return draw_boxes(image, [_box(found) for found in result.top()])
-    return _draw_class(image, f"{result.score:.0%} {result.label}")
+    return draw_caption(image, f"{result.score:.0%} {result.label}")
 
 
 def draw_boxes(image: Image.Image, boxes: list[Box]) -> Image.Image:
@@ -53,6 +54,9 @@ def draw_boxes(image: Image.Image, boxes: list[Box]) -> Image.Image:
 
 
 def _box(found: Detection) -> Box:
+    if isinstance(found, TrackedDetection):
+        # The colour is the object's: neighbours of one class are told apart.
+        return Box(found.box, found.track, f"{found.track} {found.label} {found.score:.0%}")
     return Box(found.box, found.index, f"{found.label} {found.score:.0%}")
 
 
@@ -80,7 +84,8 @@ def _draw_box(
     pen.text((left + 2, top + 1), box.text, fill="black" if bright else "white", font=font)
 
 
-def _draw_class(image: Image.Image, text: str) -> Image.Image:
+def draw_caption(image: Image.Image, text: str) -> Image.Image:
+    """A copy with a line of text on a strip under it."""
     from PIL import Image, ImageDraw, ImageFont
 
     font_size = max(12, min(image.size) // 20)
