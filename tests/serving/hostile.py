@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+HEAD = b"POST /v1/predict HTTP/1.1\r\nConnection: close\r\nHost: a\r\n"
 
 
 @dataclass(frozen=True)
