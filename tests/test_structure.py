@@ -35,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "weights": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
     "export": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
-    "catalogue": {"checkpoint", "weights", *GROUND},
+    "published": set(),
+    "catalogue": {"checkpoint", "published", "weights", *GROUND},
     "predictor": {
         "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "images", "results",
         *GROUND,
@@ -64,8 +65,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes",
-        "evaluation", "explanation", "export", "films", "images", "paper", "predictor", "quantisation.post_training",
-        "results", "serving", "tasks", "training", "training.run", "weights", *GROUND,
+        "evaluation", "explanation", "export", "films", "images", "paper", "predictor", "published",
+        "quantisation.post_training", "results", "serving", "tasks", "training", "training.run", "weights", *GROUND,
     },
 }  # fmt: skip
 
@@ -87,6 +88,7 @@ AT_IMPORT = {
     "export": {"numpy", "onnx", "tflite", "flatbuffers"},
     "paper": {"numpy"},
     "catalogue": set(),
+    "published": set(),
     "predictor": {"numpy"},
     "explanation": {"numpy"},
     "films": {"numpy"},
