@@ -26,7 +26,7 @@ from linnet.results import document
 
 pytest.importorskip("av", reason="films need PyAV: pip install 'linnet[video]'")
 
-from making import picture, times_of, write_film, write_sound
+from film_writer import picture, times_of, write_film, write_sound
 
 from linnet.films.reading import Film, Frame
 from linnet.films.watching import ahead, watch

@@ -1,14 +1,14 @@
-"""The page at `/`: files of one folder, read when the server starts. No path of a request ever reaches the disk."""
+"""The page at `/`: files that are held in memory. No path of a request ever reaches the disk."""
 
 from __future__ import annotations
 
 import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 FORM = Path(__file__).parent / "form"
-"""A plain form, for where no other page is given."""
+"""A plain form, for where a model has no page of its own."""
 
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -30,22 +30,22 @@ class File:
     content_type: str
 
 
-def read_page(folder: Path) -> Mapping[str, File]:
-    """Address → file, of all files in a folder; `index.html` is `/` too.
+def form_files() -> dict[str, bytes]:
+    """Name → content of the form's files."""
+    return {path.name: path.read_bytes() for path in sorted(FORM.iterdir()) if path.is_file()}
+
+
+def addresses(files: Mapping[str, bytes]) -> dict[str, File]:
+    """Address → file, of a page's files by name; `index.html` is `/`.
 
     Raises:
-        ValueError: if the folder has no `index.html`.
-        OSError: if a file may not be read.
+        ValueError: if there is no `index.html`.
     """
-    files = {
-        f"/{path.relative_to(folder).as_posix()}": File(path.read_bytes(), _content_type(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
-    }
-    if "/index.html" not in files:
-        raise ValueError(f"'{folder}' is no page: it has no index.html.")
-    return files | {"/": files["/index.html"]}
+    if "index.html" not in files:
+        raise ValueError("A page needs a file index.html.")
+    found = {f"/{name}": File(content, _content_type(name)) for name, content in files.items()}
+    return found | {"/": found["/index.html"]}
 
 
-def _content_type(path: Path) -> str:
-    return TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+def _content_type(name: str) -> str:
+    return TYPES.get(PurePosixPath(name).suffix.lower()) or mimetypes.guess_type(name)[0] or "application/octet-stream"
