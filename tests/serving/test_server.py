@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from linnet.architecture import MobileNetV2
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import save_checkpoint
 from linnet.cli import main
-from linnet.images import decode
+from linnet.images import decode, find_pictures
 from linnet.results import document
 from linnet.results.drawing import draw as draw_result
 
@@ -133,6 +133,23 @@ def test_of_several_pictures_the_readable_ones_are_answered(server: Running, fil
     assert agree(good, expected(files, picture_of(files), "picture 1"))
     alone = server.predict(b"no picture")
     assert (alone.status, [set(entry) for entry in alone.json]) == (422, [{"file", "error"}])
+
+
+@pytest.mark.slow
+def test_fifty_photographs_are_answered_as_predict_answers_them(
+    files: Path, sample_data: Callable[[str], Path]
+) -> None:
+    """Floats within 1e-4, integers to the bit, whatever ran beside them."""
+    photographs = find_pictures([str(sample_data("clothing") / "test")])[::7][:50]
+    with running(files, "clothing clothing-int8") as server:
+        for name in ("clothing", "clothing-int8"):
+            predict = linnet.load(name)
+            entries = [{"base64": base64.b64encode(file.read_bytes()).decode()} for file in photographs]
+            body = json.dumps({"pictures": entries, "model": name, "top": 10}).encode()
+            answers = server.ask("POST", "/v1/predict", body, Content_Type="application/json").json
+            for file, answer in zip(photographs, answers, strict=True):
+                wanted = json.loads(json.dumps(document(answer["file"], predict(file), 10)))
+                assert agree(answer, wanted) if name == "clothing" else answer == wanted, file
 
 
 @pytest.mark.parametrize("model", ["small", "boxes"])
@@ -416,6 +433,8 @@ def test_a_stop_under_load_answers_what_was_taken(files: Path) -> None:
     whole_answers = [answer for answer in answers if answer]
     assert all(answer.startswith(b"HTTP/1.1 200 OK") for answer in whole_answers)
     assert all(len(answer.partition(b"\r\n\r\n")[2]) == length_of(answer) for answer in whole_answers)
+    # Who is told so sends nothing more to a connection that is being closed.
+    assert any(b"connection: close" in answer.lower() for answer in whole_answers)
     told = Counter(line["event"] for line in server.log)
     assert told["request"] == len(whole_answers) >= 44
     assert (told["stopping"], told["stopped"]) == (1, 1)

@@ -77,6 +77,9 @@ class Guarded:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if self.service.stopping():
+                    # Else a client would send its next request to a connection that is being closed.
+                    message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
             sent += len(message.get("body", b""))
             await send(message)
 
