@@ -282,11 +282,16 @@ def test_wrong_usage_is_said(model: Path, tmp_path: Path, capsys: pytest.Capture
     film = write_film(tmp_path / "a.mp4", times_of(2))
     for flags, sentence in (
         (["--every", "-1"], "--every (=-1)"),
+        (["--track"], "--track is for detectors"),
         (["--explain", str(tmp_path / "out")], "--explain is for pictures"),
         (["--draw", str(tmp_path)], "holds pictures of this run"),
     ):
         assert main(["predict", str(film), "--model", str(model), *flags]) == 2
         assert sentence in capsys.readouterr().err
+    still = tmp_path / "still.png"
+    Image.fromarray(picture(0)).save(still)
+    assert main(["predict", str(still), "--model", str(model), "--every", "1"]) == 2
+    assert "are for films and cameras" in capsys.readouterr().err
 
 
 def test_an_error_comes_behind_the_frames_before_it_and_who_stops_early_waits_for_nobody() -> None:

@@ -160,6 +160,7 @@ class _Written:
     def open(cls, folder: Path, stem: str, film: Film) -> Iterator[_Written]:
         from linnet.films.writing import FilmWriter
 
+        end: BaseException | None = None
         with ExitStack() as open_things:
             temporary = open_things.enter_context(replacing(folder / f"{stem}.csv"))
             file = open_things.enter_context(temporary.open("w", newline="", encoding="utf-8"))
@@ -168,18 +169,11 @@ class _Written:
             writer = open_things.enter_context(FilmWriter(folder / f"{stem}.mp4", film.rate))
             try:
                 yield cls(writer, table)
-            except KeyboardInterrupt:
-                # What is there of a film that was stopped is kept: a camera has no other end.
-                stopped = True
-            except (ValueError, OSError) as error:
-                failure: Exception | None = error
-                stopped = False
-            else:
-                return
-        if stopped:
-            raise KeyboardInterrupt
-        assert failure is not None
-        raise failure
+            except (KeyboardInterrupt, ValueError, OSError) as error:
+                # What is there of a film that was cut off or stopped is kept: a camera has no other end.
+                end = error
+        if end is not None:
+            raise end
 
     def add(self, frame: Frame, result: Result, count: int | None) -> None:
         from PIL import Image

@@ -92,6 +92,8 @@ def main(arguments: list[str]) -> int:
     if options.draw is not None and options.explain is not None and options.draw.resolve() == options.explain.resolve():
         raise UsageError(f"--draw and --explain both name '{options.draw}': their files would have the same names.")
     predictor = load(options.model, runtime=options.runtime, threads=options.threads, suppression=_suppression(options))
+    if options.track and predictor.checkpoint.task != "detection":
+        raise UsageError(f"--track is for detectors; '{options.model}' is for {predictor.checkpoint.task}.")
     taken: set[str] = set()
     failed = _predict(predictor, files, options, taken, lines=bool(films))
     if films:
@@ -134,6 +136,8 @@ def _check_films(options: Options, films: list[Source]) -> None:
         raise UsageError(f"--every (={options.every:g}) must be 0 or a number of seconds.")
     if films:
         require_packages("video", "Reading films", "av")
+    elif options.every or options.track:
+        raise UsageError("--every and --track are for films and cameras; there is none among what is named.")
     if films and options.explain is not None:
         raise UsageError("--explain is for pictures, not for films. Name them in another run.")
 
