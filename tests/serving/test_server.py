@@ -479,7 +479,9 @@ def children(process: int) -> list[int]:
         (["--queue", "0"], 2, "--queue (=0) must be at least 1"),
         (["--seconds", "0"], 2, "--seconds (=0)"),
         (["--token", "ä"], 2, "--token must be of printable ASCII"),
-        (["--host", "nowhere.invalid"], 1, "The address 'nowhere.invalid' is not known here"),
+        (["--host", "a" * 300], 1, "is not known here (it is no name)"),
+        # Of a network for documentation (RFC 5737): no machine has it.
+        (["--host", "192.0.2.1"], 1, "Nothing can be served at 192.0.2.1, port 8000"),
         (["--model", "nothing"], 1, "There is no model 'nothing'"),
         (["--model", "a=cifar10", "a=clothing"], 2, "names two models 'a'"),
     ],

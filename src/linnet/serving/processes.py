@@ -43,8 +43,10 @@ def listen(host: str, port: int) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         server = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise OSError(f"The address '{host}' is not known here ({error.strerror}).") from None
+    except (OSError, UnicodeError) as error:
+        # A name that is no name is not even asked for.
+        reason = getattr(error, "strerror", None) or "it is no name"
+        raise OSError(f"The address '{host[:80]}' is not known here ({reason}).") from None
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(address)
