@@ -115,9 +115,13 @@ def main() -> None:
     parser.add_argument("--model", default="clothing")
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="a file for the document too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(measure(options, folder), indent=1))
+        text = json.dumps(measure(options, folder), indent=1)
+    print(text)
+    if options.out is not None:
+        options.out.write_text(f"{text}\n")
 
 
 if __name__ == "__main__":

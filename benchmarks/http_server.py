@@ -2,9 +2,10 @@
 
     python benchmarks/http_server.py FOLDER [--model clothing] [--clients 64] [--seconds 6] [--rounds 5] [--requests 0]
 
-The two take turns: `--rounds` times so many seconds each, of which the best rate counts. Clients, server and stream
-share the machine's cores. Each client is a kept connection that sends the next picture when it has its answer. With
-`--requests` that many more are sent at the end, and the server's resident memory is asked at ten points of them.
+The two take turns: `--rounds` times so many seconds each; of a busy machine the median of the ratios says most. Clients,
+server and stream share the machine's cores. Each client is a kept connection that sends the next picture when it has its
+answer. With `--requests` that many more are sent at the end, and the server's resident memory is asked at ten points of
+them.
 """
 
 from __future__ import annotations
@@ -122,14 +123,17 @@ def measure(options: argparse.Namespace, server: subprocess.Popen[str], address:
         memory.append(round(resident(server.pid), 1))
         print(f"{(part + 1) * options.requests // 10:,} requests: {memory[-1]} MB {answered}", file=sys.stderr)
     best = {name: max(values) for name, values in rates.items()}
+    ratios = [round(a / b, 3) for a, b in zip(rates["server"], rates["stream"], strict=True)]
     return {
         "processor": processor_name(),
         "cores": usable_cores(),
+        "flags": options.server,
         "model": options.model,
         "clients": options.clients,
         "pictures_per_second": {name: [round(value, 1) for value in values] for name, values in rates.items()},
         "ratio_of_best": round(best["server"] / best["stream"], 3),
-        "ratios": [round(a / b, 3) for a, b in zip(rates["server"], rates["stream"], strict=True)],
+        "median_ratio": round(float(np.median(ratios)), 3),
+        "ratios": ratios,
         "latency_ms": {f"p{p}": round(float(np.percentile(latencies, p)) * 1000, 1) for p in (50, 99, 100)},
         "statuses": statuses,
         "resident_mb": memory,
@@ -145,6 +149,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=0)
     parser.add_argument("--server", nargs=argparse.REMAINDER, default=[], help="further flags of linnet serve")
+    parser.add_argument("--out", type=Path, help="a file for the document too")
     options = parser.parse_args()
     command = [sys.executable, "-m", "linnet", "serve", "--model", options.model, "--port", "0", *options.server]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
@@ -152,9 +157,12 @@ def main() -> None:
         line = server.stdout.readline()
         host, _, port = line.partition("http://")[2].split()[0].rpartition(":")
         try:
-            print(json.dumps(measure(options, server, (host, int(port))), indent=1))
+            text = json.dumps(measure(options, server, (host, int(port))), indent=1)
         finally:
             server.send_signal(signal.SIGTERM)
+    print(text)
+    if options.out is not None:
+        options.out.write_text(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ def page() -> str:
         "trained": latest("trained"),
         "eight_bits": latest("eight-bits"),
         "converted": latest("converted"),
+        "http_server": latest("http-server"),
+        "films": latest("films"),
     }
     tables = {
         "classifier_costs": _classifier_costs(),
@@ -63,6 +65,8 @@ def page() -> str:
         "training_table": _training(),
     }
     text = Path(__file__).with_name("benchmarks.md").read_text(encoding="utf-8")
+    turns = documents["http_server"]["ratios"]
+    tables |= {"lowest": min(turns), "highest": max(turns)}
     return text.format(**documents, **tables, **said_of_engine(documents["engine"]), **_cold(documents["cold_start"]))
 
 
