@@ -2,10 +2,10 @@
 
     python benchmarks/http_server.py FOLDER [--model clothing] [--clients 64] [--seconds 6] [--rounds 5] [--requests 0]
 
-The two take turns: `--rounds` times so many seconds each; of a busy machine the median of the ratios says most. Clients,
-server and stream share the machine's cores. Each client is a kept connection that sends the next picture when it has its
-answer. With `--requests` that many more are sent at the end, and the server's resident memory is asked at ten points of
-them.
+The two take turns: `--rounds` times so many seconds each; of a busy machine the median of the ratios says most.
+Clients, server and stream share the machine's cores. Each client is a kept connection that sends the next picture when
+it has its answer. With `--requests` that many more are sent at the end, and the server's resident memory is asked at
+ten points of them.
 """
 
 from __future__ import annotations

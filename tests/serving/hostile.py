@@ -201,11 +201,11 @@ def _path(generator: np.random.Generator, picture: bytes) -> Hostile:
         generator,
         b"/../../../../etc/passwd",
         b"/%2e%2e/%2e%2e/etc/passwd",
-        b"/form.css/../../../pyproject.toml",
+        b"/form/form.css/../../../pyproject.toml",
         b"//etc/passwd",
         b"/etc/passwd%00.html",
         b"/v1/predict/../../etc/passwd",
-        b"/form/index.html",
+        b"/serving/form/index.html",
         b"/\\..\\..\\etc\\passwd",
         b"/" + b"a" * 10_000,
     ).decode()

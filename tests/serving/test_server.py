@@ -177,11 +177,11 @@ def test_models_are_listed_and_called_by_name(server: Running) -> None:
 def test_the_rest_tells_how_it_is(server: Running, files: Path) -> None:
     assert server.ask("GET", "/healthz").json == {"status": "alive"}
     assert server.ask("GET", "/readyz").json == {"status": "ready"}
-    assert b"<title>linnet</title>" in server.ask("GET", "/").content
     assert server.ask("HEAD", "/").content == b""
-    page = server.ask("GET", "/form.js")
-    assert page.headers["content-type"].startswith("text/javascript")
-    assert page.headers["x-content-type-options"] == "nosniff"
+    assert b"<title>linnet</title>" in server.ask("GET", "/form/").content
+    script = server.ask("GET", "/form/form.js")
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert script.headers["x-content-type-options"] == "nosniff"
     before = server.ask("GET", "/metrics").content.decode()
     server.predict(picture_of(files))
     after = server.ask("GET", "/metrics").content.decode()
@@ -238,10 +238,22 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(server: Ru
     assert "50,000,000" in answer.json[0]["error"]
 
 
+def test_a_page_stands_at_the_root_and_the_form_beside_it() -> None:
+    from linnet.serving.page import FORM, page_of
+
+    form = (FORM / "index.html").read_bytes()
+    assert page_of()["/"].content == page_of()["/form/"].content == form
+    page = page_of({"index.html": b"page", "engine.wasm": b"engine"})
+    assert (page["/"].content, page["/form/"].content) == (b"page", form)
+    assert page["/engine.wasm"].content_type == "application/wasm"
+    with pytest.raises(ValueError, match=r"index\.html"):
+        page_of({"engine.wasm": b""})
+
+
 def test_no_path_reaches_the_disk(server: Running) -> None:
     for path in (
         "/../pyproject.toml",
-        "/form/../form.js",
+        "/form/../pyproject.toml",
         "/%2e%2e/service.py",
         "//etc/passwd",
         "/etc/passwd",

@@ -99,7 +99,7 @@ def make_service(options: Options, names: dict[str, str], token: str | None) -> 
     from linnet.machine import usable_cores
     from linnet.predictor import load
     from linnet.serving.limits import Limits
-    from linnet.serving.page import addresses, form_files
+    from linnet.serving.page import page_of
     from linnet.serving.service import Service
 
     threads = options.threads or max(usable_cores() // options.workers, 1)
@@ -116,7 +116,7 @@ def make_service(options: Options, names: dict[str, str], token: str | None) -> 
         seconds=options.seconds,
         arrival_seconds=options.arrival_seconds,
     )
-    return Service(models, addresses(form_files()), limits, token)
+    return Service(models, page_of(), limits, token)
 
 
 def _check(options: Options) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 FORM = Path(__file__).parent / "form"
-"""A plain form, for where a model has no page of its own."""
+"""A plain form: asks the server, of any of its models, and runs in every browser."""
 
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -30,21 +30,25 @@ class File:
     content_type: str
 
 
-def form_files() -> dict[str, bytes]:
-    """Name → content of the form's files."""
-    return {path.name: path.read_bytes() for path in sorted(FORM.iterdir()) if path.is_file()}
+def page_of(files: Mapping[str, bytes] | None = None) -> dict[str, File]:
+    """Address → file: a page's files by name at `/`, and at `/form/` the form that asks the server.
+
+    Without a page the form stands at `/` too.
+    """
+    form = {path.name: path.read_bytes() for path in sorted(FORM.iterdir()) if path.is_file()}
+    return addresses(form if files is None else files) | addresses(form, "/form/")
 
 
-def addresses(files: Mapping[str, bytes]) -> dict[str, File]:
-    """Address → file, of a page's files by name; `index.html` is `/`.
+def addresses(files: Mapping[str, bytes], root: str = "/") -> dict[str, File]:
+    """Address → file, of a page's files by name; `index.html` is the root itself.
 
     Raises:
         ValueError: if there is no `index.html`.
     """
     if "index.html" not in files:
         raise ValueError("A page needs a file index.html.")
-    found = {f"/{name}": File(content, _content_type(name)) for name, content in files.items()}
-    return found | {"/": found["/index.html"]}
+    found = {f"{root}{name}": File(content, _content_type(name)) for name, content in files.items()}
+    return found | {root: found[f"{root}index.html"]}
 
 
 def _content_type(name: str) -> str:

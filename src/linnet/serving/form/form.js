@@ -1,12 +1,14 @@
 "use strict";
 
+// It stands at /form/, or at the root itself.
+const root = new URL(location.pathname.endsWith("/form/") ? "../" : "./", location.href);
 const part = (name) => document.getElementById(name);
 
 // Without a token there is no header, which a server that asks for none takes.
 const headers = () => (part("token").value ? { Authorization: `Bearer ${part("token").value}` } : {});
 
 async function ask(path, options) {
-  const response = await fetch(path, { ...options, headers: { ...headers(), ...options?.headers } });
+  const response = await fetch(new URL(path, root), { ...options, headers: { ...headers(), ...options?.headers } });
   if (response.status === 401) part("token-row").hidden = false;
   if (!response.ok) {
     const answer = await response.json().catch(() => ({}));
@@ -54,4 +56,5 @@ part("form").addEventListener("submit", async (event) => {
   part("status").textContent = await answer().catch((error) => error.message);
 });
 
+part("interface").href = new URL("openapi.json", root);
 showModels().catch((error) => (part("status").textContent = error.message));
