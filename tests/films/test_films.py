@@ -22,7 +22,7 @@ from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import save_checkpoint
 from linnet.cli import main
 from linnet.films.sources import CAMERAS, Source, split_sources
-from linnet.results import document
+from linnet.results import Classification, document
 
 pytest.importorskip("av", reason="films need PyAV: pip install 'linnet[video]'")
 
@@ -135,6 +135,7 @@ def test_each_frame_gets_what_its_picture_gets(model: Path, tmp_path: Path) -> N
     film.close()
     assert [frame.number for frame, _ in seen] == list(range(30))
     for frame, result in seen[::7]:
+        assert isinstance(result, Classification)
         assert result.scores == pytest.approx(predictor(frame.pixels).scores, abs=1e-4)
 
 

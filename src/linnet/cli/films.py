@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from linnet.cli.terminal import show
 from linnet.files import describe_failure, replacing
-from linnet.results import Classification, Detection, TrackedDetection, document, top
+from linnet.results import Classification, Detection, Region, Segmentation, TrackedDetection, document, top
 
 if TYPE_CHECKING:
     from linnet.films.reading import Film, Frame
@@ -99,6 +99,8 @@ def _summary(result: Result) -> str:
     """What a frame shows, in words that stay the same as long as it does."""
     if isinstance(result, Classification):
         return result.label
+    if isinstance(result, Segmentation):
+        return ", ".join(sorted(each.label for each in result.top()))
     found = top(result)
     if not found:
         return "nothing found"
@@ -183,6 +185,7 @@ class _Written:
         self._film.write(draw(Image.fromarray(frame.pixels), result), frame.seconds)
         best = 1 if count is None and isinstance(result, Classification) else count
         for found in top(result, best):
+            share = found.share if isinstance(found, Region) else found.score
             box = [f"{value:.1f}" for value in found.box] if isinstance(found, Detection) else [""] * 4
             track = found.track if isinstance(found, TrackedDetection) else ""
-            self._table.writerow([frame.number, f"{frame.seconds:.3f}", found.label, f"{found.score:.4f}", *box, track])
+            self._table.writerow([frame.number, f"{frame.seconds:.3f}", found.label, f"{share:.4f}", *box, track])

