@@ -26,6 +26,16 @@ PREDICTION = {
     },
 }
 
+REGION = {
+    "type": "object",
+    "required": ["label", "index", "share"],
+    "properties": {
+        "label": {"type": "string"},
+        "index": {"type": "integer", "minimum": 0},
+        "share": {"type": "number", "minimum": 0, "maximum": 1, "description": "of the picture's pixels"},
+    },
+}
+
 RESULTS = {
     "type": "array",
     "items": {
@@ -35,6 +45,7 @@ RESULTS = {
         "properties": {
             "file": {"type": "string"},
             "predictions": {"type": "array", "items": PREDICTION},
+            "classes": {"type": "array", "items": REGION, "description": "in place of the predictions: of segmenters"},
             "error": {"type": "string", "description": "in place of the predictions: why it could not be read"},
         },
     },

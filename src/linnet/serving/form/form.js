@@ -22,14 +22,16 @@ async function showModels() {
   part("model").replaceChildren(...models.map(({ name }) => new Option(name)));
 }
 
-function showPredictions(predictions) {
+function showFound(found) {
   part("found").replaceChildren(
-    ...predictions.map(({ label, score }) => {
+    ...found.map(({ label, score, share }) => {
       const line = document.createElement("li");
-      const share = document.createElement("b");
-      share.textContent = `${(100 * score).toFixed(1)} %`;
-      line.style.backgroundSize = `${100 * score}% 100%`;
-      line.append(share, label);
+      const number = document.createElement("b");
+      // A segmenter's classes have their share of the picture instead of a score.
+      const percent = 100 * (score ?? share);
+      number.textContent = `${percent.toFixed(1)} %`;
+      line.style.backgroundSize = `${percent}% 100%`;
+      line.append(number, label);
       return line;
     }),
   );
@@ -41,13 +43,14 @@ async function answer() {
   const post = (accept) =>
     ask(path, { method: "POST", body: part("picture").files[0], headers: { Accept: accept, "Content-Type": "image/*" } });
   const [result] = await (await post("application/json")).json();
-  showPredictions(result.predictions);
+  const found = result.predictions ?? result.classes;
+  showFound(found);
   const drawn = await (await post("image/png")).blob();
   URL.revokeObjectURL(part("shown").src);
   part("shown").src = URL.createObjectURL(drawn);
-  part("shown").alt = result.predictions.map(({ label }) => label).slice(0, 3).join(", ");
+  part("shown").alt = found.map(({ label }) => label).slice(0, 3).join(", ");
   part("shown").hidden = false;
-  return result.predictions.length ? "" : "Nothing was found.";
+  return found.length ? "" : "Nothing was found.";
 }
 
 part("form").addEventListener("submit", async (event) => {
