@@ -54,6 +54,8 @@ def page() -> str:
         "converted": latest("converted"),
         "microcontroller": latest("microcontroller"),
         "browser": latest("page"),
+        "http_server": latest("http-server"),
+        "films": latest("films"),
     }
     tables = {
         "classifier_costs": _classifier_costs(),
@@ -68,6 +70,8 @@ def page() -> str:
         "browser_table": _browser(documents["browser"]),
     }
     text = Path(__file__).with_name("benchmarks.md").read_text(encoding="utf-8")
+    turns = documents["http_server"]["ratios"]
+    tables |= {"lowest": min(turns), "highest": max(turns)}
     return text.format(**documents, **tables, **said_of_engine(documents["engine"]), **_cold(documents["cold_start"]))
 
 

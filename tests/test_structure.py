@@ -51,6 +51,9 @@ ALLOWED: dict[str, set[str]] = {
         "architecture", "checkpoint", "engine", "export", "images", "nn", "predictor", "segmentation", "weights",
         *GROUND,
     },
+    "explanation": {"architecture", "images", "predictor", "results", *GROUND},
+    "films": {"images", "predictor", "results", *GROUND},
+    "serving": {"images", "predictor", "results", *GROUND},
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
     # Recipes, starts and the loop: nothing here knows a task.
     "training": {
@@ -71,12 +74,25 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes",
-        "evaluation", "export", "images", "paper", "predictor", "published", "quantisation.post_training", "results",
-        "tasks", "training", "training.run", "weights", *GROUND,
+        "evaluation", "explanation", "export", "films", "images", "paper", "predictor", "published",
+        "quantisation.post_training", "results", "serving", "tasks", "training", "training.run", "weights", *GROUND,
     },
 }  # fmt: skip
 
-HEAVY = {"torch", "kornia", "pyarrow", "matplotlib", "tyro", "rich", "tflite", "threadpoolctl", "faster_coco_eval"}
+HEAVY = {
+    "av",
+    "starlette",
+    "uvicorn",
+    "torch",
+    "kornia",
+    "pyarrow",
+    "matplotlib",
+    "tyro",
+    "rich",
+    "tflite",
+    "threadpoolctl",
+    "faster_coco_eval",
+}
 
 # Third-party packages that a part may load when it is imported (not inside a function).
 AT_IMPORT = {
@@ -98,6 +114,9 @@ AT_IMPORT = {
     "catalogue": set(),
     "published": set(),
     "predictor": {"numpy"},
+    "explanation": {"numpy"},
+    "films": {"numpy"},
+    "serving": {"starlette", "uvicorn"},
     "bench": {"numpy"},
     "evaluation": {"numpy"},
     "training": {"numpy", "torch", "lightning_fabric", "safetensors"},
@@ -286,6 +305,8 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         "bench": [*model, "--runtimes", "numpy", "--seconds", "0.1"],
     }
     # Training is what torch is for.
+    # A server that has what it needs does not end by itself; what it loads then is asked in tests/serving.
+    commands["serve"] = [*model, "--host", "192.0.2.1"]
     assert commands.keys() == COMMANDS.keys() - {"train"}
     for name, arguments in commands.items():
         loaded = modules_after(run_quietly([name, *arguments]))
