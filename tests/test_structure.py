@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "figures": {"files"},
     "images": GROUND,
     "results": GROUND,
+    "segmentation": {"architecture", "engine", "quantisation", *GROUND},
     "quantisation": {"architecture", *GROUND},
     "checkpoint": {"architecture", "images", "quantisation", *GROUND},
     "detection": {"architecture", *GROUND},
@@ -33,15 +34,21 @@ ALLOWED: dict[str, set[str]] = {
     "engine.runtimes": {"architecture", "checkpoint", "engine", "images", "nn", *GROUND},
     "data": {"architecture", "images", *GROUND},
     "weights": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
-    "export": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
+    # The .pte file is made of the torch module, which is imported once one is asked for.
+    "export": {
+        "architecture", "checkpoint", "detection", "engine", "images", "nn", "quantisation", "weights", *GROUND,
+    },
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
     "published": set(),
     "catalogue": {"checkpoint", "published", "weights", *GROUND},
     "predictor": {
-        "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "images", "results",
+        "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "export", "images",
+        "results", "segmentation", *GROUND,
+    },
+    "bench": {
+        "architecture", "checkpoint", "engine", "export", "images", "nn", "predictor", "segmentation", "weights",
         *GROUND,
     },
-    "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor", *GROUND},
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
     # Recipes, starts and the loop: nothing here knows a task.
     "training": {
@@ -49,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "tasks": {
         "architecture", "catalogue", "checkpoint", "data", "detection", "evaluation", "figures", "images", "nn",
-        "predictor", "results", "training", *GROUND,
+        "predictor", "results", "segmentation", "training", *GROUND,
     },
     # Eight bits without training: calibrated on data, measured, kept or not.
     "quantisation.post_training": {
@@ -75,6 +82,7 @@ AT_IMPORT = {
     "boxes": {"numpy"},
     "images": {"numpy"},
     "results": {"numpy"},
+    "segmentation": {"numpy"},
     "quantisation": {"numpy"},
     "checkpoint": {"numpy"},
     "detection": {"numpy"},
@@ -99,10 +107,12 @@ WITH_TORCH = {
     "data/batches/augmentation.py": {"torch", "kornia"},
     "data/batches/box_loading.py": {"torch"},
     "data/batches/loading.py": {"torch"},
+    "data/batches/mask_loading.py": {"torch"},
     "data/batches/streaming.py": {"torch"},
     "detection/losses.py": {"torch"},
     "detection/matching.py": {"torch"},
     "detection/tensors.py": {"torch"},
+    "segmentation/losses.py": {"torch"},
     "tasks/classification/features.py": {"numpy", "torch"},
     "tasks/classification/objective.py": {"numpy", "torch", "lightning_fabric"},
     "tasks/classification/start.py": {"numpy"},
@@ -110,6 +120,10 @@ WITH_TORCH = {
     "tasks/detection/objective.py": {"numpy", "torch", "lightning_fabric"},
     "tasks/detection/start.py": {"numpy", "torch"},
     "tasks/detection/trainer.py": {"torch"},
+    "tasks/segmentation/objective.py": {"numpy", "torch", "lightning_fabric"},
+    "tasks/segmentation/sizes.py": {"numpy"},
+    "tasks/segmentation/start.py": {"numpy", "torch"},
+    "tasks/segmentation/trainer.py": {"torch"},
 }
 
 
@@ -264,6 +278,7 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         "models": [],
         "paper": ["table2"],
         "export": [str(small_model), str(tmp_path / "out.onnx")],
+        "verify": [str(small_model)],
         "convert": ["nowhere.tflite", "--out", str(tmp_path / "out.safetensors")],
         "bench": [*model, "--runtimes", "numpy", "--seconds", "0.1"],
     }

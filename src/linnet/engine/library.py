@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import warnings
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
 
-INTERFACE = 3
+INTERFACE = 4
 """`LINNET_INTERFACE` of linnet.h: the functions and structures below are those of this number."""
 
 NOT_BUILT = (
@@ -37,6 +38,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "linnet_session_step": (ctypes.c_int, [POINTER, COUNT, POINTER]),
     "linnet_detect_workspace": (COUNT, [POINTER]),
     "linnet_detect": (ctypes.c_int, [POINTER] * 10),
+    "linnet_labels_workspace": (COUNT, [POINTER]),
+    "linnet_labels": (ctypes.c_int, [POINTER] * 5),
     "linnet_training_instruction_set": (ctypes.c_char_p, []),
     "linnet_train_pointwise": (ctypes.c_int, [THREADS, *[COUNT] * 3, *[POINTER] * 5]),
     "linnet_train_pointwise_backward": (ctypes.c_int, [THREADS, *[COUNT] * 3, *[POINTER] * 7]),
@@ -110,6 +113,12 @@ class ConcatenationLayer(ctypes.Structure):
     _fields_ = (("channels", ctypes.c_int32),)
 
 
+class ResizingLayer(ctypes.Structure):
+    """`linnet_resizing` of linnet.h: a map at the size that a stride of the picture has."""
+
+    _fields_ = tuple((name, ctypes.c_int32) for name in ("channels", "stride", "grid"))
+
+
 class ConversionLayer(ctypes.Structure):
     """`linnet_conversion` of linnet.h: floats to bytes, or back."""
 
@@ -131,6 +140,7 @@ LayerBody = (
     | LinearLayer
     | AdditionLayer
     | ConcatenationLayer
+    | ResizingLayer
     | QuantizeLayer
     | DequantizeLayer
 )
@@ -142,6 +152,7 @@ KINDS: dict[str, type[LayerBody]] = {
     "linear": LinearLayer,
     "addition": AdditionLayer,
     "concatenation": ConcatenationLayer,
+    "resizing": ResizingLayer,
     "quantize": QuantizeLayer,
     "dequantize": DequantizeLayer,
 }
@@ -275,6 +286,15 @@ class DetectionRule(ctypes.Structure):
     )
 
 
+class LabellingRule(ctypes.Structure):
+    """`linnet_labelling` of linnet.h."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_int32)
+        for name in ("height", "width", "classes", "precision", "grid", "output_height", "output_width")
+    )
+
+
 class Transform(ctypes.Structure):
     """`linnet_transform` of linnet_training.h: how a stored tensor becomes an activation."""
 
@@ -341,15 +361,26 @@ def missing_library() -> str:
 
 def _open() -> ctypes.CDLL | None:
     """What lies where the library belongs, of whatever sources it was built."""
+    path = library_path()
+    return None if path is None else ctypes.CDLL(str(path))
+
+
+def library_path() -> Path | None:
+    """The file of the library that was built with this package, of whatever sources; None where there is none."""
+    return _installed(NAMES)
+
+
+def header_path() -> Path | None:
+    """The file of its interface in C, `linnet.h`; None where there is none."""
+    return _installed(("linnet.h",))
+
+
+def _installed(names: Iterable[str]) -> Path | None:
     import linnet.engine
 
     # Not beside __file__: an editable install keeps the library elsewhere on the package's path.
-    for folder in linnet.engine.__path__:
-        for name in NAMES:
-            path = Path(folder) / name
-            if path.is_file():
-                return ctypes.CDLL(str(path))
-    return None
+    places = (Path(folder) / name for folder in linnet.engine.__path__ for name in names)
+    return next((path for path in places if path.is_file()), None)
 
 
 def _interface_of(library: ctypes.CDLL) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from linnet.checkpoint import Checkpoint
 from linnet.engine.blas import blas_threads
 from linnet.engine.library import engine_instruction_set, instruction_set, missing_library, native_version
 from linnet.engine.reference import Output
-from linnet.images import Preprocessing, grey_of, normalise
+from linnet.images import Preprocessing, grey_of, normalise, table_of
 from linnet.machine import instruction_set_refused, usable_cores
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class NativeRuntime:
         session = NativeSession(
             NativeNetwork(program),
             contract.size,
-            program.table(_table(contract)),
+            program.table(table_of(contract)),
             program.outputs,
             threads=self._threads,
             schedule=self._schedule,
@@ -95,7 +95,7 @@ class NativeRuntime:
             self._apart = NativeSession(
                 self._session.network,
                 contract.size,
-                self._program.table(_table(contract)),
+                self._program.table(table_of(contract)),
                 self._program.outputs,
                 threads=self._threads,
                 apart=True,
@@ -123,14 +123,6 @@ def _as_bytes(pixels: NDArray[np.uint8], contract: Preprocessing) -> NDArray[np.
     if contract.colours == "grey":
         return grey_of(pixels)
     return np.ascontiguousarray(pixels[..., ::-1]) if contract.colours == "BGR" else pixels
-
-
-def _table(contract: Preprocessing) -> NDArray[np.float32]:
-    """(channels, 256): what `normalise` makes of each value."""
-    values = np.arange(256, dtype=np.float32) / np.float32(255)
-    mean, std = (np.array(numbers, np.float32)[:, None] for numbers in (contract.mean, contract.std))
-    table: NDArray[np.float32] = (values - mean) / std
-    return table
 
 
 class NumpyRuntime:
@@ -184,8 +176,14 @@ class TorchRuntime:
         with torch.inference_mode():
             images = torch.from_numpy(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2)))
             outputs, taps = self._network.run(images, names)
-        arrays = {name: (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).numpy() for name, x in taps.items()}
-        return tuple(part.numpy() for part in outputs) if isinstance(outputs, tuple) else outputs.numpy(), arrays
+
+        def array(x: Any) -> NDArray[np.float32]:
+            # Maps have their channels last outside of torch.
+            found: NDArray[np.float32] = (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).numpy()
+            return found
+
+        given = tuple(map(array, outputs)) if isinstance(outputs, tuple) else array(outputs)
+        return given, {name: array(x) for name, x in taps.items()}
 
 
 RUNTIMES: dict[str, Callable[[Checkpoint, int | None], Runtime]] = {

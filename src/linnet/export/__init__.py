@@ -38,7 +38,9 @@ def export(
         options: of the format; those that are None or False count as not given.
             `inputs`: `normalised` takes values as the contract normalises them; `pixels` takes (N, H, W, 3) uint8 RGB
             and normalises inside; `integers` takes those of a quantised network.
-            `raw`: a detector's TFLite file gives offsets and logits, as ONNX always does, instead of boxes and scores.
+            `raw`: a detector's TFLite file gives offsets and logits instead of boxes and scores; a segmenter's file
+            gives the logits of every pixel instead of the best class.
+            `nms`: a detector's ONNX file gives boxes and scores instead of offsets and logits.
             `fixed_point`: a C file multiplies sums by integers instead of floats.
             `ram`: the bytes of memory that a C file may need.
 

@@ -1,8 +1,9 @@
 """A checkpoint as an ONNX graph of standard operators: the paper's point is that no special one is needed.
 
 The graph is made from the folded architecture, without torch: Conv, Clip (or Relu), Add, ReduceMean and Gemm, and of a
-detector Transpose, Reshape and Concat: its outputs are `offsets` and `logits`, decoding is left to whoever runs it.
-Values have the names of linnet's intermediate tensors, so any of them can be asked for in the other runtime too.
+detector Transpose, Reshape and Concat: its outputs are `offsets` and `logits`, decoding is left to whoever runs it. Of
+a segmenter there are Concat, Resize to the size of the file's pictures, and ArgMax: its output is `labels`. Values have
+the names of linnet's intermediate tensors, so any of them can be asked for in the other runtime too.
 
 A quantised network keeps its integers: each value is followed by QuantizeLinear and DequantizeLinear (QDQ), weights and
 biases stand behind DequantizeLinear, and runtimes compute with integers what lies between.
@@ -10,13 +11,9 @@ biases stand behind DequantizeLinear, and runtimes compute with integers what li
 
 from __future__ import annotations
 
-import json
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from linnet.architecture import (
@@ -24,20 +21,20 @@ from linnet.architecture import (
     Add,
     Concatenate,
     Convolve,
+    Detector,
     Graph,
     Linear,
     Operation,
     Pool,
     Reshape,
+    Resize,
 )
 from linnet.architecture.operations import Shape
-from linnet.checkpoint import Checkpoint
-from linnet.engine.fold import fold
-from linnet.engine.integer_reference import numpy_network
-from linnet.export.written import Export, InputKind, Precision, check_difference, differences, documents, noise
-from linnet.files import write_atomically
+from linnet.export.onnx_detector import write_detections
+from linnet.export.segmenter import LABELS
 from linnet.images import GREY_WEIGHTS, Preprocessing
 from linnet.quantisation.scheme import Quantisation
+from linnet.weights.onnx_own import CENTRE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,61 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OPSET = 17
-TOLERANCE = 1e-4
-"""Largest difference from the numpy reference that is accepted, relative to the largest output."""
-
-INTEGER_TOLERANCE = 12
-"""The same of a quantised network, in steps of its output. Runtimes round integers in ways of their own: LiteRT's own
-kernels differ among themselves by up to 8 steps after the 50 layers of a MobileNetV2."""
-
 KINDS = {"int8": np.int8, "uint8": np.uint8}
-
-
-def export_onnx(
-    checkpoint: Checkpoint,
-    path: str | Path,
-    *,
-    precision: Precision,
-    inputs: InputKind = "normalised",
-    raw: bool = False,
-) -> Export:
-    """Runs a network as ONNX (opset 17) beside the numpy reference, and writes it if the two agree.
-
-    The batch size is open, height and width are those of the checkpoint: TensorFlow's padding depends on them. The
-    preprocessing contract and the class names stand in the file's metadata under `linnet.*`.
-
-    Args:
-        checkpoint: what to export.
-        path: file to write.
-        precision: `float32`, or `int8` for the integers of a quantised network.
-        inputs: `normalised` takes (N, C, H, W) float32 as the contract normalises it; `pixels` takes (N, H, W, 3)
-            uint8 RGB and normalises inside.
-        raw: makes no difference: a detector gives offsets and logits.
-
-    Raises:
-        ValueError: if ONNX computes something else: then nothing is written.
-        OSError: if the file cannot be written.
-    """
-    if (quantisation := checkpoint.quantisation) is None:
-        writer = GraphWriter(*fold(checkpoint.architecture, checkpoint.tensors))
-    else:
-        writer = QuantisedWriter(checkpoint.architecture.graph, checkpoint.tensors, quantisation)
-    model = writer.model(checkpoint.preprocessing if inputs == "pixels" else None)
-    helper.set_model_props(model, {name: json.dumps(document) for name, document in documents(checkpoint).items()})
-    onnx.checker.check_model(model, full_check=True)
-    path, content = Path(path), model.SerializeToString()
-    compared = _compare(checkpoint, content, inputs) if find_spec("onnxruntime") else None
-    check_difference(path, "onnxruntime", compared, TOLERANCE if quantisation is None else INTEGER_TOLERANCE / 255)
-    write_atomically(path, content)
-    operators = tuple(sorted({node.op_type for node in model.graph.node}))
-    return Export(
-        path,
-        path.stat().st_size,
-        operators,
-        None if compared is None else compared[0],
-        precision=precision,
-        equal=None if compared is None else compared[1],
-    )
 
 
 class GraphWriter:
@@ -115,23 +58,32 @@ class GraphWriter:
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
 
-    def model(self, contract: Preprocessing | None = None) -> Any:
-        """The model: normalised (N, C, H, W) float32 in; with a contract (N, H, W, 3) uint8, normalised inside."""
+    def again(self) -> GraphWriter:
+        """One of the same network that has written nothing."""
+        return type(self)(self.graph, self._tensors)
+
+    def model(self, contract: Preprocessing | None = None, detector: Detector | None = None) -> Any:
+        """The model: normalised (N, C, H, W) float32 in; with a contract (N, H, W, 3) uint8, normalised inside.
+
+        With a detector boxes come out, of one picture at a time.
+        """
         height, width, channels = self.graph.input_shape
-        shape: list[str | int] = ["N", channels, height, width]
-        entry = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)
+        batch: str | int = "N" if detector is None else 1
+        entry = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [batch, channels, height, width])
         values = {INPUT: INPUT}
         if contract is not None:
-            entry = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["N", height, width, 3])
+            entry = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, height, width, 3])
             values[INPUT] = self._normalise(contract)
         values[INPUT] = self.enter(values[INPUT])
         for operation in self.graph.operations:
             read = [values[name] for name in operation.reads]
             values[operation.name] = self.write(operation, read)
-        exits = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *_channels_first(self.graph.shape_of(name))])
-            for name in self.graph.outputs
-        ]
+        shapes: dict[str, list[str | int]]
+        if detector is None:
+            shapes = {name: ["N", *_channels_first(self.graph.shape_of(name))] for name in self.graph.outputs}
+        else:
+            shapes = write_detections(self, detector)
+        exits = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
         document = helper.make_graph(self._nodes, "linnet", [entry], exits, list(self._constants.values()))
         model = helper.make_model(document, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="linnet")
         # Of opset 17, so that older runtimes open the file.
@@ -148,14 +100,22 @@ class GraphWriter:
 
     def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Appends a node; gives the name of its output."""
-        self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
-        return output
+        return self.nodes(operator, inputs, [output], **attributes)[0]
+
+    def nodes(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> list[str]:
+        """Appends a node of several outputs; gives their names."""
+        self._nodes.append(helper.make_node(operator, list(inputs), list(outputs), name=outputs[0], **attributes))
+        return list(outputs)
+
+    def plain(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Appends a node that computes no numbers of the network, such as sizes."""
+        return GraphWriter.node(self, operator, inputs, output, **attributes)
 
     def constant(self, name: str, values: Any, kind: Any = np.float32) -> str:
         """Adds a constant, unless there is one of this name."""
         if name not in self._constants:
-            array = np.ascontiguousarray(np.array(values, kind))
-            self._constants[name] = numpy_helper.from_array(array, name)
+            # Not `ascontiguousarray`, which would give a number a dimension.
+            self._constants[name] = numpy_helper.from_array(np.array(values, kind, order="C"), name)
         return name
 
     def activated(self, operation: Convolve | Linear, operator: str, inputs: list[str], **attributes: Any) -> str:
@@ -170,7 +130,16 @@ class GraphWriter:
 
     def weights(self, operation: Operation) -> list[str]:
         """The tensors of an operation as constants."""
-        return [self.constant(name, self._tensors[name]) for name in operation.tensors]
+        return [self.constant(*self.stored(operation, name)) for name in operation.tensors]
+
+    def stored(self, operation: Operation, name: str) -> tuple[str, NDArray[Any]]:
+        """A tensor as the file has it, and its name there."""
+        values = self._tensors[name]
+        if not name.endswith(".weight") or not centre_alone(operation):
+            return name, values
+        assert isinstance(operation, Convolve)
+        row, column = (pad // operation.dilation for pad in (operation.pads[0], operation.pads[2]))
+        return f"{name}{CENTRE}", values[..., row : row + 1, column : column + 1]
 
     def _normalise(self, contract: Preprocessing) -> str:
         """(N, H, W, 3) uint8 → (N, C, H, W) float32, as `linnet.images.normalise` does it."""
@@ -206,6 +175,10 @@ class QuantisedWriter(GraphWriter):
         self._quantisation = quantisation
         self._exact: str | None = None
 
+    def again(self) -> QuantisedWriter:
+        """See `GraphWriter`."""
+        return QuantisedWriter(self.graph, self._tensors, self._quantisation)
+
     def enter(self, value: str) -> str:
         """The picture, rounded."""
         return self._round(INPUT, value, f"{INPUT}:rounded")
@@ -223,6 +196,8 @@ class QuantisedWriter(GraphWriter):
         """What is not rounded yet has another name than the operation."""
         if operator == "ReduceMean":
             # Runtimes have an integer kernel of this one only.
+            if attributes["keepdims"]:
+                return super().node("GlobalAveragePool", inputs, f"{output}:exact")
             pooled = super().node("GlobalAveragePool", inputs, f"{output}:pooled")
             return super().node("Flatten", [pooled], f"{output}:exact")
         return super().node(operator, inputs, f"{output}:exact" if output == self._exact else output, **attributes)
@@ -233,18 +208,18 @@ class QuantisedWriter(GraphWriter):
         if operation.name in self._quantisation.floating:
             return super().weights(operation)
         scale = self._tensors[f"{label}.weight.scale"]
-        weight = self._integers(f"{label}.weight", scale, self._tensors.get(f"{label}.weight.zero"))
+        weight = self._integers(operation, f"{label}.weight", scale, self._tensors.get(f"{label}.weight.zero"))
         given = np.float32(self._quantisation.encodings[operation.reads[0]].scale)
         if f"{label}.bias" not in self._tensors:
             return [weight]
-        return [weight, self._integers(f"{label}.bias", given * scale, None)]
+        return [weight, self._integers(operation, f"{label}.bias", given * scale, None)]
 
-    def _integers(self, name: str, scale: NDArray[np.float32], zero: NDArray[Any] | None) -> str:
-        values = self._tensors[name]
+    def _integers(self, operation: Operation, name: str, scale: NDArray[np.float32], zero: NDArray[Any] | None) -> str:
+        stored, values = self.stored(operation, name)
         zeros = np.zeros(len(scale), values.dtype) if zero is None else zero
         single = len(scale) == 1
         inputs = [
-            self.constant(name, values, values.dtype),
+            self.constant(stored, values, values.dtype),
             self.constant(f"{name}:scale", scale[0] if single else scale),
             self.constant(f"{name}:zero", zeros[0] if single else zeros, values.dtype),
         ]
@@ -257,6 +232,16 @@ class QuantisedWriter(GraphWriter):
         return super().node("DequantizeLinear", [integers, *pair], output)
 
 
+def centre_alone(operation: Operation) -> bool:
+    """Whether of a depthwise kernel only one tap is ever reached: on a map of one pixel, which the others lie beside.
+
+    It is written as 1 x 1: OpenCV 4.10 and 4.12 compute the padded 3 x 3 wrongly there.
+    """
+    if not isinstance(operation, Convolve) or not operation.depthwise or operation.kernel == 1:
+        return False
+    return operation.input_size == (1, 1) and operation.shape[:2] == (1, 1)
+
+
 def _channels_first(shape: Shape) -> Shape:
     """(height, width, channels) as ONNX has it; rows and vectors as they are."""
     return (shape[2], *shape[:2]) if len(shape) == 3 else shape
@@ -265,11 +250,14 @@ def _channels_first(shape: Shape) -> Shape:
 def _convolve(writer: GraphWriter, operation: Convolve, inputs: list[str]) -> str:
     """Convolution, then its activation; the last has the operation's name."""
     top, bottom, left, right = operation.pads
+    kernel = operation.kernel
+    if centre_alone(operation):
+        kernel, top, bottom, left, right = 1, 0, 0, 0, 0
     return writer.activated(
         operation,
         "Conv",
         [*inputs, *writer.weights(operation)],
-        kernel_shape=[operation.kernel] * 2,
+        kernel_shape=[kernel] * 2,
         strides=[operation.stride] * 2,
         dilations=[operation.dilation] * 2,
         pads=[top, left, bottom, right],
@@ -289,36 +277,48 @@ def _concatenate(writer: GraphWriter, operation: Concatenate, inputs: list[str])
     return writer.node("Concat", inputs, operation.name, axis=axes[operation.axis])
 
 
+def _pool(writer: GraphWriter, operation: Pool, inputs: list[str]) -> str:
+    return writer.node("ReduceMean", inputs, operation.name, axes=[2, 3], keepdims=int(operation.keeps_map))
+
+
+GRIDS = {"align_corners": "align_corners", "half_pixel": "half_pixel", "asymmetric": "asymmetric"}
+"""What ONNX calls them."""
+
+
+def _resize(writer: GraphWriter, operation: Resize, inputs: list[str]) -> str:
+    # The number of pictures is open, and opset 17 wants it in the size too.
+    whole = writer.plain("Shape", inputs, f"{operation.name}:shape")
+    ends = [writer.constant(f"resize:{place}", [place], np.int64) for place in (0, 2)]
+    first = writer.plain("Slice", [whole, *ends], f"{operation.name}:first")
+    size = writer.constant(f"{operation.name}:size", operation.output_size, np.int64)
+    full = writer.plain("Concat", [first, size], f"{operation.name}:full", axis=0)
+    return writer.node(
+        "Resize",
+        [*inputs, "", "", full],
+        operation.name,
+        mode="linear",
+        coordinate_transformation_mode=GRIDS[operation.grid],
+    )
+
+
+def end_with_labels(model: Any, graph: Graph) -> None:
+    """Appends ArgMax to a model whose only output is (N, classes, H, W) logits: `labels`, (N, H, W) int64."""
+    (logits,) = graph.outputs
+    model.graph.node.append(helper.make_node("ArgMax", [logits], [LABELS], name=LABELS, axis=1, keepdims=0))
+    height, width = graph.shape_of(logits)[:2]
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info(LABELS, TensorProto.INT64, ["N", height, width]))
+
+
 WRITERS: dict[type[Operation], Callable[[GraphWriter, Any, list[str]], str]] = {
     Convolve: _convolve,
     Add: lambda writer, operation, inputs: writer.node("Add", inputs, operation.name),
-    Pool: lambda writer, operation, inputs: writer.node("ReduceMean", inputs, operation.name, axes=[2, 3], keepdims=0),
+    Pool: _pool,
     Linear: lambda writer, operation, inputs: writer.activated(
         operation, "Gemm", [*inputs, *writer.weights(operation)], transB=1
     ),
     Reshape: _reshape,
     Concatenate: _concatenate,
+    Resize: _resize,
 }
 """Kind of operation → what writes its nodes, of the values read; it gives the name of the result's."""
-
-
-def _compare(checkpoint: Checkpoint, content: bytes, inputs: InputKind) -> tuple[float, bool]:
-    """Largest difference of the file from the numpy reference over noisy pictures, relative; whether all is equal."""
-    pixels, pictures = noise(checkpoint)
-    outputs, _ = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation).run(pictures)
-    given = pixels if inputs == "pixels" else pictures.transpose(0, 3, 1, 2)
-    found = run_onnx(content, {"input": np.ascontiguousarray(given)})
-    return differences(found, outputs if isinstance(outputs, tuple) else (outputs,))
-
-
-def run_onnx(model: Path | bytes, inputs: Mapping[str, NDArray[Any]], *, threads: int = 0) -> list[NDArray[np.float32]]:
-    """The outputs of an ONNX file, or of its bytes, in onnxruntime on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-    )
-    return [np.asarray(output) for output in session.run(None, dict(inputs))]

@@ -1,35 +1,38 @@
 """A checkpoint as a TFLite file, without TensorFlow: float32, weights in float16, or a quantised network's integers.
 
 The graph is made from the folded architecture: CONV_2D, DEPTHWISE_CONV_2D, ADD, MEAN or AVERAGE_POOL_2D and
-FULLY_CONNECTED, of a detector RESHAPE and CONCATENATION too. TensorFlow's padding is SAME, PyTorch's a PAD (with the
+FULLY_CONNECTED, of a detector RESHAPE and CONCATENATION too, of a segmenter CONCATENATION, RESIZE_BILINEAR and at the
+end ARG_MAX. TensorFlow's padding is SAME, PyTorch's a PAD (with the
 zero point) before a VALID convolution. Logits come out: no softmax is added. Before a file is kept, LiteRT runs it
 where it is installed.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import replace
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tflite
 
-from linnet.architecture import INPUT, Add, Concatenate, Convolve, Detector, Graph, Linear, Operation, Pool, Reshape
+from linnet.architecture import (
+    INPUT,
+    Add,
+    Concatenate,
+    Convolve,
+    Graph,
+    Linear,
+    Operation,
+    Pool,
+    Reshape,
+    Resize,
+)
 from linnet.architecture.operations import pad_amounts
-from linnet.checkpoint import Checkpoint
-from linnet.engine.fold import fold
 from linnet.engine.integer_reference import IntegerNetwork
 from linnet.engine.reference import NumpyNetwork, Runner
-from linnet.export.tflite_detector import boxes_in_order, decoded, write_detections
+from linnet.export.segmenter import LABELS
 from linnet.export.tflite_file import Codes, GraphWriter
-from linnet.export.tflite_metadata import NAME, describe, metadata, with_labels
-from linnet.export.tflite_run import run_tflite
-from linnet.export.written import Export, InputKind, Precision, check_difference, differences, documents, noise
-from linnet.files import write_atomically
+from linnet.export.written import InputKind
 from linnet.images import Preprocessing, normalise
 from linnet.quantisation import rule
 from linnet.quantisation.scheme import Encoding, Quantisation
@@ -43,16 +46,13 @@ TOLERANCE = 1e-5
 """Largest difference from the reference that is accepted, relative to the largest output. Integers must be equal."""
 
 CANCELLING_TOLERANCE = 1e-4
-"""The same where the largest of an output may be a sum that cancels, as of a detector's heads and of `FEW` numbers:
-random weights reach 2e-5, trained ones 1e-6."""
+"""The same where the largest of an output may be a sum that cancels, as of a detector's heads, a segmenter's map and of
+`FEW` numbers: random weights reach 2e-5, trained ones 1e-6."""
 
 FEW = 8
 
 FLOATING_TOLERANCE = 12 / 255
 """The same of a quantised network of which some operations run in float: the order of their sums decides halves."""
-
-DETECTION_TOLERANCE = 1e-4
-"""Most by which a box, in sides of the picture or of itself, or a score may differ from an anchor's."""
 
 ACTIVATIONS = {"linear": "NONE", "relu": "RELU", "relu6": "RELU6"}
 
@@ -65,90 +65,11 @@ VERSIONS = {
     "AVERAGE_POOL_2D": 2,
     "PAD": 2,
     "CONCATENATION": 2,
+    "RESIZE_BILINEAR": 2,
+    "ARG_MAX": 2,
     "DEQUANTIZE": 2,
 }
 """Of operators on int8, as converters write them; on all else they are 1."""
-
-SIGNATURE = "serving_default"
-
-
-def export_tflite(
-    checkpoint: Checkpoint,
-    path: str | Path,
-    *,
-    precision: Precision,
-    inputs: InputKind | None = None,
-    raw: bool = False,
-) -> Export:
-    """Runs a network as TFLite beside the numpy reference, and writes it if the two agree.
-
-    One picture at a time, (1, H, W, C); interpreters can resize the batch. Class names, normalisation, licence and
-    provenance stand in the file's TFLite metadata; architecture, contract and all else in buffers `linnet.*`.
-
-    Args:
-        checkpoint: what to export.
-        path: file to write.
-        precision: `float32`, `float16` for weights of half the size, or `int8` for the integers of a quantised network.
-        inputs: `normalised` takes and gives float32, pictures as the contract normalises them; `pixels` takes
-            uint8 values from 0 to 255 in the contract's colours; `integers` takes and gives the integers of a quantised
-            network. If not given, `integers` of a file in eight bits and `normalised` of all others.
-        raw: a detector's file gives offsets and logits of all anchors, of which offsets are centre y, centre x, height
-            and width as in TensorFlow; else boxes (1, K, 4) y0, x0, y1, x1, classes (1, K) from 0, scores (1, K) and
-            their number (1,), found by TFLite_Detection_PostProcess.
-
-    Raises:
-        ValueError: if an option does not suit the network, or LiteRT computes something else: then nothing is written.
-        OSError: if the file cannot be written.
-    """
-    path = Path(path)
-    inputs = inputs or ("integers" if precision == "int8" else "normalised")
-    if inputs == "integers" and precision != "int8":
-        raise ValueError(f"`inputs` (='integers') are those of a quantised network; the file is {precision}.")
-    if inputs == "pixels" and checkpoint.preprocessing is not None and checkpoint.preprocessing.colours == "BGR":
-        raise ValueError("A TFLite file does not swap the colours of pixels: take normalised inputs for a BGR network.")
-    detector = checkpoint.architecture if isinstance(checkpoint.architecture, Detector) and not raw else None
-    writer = _writer(checkpoint, precision)
-    writer.write(inputs, checkpoint.preprocessing, floats=detector is not None)
-    heads = writer.file.outputs
-    if detector is not None:
-        # Beside its outputs: what is compared are the numbers that boxes are made of.
-        write_detections(writer.file, detector, heads)
-    buffers = {NAME: metadata(checkpoint, inputs, detections=detector is not None)}
-    buffers |= {name: json.dumps(document).encode() for name, document in documents(checkpoint).items()}
-
-    def content_of(outputs: list[int]) -> bytes:
-        writer.file.outputs = outputs
-        content = writer.file.content(buffers, description=describe(checkpoint), signature=SIGNATURE)
-        return with_labels(content, checkpoint)
-
-    found = writer.file.outputs
-    compared = _compare(writer, checkpoint, content_of(heads), inputs) if find_spec("ai_edge_litert") else None
-    check_difference(path, "LiteRT", compared, writer.allowed)
-    content = content_of(found)
-    if compared is not None and detector is not None:
-        _check_detections(writer, checkpoint, content, inputs, path)
-    write_atomically(path, content)
-    operators = tuple(sorted({operator.custom or operator.name for operator in writer.file.operators}))
-    return Export(
-        path,
-        path.stat().st_size,
-        operators,
-        None if compared is None else compared[0],
-        precision=precision,
-        equal=None if compared is None else compared[1],
-    )
-
-
-def _writer(checkpoint: Checkpoint, precision: Precision) -> NetworkWriter:
-    if checkpoint.quantisation is not None:
-        graph, tensors = checkpoint.architecture.graph, dict(checkpoint.tensors)
-    else:
-        graph, tensors = fold(checkpoint.architecture, checkpoint.tensors)
-    if isinstance(checkpoint.architecture, Detector):
-        tensors |= boxes_in_order(checkpoint.architecture, tensors)
-    if checkpoint.quantisation is not None:
-        return IntegerWriter(graph, tensors, checkpoint.quantisation)
-    return NetworkWriter(graph, tensors) if precision == "float32" else HalfWriter(graph, tensors)
 
 
 class NetworkWriter:
@@ -169,8 +90,11 @@ class NetworkWriter:
     def __init__(self, graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> None:
         self.graph, self.tensors = graph, dict(tensors)
         self.file = GraphWriter()
-        several = len(graph.outputs) == 1 and math.prod(graph.shape_of(graph.outputs[0])) > FEW
+        shapes = [graph.shape_of(name) for name in graph.outputs]
+        several = len(shapes) == 1 and len(shapes[0]) < 3 and math.prod(shapes[0]) > FEW
         self.allowed = TOLERANCE if several else CANCELLING_TOLERANCE
+        if any(isinstance(each, Resize) and each.grid == "half_pixel" for each in graph.operations):
+            self.file.versions = {"RESIZE_BILINEAR": 3}
 
     def write(self, inputs: InputKind, contract: Preprocessing | None, *, floats: bool = False) -> None:
         """Writes the network with its ends: the picture, and what the outputs are given as, or floats."""
@@ -180,6 +104,15 @@ class NetworkWriter:
             values[operation.name] = self.operation(operation, [values[name] for name in operation.reads])
         left: InputKind = "normalised" if floats else inputs
         self.file.outputs = [self.leave(name, values[name], left) for name in self.graph.outputs]
+
+    def end_with_labels(self) -> None:
+        """Makes the best class of every pixel the only output, of logits however they leave."""
+        (logits,) = self.file.outputs
+        shape = self.file.tensors[logits].shape[:3]
+        axis = self.file.constant("labels:axis", np.array([3], np.int32))
+        result = self.file.tensor(LABELS, shape, np.int32)
+        fields = {"OutputType": tflite.TensorType.INT32}
+        self.file.outputs = [self.file.operator("ARG_MAX", [logits, axis], result, "ArgMaxOptions", **fields)]
 
     def enter(self, inputs: InputKind, contract: Preprocessing | None) -> int:
         """The picture as the first operation reads it."""
@@ -249,7 +182,7 @@ class HalfWriter(NetworkWriter):
 
     def __init__(self, graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> None:
         super().__init__(graph, tensors)
-        self.file.versions = {"DEQUANTIZE": 3}
+        self.file.versions |= {"DEQUANTIZE": 3}
         for name in self.tensors:
             if name.endswith(".weight"):
                 with np.errstate(over="ignore"):
@@ -284,7 +217,7 @@ class IntegerWriter(NetworkWriter):
         self.allowed = FLOATING_TOLERANCE if quantisation.floating else 0.0
         self.dtype = np.dtype(quantisation.dtype)
         if quantisation.dtype == "int8":
-            self.file.versions = dict(VERSIONS)
+            self.file.versions = dict(VERSIONS) | self.file.versions
         for operation in graph.operations:
             if operation.tensors and operation.name not in quantisation.floating:
                 kind = self.tensors[f"{operation.label}.weight"].dtype
@@ -440,11 +373,19 @@ def _pool(writer: NetworkWriter, operation: Pool, read: list[int]) -> int:
     if quantisation is None or quantisation.pooling == "mean" or operation.name in quantisation.floating:
         axes = writer.file.constant(f"{operation.name}:axes", np.array([1, 2], np.int32))
         result = writer.computed(operation.name, operation.shape, operation.name)
-        return writer.file.operator("MEAN", [read[0], axes], result, "ReducerOptions", KeepDims=False)
+        return writer.file.operator("MEAN", [read[0], axes], result, "ReducerOptions", KeepDims=operation.keeps_map)
     fields = {"Padding": tflite.Padding.VALID, "StrideH": 1, "StrideW": 1, "FilterHeight": height, "FilterWidth": width}
-    pooled = writer.computed(f"{operation.name}:map", (1, 1, channels), operation.name)
+    name = operation.name if operation.keeps_map else f"{operation.name}:map"
+    pooled = writer.computed(name, (1, 1, channels), operation.name)
     writer.file.operator("AVERAGE_POOL_2D", [read[0]], pooled, "Pool2DOptions", **fields)
-    return _shaped(writer, operation, pooled)
+    return pooled if operation.keeps_map else _shaped(writer, operation, pooled)
+
+
+def _resize(writer: NetworkWriter, operation: Resize, read: list[int]) -> int:
+    size = writer.file.constant(f"{operation.name}:size", np.array(operation.output_size, np.int32))
+    result = writer.computed(operation.name, operation.shape, operation.name)
+    fields = {"AlignCorners": operation.grid == "align_corners", "HalfPixelCenters": operation.grid == "half_pixel"}
+    return writer.file.operator("RESIZE_BILINEAR", [read[0], size], result, "ResizeBilinearOptions", **fields)
 
 
 def _linear(writer: NetworkWriter, operation: Linear, read: list[int]) -> int:
@@ -472,6 +413,8 @@ def _shaped(writer: NetworkWriter, operation: Operation, number: int) -> int:
 
 def _concatenate(writer: NetworkWriter, operation: Concatenate, read: list[int]) -> int:
     result = writer.computed(operation.name, operation.shape, operation.name)
+    if writer.quantisation is not None and writer.quantisation.joining == "quantize":
+        read = [_recoded(writer, operation, number, result) for number in read]
     codes = [writer.file.tensors[number].quantisation for number in (*read, result)]
     if writer.file.tensors[result].dtype == np.int8 and any(each != codes[0] for each in codes):
         return _concatenate_unsigned(writer, operation, read, result)
@@ -479,20 +422,36 @@ def _concatenate(writer: NetworkWriter, operation: Concatenate, read: list[int])
     return writer.file.operator("CONCATENATION", read, result, "ConcatenationOptions", **fields)
 
 
+def _recoded(writer: NetworkWriter, operation: Concatenate, number: int, result: int) -> int:
+    """A tensor in the encoding of what joins it."""
+    tensor, codes = writer.file.tensors[number], writer.file.tensors[result].quantisation
+    if tensor.quantisation == codes:
+        return number
+    other = writer.file.tensor(f"{operation.name}:{tensor.name}", tensor.shape, tensor.dtype, codes)
+    return writer.file.operator("QUANTIZE", [number], other, "QuantizeOptions")
+
+
 def _concatenate_unsigned(writer: NetworkWriter, operation: Concatenate, read: list[int], result: int) -> int:
-    """Joins int8 tensors of several encodings as uint8: TFLite recodes only such. What comes out is uint8 too."""
-    unsigned = []
-    for number in (*read, result):
+    """Joins int8 tensors of several encodings as uint8: TFLite recodes only such. What comes out is uint8 too.
+
+    Unless something reads it, which then has it as int8 again.
+    """
+    unsigned, joined = [], result
+    if writer.graph.readers[operation.name]:
+        signed = writer.file.tensors[result]
+        joined = writer.file.tensor(f"{operation.name}:joined", signed.shape, np.int8, signed.quantisation)
+    for number in (*read, joined):
         tensor = writer.file.tensors[number]
         assert tensor.quantisation is not None
         codes = Codes(tensor.quantisation.scales, (tensor.quantisation.zeros[0] + 128,))
-        if number == result:
+        if number == joined:
             tensor.dtype, tensor.quantisation = np.dtype(np.uint8), codes
             continue
         other = writer.file.tensor(f"{tensor.name}:unsigned", tensor.shape, np.uint8, codes)
         unsigned.append(writer.file.operator("QUANTIZE", [number], other, "QuantizeOptions"))
     fields = {"Axis": 1 + operation.axis, "FusedActivationFunction": _activation("linear")}
-    return writer.file.operator("CONCATENATION", unsigned, result, "ConcatenationOptions", **fields)
+    writer.file.operator("CONCATENATION", unsigned, joined, "ConcatenationOptions", **fields)
+    return joined if joined == result else writer.file.operator("QUANTIZE", [joined], result, "QuantizeOptions")
 
 
 def _activation(name: str) -> int:
@@ -506,53 +465,6 @@ WRITERS: dict[type[Operation], Callable[[NetworkWriter, Any, list[int]], int]] =
     Linear: _linear,
     Reshape: _reshape,
     Concatenate: _concatenate,
+    Resize: _resize,
 }
 """Kind of operation → what writes its operators, of the tensors read; it gives the number of the result."""
-
-
-def _compare(writer: NetworkWriter, checkpoint: Checkpoint, content: bytes, inputs: InputKind) -> tuple[float, bool]:
-    """Largest difference of the file from the reference over noisy pictures, relative; and whether all is equal."""
-    pixels, pictures = noise(checkpoint)
-    given = _as_taken(pixels, pictures, checkpoint, inputs)
-    return differences(run_tflite(content, given), writer.reference(pictures))
-
-
-def _as_taken(
-    pixels: NDArray[np.uint8], pictures: NDArray[np.float32], checkpoint: Checkpoint, inputs: InputKind
-) -> NDArray[Any]:
-    """Pictures as the file takes them, but for integers."""
-    if inputs != "pixels":
-        return pictures
-    return pixels if checkpoint.architecture.input_channels == 3 else _grey(pixels, checkpoint)
-
-
-def _check_detections(
-    writer: NetworkWriter, checkpoint: Checkpoint, content: bytes, inputs: InputKind, path: Path
-) -> None:
-    """Raises a ValueError unless all that the file finds are boxes of anchors, with these anchors' scores."""
-    detector = checkpoint.architecture
-    assert isinstance(detector, Detector)
-    pixels, pictures = noise(checkpoint)
-    given = _as_taken(pixels, pictures, checkpoint, inputs)
-    boxes, classes, scores, counts = run_tflite(content, given)
-    offsets, logits = writer.reference(pictures)
-    for row in range(len(pictures)):
-        count = int(counts[row])
-        places, expected = decoded(detector, offsets[row], logits[row])
-        own = expected[:, classes[row, :count].astype(np.int64)].T  # (K, A)
-        apart = np.abs(places[None] - boxes[row, :count, None]).max(axis=2)  # (K, A)
-        # Boxes may reach far beyond the picture.
-        apart /= np.maximum(1, np.abs(boxes[row, :count]).max(axis=1, initial=0))[:, None]
-        nearest = np.maximum(apart, np.abs(own - scores[row, :count, None])).min(axis=1)
-        if not nearest.max(initial=0) <= DETECTION_TOLERANCE:
-            raise ValueError(
-                f"'{path}' was not written: LiteRT finds boxes or scores that are {nearest.max():.1e} from those of "
-                f"any anchor; at most {DETECTION_TOLERANCE:.0e} was expected."
-            )
-
-
-def _grey(pixels: NDArray[np.uint8], checkpoint: Checkpoint) -> NDArray[np.uint8]:
-    """The pixels of grey pictures, (N, H, W, 1): what is left of colours before they are normalised."""
-    assert checkpoint.preprocessing is not None
-    plain = replace(checkpoint.preprocessing, mean=(0.0,), std=(1 / 255,))
-    return np.rint(normalise(pixels, plain)).astype(np.uint8)

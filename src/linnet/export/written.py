@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from linnet.architecture import options_of
-from linnet.images import normalise
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from linnet.checkpoint import Checkpoint
-
 InputKind = Literal["normalised", "pixels", "integers"]
 Precision = Literal["float32", "float16", "int8"]
 
-PICTURES = 2
-"""Noisy pictures on which a file is compared."""
+PICTURES = 5
+"""Usually compared on: two of noise, and three that the file carries as test vectors."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +31,7 @@ class Export:
         difference: the largest from the reference, relative to the largest output; None where it was not run here.
         precision: of its numbers.
         equal: whether every output was the reference's to the bit; None where it was not run here.
+        pictures: on which it was compared.
         more: what only this format says of itself, JSON keys and values.
     """
 
@@ -45,6 +41,7 @@ class Export:
     difference: float | None
     precision: Precision
     equal: bool | None
+    pictures: int = PICTURES
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -55,28 +52,6 @@ def check_difference(path: Path, runtime: str, compared: tuple[float, bool] | No
             f"'{path}' was not written: the outputs of {runtime} differ from the reference by {compared[0]:.1e} of the "
             f"largest one; at most {allowed:.0e} was expected."
         )
-
-
-def documents(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a file carries of its checkpoint beside the weights, by name: all of it JSON can hold."""
-    contract = checkpoint.preprocessing
-    return {
-        "linnet.architecture": options_of(checkpoint.architecture.with_options(folded=True)),
-        "linnet.preprocessing": None if contract is None else contract.to_json(),
-        "linnet.classes": checkpoint.classes,
-        "linnet.provenance": dict(checkpoint.provenance),
-    }
-
-
-def noise(checkpoint: Checkpoint) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Noisy pictures to compare on: pixels (N, H, W, 3), and the same normalised, (N, H, W, C)."""
-    generator = np.random.default_rng(0)
-    size, contract = checkpoint.architecture.input_size, checkpoint.preprocessing
-    pixels = generator.integers(0, 256, (PICTURES, *size, 3), dtype=np.uint8)
-    if contract is not None:
-        return pixels, normalise(pixels, contract)
-    shape = (PICTURES, *size, checkpoint.architecture.input_channels)
-    return pixels, generator.normal(size=shape).astype(np.float32)
 
 
 def differences(found: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -> tuple[float, bool]:

@@ -22,7 +22,9 @@ from linnet.images.resizing import (
     normalise,
     prepare,
     resize_box,
+    table_of,
 )
+from linnet.images.values import Stored, stored_values, turned
 
 if TYPE_CHECKING:
     from linnet.images.decoding import Picture as Picture
@@ -38,6 +40,7 @@ __all__ = [
     "SUFFIXES",
     "USUAL_SUFFIXES",
     "Preprocessing",
+    "Stored",
     "check_pixels",
     "decode",
     "decode_deep",
@@ -53,5 +56,8 @@ __all__ = [
     "picture_name",
     "prepare",
     "resize_box",
+    "stored_values",
+    "table_of",
+    "turned",
     "with_end",
 ]

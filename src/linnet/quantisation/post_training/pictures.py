@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linnet.checkpoint import Checkpoint
-from linnet.data import DataSet, Sample, find
+from linnet.data import DataSet, Sample, find_for
 from linnet.data.recognition import FormatName, recognise_task
 from linnet.images import find_pictures
 
@@ -57,6 +57,7 @@ def choose_pictures(
     *,
     format: FormatName | None = None,
     images: Path | None = None,
+    ignore: str | None = None,
 ) -> Choice:
     """Pictures to calibrate a model with and to measure it on.
 
@@ -66,13 +67,14 @@ def choose_pictures(
         count: how many pictures calibrate, at most.
         format: of the data; recognised if not given.
         images: folder of the pictures that annotations name.
+        ignore: of masks, a value or a class that is not counted, beside 255.
 
     Raises:
         FileNotFoundError: if there is no such path.
         ValueError: if there are no pictures, or too few to calibrate and to measure.
     """
     try:
-        data = find(Path(path), format=format, images=images)
+        data = find_for(checkpoint.task, Path(path), format=format, images=images, ignore=ignore)
     except ValueError as error:
         # What seems to be labelled and cannot be read is an error; a folder of pictures is what it is.
         if format is not None or not Path(path).is_dir() or recognise_task(Path(path)) is not None:
@@ -95,6 +97,38 @@ def choose_pictures(
         return Choice([samples[at].picture for at in first], [samples[at] for at in second], (), where, notes)
     drawn = _drawn(len(calibrating))[:count]
     return Choice([calibrating[at].picture for at in drawn], samples, (), f"{_name(path)}, {part} part", notes)
+
+
+def pictures_to_measure(
+    path: str | os.PathLike[str],
+    checkpoint: Checkpoint,
+    *,
+    format: FormatName | None = None,
+    images: Path | None = None,
+) -> Choice:
+    """Pictures to measure two networks on of which neither is calibrated: all of the part that `evaluate` would take.
+
+    Args:
+        path: a data set as `linnet.data.find` takes it, or a folder of pictures.
+        checkpoint: the model.
+        format: of the data; recognised if not given.
+        images: folder of the pictures that annotations name.
+
+    Raises:
+        FileNotFoundError: if there is no such path.
+        ValueError: if there are no pictures.
+    """
+    try:
+        data = find_for(checkpoint.task, Path(path), format=format, images=images)
+        measured, part = _for_model(data, checkpoint)
+    except ValueError as error:
+        if format is not None or not Path(path).is_dir() or recognise_task(Path(path)) is not None:
+            raise
+        pictures = find_pictures([str(path)])[:MOST_UNLABELLED]
+        notes = [f"{error} The answers on {len(pictures):,} pictures are compared, without labels."]
+        return Choice((), None, pictures, f"{_name(path)}, {len(pictures):,} pictures without labels", notes)
+    (samples,) = measured.parts.values()
+    return Choice((), samples, (), f"{_name(path)}, {part} part", list(data.remarks()))
 
 
 def _for_model(data: DataSet, checkpoint: Checkpoint) -> tuple[DataSet, str]:
