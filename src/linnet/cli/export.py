@@ -1,10 +1,11 @@
-"""Exports a model for other runtimes: ONNX and TFLite, of standard operators only, ExecuTorch, ncnn, programs in C.
+"""Exports a model for other runtimes: ONNX and TFLite, of standard operators only, ExecuTorch, ncnn, C.
 
 Before a file is kept, its own runtime runs it, if it is installed, and the outputs are compared with linnet's own: a
 file that computes something else is not written. ONNX needs onnx and onnxruntime (pip install 'linnet[train]'); TFLite
 is run where ai-edge-litert is installed; ncnn needs ncnn and pnnx, .pte needs executorch. The folder for programs in C
-(--format engine) has the layers and weights of a classifier for linnet's own engine. For microcontrollers a quantised
-model becomes one C file and a header without a library (.c), which the C compiler of this machine compiles and runs.
+(--format engine) has the layers and weights of a classifier for linnet's own engine. A quantised model becomes one C
+file and a header for microcontrollers, without a library; the C compiler of this machine compiles them and they are
+run.
 """
 
 from __future__ import annotations
@@ -143,6 +144,16 @@ def _report(result: Export, found: Format, options: Options, shipping: Shipping 
     return 0
 
 
+def _show_measured(measured: Measured, verdict: Verdict, choice: Choice) -> None:
+    rows = [
+        (each.name, spell(each.theirs, None), spell(each.ours, None), spell(each.value, each.interval))
+        for each in measured.differences
+    ]
+    rows.append(("best answers equal", "", spell(measured.same, measured.same_interval, percent=True), ""))
+    headings = (("figure", "left"), ("model", "right"), ("file", "right"), ("difference (95 %)", "right"))
+    show(table(headings, rows), f"measured on {choice.where}: {verdict.sentence}")
+
+
 def _needs(result: Export) -> list[str]:
     """What a network for microcontrollers needs, in a line or none."""
     more = result.more
@@ -155,16 +166,6 @@ def _needs(result: Export) -> list[str]:
     else:
         beside = f"stack at most {more['stack_bytes']:,}, flash {more['flash_bytes']:,} bytes (Cortex-M4, -O2)"
     return [f"needs:   RAM {more['ram_bytes']:,} bytes, {beside}, {more['multiply_adds']:,} multiply-adds"]
-
-
-def _show_measured(measured: Measured, verdict: Verdict, choice: Choice) -> None:
-    rows = [
-        (each.name, spell(each.theirs, None), spell(each.ours, None), spell(each.value, each.interval))
-        for each in measured.differences
-    ]
-    rows.append(("best answers equal", "", spell(measured.same, measured.same_interval, percent=True), ""))
-    headings = (("figure", "left"), ("model", "right"), ("file", "right"), ("difference (95 %)", "right"))
-    show(table(headings, rows), f"measured on {choice.where}: {verdict.sentence}")
 
 
 def _document(result: Export, found: Format) -> dict[str, Any]:

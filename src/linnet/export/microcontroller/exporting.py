@@ -20,7 +20,7 @@ from linnet.export.microcontroller.layers import Network, network_of
 from linnet.export.microcontroller.plan import make_plan
 from linnet.export.microcontroller.source import Source, ram_of, write_boxes, write_source
 from linnet.export.tflite_metadata import describe
-from linnet.export.vectors import NOISY, as_fed, sample_pictures
+from linnet.export.vectors import as_fed, sample_pictures
 from linnet.export.written import Export, Precision, check_difference, differences
 from linnet.files import write_together
 from linnet.images import Preprocessing, grey_of, normalise
@@ -106,7 +106,6 @@ def export_c(
         None if compared is None else compared[0],
         precision=precision,
         equal=None if compared is None else compared[1],
-        pictures=NOISY,
         more=_figures(checkpoint, source, found, files[1]),
     )
 
@@ -146,12 +145,13 @@ def _compare(
         return None
     assert checkpoint.preprocessing is not None
     assert checkpoint.quantisation is not None
-    pixels = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)[:NOISY]
+    pixels = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
+    inputs = as_fed(pixels, checkpoint.preprocessing)
     given = grey_of(pixels) if checkpoint.preprocessing.colours == "grey" else pixels
     found = pool.submit(run_source, compiler, texts, [output.size for output in network.outputs], given)
     kind = FixedPointNetwork if fixed else IntegerNetwork
     reference = kind(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
-    expected, _ = reference.run(as_fed(pixels, checkpoint.preprocessing))
+    expected, _ = reference.run(inputs)
     outputs: list[Any] = list(expected) if isinstance(expected, tuple) else [expected]
     numbers = [
         as_numbers(values, output.scale, output.zero).reshape(wanted.shape)
