@@ -186,6 +186,20 @@ def test_colours_are_swapped_for_a_network_of_bgr(tmp_path: Path) -> None:
     compiled(replace(checkpoint, preprocessing=contract), tmp_path, compiler, *WARNINGS, "-O1")
 
 
+def test_heads_are_joined_as_the_quantisation_says(tmp_path: Path) -> None:
+    checkpoint = quantised_checkpoint(
+        ssdlite(width=0.1, resolution=48, classes=2, extra_channels=(8,), scales=(0.3, 0.5, 0.8))
+    )
+    assert checkpoint.quantisation is not None
+    joined = replace(checkpoint, quantisation=replace(checkpoint.quantisation, joining="quantize"))
+    pixels, _ = pictures_for(checkpoint)
+    pairs = zip(expected_of(checkpoint, pixels), expected_of(joined, pixels), strict=True)
+    assert any(not np.array_equal(one, other) for one, other in pairs)
+    compiler = find_compiler()
+    assert compiler is not None
+    compiled(joined, tmp_path, compiler, *WARNINGS, "-O1")
+
+
 @pytest.mark.skipif(load_library() is None, reason="the native library is not built")
 def test_numbers_are_the_engines(tmp_path: Path) -> None:
     checkpoint = quantised_checkpoint(SMALL)

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.export.formats import BY_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-COMPILERS = ("cc", "gcc", "clang")
-"""Of this machine, in the order in which they are asked for."""
 
 CROSS_COMPILER = "arm-none-eabi-gcc"
 
@@ -61,7 +60,7 @@ class Footprint:
 
 def find_compiler() -> str | None:
     """The C compiler of this machine."""
-    return next((found for name in COMPILERS if (found := shutil.which(name))), None)
+    return next((found for name in BY_NAME["c"].runtime.programs if (found := shutil.which(name))), None)
 
 
 def run_source(

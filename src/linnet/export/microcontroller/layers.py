@@ -313,7 +313,8 @@ def _pieces(program: Program, name: str, result: Encoding) -> Iterator[Piece]:
     if operation is None:
         dtype, given = program.quantisation.dtype, program.quantisation.encodings[name]
         every = (np.arange(-128, 128) - (zero_of(dtype) - BYTE_ZERO)).astype(dtype)
-        recoded = rule.recode(every, given, result, dtype).astype(np.int16) + (zero_of(dtype) - BYTE_ZERO)
+        whole = rule.recode(every, given, result, dtype, program.quantisation.joining).astype(np.int16)
+        recoded = whole + (zero_of(dtype) - BYTE_ZERO)
         yield Piece(program.numbers[name], None if given == result else recoded.astype(np.int8))
     elif isinstance(operation, Reshape) or (isinstance(operation, Concatenate) and operation.axis == 0):
         for read in operation.reads:
