@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "explanation": {"architecture", "images", "predictor", "results", *GROUND},
     "films": {"images", "predictor", "results", *GROUND},
-    "serving": {"images", "predictor", "results", *GROUND},
+    "serving": {"checkpoint", "export", "images", "page", "predictor", "results", *GROUND},
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
     # Recipes, starts and the loop: nothing here knows a task.
     "training": {

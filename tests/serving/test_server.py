@@ -26,7 +26,7 @@ from running import PATIENCE, Running, all_of, running
 import linnet
 from linnet.architecture import MobileNetV2
 from linnet.architecture.ssdlite import ssdlite
-from linnet.checkpoint import save_checkpoint
+from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.images import decode, find_pictures
 from linnet.results import document
@@ -238,16 +238,18 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(server: Ru
     assert "50,000,000" in answer.json[0]["error"]
 
 
-def test_a_page_stands_at_the_root_and_the_form_beside_it() -> None:
+def test_the_page_stands_at_the_root_and_the_form_where_it_cannot_run_a_model(server: Running, files: Path) -> None:
+    from linnet.page.folder import page_files
     from linnet.serving.page import FORM, page_of
 
+    for name, content in page_files(load_checkpoint(files / "small.safetensors"), "small").items():
+        assert server.ask("GET", f"/{name}").content == content
     form = (FORM / "index.html").read_bytes()
-    assert page_of()["/"].content == page_of()["/form/"].content == form
-    page = page_of({"index.html": b"page", "engine.wasm": b"engine"})
-    assert (page["/"].content, page["/form/"].content) == (b"page", form)
-    assert page["/engine.wasm"].content_type == "application/wasm"
-    with pytest.raises(ValueError, match=r"index\.html"):
-        page_of({"engine.wasm": b""})
+    assert server.ask("GET", "/form/").content == form
+    assert server.ask("GET", "/engine.wasm").headers["content-type"] == "application/wasm"
+    features = checkpoint_of(MobileNetV2(width=0.35, resolution=64, classes=4, input_channels=4))
+    found = page_of(features, "four channels")
+    assert found["/"].content == found["/form/"].content == form
 
 
 def test_no_path_reaches_the_disk(server: Running) -> None:

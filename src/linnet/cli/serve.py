@@ -116,7 +116,8 @@ def make_service(options: Options, names: dict[str, str], token: str | None) -> 
         seconds=options.seconds,
         arrival_seconds=options.arrival_seconds,
     )
-    return Service(models, page_of(), limits, token)
+    first, model = next(iter(models.items()))
+    return Service(models, page_of(model.network, first), limits, token)
 
 
 def _check(options: Options) -> None:

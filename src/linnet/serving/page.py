@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from linnet.checkpoint import Checkpoint
+from linnet.export.shipped import Shipped
+from linnet.page.folder import page_files
 
 FORM = Path(__file__).parent / "form"
 """A plain form: asks the server, of any of its models, and runs in every browser."""
@@ -30,13 +35,17 @@ class File:
     content_type: str
 
 
-def page_of(files: Mapping[str, bytes] | None = None) -> dict[str, File]:
-    """Address → file: a page's files by name at `/`, and at `/form/` the form that asks the server.
+def page_of(network: Checkpoint | Shipped, title: str) -> dict[str, File]:
+    """Address → file: the page that runs this model in the browser, and at `/form/` the form that asks the server.
 
-    Without a page the form stands at `/` too.
+    Where no page can run the model, as with an exported file, the form stands at `/` too.
     """
     form = {path.name: path.read_bytes() for path in sorted(FORM.iterdir()) if path.is_file()}
-    return addresses(form if files is None else files) | addresses(form, "/form/")
+    page = form
+    if isinstance(network, Checkpoint):
+        with suppress(ValueError):
+            page = page_files(network, title)
+    return addresses(page) | addresses(form, "/form/")
 
 
 def addresses(files: Mapping[str, bytes], root: str = "/") -> dict[str, File]:
