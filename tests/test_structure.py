@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
         "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "images", "results",
         *GROUND,
     },
+    "predictions": {"data", "detection", "images", "predictor", "results", *GROUND},
     "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor", *GROUND},
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
     # Recipes, starts and the loop: nothing here knows a task.
@@ -61,8 +62,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes",
-        "evaluation", "export", "images", "paper", "predictor", "quantisation.post_training", "results", "tasks",
-        "training", "training.run", "weights", *GROUND,
+        "evaluation", "export", "images", "paper", "predictions", "predictor", "quantisation.post_training", "results",
+        "tasks", "training", "training.run", "weights", *GROUND,
     },
 }  # fmt: skip
 
@@ -85,6 +86,7 @@ AT_IMPORT = {
     "paper": {"numpy"},
     "catalogue": set(),
     "predictor": {"numpy"},
+    "predictions": {"numpy"},
     "bench": {"numpy"},
     "evaluation": {"numpy"},
     "training": {"numpy", "torch", "lightning_fabric", "safetensors"},

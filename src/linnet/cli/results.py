@@ -1,0 +1,90 @@
+"""`linnet predict --out`: any number of pictures into a results file."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from linnet.catalogue import find_model
+from linnet.cli.terminal import UsageError, print_json, progress, show
+from linnet.data.gathering import Gathered, gather
+from linnet.detection import Suppression
+from linnet.predictions.results import Identity, Results, open_results
+from linnet.predictions.running import predict_into
+from linnet.predictions.uncertain import check_folder, copy_uncertain, find_uncertain, uncertain_folder
+from linnet.predictor import Predictor, load
+
+if TYPE_CHECKING:
+    from linnet.cli.predict import Options
+
+
+def predict_into_file(options: Options, suppression: Suppression) -> int:
+    """Runs the command with --out."""
+    assert options.out is not None
+    if options.draw is not None:
+        raise UsageError("--draw and --out do not go together: draw the pictures that matter afterwards.")
+    folder = uncertain_folder(options.out)
+    if options.uncertain is not None:
+        check_folder(folder)
+    predictor = load(options.model, runtime=options.runtime, threads=options.threads, suppression=suppression)
+    gathered = gather(options.pictures)
+    for sentence in gathered.left:
+        print(f"linnet: {sentence}", file=sys.stderr)
+    with open_results(options.out, _identity(options, predictor, suppression)) as results:
+        for sentence in results.notes:
+            print(f"linnet: {sentence}", file=sys.stderr)
+        before, errors_before = results.count, results.errors
+        if before:
+            print(f"linnet: '{options.out}' has {before:,} pictures; going on behind them.", file=sys.stderr)
+        _predict(results, predictor, gathered, options)
+        results.finish()
+        if options.uncertain is not None:
+            copy_uncertain(find_uncertain(results, predictor, gathered, options.uncertain), gathered, folder)
+        document: dict[str, Any] = {
+            "out": str(options.out),
+            "pictures": results.count,
+            "predicted": results.count - results.errors,
+            "errors": results.errors,
+            "new": results.count - before,
+            "new_errors": results.errors - errors_before,
+        }
+    if options.uncertain is not None:
+        document |= {"uncertain": str(folder)}
+    if options.json:
+        print_json(document)
+    else:
+        _show(document)
+    return 0
+
+
+def _predict(results: Results, predictor: Predictor, gathered: Gathered, options: Options) -> None:
+    total = gathered.count
+    with progress(total, "predicting") as advance:
+        predict_into(results, predictor, gathered, top=options.top, progress=advance)
+
+
+def _identity(options: Options, predictor: Predictor, suppression: Suppression) -> Identity:
+    """Of which model and source the results are, and everything else that their rows depend on."""
+    file = find_model(options.model)
+    settings: dict[str, Any] = {"top": options.top}
+    if predictor.checkpoint.task == "detection":
+        settings |= {"score_threshold": suppression.score_threshold, "iou_threshold": suppression.iou_threshold}
+    local = [text if "://" in text else str(Path(text)) for text in options.pictures]
+    return Identity(
+        model=hashlib.sha256(file.read_bytes()).hexdigest(),
+        source=tuple(local),
+        places=tuple(text if "://" in text else str(Path(text).resolve()) for text in local),
+        task=predictor.checkpoint.task,
+        settings=settings,
+    )
+
+
+def _show(document: dict[str, Any]) -> None:
+    errors = document["errors"]
+    show(
+        f"{document['pictures']:,} pictures in '{document['out']}': {document['predicted']:,} predicted, "
+        f"{errors:,} that could not be read; {document['new']:,} of them were done now.",
+        *([f"the least sure are in '{document['uncertain']}'"] if "uncertain" in document else []),
+    )
