@@ -35,12 +35,20 @@ ALLOWED: dict[str, set[str]] = {
     "weights": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
     "export": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
+    "choosing": {
+        "architecture", "catalogue", "checkpoint", "data", "engine", "engine.runtimes", "figures", "images", "nn",
+        "paper", "quantisation", "tasks", "training", *GROUND,
+    },
     "catalogue": {"checkpoint", "weights", *GROUND},
     "predictor": {
         "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "images", "results",
         *GROUND,
     },
     "predictions": {"data", "detection", "images", "predictor", "results", *GROUND},
+    "cluster": {
+        "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes", "images", "predictions",
+        "predictor", *GROUND,
+    },
     "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor", *GROUND},
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
     # Recipes, starts and the loop: nothing here knows a task.
@@ -61,13 +69,24 @@ ALLOWED: dict[str, set[str]] = {
         "architecture", "checkpoint", "data", "evaluation", "images", "nn", "predictor", "tasks", "training", *GROUND,
     },
     "cli": {
-        "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes",
-        "evaluation", "export", "images", "paper", "predictions", "predictor", "quantisation.post_training", "results",
-        "tasks", "training", "training.run", "weights", *GROUND,
+        "architecture", "bench", "catalogue", "checkpoint", "choosing", "cluster", "data", "detection", "engine",
+        "engine.runtimes", "evaluation", "export", "images", "paper", "predictions", "predictor",
+        "quantisation.post_training", "results", "tasks", "training", "training.run", "weights", *GROUND,
     },
 }  # fmt: skip
 
-HEAVY = {"torch", "kornia", "pyarrow", "matplotlib", "tyro", "rich", "tflite", "threadpoolctl", "faster_coco_eval"}
+HEAVY = {
+    "ray",
+    "torch",
+    "kornia",
+    "pyarrow",
+    "matplotlib",
+    "tyro",
+    "rich",
+    "tflite",
+    "threadpoolctl",
+    "faster_coco_eval",
+}
 
 # Third-party packages that a part may load when it is imported (not inside a function).
 AT_IMPORT = {
@@ -85,6 +104,8 @@ AT_IMPORT = {
     "export": {"numpy", "onnx", "tflite", "flatbuffers"},
     "paper": {"numpy"},
     "catalogue": set(),
+    "choosing": {"numpy"},
+    "cluster": {"numpy"},
     "predictor": {"numpy"},
     "predictions": {"numpy"},
     "bench": {"numpy"},
@@ -261,6 +282,7 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         "check": [str(folder)],
         "profile": model,
         "quantize": [str(small_model), str(folder), "--out", str(tmp_path / "int8.safetensors"), "--most-drop", "1"],
+        "choose": ["--multiply-adds", "1"],
         "models": [],
         "paper": ["table2"],
         "export": [str(small_model), str(tmp_path / "out.onnx")],

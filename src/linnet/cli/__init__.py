@@ -14,6 +14,7 @@ COMMANDS = {
     "quantize": "a model of eight bits, kept only if it is as good",
     "check": "what is wrong or odd in a data set, before training",
     "profile": "parameters, multiply-adds and memory of a network, per layer",
+    "choose": "the width, resolution and precision that fit a budget on this machine",
     "convert": "a TFLite file to a linnet checkpoint",
     "export": "a model to ONNX for other runtimes, checked before it is written",
     "bench": "linnet's engine beside every runtime that is installed",

@@ -57,6 +57,10 @@ class Options:
     uncertain: int | None = None
     """The number of pictures to copy, least sure first, into a folder for labelling, named after --out. Of a classifier
     the score tells; of a detector the score of the best object, and how far the picture and its mirror image differ."""
+    cluster: str | None = None
+    """A Ray cluster that does the work of --out: `local` for processes on all cores of this machine, `auto` for the
+    cluster that this machine belongs to, or the address of a cluster's head (HOST:6379). Every machine must reach the
+    pictures and the folder of the results. --threads are then those of each process, 1 if they are not given."""
     runtime: RuntimeName = "auto"
     """The runtime that runs the network. `auto` takes the native engine if it is there, else numpy."""
     threads: int | None = None
@@ -78,8 +82,9 @@ def main(arguments: list[str]) -> int:
         from linnet.cli.results import predict_into_file
 
         return predict_into_file(options, _suppression(options))
-    if options.uncertain is not None:
-        raise UsageError("--uncertain belongs to --out.")
+    for flag in ("uncertain", "cluster"):
+        if getattr(options, flag) is not None:
+            raise UsageError(f"--{flag} belongs to --out.")
     files = find_pictures(list(options.pictures))
     for folder in filter(Path.is_dir, map(Path, options.pictures)):
         if unread := unread_pictures(folder):

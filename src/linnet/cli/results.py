@@ -60,9 +60,17 @@ def predict_into_file(options: Options, suppression: Suppression) -> int:
 
 
 def _predict(results: Results, predictor: Predictor, gathered: Gathered, options: Options) -> None:
-    total = gathered.count
-    with progress(total, "predicting") as advance:
-        predict_into(results, predictor, gathered, top=options.top, progress=advance)
+    if options.cluster is None:
+        with progress(gathered.count, "predicting") as advance:
+            predict_into(results, predictor, gathered, top=options.top, progress=advance)
+        return
+    from linnet.cluster import connect
+    from linnet.cluster.predicting import predict_into as predict_on_cluster
+    from linnet.cluster.workers import Setting
+
+    setting = Setting(options.runtime, options.threads or 1, predictor.suppression, top=options.top)
+    with connect(options.cluster):
+        predict_on_cluster(results, predictor.checkpoint, gathered, setting=setting)
 
 
 def _identity(options: Options, predictor: Predictor, suppression: Suppression) -> Identity:

@@ -220,6 +220,11 @@ class Results:
             return None
         return np.concatenate(found)
 
+    def recount(self) -> None:
+        """Counts the rows again, where others have written parts."""
+        self.errors = 0
+        self.count = sum(len(found) for path in self.files() if (found := self._read_part(path)) is not None)
+
     def add(self, row: Row) -> None:
         """Takes a row, and writes a part where there are enough or half a minute has passed."""
         self._rows.append(row)
