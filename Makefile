@@ -13,7 +13,7 @@ INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)
 STRICT := SKBUILD_CMAKE_DEFINE=LINNET_STRICT=ON
 TELL := $(BIN)/python -c 'import linnet.engine.library as l; l.native_version() or print("Without a C++ compiler: linnet runs without its native engine.")'
 
-.PHONY: setup fix check test test-slow test-all test-isa test-parity bench demo
+.PHONY: setup fix check test test-slow test-all test-isa test-parity bench demo docs
 
 setup: .venv/dev.stamp
 
@@ -70,6 +70,15 @@ PARITY := .venv-parity/bin
 
 test-parity: .venv-parity/parity.stamp
 	$(ONE_THREAD) KERAS_BACKEND=torch $(PARITY)/python -m pytest -n 2 tests/parity
+
+.venv/docs.stamp: .venv/dev.stamp pyproject.toml constraints.txt
+	$(INSTALL) mkdocs-material 'mkdocstrings[python]'
+	touch $@
+
+# The site in build/site. A warning, such as of a link that leads nowhere, is an error.
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
 
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/cold_start.py

@@ -17,11 +17,12 @@ from tflite_writer import write_tflite
 
 from linnet import catalogue
 from linnet.architecture import MobileNetV2
-from linnet.catalogue import DOWNLOADS, find_model
+from linnet.catalogue import find_model
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.engine.reference import NumpyNetwork
 from linnet.images import normalise, prepare
+from linnet.published import DOWNLOADS, Download
 from linnet.weights import read
 from linnet.weights.to_pytorch import archive
 
@@ -43,7 +44,7 @@ def small_download(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     write_tflite(source, checkpoint.architecture, dict(checkpoint.tensors))
     content = source.read_bytes()
     server.files["/models/small.tflite"] = content
-    entry = catalogue.Download("small.tflite", hashlib.sha256(content).hexdigest(), len(content), "small")
+    entry = Download("small.tflite", hashlib.sha256(content).hexdigest(), len(content), "small")
     monkeypatch.setitem(DOWNLOADS, "small", entry)
     return "small"
 
@@ -76,14 +77,42 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_the_downloads_are_well_formed() -> None:
     for name, entry in DOWNLOADS.items():
-        # Where a source gives no more, the first eight digits stand in the file's name.
-        assert len(entry.sha256) == 64 or f"-{entry.sha256}." in entry.file
+        # Where a source gives no more, the first eight digits stand in the file's name; Keras gives none.
+        assert len(entry.sha256) == 64 or f"-{entry.sha256}." in entry.file or name.startswith("keras-")
         assert entry.size_bytes is None or entry.size_bytes > 100_000
         assert entry.url.startswith("https://")
-        assert entry.url.endswith((".tflite", ".pth"))
+        assert entry.url.endswith((".tflite", ".pth", ".h5"))
         assert entry.licence in ("Apache-2.0", "BSD-3-Clause"), name
-        assert not entry.score or 0.5 < entry.score["top1"] < 0.8
+        assert not entry.score or 0.3 < entry.score["top1"] < 0.8
+        assert name.startswith("features") or f"-{entry.resolution}" in name
     assert replace(entry, source="https://example.org/").url == f"https://example.org/{entry.file}"
+
+
+def test_published_scores_rise_with_width_and_resolution() -> None:
+    """A digit typed wrong would stand out."""
+    for source in ("keras-v2", "keras-v1", "d-li14-v2"):
+        entries = [entry for name, entry in DOWNLOADS.items() if name.startswith(source) and entry.score]
+        found = {(entry.width or 0, entry.resolution or 0): entry.score["top1"] for entry in entries}
+        for (width, resolution), score in found.items():
+            assert all(
+                other <= score
+                for (narrower, smaller), other in found.items()
+                if narrower <= width and smaller <= resolution
+            ), (source, width, resolution)
+
+
+def test_weights_that_say_no_size_get_the_published_one(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = network_of("torchvision", classes=1000)
+    server.files["/models/small.pth"] = archive(state_dict_of("torchvision", network)[0])
+    entry = Download("small.pth", "", None, "MobileNetV2", width=1.0, resolution=96, says_size=False)
+    monkeypatch.setitem(DOWNLOADS, "small-96", entry)
+    checkpoint = load_checkpoint(find_model("small-96"))
+    assert checkpoint.architecture.resolution == 96
+    assert checkpoint.preprocessing is not None
+    assert checkpoint.preprocessing.size == (96, 96)
+    assert "gives no hash of 'small.pth'" in caplog.text
 
 
 def test_the_cache_is_verified(server: Server, small_download: str, tmp_path: Path) -> None:

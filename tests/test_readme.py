@@ -15,9 +15,8 @@ from PIL import Image
 from tflite_writer import write_tflite
 
 import linnet
-from linnet.architecture import Detector, MobileNetV1, MobileNetV2
-from linnet.architecture.cost import block_memory, cost, layerwise_memory
-from linnet.architecture.ssdlite import ssd, ssdlite
+from linnet.architecture import MobileNetV2
+from linnet.architecture.cost import cost
 from linnet.bench import compare
 from linnet.checkpoint import save_checkpoint
 from linnet.cli import COMMANDS as LISTED
@@ -104,45 +103,3 @@ def test_its_tree_is_the_tree() -> None:
         assert name in listed or path.name.startswith("__") or path.name == "py.typed", f"{name} is not in the tree"
     for folder in re.findall(r"^    ([a-z]+)/", tree, flags=re.MULTILINE):
         assert (ROOT / folder).is_dir(), folder
-
-
-@pytest.mark.parametrize(
-    ("name", "network"),
-    [
-        ("MobileNetV1 1.0", MobileNetV1()),
-        ("MobileNetV2 1.0", MobileNetV2()),
-        ("MobileNetV2 1.4", MobileNetV2(width=1.4)),
-    ],
-)
-def test_its_costs_are_computed(name: str, network: MobileNetV1 | MobileNetV2) -> None:
-    price = cost(network)
-    layerwise, blocks = (memory(network).peak.bytes / 1e6 for memory in (layerwise_memory, block_memory))
-    cells = (
-        name,
-        f"{price.parameters:,}",
-        f"{price.multiply_adds / 1e6:.2f} M",
-        f"{layerwise:.1f} MB",
-        f"{blocks:.1f} MB",
-    )
-    row = f"| {' | '.join(cells)} |"
-    assert row in README
-
-
-@pytest.mark.parametrize(
-    ("name", "network"),
-    [
-        ("SSDLite on MobileNetV2", ssdlite(classes=80, resolution=320)),
-        ("SSDLite on MobileNetV1", ssdlite(backbone="mobilenet_v1", classes=80, resolution=320)),
-        ("SSD on MobileNetV2, `--head-kernel 3`", ssd(classes=80, resolution=320, head_kernel=3)),
-        ("SSD on MobileNetV2, as released", ssd(classes=80, resolution=320)),
-        ("SSDLite on MobileNetV2, `modern`", ssdlite(variant="modern", classes=80)),
-    ],
-)
-def test_its_costs_of_detectors_are_computed(name: str, network: Detector) -> None:
-    price = cost(network)
-    sections = {"backbone": 0, "extras": 0, "predictors": 0}
-    for layer in price.layers:
-        section = layer.name.split(".")[0]
-        sections[section if section in sections else "backbone"] += layer.multiply_adds
-    millions = [f"{count / 1e6:,.2f} M" for count in (price.multiply_adds, *sections.values())]
-    assert f"| {name} | {price.parameters:,} | {' | '.join(millions)} | {network.anchors:,} |" in README

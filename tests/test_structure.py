@@ -39,7 +39,8 @@ ALLOWED: dict[str, set[str]] = {
         "architecture", "catalogue", "checkpoint", "data", "engine", "engine.runtimes", "figures", "images", "nn",
         "paper", "quantisation", "tasks", "training", *GROUND,
     },
-    "catalogue": {"checkpoint", "weights", *GROUND},
+    "published": set(),
+    "catalogue": {"checkpoint", "published", "weights", *GROUND},
     "predictor": {
         "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "images", "results",
         *GROUND,
@@ -70,7 +71,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "choosing", "cluster", "data", "detection", "engine",
-        "engine.runtimes", "evaluation", "export", "images", "paper", "predictions", "predictor",
+        "engine.runtimes", "evaluation", "export", "images", "paper", "predictions", "predictor", "published",
         "quantisation.post_training", "results", "tasks", "training", "training.run", "weights", *GROUND,
     },
 }  # fmt: skip
@@ -106,6 +107,7 @@ AT_IMPORT = {
     "catalogue": set(),
     "choosing": {"numpy"},
     "cluster": {"numpy"},
+    "published": set(),
     "predictor": {"numpy"},
     "predictions": {"numpy"},
     "bench": {"numpy"},

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from linnet.checkpoint import save_checkpoint
 from linnet.files import Progress, has_digest
 from linnet.files import download as fetch_file
+from linnet.published import DOWNLOADS, Download
 
 logger = logging.getLogger(__name__)
 
@@ -25,46 +26,10 @@ IMAGENET = "imagenet"
 
 EMBEDDED = Path(__file__).parent / "zoo"
 
-CORAL = "https://raw.githubusercontent.com/google-coral/test_data/104342d2d3480b3e66203073dac24f4e2dbb4c41"
-
-TORCHVISION = "https://download.pytorch.org/models"
-
-TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights"
-
 LARGEST_DOWNLOAD = 1 << 28
 TIMEOUT_SECONDS = 30
 
 WITHOUT_NETWORK = "Without a network, bring the file here and run `linnet convert`."
-
-
-@dataclass(frozen=True)
-class Download:
-    """A file of other people that linnet fetches and converts.
-
-    `LINNET_MIRROR` replaces the address up to the file's name, for networks with a mirror.
-
-    Attributes:
-        file: its name.
-        sha256: in hexadecimal digits; only the first eight where the source gives no more, in the file's name.
-        size_bytes: None where it is not known beforehand.
-        description: network, data and training.
-        source: address up to the file's name.
-        licence: of the weights.
-        score: top-1 as published, a share of 1; empty where nobody has published it.
-    """
-
-    file: str
-    sha256: str
-    size_bytes: int | None
-    description: str
-    source: str = CORAL
-    licence: str = "Apache-2.0"
-    score: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def url(self) -> str:
-        """Where the file is fetched from."""
-        return f"{os.environ.get('LINNET_MIRROR', self.source).rstrip('/')}/{self.file}"
 
 
 @dataclass(frozen=True)
@@ -119,75 +84,6 @@ PACKAGED = {
 }
 """Name → the package that carries its weights."""
 
-
-DOWNLOADS = {
-    "imagenet-v2-1.0-224": Download(
-        "mobilenet_v2_1.0_224_quant.tflite",
-        "7aad0c74c5e3c06e5eb3c827e13304fdd68a83da6087d92ee169c24ff9fd4776",
-        3_610_798,
-        "MobileNetV2 1.0, ImageNet, trained for 8 bits",
-    ),
-    "imagenet-v2-1.0-224-tf2": Download(
-        "tf2_mobilenet_v2_1.0_224_ptq.tflite",
-        "5d3137241276e79c86d14a74fe43581398ae0e815191d3dba45495b810840e8c",
-        4_070_174,
-        "MobileNetV2 1.0, ImageNet, quantised after training",
-    ),
-    "imagenet-v1-0.5-160": Download(
-        "mobilenet_v1_0.5_160_quant.tflite",
-        "3cc6d2ca460abd2e0f699a6d0d2550c6b61c6e3b0e27a3616e384ea74cb86f43",
-        1_392_846,
-        "MobileNetV1 0.5, ImageNet, trained for 8 bits",
-    ),
-    "imagenet-v1-0.25-128": Download(
-        "mobilenet_v1_0.25_128_quant.tflite",
-        "cb273c23ee76374b05b9583177e28aa19744858a7679c56a250e83d0333da785",
-        525_598,
-        "MobileNetV1 0.25, ImageNet, trained for 8 bits",
-    ),
-    "features-v1-1.0-224": Download(
-        "mobilenet_v1_1.0_224_quant_embedding_extractor.tflite",
-        "f409ef4f73fcbb9667841965623c5c8524aac33d41b9bf5f3667161fb4a76319",
-        3_251_736,
-        "MobileNetV1 1.0 without classifier, ImageNet",
-    ),
-    "torchvision-v2-1.0-224": Download(
-        "mobilenet_v2-b0353104.pth",
-        "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
-        14_212_972,
-        "MobileNetV2 1.0, ImageNet, float",
-        TORCHVISION,
-        "BSD-3-Clause",
-        {"top1": 0.71878},
-    ),
-    "torchvision-v2-1.0-224-600": Download(
-        "mobilenet_v2-7ebf99e0.pth",
-        "7ebf99e0",
-        None,
-        "MobileNetV2 1.0, ImageNet, float, 600 epochs",
-        TORCHVISION,
-        "BSD-3-Clause",
-        {"top1": 0.72154},
-    ),
-    **{
-        f"timm-v2-{width}-224": Download(
-            f"mobilenetv2_{file}.pth",
-            file.rpartition("-")[2],
-            None,
-            f"MobileNetV2 {width.removesuffix('d')}{', deeper' * width.endswith('d')}, ImageNet, float",
-            TIMM,
-            score={"top1": top1},
-        )
-        for width, file, top1 in (
-            ("0.5", "050-3d30d450", 0.6593),
-            ("1.0", "100_ra-b33bc2c4", 0.7291),
-            ("1.1d", "110d_ra-77090ade", 0.7506),
-            ("1.2d", "120d_ra-5987e2ed", 0.7730),
-            ("1.4", "140_ra-21a4e913", 0.7653),
-        )
-    },
-}
-"""Name → where its weights come from: files of Google's Coral project at one fixed commit, torchvision's and timm's."""
 
 FIRST_DOWNLOAD = "imagenet-v2-1.0-224-tf2"
 """What `imagenet` is where no package and nothing in the cache has it."""
@@ -320,6 +216,8 @@ def download(name: str) -> Path:
     source = folder / "sources" / entry.file
     if not source.exists() or not has_digest(source, entry.sha256):
         logger.info("Downloading %s", entry.url)
+        if not entry.sha256:
+            logger.warning("Its publisher gives no hash of '%s': only its tensors can be checked.", entry.file)
         fetch_file(
             entry.url,
             source,
@@ -330,7 +228,9 @@ def download(name: str) -> Path:
             seconds=TIMEOUT_SECONDS,
         )
     target = folder / f"{name}.safetensors"
-    checkpoint = read(source, licence=entry.licence, url=f"{entry.source}/{entry.file}").checkpoint
+    resolution = None if entry.says_size else entry.resolution
+    address = f"{entry.source}/{entry.file}"
+    checkpoint = read(source, licence=entry.licence, url=address, resolution=resolution).checkpoint
     if entry.score:
         score = {**entry.score, "data": "ImageNet's validation part", "measured_by": "its publisher"}
         checkpoint = replace(checkpoint, score=score)

@@ -280,7 +280,7 @@ def load(
         ValueError: if there is no such model or runtime, or the file is not a whole checkpoint.
         OSError: if the file may not be read, or a download fails.
 
-    Example:
+    Examples:
         >>> predict = linnet.load("birds.safetensors")  # doctest: +SKIP
         >>> predict("finch.jpg").label  # doctest: +SKIP
         'finch'

@@ -774,20 +774,17 @@ def test_archives_that_swell_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
     refused(path, "larger than")
 
 
-def test_graphs_of_tensorflow_are_named(tmp_path: Path) -> None:
-    node = b"\n\x05input\x12\x0bPlaceholder*\x0b\n\x05dtype\x12\x020\x01"
-    (tmp_path / "frozen.pb").write_bytes(b"\n" + bytes([len(node)]) + node)
-    refused(tmp_path / "frozen.pb", "a frozen graph of TensorFlow")
+def test_graphs_of_tensorflow_without_a_network_are_named(tmp_path: Path) -> None:
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "saved_model.pb").write_bytes(b"\x08\x01")
     refused(tmp_path / "saved", "a SavedModel of TensorFlow")
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "tensorflowjs_model.pb").write_bytes(b"\n")
-    refused(tmp_path / "old", "a graph model of TensorFlow.js")
+    (tmp_path / "old" / "tensorflowjs_model.pb").touch()
+    refused(tmp_path / "old", "weights_manifest.json", "is missing")
     (tmp_path / "graph").mkdir()
-    topology = {"node": [{"name": "input", "op": "Placeholder"}]}
-    (tmp_path / "graph" / "model.json").write_text(json.dumps({"format": "graph-model", "modelTopology": topology}))
-    refused(tmp_path / "graph", "a graph model of TensorFlow.js")
+    document = {"modelTopology": {"node": [{"name": "input", "op": "Placeholder"}]}, "weightsManifest": []}
+    (tmp_path / "graph" / "model.json").write_text(json.dumps({"format": "graph-model"} | document))
+    refused(tmp_path / "graph", "it has no convolutions")
 
 
 def test_a_network_that_is_pruned_differs_somewhere(tmp_path: Path) -> None:

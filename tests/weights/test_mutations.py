@@ -15,6 +15,7 @@ import pytest
 from keras_models import first, save_tfjs
 from networks import random_tensors
 from state_dicts import Arrays, mutated, network_of, save_with_torch, state_dict_of
+from tensorflow_graphs import graph_of, save_frozen, save_web
 
 from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.engine.fold import fold
@@ -68,6 +69,14 @@ def _unpacked(path: Path, tensors: Arrays) -> None:
     packed.unlink()
 
 
+def _frozen(path: Path, tensors: Arrays) -> None:
+    save_frozen(graph_of(NETWORK.graph, random_tensors(NETWORK)), path)
+
+
+def _graph_of_web(path: Path, tensors: Arrays) -> None:
+    save_web(graph_of(NETWORK.graph, random_tensors(NETWORK)), path.parent)
+
+
 def _web(path: Path, tensors: Arrays) -> None:
     save_tfjs(first(size=32), path.parent)
 
@@ -78,6 +87,8 @@ FORMATS: dict[str, tuple[Callable[[Path, Arrays], None], int, str]] = {
     "legacy": (_legacy, 16_000, "weights.pth"),
     "safetensors": (_safetensors, 12_000, "weights.safetensors"),
     "onnx": (_onnx, 6_000, "weights.onnx"),
+    "frozen": (_frozen, 12_000, "weights.pb"),
+    "graph of TF.js": (_graph_of_web, 12_000, "model.json"),
     "hugging face": (_hugging_face, 200, "config.json"),
     "keras": (_keras, 60_000, "model.h5"),
     "keras configuration": (_unpacked, 80_000, "config.json"),

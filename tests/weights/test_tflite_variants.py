@@ -319,8 +319,18 @@ def compiled(network: NetworkWriter) -> None:
     graph.outputs = [output]
 
 
-def of_any_size(network: NetworkWriter) -> None:
+def test_a_file_for_pictures_of_any_size_is_one_for_the_usual_size_or_another(tmp_path: Path) -> None:
+    network = of_small()
     network.graph.tensors[network.graph.inputs[0]].shape = (1, 0, 0, 3)
+    path = tmp_path / "open.tflite"
+    path.write_bytes(network.content())
+    usual = read(path)
+    assert usual.checkpoint.architecture.input_size == (224, 224)
+    assert any("any size: 224 pixels are assumed" in note for note in usual.notes)
+    other = read(path, resolution=SMALL.input_size[0])
+    assert other.checkpoint.architecture == SMALL.with_options(folded=True)
+    assert other.checkpoint.preprocessing is not None
+    assert other.checkpoint.preprocessing.size == SMALL.input_size
 
 
 @pytest.mark.parametrize(
@@ -328,11 +338,10 @@ def of_any_size(network: NetworkWriter) -> None:
     [
         (flattened, "it flattens its last map instead of pooling it"),
         (compiled, "compiled for the EdgeTPU"),
-        (of_any_size, "pictures of any size"),
         (lambda network: before_all(network, [("MUL", -1.0, MUL, False)]), "negatives"),
         (lambda network: before_all(network, [("DIV", 255.0, DIV, True)]), "divides by the picture"),
     ],
-    ids=["flattened", "EdgeTPU", "any size", "negative", "divided"],
+    ids=["flattened", "EdgeTPU", "negative", "divided"],
 )
 def test_networks_that_differ_are_refused_by_what_differs(
     alter: Callable[[NetworkWriter], None], text: str, tmp_path: Path

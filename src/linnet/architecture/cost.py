@@ -57,7 +57,7 @@ def cost(network: Architecture | Graph) -> Cost:
 
     Additions, concatenations and reshapes cost neither, and have no row.
 
-    Example:
+    Examples:
         >>> from linnet.architecture import MobileNetV2
         >>> cost(MobileNetV2()).multiply_adds
         300774272

@@ -85,7 +85,7 @@ class Graph:
     Raises:
         ValueError: if two things share a name, something reads what does not stand before it, or shapes do not fit.
 
-    Example:
+    Examples:
         >>> build = GraphBuilder((8, 8, 3))
         >>> first = build.convolve("first", INPUT, 4, kernel=3, activation="relu6")
         >>> second = build.convolve("second", first, 4)

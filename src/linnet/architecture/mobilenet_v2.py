@@ -40,7 +40,7 @@ STAGES = (
 class MobileNetV2(Backbone):
     """MobileNetV2 (Sandler et al., CVPR 2018): stem, 17 inverted residuals, last 1x1, pooling, classifier.
 
-    Example:
+    Examples:
         >>> MobileNetV2(width=0.5, resolution=160, classes=10).feature_channels
         1280
     """

@@ -311,7 +311,7 @@ def ssdlite(*, variant: Variant = "tensorflow", backbone: Backbone | str = "mobi
     Raises:
         ValueError: on any option that makes no sense, with its name, its value and what is allowed.
 
-    Example:
+    Examples:
         >>> ssdlite().anchors
         1917
     """

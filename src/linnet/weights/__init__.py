@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from linnet.checkpoint import Checkpoint
     from linnet.weights.conversion import Conversion
 
-FORMATS = ("tflite", "safe_tensors", "pytorch", "keras", "tfjs", "hugging_face", "onnx")
+FORMATS = ("tflite", "safe_tensors", "pytorch", "keras", "tfjs", "hugging_face", "onnx", "tensorflow")
 """Modules of this folder, in the order in which they are asked."""
 
 

@@ -18,7 +18,7 @@ MOST_MEMBERS = 20_000
 LARGEST_DIRECTORY = 1 << 24
 """Bytes of an archive behind its files; a directory of `MOST_MEMBERS` has a tenth."""
 
-KNOWN = "TFLite, ONNX, PyTorch, safetensors, Keras, TF.js or a Hugging Face folder"
+KNOWN = "TFLite, ONNX, PyTorch, safetensors, Keras, TF.js, a frozen graph of TensorFlow or a Hugging Face folder"
 
 LFS = b"version https://git-lfs.github.com/spec/"
 
@@ -42,15 +42,8 @@ FOLDERS: tuple[tuple[str, str], ...] = (
         "saved_model.pb",
         "is a SavedModel of TensorFlow, whose weights only TensorFlow reads: save it as .keras or .h5, or as TFLite",
     ),
-    (
-        "tensorflowjs_model.pb",
-        "is a graph model of TensorFlow.js, of which linnet reads layers models: take the Keras or TFLite file",
-    ),
 )
 """A file of a folder → what the folder is that no format takes."""
-
-GRAPH_MARKS = (b"Placeholder", b"DecodeJpeg", b"\x12\x05Const")
-"""Operations of TensorFlow with which frozen graphs begin."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +76,6 @@ class Found:
         for mark, text in GUESSES:
             if start.startswith(mark):
                 return text
-        if start[:1] == b"\n" and any(mark in start for mark in GRAPH_MARKS):
-            return (
-                "is a frozen graph of TensorFlow, of which linnet reads none: convert it to TFLite "
-                "(tf.compat.v1.lite.TFLiteConverter.from_frozen_graph), which it reads"
-            )
         if start[257:262] == b"ustar":
             return "is a tar archive: unpack it first"
         if start.lstrip()[:1] == b"<":

@@ -64,12 +64,33 @@ class KerasRuntime:
 
 
 def _convolution(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Array]) -> Array:
-    config, kernel = layer.config, tensors["kernel"]
-    size, stride, dilation = kernel.shape[0], config.get("strides", 1), config.get("dilation_rate", 1)
+    config = layer.config
+    stride, dilation = config.get("strides", 1), config.get("dilation_rate", 1)
     stride, dilation = (value[0] if isinstance(value, list) else value for value in (stride, dilation))
-    x = inputs[0]
-    if config.get("padding", "valid") == "same":
-        # TensorFlow: as many outputs as strides begin, the odd zero at the end.
+    outputs = convolve(
+        inputs[0],
+        tensors["kernel"],
+        stride=stride,
+        dilation=dilation,
+        same=config.get("padding", "valid") == "same",
+        depthwise=layer.kind == "DepthwiseConv2D",
+    )
+    return _activate(layer, np.asarray(outputs + tensors.get("bias", np.float32(0))))
+
+
+def convolve(x: Array, kernel: Array, *, stride: int, dilation: int, same: bool, depthwise: bool) -> Array:
+    """TensorFlow's convolution of maps (N, H, W, C).
+
+    Args:
+        x: the maps.
+        kernel: (k, k, in, out); of a depthwise one (k, k, C, outputs a channel).
+        stride: in both directions.
+        dilation: likewise.
+        same: whether there are as many outputs as strides begin, the odd zero at the end; else no zeros are added.
+        depthwise: whether each channel is filtered by itself.
+    """
+    size = kernel.shape[0]
+    if same:
         before_and_after = []
         for length in x.shape[1:3]:
             total = max((-(-length // stride) - 1) * stride + (size - 1) * dilation + 1 - length, 0)
@@ -77,7 +98,6 @@ def _convolution(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Ar
         x = np.pad(x, ((0, 0), *before_and_after, (0, 0)))
     reach = (size - 1) * dilation + 1
     rows, columns = ((length - reach) // stride + 1 for length in x.shape[1:3])
-    depthwise = layer.kind == "DepthwiseConv2D"
     outputs = 0
     for i in range(size):
         for j in range(size):
@@ -89,7 +109,7 @@ def _convolution(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Ar
                 outputs = outputs + tap.reshape(*tap.shape[:3], -1)
             else:
                 outputs = outputs + seen @ kernel[i, j]
-    return _activate(layer, np.asarray(outputs + tensors.get("bias", np.float32(0))))
+    return np.asarray(outputs)
 
 
 def _normalise(layer: Layer, tensors: Mapping[str, Array], inputs: Sequence[Array]) -> Array:

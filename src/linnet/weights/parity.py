@@ -80,6 +80,11 @@ class TFLiteGraph:
             if quantised
             else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
+        self._input = self._interpreter.get_input_details()[0]
+        if not conversion.says_size:
+            architecture = conversion.checkpoint.architecture
+            shape = (1, *architecture.input_size, architecture.input_channels)
+            self._interpreter.resize_tensor_input(self._input["index"], shape)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._details = {entry["index"]: entry for entry in self._interpreter.get_tensor_details()}
@@ -184,6 +189,12 @@ def _onnx(conversion: Conversion) -> FileGraph:
     return ONNXRuntime(conversion)
 
 
+def _tensorflow(conversion: Conversion) -> FileGraph:
+    from linnet.weights.tensorflow_runtime import TensorFlowRuntime
+
+    return TensorFlowRuntime(conversion)
+
+
 def _state_dict(conversion: Conversion) -> FileGraph:
     from linnet.weights.state_dict_runtime import StateDictRuntime
 
@@ -194,6 +205,7 @@ RUNTIMES: dict[str, tuple[str | None, Callable[[Conversion], FileGraph]]] = {
     "tflite": ("ai-edge-litert", TFLiteGraph),
     "keras": (None, _keras),
     "onnx": ("onnxruntime", _onnx),
+    "tensorflow": (None, _tensorflow),
     "state dict": (None, _state_dict),
 }
 """Name in a conversion → the package that it needs, and what makes the graph."""

@@ -1,26 +1,25 @@
 """TensorFlow.js models → checkpoint: a `model.json` with its shards beside it, a folder or a zip archive of them.
 
 A layers model is described as Keras describes it; Teachable Machine's archives are such, with their class names in
-`metadata.json`.
+`metadata.json`. A graph model is a graph of TensorFlow with its numbers in shards; folders of TensorFlow.js before 1.0
+have it as `tensorflowjs_model.pb`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
+from linnet.weights import tensorflow
 from linnet.weights.conversion import Conversion
-from linnet.weights.keras import LARGEST_LABELS, LARGEST_TEXT, Model, convert_model, numbered_labels, reading
+from linnet.weights.keras import LARGEST_LABELS, Model, convert_model, numbered_labels, reading
 from linnet.weights.keras_layers import describe_model
 from linnet.weights.keras_tensors import Pool
-from linnet.weights.matching import NotOurs
-from linnet.weights.members import Members, is_own
 from linnet.weights.tfjs_manifest import read_manifest
+from linnet.weights.tfjs_source import MODEL, Source, is_graph, model_of, read_json
 
-MODEL, METADATA = "model.json", "metadata.json"
+METADATA = "metadata.json"
 
 MARKS = (b'"modelTopology"', b'"weightsManifest"', b'"layers-model"', b'"graph-model"')
 
@@ -32,13 +31,8 @@ def why_not(start: bytes) -> str | None:
 
 
 def why_not_members(names: frozenset[str]) -> str | None:
-    """None if a folder or archive has one `model.json`, else what it is not."""
-    return None if _model_of(tuple(names)) else "no folder or archive of TensorFlow.js"
-
-
-def _model_of(names: tuple[str, ...]) -> str | None:
-    found = [name for name in names if PurePosixPath(name).name == MODEL and is_own(name)]
-    return found[0] if len(found) == 1 else None
+    """None if a folder or archive has one `model.json` or `tensorflowjs_model.pb`, else what it is not."""
+    return None if model_of(tuple(names)) else "no folder or archive of TensorFlow.js"
 
 
 def convert(
@@ -47,7 +41,7 @@ def convert(
     """Reads a model of TensorFlow.js into a checkpoint.
 
     Args:
-        source: a `model.json`, or a folder or zip archive with one.
+        source: a `model.json`, or a folder or zip archive with one or with an old `tensorflowjs_model.pb`.
         labels: class names, one an output; Teachable Machine's own if this is not given.
         licence: for the provenance.
         url: where the model was published, for the provenance.
@@ -57,50 +51,33 @@ def convert(
         ValueError: if it is damaged, or is no MobileNet; the text says what it is instead.
     """
     path = Path(source)
-    return convert_model(path, open_model(path), labels=labels, licence=licence, url=url)
+    with reading(path):
+        found = Source.of(path)
+        content = found.content()
+    if not is_graph(found, content):
+        return convert_model(path, open_model(path), labels=labels, licence=licence, url=url)
+    with tensorflow.reading(path):
+        names = _labels(found.beside)[0] if labels is None else labels
+        return tensorflow.convert_graph(path, tensorflow.open_graph(path), labels=names, licence=licence, url=url)
 
 
 def open_model(path: Path) -> Model:
-    """Reads what a model describes and holds.
+    """Reads what a layers model describes and holds.
 
     Raises:
         OSError: if a file cannot be read.
         ValueError: if it is damaged.
     """
     with reading(path):
-        folder, name = (Members(path.parent), path.name) if _is_file(path) else _inside(path)
-        place = PurePosixPath(name).parent
-
-        def read_beside(beside: str, limit: int) -> bytes:
-            return folder.read((place / beside).as_posix(), limit)
-
-        return _open(folder.read(name, LARGEST_TEXT), read_beside)
-
-
-def _is_file(path: Path) -> bool:
-    if path.is_dir():
-        return False
-    with path.open("rb") as file:
-        return file.read(2) != b"PK"
-
-
-def _inside(path: Path) -> tuple[Members, str]:
-    folder = Members(path)
-    name = _model_of(folder.names)
-    if name is None:
-        raise ValueError(f"it does not hold one {MODEL}")
-    return folder, name
+        found = Source.of(path)
+        return _open(found.content(), found.beside)
 
 
 def _open(text: bytes, read_beside: Callable[[str, int], bytes]) -> Model:
-    document = _json(text, MODEL)
+    document = read_json(text, MODEL)
     topology = document.get("modelTopology")
     if not isinstance(topology, dict):
         raise ValueError(f"its {MODEL} describes no model (modelTopology)")
-    if "node" in topology:
-        raise NotOurs(
-            "it is a graph model of TensorFlow.js, of which linnet reads layers models: take the Keras or TFLite file"
-        )
     described = topology.get("model_config", topology)
     description = describe_model(described)
     tensors, content, stored = read_manifest(document.get("weightsManifest"), read_beside)
@@ -115,7 +92,7 @@ def _open(text: bytes, read_beside: Callable[[str, int], bytes]) -> Model:
 def _labels(read_beside: Callable[[str, int], bytes]) -> tuple[tuple[str, ...] | None, bool]:
     """Class names that lie beside the model, and whether Teachable Machine made it."""
     try:
-        metadata = _json(read_beside(METADATA, LARGEST_LABELS), METADATA)
+        metadata = read_json(read_beside(METADATA, LARGEST_LABELS), METADATA)
     except ValueError:
         metadata = {}
     teachable = any(key in metadata for key in ("tmVersion", "tfjsVersion"))
@@ -126,13 +103,3 @@ def _labels(read_beside: Callable[[str, int], bytes]) -> tuple[tuple[str, ...] |
         return numbered_labels(read_beside("labels.txt", LARGEST_LABELS)), teachable
     except ValueError:
         return None, teachable
-
-
-def _json(text: bytes, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise ValueError(f"its {name} is no JSON document")
-    return document

@@ -32,9 +32,11 @@ from linnet.weights.chain import (
     two_classes,
 )
 from linnet.weights.conversion import Conversion, per_channel, read_labels, without_background
-from linnet.weights.tflite_detector import columns_of, detector_outputs, find_detector, match_detector, named
+from linnet.weights.detectors import columns_of, detector_outputs, match_detector, named
+from linnet.weights.tflite_detector import find_detector
 from linnet.weights.tflite_graph import Graph, NotOurs
 from linnet.weights.tflite_metadata import Metadata, read_metadata
+from linnet.weights.tflite_sizes import USUAL_SIDE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,6 +148,8 @@ def convert(
         notes.append(
             "Each class has a score by itself in the file (sigmoid); linnet gives shares of 1, in the same order."
         )
+    if not graph.says_size:
+        notes.append(f"It takes pictures of any size: {USUAL_SIDE} pixels are assumed. `--resolution` says another.")
     columns: dict[str, tuple[int, tuple[int, ...]]] = {"classifier": (2, (1,))} if chain.single else {}
     if detector is not None:
         columns = columns_of(network, detector)
@@ -155,6 +159,7 @@ def convert(
         dropped,
         outputs,
         tuple(notes),
+        graph.says_size,
         columns=columns,
         affine=chain.affine,
         channels_first=chain.channels_first,

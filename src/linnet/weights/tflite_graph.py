@@ -15,6 +15,7 @@ from linnet.architecture.operations import pad_amounts
 from linnet.quantisation import rule
 from linnet.quantisation.scheme import LIMITS, Encoding, IntegerType
 from linnet.weights.chain import Chain, Dense, Step, Stored
+from linnet.weights.tflite_sizes import USUAL_SIDE, is_open, sizes_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +50,10 @@ class Graph:
         self._graph = self._model.Subgraphs(0)
         if self._graph.InputsLength() != 1:
             raise NotOurs(f"it has {self._graph.InputsLength()} inputs")
+        self._sizes: dict[int, tuple[int, ...]] = {}
+        self.says_size = not is_open(self)
+        if not self.says_size:
+            self._sizes = sizes_of(self, USUAL_SIDE, USUAL_SIDE)
 
     @cached_property
     def operators(self) -> list[tuple[str, Any]]:
@@ -74,8 +79,16 @@ class Graph:
         return int(self._graph.Inputs(0))
 
     def shape(self, number: int) -> tuple[int, ...]:
-        """Shape of a tensor."""
+        """Shape of a tensor; of a map in a file for pictures of any size, for one of the usual size."""
+        if number in self._sizes:
+            return self._sizes[number]
         return tuple(int(side) for side in np.atleast_1d(self._graph.Tensors(number).ShapeAsNumpy()))
+
+    def signature(self, number: int) -> tuple[int, ...]:
+        """Shape of a tensor with -1 for sides that are open."""
+        tensor = self._graph.Tensors(number)
+        has = tensor.ShapeSignatureLength() == tensor.ShapeLength()
+        return tuple(int(side) for side in tensor.ShapeSignatureAsNumpy()) if has else self.shape(number)
 
     def dtype(self, number: int) -> type[np.generic[Any]]:
         """Stored type of a tensor."""
@@ -186,7 +199,7 @@ class Graph:
         """Height, width and channels of the input, behind a TRANSPOSE where it has its channels first.
 
         Raises:
-            NotOurs: if it takes no pictures of one size.
+            NotOurs: if it takes no pictures.
         """
         number = self.input_tensor
         first = next((each for each in self.operators if int(each[1].Inputs(0)) == number), None)
@@ -195,10 +208,6 @@ class Graph:
         shape = self.shape(number)
         if len(shape) != 4:
             raise NotOurs(f"its input has shape {list(shape)}, not (1, height, width, channels)")
-        tensor = self._graph.Tensors(number)
-        signature = tensor.ShapeSignatureAsNumpy() if tensor.ShapeSignatureLength() == 4 else shape
-        if min(int(side) for side in signature[1:3]) < 1:
-            raise NotOurs("it takes pictures of any size; export it for one, which its padding depends on")
         return shape[1], shape[2], shape[3]
 
     def chain(self) -> Chain:

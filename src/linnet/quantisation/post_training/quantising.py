@@ -132,7 +132,7 @@ def quantize(
         ValueError: if the network is quantised already, its weights are not finite, it takes no pictures, not one
             picture can be read, or there is no operation to keep in float of a name.
 
-    Example:
+    Examples:
         >>> small = linnet.quantize(linnet.load_checkpoint("birds.safetensors"), paths)  # doctest: +SKIP
         >>> linnet.save_checkpoint(small, "birds-int8.safetensors")  # doctest: +SKIP
     """

@@ -1,0 +1,265 @@
+"""Writes docs/benchmarks.md: benchmarks.md beside this file, filled in from benchmarks/results.
+
+    python benchmarks/report.py [--out docs/benchmarks.md]
+
+Nothing is measured here. What a benchmark measures it writes into benchmarks/results, and the newest document of each
+kind counts; costs are computed, and scores are those in the headers of the embedded models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import engine
+
+import linnet
+from linnet.architecture import Architecture, Detector
+from linnet.architecture.cost import block_memory, cost, layerwise_memory
+from linnet.catalogue import EMBEDDED
+from linnet.checkpoint import read_header
+from linnet.files import write_atomically
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+WAYS = {
+    "torch eager": "eager",
+    "torch eager, channels last": "eager, channels last",
+    "torch.compile": "torch.compile",
+    "torch eager, channels last, kept memory": "eager, channels last, kept memory",
+    "linnet": "linnet",
+    "linnet, `--recompute`": "linnet, recomputed expansion",
+}
+"""Ways to train in the table → in the benchmark's document."""
+
+
+def latest(name: str) -> dict[str, Any]:
+    """The newest document of a benchmark, with its `date`."""
+    path = max(RESULTS.glob(f"????-??-??-{name}.json"))
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {"date": path.name[:10], **document}
+
+
+def page() -> str:
+    """The whole page."""
+    documents = {
+        "engine": latest("engine"),
+        "cold_start": latest("cold-start"),
+        "trained": latest("trained"),
+        "eight_bits": latest("eight-bits"),
+        "converted": latest("converted"),
+    }
+    tables = {
+        "classifier_costs": _classifier_costs(),
+        "detector_costs": _detector_costs(),
+        "classifiers": _classifiers(documents["trained"]["classifiers"]),
+        "detectors": _detectors(documents["trained"]["detectors"]),
+        "quantised": _quantised(documents["eight_bits"]["rows"]),
+        "converted_files": _converted(documents["converted"]["rows"]),
+        "training_table": _training(),
+    }
+    text = Path(__file__).with_name("benchmarks.md").read_text(encoding="utf-8")
+    return text.format(**documents, **tables, **said_of_engine(documents["engine"]), **_cold(documents["cold_start"]))
+
+
+def as_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+
+
+def _millions(number: float) -> str:
+    return f"{number / 1e6:,.2f} M"
+
+
+def _classifier_costs() -> str:
+    networks: dict[str, Architecture] = {
+        "MobileNetV1 1.0": linnet.mobilenet_v1(),
+        "MobileNetV2 1.0": linnet.mobilenet_v2(),
+        "MobileNetV2 1.4": linnet.mobilenet_v2(width=1.4),
+    }
+    rows = []
+    for name, network in networks.items():
+        price = cost(network)
+        memory = [f"{plan.peak.bytes / 1e6:.1f} MB" for plan in (layerwise_memory(network), block_memory(network))]
+        rows.append((name, f"{price.parameters:,}", _millions(price.multiply_adds), *memory))
+    return as_table(
+        ("network at 224", "parameters", "multiply-adds", "memory layer by layer", "block as one operation"), rows
+    )
+
+
+def _detector_costs() -> str:
+    options: dict[str, Any] = {"classes": 80, "resolution": 320}
+    networks: dict[str, Detector] = {
+        "SSDLite on MobileNetV2": linnet.ssdlite(**options),
+        "SSDLite on MobileNetV1": linnet.ssdlite(backbone=linnet.mobilenet_v1(), **options),
+        "SSD on MobileNetV2, `--head-kernel 3`": linnet.ssd(head_kernel=3, **options),
+        "SSD on MobileNetV2, as released": linnet.ssd(**options),
+        "SSDLite on MobileNetV2, `modern`": linnet.ssdlite(variant="modern", **options),
+    }
+    rows = []
+    for name, network in networks.items():
+        price = cost(network)
+        parts = {"backbone": 0, "extras": 0, "predictors": 0}
+        for layer in price.layers:
+            place = layer.name.split(".")[0]
+            parts[place if place in parts else "backbone"] += layer.multiply_adds
+        shares = [_millions(count) for count in parts.values()]
+        rows.append((name, f"{price.parameters:,}", _millions(price.multiply_adds), *shares, f"{network.anchors:,}"))
+    headings = (
+        "detector at 320, 80 classes",
+        "parameters",
+        "multiply-adds",
+        "backbone",
+        "extra levels",
+        "heads",
+        "anchors",
+    )
+    return as_table(headings, rows)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _classifiers(rows: Iterable[dict[str, Any]]) -> str:
+    cells = [
+        (
+            row["data"],
+            row["recipe"],
+            f"{row['minutes']:g} min",
+            f"{_percent(_claimed(row, 'top1'))} of {row['pictures']:,}",
+        )
+        for row in rows
+    ]
+    return as_table(("data", "recipe", "time", "top-1 on the test part"), cells)
+
+
+def _claimed(row: dict[str, Any], figure: str) -> float:
+    """What the embedded model claims, where the row is of one; else what was noted."""
+    if "model" not in row:
+        return float(row[figure])
+    return float(_header(row["model"])["score"][figure])
+
+
+def _header(model: str) -> dict[str, Any]:
+    return read_header(EMBEDDED / f"{model}.safetensors")
+
+
+def _detectors(rows: Iterable[dict[str, Any]]) -> str:
+    cells = []
+    for row in rows:
+        backbone = linnet.mobilenet_v1() if row["options"]["backbone"] == "v1" else linnet.mobilenet_v2()
+        build = linnet.ssdlite if row["options"]["kind"] == "ssdlite" else linnet.ssd
+        price = cost(build(backbone=backbone, classes=3, resolution=256, variant="modern"))
+        figures = [f"{row[name]:.3f}{_interval(row.get(f'{name}_95'))}" for name in ("AP", "AP50")]
+        each = [f"{value:.3f}" for value in row["per_class"]]
+        cost_cells = (f"{price.parameters:,}", _millions(price.multiply_adds))
+        cells.append((row["detector"], *cost_cells, *figures, *each, f"{row['minutes']:.1f} min"))
+    headings = (
+        "detector at 256",
+        "parameters",
+        "multiply-adds",
+        "AP (95 %)",
+        "AP50 (95 %)",
+        "red cells",
+        "white cells",
+    )
+    return as_table((*headings, "platelets", "time"), cells)
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return "" if bounds is None else f" ({bounds[0]:.3f} to {bounds[1]:.3f})"
+
+
+def _quantised(rows: Iterable[dict[str, Any]]) -> str:
+    cells = []
+    for row in rows:
+        name, figure = row["model"], row["figure"]
+        scores = [_header(each)["score"][figure] for each in (name, f"{name}-int8")]
+        shown = [_percent(score) if figure == "top1" else f"{score:.3f}" for score in scores]
+        low, high = row["difference_95"]
+        difference = f"{row['difference']:+.1f} ({low:+.1f} to {high:+.1f})".replace("-", "−")
+        size = (EMBEDDED / f"{name}-int8.safetensors").stat().st_size
+        of = f"{'top-1' if figure == 'top1' else figure} of {row['pictures']:,}"
+        cells.append((f"`{name}-int8`", of, *shown, difference, _percent(row["same"]), f"{size / 1e6:.1f} MB"))
+    return as_table(("model", "figure", "float", "int8", "difference", "equal answers", "file"), cells)
+
+
+def _converted(rows: Iterable[dict[str, Any]]) -> str:
+    cells = [
+        (
+            f"`{row['file']}`",
+            *(_percent(row[name]) for name in ("top1", "own_top1", "same_class")),
+            f"≥ {row['lowest_correlation']:.3f}",
+        )
+        for row in rows
+    ]
+    return as_table(("file", "top-1 converted", "its own integer graph", "same class", "tensors correlate by"), cells)
+
+
+def _training() -> str:
+    measured = [
+        {row["way"]: row for row in latest(f"training-{size}")["tables"][f"{size}x32"]} for size in ("224", "128")
+    ]
+    rows = []
+    for name, way in WAYS.items():
+        cells = [name]
+        for ways in measured:
+            row = ways[way]
+            cells += [f"{row['images_per_second']:.1f}", f"{row['ratio']:.2f}", f"{row['peak_ratio']:.2f}"]
+        rows.append(cells)
+    both = ("ratio", "peak memory")
+    return as_table(("way", "images/s at 224", *both, "images/s at 128", *both), rows)
+
+
+def said_of_engine(document: dict[str, Any]) -> dict[str, Any]:
+    """The engine's tables, and what is said of them."""
+    written = engine.as_markdown(document)
+    tables = ["\n".join(lines) for lines in _tables(written)]
+    rows = [row for entry in document["networks"].values() for row in entry["rows"]]
+    others = [row for row in rows if row["ratio"] is not None and not row["runtime"].startswith("linnet")]
+    usual = document["networks"][engine.MEASURED]
+    single = [row for row in usual["rows"] if row["batch"] == 1 and row in others]
+    fastest = {threads: min(row["min_ratio"] for row in single if row["threads"] == threads) for threads in (1, 2)}
+    return {
+        "engine_table": tables[0],
+        "memory_table": tables[1],
+        "peak": 2e-9 * document["peak_multiply_adds_per_s"],
+        "compared": len(others),
+        "ahead_by_minimum": sum(row["min_ratio"] > 1 for row in others),
+        "ahead_by_median": sum(row["ratio"] > 1 for row in others),
+        "fastest_one": fastest[1],
+        "fastest_two": fastest[2],
+        "arena": next(plan["arena_bytes"] for plan in usual["plans"] if plan["threads"] == 1) / 1e6,
+    }
+
+
+def _tables(text: str) -> list[list[str]]:
+    found: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            found[-1].append(line)
+        elif found[-1]:
+            found.append([])
+    return [lines for lines in found if lines]
+
+
+def _cold(document: dict[str, Any]) -> dict[str, float]:
+    seconds = {row["start"]: row["median_s"] for row in document["cold_starts"]}
+    return {"predicting": seconds["linnet predict"], "loading": seconds["import linnet; linnet.load(…)(picture)"]}
+
+
+def main() -> None:
+    """Writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    write_atomically(parser.parse_args().out, page().encode())
+
+
+if __name__ == "__main__":
+    main()

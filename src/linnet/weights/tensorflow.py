@@ -1,0 +1,280 @@
+"""Graphs of TensorFlow → checkpoint: frozen ones (`.pb`), and graph models of TensorFlow.js, which are the same.
+
+Classifiers, and SSD and SSDLite detectors of TensorFlow's Object Detection API. Batch norm, fused or spread over nodes,
+is folded. TensorFlow itself is not needed: a graph is a protobuf.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linnet.architecture import Architecture
+from linnet.architecture.network import OptionError
+from linnet.architecture.ssdlite import BOX_CODE
+from linnet.checkpoint import Checkpoint
+from linnet.weights.chain import SMALL_STEP, Chain, match, outputs_by_name, tensors_of_chain
+from linnet.weights.conversion import Conversion, contract_of, in_short, without_background
+from linnet.weights.detectors import (
+    AXES,
+    Found,
+    Head,
+    Heads,
+    arranged,
+    columns_of,
+    detector_outputs,
+    match_detector,
+    named,
+)
+from linnet.weights.found import LOOKED_AT
+from linnet.weights.matching import NotOurs
+from linnet.weights.named import IMAGENET_CLASSES, checked_content, imagenet_classes
+from linnet.weights.tensorflow_chain import USUAL_SIDE, Map, Reading, read_chain
+from linnet.weights.tensorflow_graph import Graph, graph_of_bytes, graph_of_json
+from linnet.weights.tfjs_manifest import read_manifest
+from linnet.weights.tfjs_source import LARGEST_TEXT, MODEL, Source, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from linnet.images import Preprocessing
+    from linnet.weights.chain import Step
+
+MANIFEST = "weights_manifest.json"
+"""Beside a `tensorflowjs_model.pb`: where its numbers are."""
+
+FIRST_NODE = re.compile(
+    rb"\A\n(?:[\x80-\xff]{0,4}[\0-\x7f])\n([\x01-\x7f]|[\x80-\xff]\x01)(?s:(.{1,255}?))\x12(.)([A-Z_]\w*)"
+)
+"""How a graph begins: with the length of its first node, which begins with its name and its operator."""
+
+
+def why_not(start: bytes) -> str | None:
+    """None if a file begins as a graph of TensorFlow does, with a node of some operator, else what it is not."""
+    found = FIRST_NODE.match(start)
+    named = found is not None and len(found[4]) >= found[3][0] > 2
+    return None if named else "no graph of TensorFlow"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A graph as it was read.
+
+    Attributes:
+        message: the graph.
+        given: the numbers of its Const nodes, where they are not in it.
+        digest: SHA-256 of all that was read, in hex.
+        types: of the numbers in the file.
+    """
+
+    message: Any
+    given: Mapping[str, NDArray[Any]] | None
+    digest: str
+    types: tuple[str, ...] = ("float32",)
+
+
+def convert(
+    source: str | Path, *, labels: tuple[str, ...] | None = None, licence: str | None = None, url: str | None = None
+) -> Conversion:
+    """Reads a frozen graph into a checkpoint, or the `tensorflowjs_model.pb` of an old folder of TensorFlow.js.
+
+    Args:
+        source: the file.
+        labels: class names, one an output.
+        licence: for the provenance.
+        url: where the file was published, for the provenance.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it is damaged, or is no MobileNet; the text says what it is instead.
+    """
+    path = Path(source)
+    with reading(path):
+        return convert_graph(path, open_graph(path), labels=labels, licence=licence, url=url)
+
+
+def open_graph(path: Path) -> Stored:
+    """Reads a frozen graph, or one of TensorFlow.js with what lies beside it.
+
+    Raises:
+        Exception: of any kind, if it is damaged or cannot be read.
+    """
+    if find_spec("google.protobuf") is None:
+        raise NotOurs("graphs of TensorFlow are read with protobuf: pip install 'linnet[convert]'")
+    if not _is_graph(path) or path.with_name(MANIFEST).is_file():
+        return _open_web(Source.of(path))
+    content = checked_content(path)
+    message = graph_of_bytes(content)
+    if not any(len(each.attr["value"].tensor.tensor_content) for each in message.node if each.op == "Const"):
+        raise ValueError(f"it has no numbers of its own, and no {MANIFEST} lies beside it")
+    return Stored(message, None, hashlib.sha256(content).hexdigest())
+
+
+def _open_web(source: Source) -> Stored:
+    content = source.content()
+    if source.old:
+        message, manifest = graph_of_bytes(content), json.loads(source.beside(MANIFEST, LARGEST_TEXT))
+    else:
+        document = read_json(content, MODEL)
+        message, manifest = graph_of_json(document["modelTopology"]), document.get("weightsManifest")
+    tensors, shards, stored = read_manifest(manifest, source.beside)
+    return Stored(message, tensors, hashlib.sha256(content + shards).hexdigest(), stored)
+
+
+def _is_graph(path: Path) -> bool:
+    if path.is_dir():
+        return False
+    with path.open("rb") as file:
+        return why_not(file.read(LOOKED_AT)) is None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever a damaged file leads to becomes one sentence with its name."""
+    try:
+        # Damaged numbers overflow; what comes of it is looked at afterwards.
+        with np.errstate(all="ignore"):
+            yield
+    except NotOurs as problem:
+        raise ValueError(f"'{path}' is no MobileNet that linnet has: {in_short(problem)}.") from None
+    except OptionError:
+        raise ValueError(
+            f"'{path}' is not a MobileNet that linnet knows: its first convolution has no ReLU or ReLU6 behind it."
+        ) from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        if "no MobileNetV1" in str(error):
+            raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {in_short(error)}.") from None
+        raise ValueError(f"'{path}' is damaged: it cannot be read ({in_short(error)}).") from None
+
+
+def convert_graph(
+    path: Path, graph: Stored, *, labels: tuple[str, ...] | None, licence: str | None, url: str | None
+) -> Conversion:
+    """A graph that was read into a checkpoint; stands within `reading`.
+
+    Args:
+        path: of the file, for messages.
+        graph: what was read.
+        labels: class names, one an output.
+        licence: for the provenance.
+        url: likewise.
+
+    Raises:
+        NotOurs: if it is another network.
+        ValueError: if it is damaged.
+    """
+    found = read_chain(Graph.of(graph.message, graph.given))
+    notes, dropped, columns = found.notes, 0, {}
+    architecture: Architecture
+    if not found.says_size:
+        notes.append(f"The graph does not say how large pictures are: {USUAL_SIDE} is assumed.")
+    if found.joins:
+        detector, names = named(_detector(found), labels, notes)
+        network = match_detector(detector)
+        notes.append("The graph computes its anchors while it runs: those of TensorFlow's SSD are assumed.")
+        architecture, outputs = network, detector_outputs(network, detector)
+        tensors, columns = tensors_of_chain(network, detector.chain), columns_of(network, detector)
+    else:
+        classifier, names = match(found.chain), labels
+        outputs = outputs_by_name(classifier, found.chain)
+        tensors = tensors_of_chain(classifier, found.chain)
+        if names is None and classifier.classes == IMAGENET_CLASSES:
+            notes.append("It has 1000 outputs: they are taken for ImageNet's classes. `--labels FILE` names others.")
+            names = imagenet_classes()
+        architecture, tensors, names, dropped = without_background(path, classifier, tensors, names, notes)
+    broken = next((name for name, values in tensors.items() if not np.isfinite(values).all()), None)
+    if broken is not None:
+        raise ValueError(f"its weights are not all finite numbers, first {broken}")
+    weights = "float32" if graph.types == ("float32",) else f"dequantised from {' and '.join(graph.types)}"
+    provenance = {
+        "source": url or path.name,
+        "sha256": graph.digest,
+        "licence": licence or "not stated in the file",
+        "weights": f"{weights}, graph of TensorFlow, batch norm folded",
+        "converted_by": "linnet convert",
+    }
+    contract = _contract(architecture, found)
+    return Conversion(
+        path,
+        Checkpoint(architecture, contract, tensors, names, provenance=provenance),
+        dropped,
+        {name: found.names[number] for name, number in outputs.items()},
+        tuple(notes),
+        found.says_size,
+        "tensorflow",
+        columns,
+    )
+
+
+def _contract(architecture: Architecture, found: Reading) -> Preprocessing | None:
+    """From what the graph does to its input, else TensorFlow's convention."""
+    if found.scale is None or found.offset is None:
+        found.notes.append(
+            "The graph does not say how pixels are normalised; [-1, 1] is assumed. `--mean` and `--std` say others."
+        )
+        return contract_of(architecture)
+    scale, offset = (np.broadcast_to(each, found.chain.input_shape[2]) for each in (found.scale, found.offset))
+    whole = 255.0 if float(scale.max()) < SMALL_STEP else 1.0
+    found.notes.append("Pixels are normalised within the graph; the checkpoint does it before the network.")
+    return contract_of(
+        architecture,
+        mean=tuple(float(-one / other / whole) for one, other in zip(offset, scale, strict=True)),
+        std=tuple(float(1 / other / whole) for other in scale),
+    )
+
+
+def _detector(found: Reading) -> Found:
+    """The heads and their levels, and all other convolutions."""
+    outputs = [[_convolutions(found.chain, head) for head in heads] for _, heads in found.joins]
+    # A level has as many anchors in a cell as it gives boxes, of four numbers each.
+    cells = [len(steps[-1].weight) // BOX_CODE for steps in outputs[0]]
+    sizes = [head.size[0] * head.size[1] for head in found.joins[0][1]]
+    all_heads = []
+    for (name, heads), steps_of in zip(found.joins, outputs, strict=True):
+        columns = {len(steps[-1].weight) // max(cell, 1) for steps, cell in zip(steps_of, cells, strict=True)}
+        if len(columns) != 1:
+            raise NotOurs("its heads do not give the same numbers for each anchor")
+        levels = tuple(
+            Head(tuple(("Conv2D", step) for step in steps), steps[0].input, head.number, cell * size)
+            for steps, head, cell, size in zip(steps_of, heads, cells, sizes, strict=True)
+        )
+        all_heads.append(Heads(levels, _number(found, name), columns.pop(), ()))
+    boxes, classes = all_heads
+    if boxes.columns != BOX_CODE or any(len(step[-1].weight) % BOX_CODE for step in outputs[0]):
+        raise NotOurs("its heads for boxes do not give four numbers for each anchor")
+    own = {id(step) for steps_of in outputs for steps in steps_of for step in steps}
+    trunk = [step for step in found.chain.steps if id(step) not in own]
+    ends = [step for pair in zip(*outputs, strict=True) for steps in pair for step in steps]
+    chain = replace(found.chain, steps=[*trunk, *ends])
+    count = classes.columns - 1
+    read = Found(chain, len(trunk), boxes, classes, count, None, 0.0, softmax=found.softmax)
+    return replace(read, chain=arranged(read, boxes, AXES))
+
+
+def _number(found: Reading, name: str) -> int:
+    """The number of a node's result, a new one if it has none."""
+    number = len(found.names)
+    found.names[number] = name
+    return number
+
+
+def _convolutions(chain: Chain, head: Map) -> tuple[Step, ...]:
+    """Of a head the last convolution, and the depthwise one before it that nothing else reads."""
+    last = head.step
+    assert last is not None
+    readers = [step for step in chain.steps if step.input == last.input]
+    before = next((step for step in chain.steps if step.output == last.input and step.depthwise), None)
+    return (last,) if before is None or len(readers) > 1 else (before, last)

@@ -1,0 +1,569 @@
+"""A graph of TensorFlow followed from its first convolution: the convolutions, linear layers and heads that it makes.
+
+Names say nothing here. Whatever is done with the picture before the first convolution tells how pixels are normalised;
+whatever stands behind the heads of a detector or the scores of a classifier is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from linnet.architecture.operations import pad_amounts
+from linnet.weights.chain import Chain, Dense, Step
+from linnet.weights.matching import NotOurs
+from linnet.weights.tensorflow_graph import PASSED, Graph, Node
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float32]
+
+USUAL_SIDE = 224
+
+NOTHING = np.zeros(1)
+"""Added where a node only multiplies, so that a layer without a bias stays one."""
+
+CONVOLUTIONS = ("Conv2D", "_FusedConv2D", "DepthwiseConv2dNative", "FusedDepthwiseConv2dNative")
+RESIZES = ("ResizeBilinear", "ResizeBicubic", "ResizeNearestNeighbor", "ResizeArea")
+SHAPED = ("Reshape", "Squeeze", "ExpandDims", "Transpose")
+"""What may stand between a head and the joining of all."""
+
+SCORES = ("Softmax", "Sigmoid")
+BEHIND = frozenset({"Softmax", "Sigmoid", "LogSoftmax", "ArgMax", "TopKV2", "Shape", "StridedSlice", "Slice", "Pack"})
+"""What may be done with a classifier's scores."""
+
+STRANGE: tuple[tuple[Callable[[set[str], str], bool], str], ...] = (
+    (
+        lambda kinds, names: "ResizeNearestNeighbor" in kinds and ("fpn" in names or "top_down" in names),
+        "a detector with a feature pyramid (FPN, FPNLite), which linnet does not have",
+    ),
+    (lambda kinds, names: "mobilenetv3" in names or "hard_swish" in names, "a MobileNetV3"),
+    (lambda kinds, names: "efficientnet" in names, "an EfficientNet"),
+    (lambda kinds, names: "SpaceToBatchND" in kinds or "deeplab" in names, "a segmentation network"),
+    (lambda kinds, names: "resnet" in names, "a ResNet"),
+    (lambda kinds, names: "inception" in names or "mixed" in names, "an Inception network"),
+    (lambda kinds, names: "CropAndResize" in kinds, "a detector of two stages"),
+)
+
+
+@dataclass
+class Map:
+    """A result that depends on the picture.
+
+    Attributes:
+        number: of the tensor; of what only changes a shape, that of what it read.
+        size: height and width.
+        step: the convolution that gave it, activation included.
+        dense: the linear layer that gave it.
+        pads: zeros that were put around the tensor: top, bottom, left, right.
+        maker: name of the node that it comes from, before its shape was changed.
+    """
+
+    number: int
+    size: tuple[int, int]
+    step: Step | None = None
+    dense: Dense | None = None
+    pads: tuple[int, int, int, int] | None = None
+    pooled: bool = False
+
+
+@dataclass
+class Reading:
+    """What a graph was read into.
+
+    Attributes:
+        chain: a classifier's convolutions and linear layers; of a detector the backbone and extra levels.
+        names: number of each tensor → the node that gives it.
+        joins: of a detector, for each of the two outputs the node that joins it and its heads' convolutions.
+        softmax: of a detector, whether the scores of an anchor sum to 1.
+        scale: what the picture is multiplied by before the network, if it is.
+        offset: what is added then.
+        says_size: whether the graph says how large pictures are.
+        start: the node that the first convolution reads.
+        notes: what had to be assumed.
+    """
+
+    chain: Chain
+    names: dict[int, str] = field(default_factory=dict)
+    joins: tuple[tuple[str, tuple[Map, ...]], ...] = ()
+    softmax: bool = False
+    scale: NDArray[np.float64] | None = None
+    offset: NDArray[np.float64] | None = None
+    says_size: bool = True
+    start: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def read_chain(graph: Graph) -> Reading:
+    """Follows a graph.
+
+    Raises:
+        NotOurs: if it is no network of ours; the text says what it is.
+        ValueError: if it makes no sense.
+    """
+    return _Walk(graph).read()
+
+
+class _Walk:
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._maps: dict[str, Map] = {}
+        self._unknown: dict[str, str] = {}
+        self._readers: dict[str, list[Node]] = {}
+        for node in graph.nodes.values():
+            for name in node.reads:
+                self._readers.setdefault(name, []).append(node)
+        first = next((node for node in graph.nodes.values() if self._is_convolution(node)), None)
+        if first is None:
+            self._refuse("it has no convolutions with weights of its own")
+        self._reading = self._start(first)
+
+    def _is_convolution(self, node: Node) -> bool:
+        return node.kind in CONVOLUTIONS and len(node.reads) > 1 and self._graph.constant(node.reads[1]) is not None
+
+    def _refuse(self, text: str) -> NoReturn:
+        kinds = {node.kind for node in self._graph.nodes.values()}
+        names = " ".join(self._graph.nodes).lower()
+        kind = next((kind for found, kind in STRANGE if found(kinds, names)), "another network")
+        raise NotOurs(f"{text}; it seems to be {kind} (operators {self._graph.describe()})")
+
+    def _needed(self, name: str) -> NDArray[Any]:
+        values = self._graph.constant(name)
+        if values is None:
+            self._refuse("its weights are computed while it runs")
+        return values
+
+    # Before the first convolution.
+
+    def _start(self, first: Node) -> Reading:
+        """What the graph does to a picture, and how large it is then."""
+        nodes, scale, offset, changed = self._graph.nodes, np.ones(1), np.zeros(1), False
+        size: list[int] | None = None
+        padded = nodes[first.reads[0]]
+        start = padded.reads[0] if padded.kind in ("Pad", "PadV2") else padded.name
+        for node in self._before(start):
+            if node.kind in RESIZES and size is None:
+                sides = self._graph.constant(node.reads[1])
+                size = None if sides is None or sides.size != 2 else [int(side) for side in sides.ravel()]
+            elif node.kind in ("Placeholder", "PlaceholderWithDefault") and size is None:
+                shape = node.values.get("shape") or []
+                size = [int(side) for side in shape[1:3]] if len(shape) == 4 and min(shape[1:3]) > 0 else None
+            elif (affine := self._of_pixels(node)) is not None:
+                # From the convolution back to the picture: what was done earlier comes later here.
+                scale, offset, changed = scale * affine[0], offset + scale * affine[1], True
+        weight = self._needed(first.reads[1])
+        channels = int(weight.shape[2]) if weight.ndim == 4 else 0
+        height, width = size or (USUAL_SIDE, USUAL_SIDE)
+        if not 0 < channels < 1 << 16 or not 0 < height < 1 << 16 or not 0 < width < 1 << 16:
+            self._refuse(f"its pictures are of {height} x {width} pixels and {channels} channels")
+        reading = Reading(Chain((height, width, channels)), says_size=size is not None, start=start)
+        if changed:
+            if not np.isfinite([scale, offset]).all() or (scale <= 0).any() or scale.size not in (1, channels):
+                self._refuse("what it does to its input is no normalisation of pixels")
+            reading.scale, reading.offset = scale, offset
+        self._maps[start], reading.names[0] = Map(0, (height, width)), start
+        return reading
+
+    def _before(self, name: str) -> Iterator[Node]:
+        """The nodes that a result comes from, the nearest first."""
+        seen, waiting = {name}, [name]
+        while waiting:
+            node = self._graph.nodes[waiting.pop(0)]
+            yield node
+            for each in node.reads:
+                if each not in seen and self._graph.constant(each) is None:
+                    seen.add(each)
+                    waiting.append(each)
+
+    def _of_pixels(self, node: Node) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """By what a node multiplies pixels, and what it adds then; None if it does neither."""
+        if node.kind not in ("Mul", "RealDiv", "Div", "Sub", "Add", "AddV2") or len(node.reads) != 2:
+            return None
+        constants = [self._graph.constant(name) for name in node.reads]
+        number = next((each for each in constants if each is not None), None)
+        # Counters of loops are integers; a picture's mean has one number or one a channel.
+        if number is None or number.dtype.kind != "f" or number.size not in (1, 3) or len(constants) != 2:
+            return None
+        values, one, none = number.astype(np.float64).ravel(), np.ones(1), np.zeros(1)
+        first = constants[0] is not None
+        if node.kind in ("RealDiv", "Div"):
+            if first:
+                self._refuse("it divides by the picture")
+            return 1 / values, none
+        if node.kind == "Mul":
+            return values, none
+        if node.kind == "Sub":
+            return (-one, values) if first else (one, -values)
+        return one, values
+
+    # From there on.
+
+    def read(self) -> Reading:
+        for node in self._graph.nodes.values():
+            known = [name for name in node.reads if name in self._maps]
+            if node.name in self._maps or self._graph.constant(node.name) is not None:
+                continue
+            stranger = next((name for name in node.reads if name in self._unknown), None)
+            if stranger is not None and not known:
+                if self._is_convolution(node):
+                    kind = self._graph.nodes[self._unknown[stranger]].kind
+                    self._refuse(f"a {kind} stands before a convolution of it")
+                self._unknown[node.name] = self._unknown[stranger]
+            elif known:
+                found = HANDLERS[node.kind](self, node) if node.kind in HANDLERS else None
+                if found is None:
+                    self._unknown[node.name] = node.name
+                else:
+                    self._maps[node.name] = found
+        reading, chain = self._reading, self._reading.chain
+        reading.joins = self._joins()
+        if not reading.joins:
+            if chain.pooled is None:
+                self._refuse("it has neither a global average pooling nor the heads of a detector")
+            self._check_end()
+        elif chain.pooled is not None:
+            self._refuse("it has both a pooling and the heads of a detector")
+        return reading
+
+    def _check_end(self) -> None:
+        """What a classifier does with its scores must leave their order as it is."""
+        for name in set(self._unknown.values()):
+            node = self._graph.nodes[name]
+            read = [self._maps[each] for each in node.reads if each in self._maps]
+            if node.kind not in BEHIND and any(each.pooled for each in read):
+                self._refuse(f"a {node.kind} of it stands behind the pooling")
+
+    def _give(self, node: Node, size: tuple[int, int], **values: Any) -> Map:
+        number = len(self._reading.names)
+        self._reading.names[number] = node.name
+        return Map(number, size, **values)
+
+    def _read(self, node: Node) -> Map:
+        found = self._maps.get(node.reads[0])
+        if found is None:
+            self._refuse(f"its {node.kind} nodes are no chain")
+        return found
+
+    def _convolve(self, node: Node) -> Map | None:
+        if not self._is_convolution(node):
+            return None
+        source, weight = self._read(node), self._needed(node.reads[1]).astype(np.float32)
+        strides, dilations = (node.values.get(name) or [1, 1, 1, 1] for name in ("strides", "dilations"))
+        rows_first = node.values.get("data_format") or b"NHWC"
+        plain = len(strides) == len(dilations) == 4 and strides[1] == strides[2] and dilations[1] == dilations[2]
+        if weight.ndim != 4 or weight.shape[0] != weight.shape[1] or not plain or rows_first != b"NHWC":
+            self._refuse("a convolution of it is of a kind that no MobileNet has")
+        depthwise = "Depthwise" in node.kind
+        if depthwise and weight.shape[2] == 1:
+            # Of one channel each filter sees all.
+            depthwise, weight = False, weight
+        elif depthwise:
+            if weight.shape[3] != 1:
+                self._refuse("a depthwise convolution of it gives several maps a channel")
+            weight = weight.transpose(0, 1, 3, 2)
+        bias = np.zeros(weight.shape[3], np.float32)
+        if source.pooled:
+            return self._linear(
+                node, source, weight.reshape(weight.shape[2:]).T, bias, whole=weight.shape[:2] == (1, 1)
+            )
+        step = Step(
+            weight=np.ascontiguousarray(weight.transpose(3, 2, 0, 1)),
+            bias=bias,
+            depthwise=depthwise,
+            stride=int(strides[1]),
+            dilation=int(dilations[1]),
+            pads=(0, 0, 0, 0),
+            activation="linear",
+            input=source.number,
+            output=0,
+            padded_apart=source.pads is not None,
+        )
+        if min(step.stride, step.dilation) < 1:
+            self._refuse("a convolution of it has no stride")
+        step.pads = self._pads_of(node, step, source)
+        reach = step.dilation * (weight.shape[0] - 1) + 1
+        amounts = (step.pads[0] + step.pads[1], step.pads[2] + step.pads[3])
+        height, width = ((a + b - reach) // step.stride + 1 for a, b in zip(source.size, amounts, strict=True))
+        if min(height, width) < 1:
+            self._refuse("a convolution of it is larger than its map")
+        self._reading.chain.steps.append(step)
+        return self._fused(node, self._step_result(node, step, (height, width)))
+
+    def _step_result(self, node: Node, step: Step, size: tuple[int, int]) -> Map:
+        found = self._give(node, size, step=step)
+        step.output = found.number
+        return found
+
+    def _pads_of(self, node: Node, step: Step, source: Map) -> tuple[int, int, int, int]:
+        rule = node.values.get("padding")
+        own = (0, 0, 0, 0)
+        if rule == b"SAME":
+            kernel = step.weight.shape[2]
+            sides = [
+                pad_amounts(side, kernel=kernel, stride=step.stride, dilation=step.dilation, rule="same")
+                for side in source.size
+            ]
+            own = (*sides[0], *sides[1])
+        elif rule == b"EXPLICIT":
+            listed = [int(each) for each in node.values.get("explicit_paddings") or []]
+            if len(listed) != 8 or min(listed) < 0 or any(listed[:2]) or any(listed[6:]):
+                self._refuse("a convolution of it pads other than rows and columns")
+            own = (listed[2], listed[3], listed[4], listed[5])
+        elif rule != b"VALID":
+            self._refuse("a convolution of it does not say how it pads")
+        if source.pads is None:
+            return own
+        if any(own):
+            self._refuse("it pads the input of one convolution twice")
+        return source.pads
+
+    def _fused(self, node: Node, found: Map) -> Map:
+        """What a fused node does behind its convolution or product."""
+        if not node.kind.startswith(("_Fused", "Fused")):
+            return found
+        operations = [each.decode(errors="replace") for each in node.values.get("fused_ops") or []]
+        further = iter(node.reads[2:])
+        for operation in operations:
+            if operation == "BiasAdd":
+                name = next(further, None)
+                if name is None:
+                    self._refuse("a fused convolution of it has no bias")
+                self._scale(found, np.ones(1), self._needed(name).astype(np.float64).ravel())
+            elif operation in ("Relu", "Relu6"):
+                self._set_activation(found, operation.lower())
+            else:
+                self._refuse(f"a convolution of it has {operation} fused")
+        return found
+
+    def _scale(self, found: Map, factor: NDArray[np.float64], offset: NDArray[np.float64]) -> None:
+        layer = found.step or found.dense
+        assert layer is not None
+        if layer.activation != "linear" or (found.step is not None and found.step.sum_source is not None):
+            self._refuse("it scales what an activation gives")
+        count = len(layer.weight)
+        factor = np.broadcast_to(factor, count)
+        shape = (count, *[1] * (layer.weight.ndim - 1))
+        before = np.zeros(count) if layer.bias is None else layer.bias.astype(np.float64)
+        layer.weight = np.asarray(layer.weight.astype(np.float64) * factor.reshape(shape), np.float32)
+        if layer.bias is not None or offset is not NOTHING:
+            layer.bias = np.asarray(before * factor + offset, np.float32)
+
+    def _set_activation(self, found: Map, name: str) -> None:
+        layer = found.step or found.dense
+        summed = found.step is not None and found.step.sum_source is not None
+        if layer is None or summed or layer.activation not in (("linear", "relu") if name == "relu6" else ("linear",)):
+            self._refuse(f"a {name} of it follows no convolution")
+        layer.activation = name
+
+    def _again(self, node: Node, found: Map) -> Map:
+        """The same layer, whose result is now what this node gives."""
+        result = self._give(node, found.size, step=found.step, dense=found.dense, pooled=found.pooled)
+        if found.step is not None:
+            found.step.output = result.number
+        if found.dense is not None:
+            found.dense.output = result.number
+            self._reading.chain.logits = result.number
+        return result
+
+    def _arithmetic(self, node: Node) -> Map | None:
+        """A shortcut's sum, or a constant behind a convolution or linear layer."""
+        constants = [self._graph.constant(name) for name in node.reads]
+        if all(each is None for each in constants):
+            return self._shortcut(node)
+        first = constants[0] is not None
+        number = next(each for each in constants if each is not None).astype(np.float64)
+        found = self._maps.get(node.reads[1 if first else 0])
+        if found is None or (found.step is None and found.dense is None) or number.ndim > 4:
+            return None
+        values, one, none = number.ravel(), np.ones(1), NOTHING
+        if values.size not in (1, len((found.step or found.dense).weight)):  # type: ignore[union-attr]
+            return None
+        if node.kind in ("RealDiv", "Div") and first:
+            return None
+        factor, offset = {
+            "Mul": (values, none),
+            "RealDiv": (1 / values, none),
+            "Div": (1 / values, none),
+            "Sub": (-one, values) if first else (one, -values),
+        }.get(node.kind, (one, values))
+        self._scale(found, factor, offset)
+        return self._again(node, found)
+
+    def _shortcut(self, node: Node) -> Map | None:
+        found = [self._maps.get(name) for name in node.reads]
+        if node.kind not in ("Add", "AddV2") or len(found) != 2 or any(each is None for each in found):
+            return None
+        # The later one is the block's own; what it is added to came before.
+        earlier, later = sorted((each for each in found if each is not None), key=lambda each: each.number)
+        step = later.step
+        if step is None or step.sum_source is not None or step.output != later.number or step.activation != "linear":
+            self._refuse("an addition of it is no shortcut of a MobileNet")
+        result = self._give(node, later.size)
+        step.sum_source, step.sum_output = earlier.number, result.number
+        return result
+
+    def _normalise(self, node: Node) -> Map | None:
+        """Batch norm behind a convolution, folded into it."""
+        found = self._read(node)
+        if found.step is None or len(node.reads) < 5:
+            self._refuse("a batch norm of it follows no convolution")
+        if node.values.get("is_training"):
+            self._refuse("its batch norm is that of training: freeze the graph that was made for inference")
+        scale, shift, mean, variance = (self._needed(name).astype(np.float64).ravel() for name in node.reads[1:5])
+        if min(scale.size, shift.size, mean.size, variance.size) != len(found.step.weight):
+            raise ValueError(f"the batch norm '{node.name}' of it has other numbers than its convolution channels")
+        factor = scale / np.sqrt(variance + (node.values.get("epsilon") or 1e-4))
+        self._scale(found, factor, shift - mean * factor)
+        return self._again(node, found)
+
+    def _activate(self, node: Node) -> Map | None:
+        found = self._read(node)
+        self._set_activation(found, node.kind.lower())
+        return self._again(node, found)
+
+    def _bound(self, node: Node) -> Map | None:
+        """Minimum and Maximum with a number: a ReLU6 in two."""
+        constants = [self._graph.constant(name) for name in node.reads]
+        number = next((each for each in constants if each is not None), None)
+        found = next((self._maps[name] for name in node.reads if name in self._maps), None)
+        if number is None or found is None or number.size != 1 or (found.step is None and found.dense is None):
+            return None
+        bound = float(number.ravel()[0])
+        layer: Any = found.step or found.dense
+        if node.kind == "Maximum" and bound == 0 and layer.activation == "linear":
+            self._set_activation(found, "relu")
+        elif node.kind == "Minimum" and bound == 6 and layer.activation == "relu":
+            self._set_activation(found, "relu6")
+        else:
+            self._refuse(f"a {node.kind} of it with {bound:g} is of no MobileNet")
+        return self._again(node, found)
+
+    def _pad(self, node: Node) -> Map | None:
+        source, amounts = self._read(node), self._graph.constant(node.reads[1])
+        filled = self._graph.constant(node.reads[2]) if len(node.reads) > 2 else np.zeros(1)
+        if amounts is None or amounts.shape != (4, 2) or filled is None or np.any(filled):
+            return None
+        if np.any(amounts[[0, 3]]) or amounts.min() < 0 or source.pads is not None:
+            return None
+        pads = tuple(int(each) for each in amounts[1:3].ravel())
+        return replace(source, pads=(pads[0], pads[1], pads[2], pads[3]))
+
+    def _pool(self, node: Node) -> Map | None:
+        source = self._read(node)
+        if node.kind == "Mean":
+            axes = self._graph.constant(node.reads[1])
+            whole = axes is not None and sorted(int(axis) % 4 for axis in axes.ravel()) == [1, 2]
+        else:
+            window = node.values.get("ksize") or []
+            whole = tuple(window[1:3]) == source.size and node.values.get("padding") in (b"VALID", b"SAME")
+        if not whole or source.pooled or self._reading.chain.pooled is not None:
+            return None
+        result = self._give(node, (1, 1), pooled=True)
+        self._reading.chain.pooled = result.number
+        return result
+
+    def _product(self, node: Node) -> Map | None:
+        weight = self._graph.constant(node.reads[1])
+        source = self._read(node)
+        if weight is None or weight.ndim != 2 or node.values.get("transpose_a"):
+            return None
+        matrix = weight if node.values.get("transpose_b") else weight.T
+        return self._linear(node, source, matrix.astype(np.float32), None, whole=True)
+
+    def _linear(self, node: Node, source: Map, weight: Array, bias: Array | None, *, whole: bool) -> Map:
+        """A linear layer; one straight behind another is one with it."""
+        if not source.pooled or not whole:
+            self._refuse("it has a linear layer before the pooling")
+        chain, before = self._reading.chain, source.dense
+        if before is not None and before is not chain.linear[-1]:
+            self._refuse("it has several classifiers")
+        if before is None and chain.linear:
+            self._refuse("it has several classifiers")
+        if before is not None and before.activation == "linear":
+            inner = weight.astype(np.float64)
+            if before.bias is not None:
+                bias = np.asarray(inner @ before.bias.astype(np.float64), np.float32)
+            weight = np.asarray(inner @ before.weight.astype(np.float64), np.float32)
+            chain.linear.pop()
+            self._reading.notes.append(
+                f"Its classifier of {len(weight)} outputs stands on one of {len(before.weight)} without an activation "
+                "between: both were made one."
+            )
+        dense = Dense(np.ascontiguousarray(weight), bias, "linear", 0)
+        result = self._give(node, (1, 1), dense=dense, pooled=True)
+        dense.output = chain.logits = result.number
+        chain.linear.append(dense)
+        return self._fused(node, result)
+
+    def _pass(self, node: Node) -> Map | None:
+        return self._read(node) if node.reads[0] in self._maps else None
+
+    def _shape(self, node: Node) -> Map | None:
+        """Another shape of the same numbers: of scores, or of what a head gives."""
+        source = self._read(node) if node.reads[0] in self._maps else None
+        if source is None or (not source.pooled and source.step is None):
+            return None
+        return source if source.pooled else None
+
+    # Heads.
+
+    def _joins(self) -> tuple[tuple[str, tuple[Map, ...]], ...]:
+        """The two outputs of a detector, boxes first; nothing if there are none."""
+        found = []
+        for node in self._graph.nodes.values():
+            if node.kind in ("ConcatV2", "Concat"):
+                sources = [name for name in node.reads if self._graph.constant(name) is None]
+                heads = [self._head_of(name) for name in sources]
+                if len(heads) > 1 and all(head is not None for head in heads):
+                    found.append((node.name, tuple(head for head in heads if head is not None)))
+        if len(found) != 2 or len(found[0][1]) != len(found[1][1]):
+            return ()
+        scores = [self._scored(name) for name, _ in found]
+        if bool(scores[0]) == bool(scores[1]):
+            scores = ["Class" if "class" in self._named(heads) else "" for _, heads in found]
+        if bool(scores[0]) == bool(scores[1]):
+            self._refuse("its heads do not say which of them are for boxes")
+        self._reading.softmax = "Softmax" in scores
+        return (found[1], found[0]) if scores[0] else (found[0], found[1])
+
+    def _named(self, heads: tuple[Map, ...]) -> str:
+        return " ".join(self._reading.names[head.number] for head in heads).lower()
+
+    def _head_of(self, name: str) -> Map | None:
+        """The convolution that a result is of, if only its shape was changed."""
+        node = self._graph.nodes[name]
+        while node.name not in self._maps and (node.kind in SHAPED or node.kind in PASSED):
+            node = self._graph.nodes[node.reads[0]]
+        found = self._maps.get(node.name)
+        return found if found is not None and found.step is not None and found.step.activation == "linear" else None
+
+    def _scored(self, name: str) -> str:
+        """Which function turns what was joined into scores; empty if none does."""
+        seen, waiting = {name}, [name]
+        while waiting:
+            for node in self._readers.get(waiting.pop(0), []):
+                if node.kind in SCORES:
+                    return node.kind
+                if (node.kind in SHAPED or node.kind in (*PASSED, "Slice", "StridedSlice")) and node.name not in seen:
+                    seen.add(node.name)
+                    waiting.append(node.name)
+        return ""
+
+
+HANDLERS: dict[str, Callable[[_Walk, Node], Map | None]] = {
+    **dict.fromkeys(CONVOLUTIONS, _Walk._convolve),
+    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _Walk._normalise),
+    **dict.fromkeys(("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Div"), _Walk._arithmetic),
+    **dict.fromkeys(("Relu", "Relu6"), _Walk._activate),
+    **dict.fromkeys(("Minimum", "Maximum"), _Walk._bound),
+    **dict.fromkeys(("Pad", "PadV2"), _Walk._pad),
+    **dict.fromkeys(("Mean", "AvgPool"), _Walk._pool),
+    **dict.fromkeys(("MatMul", "_FusedMatMul"), _Walk._product),
+    **dict.fromkeys(PASSED, _Walk._pass),
+    **dict.fromkeys(SHAPED, _Walk._shape),
+}
+"""Operator → what is made of it; None is nothing that is understood."""

@@ -1,0 +1,152 @@
+"""Are graphs of TensorFlow, frozen or of TensorFlow.js, read as what they compute?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import random_tensors
+from PIL import Image
+from tensorflow_graphs import Writer, graph_of, save_frozen, save_web
+
+from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
+from linnet.architecture.ssdlite import ssd, ssdlite
+from linnet.cli import main
+from linnet.engine.fold import fold
+from linnet.engine.reference import NumpyNetwork
+from linnet.weights import read
+from linnet.weights.parity import compare
+
+SECOND = MobileNetV2(width=0.1, resolution=64, classes=3)
+FIRST = MobileNetV1(width=0.1, resolution=64, classes=3)
+LITE = ssdlite(classes=2, width=0.25, resolution=96)
+REGULAR = ssd(classes=3, width=0.25, resolution=96)
+
+
+def same_function(path: Path, architecture: Architecture, **options: Any) -> Any:
+    """What was read, after a check that it computes what the random weights do."""
+    conversion = read(path, **options)
+    checkpoint = conversion.checkpoint
+    inputs = np.random.default_rng(1).normal(size=(2, *architecture.input_size, architecture.input_channels))
+    pictures = inputs.astype(np.float32)
+    names = tuple(architecture.outputs)
+    _, expected = NumpyNetwork(architecture, random_tensors(architecture)).run(pictures, names)
+    _, found = NumpyNetwork(checkpoint.architecture, checkpoint.tensors).run(pictures, names)
+    for name in names:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-4 * np.abs(expected[name]).max())
+    return conversion
+
+
+@pytest.mark.parametrize("spread", [False, True], ids=["fused norm", "norm of several nodes"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        SECOND,
+        FIRST,
+        MobileNetV2(width=0.1, resolution=72, padding="symmetric", classes=2),
+        MobileNetV2(width=0.1, resolution=64, classes=4, hidden=(10, 7), classifier_bias=False),
+        MobileNetV1(width=0.1, resolution=(64, 96), input_channels=1, classes=2, activation="relu"),
+        LITE,
+        REGULAR,
+        ssdlite(classes=1, width=0.25, resolution=(96, 128)),
+    ],
+    ids=["v2", "v1", "symmetric", "hidden", "grey", "ssdlite", "ssd", "not square"],
+)
+def test_frozen_graphs(architecture: Any, spread: bool, tmp_path: Path) -> None:
+    message = graph_of(architecture.graph, random_tensors(architecture), spread=spread, scores="Sigmoid")
+    same_function(save_frozen(message, tmp_path / "graph.dat"), architecture)
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["model.json", "tensorflowjs_model.pb"])
+@pytest.mark.parametrize("architecture", [SECOND, LITE], ids=["v2", "ssdlite"])
+def test_graph_models_of_the_web(architecture: Any, old: bool, tmp_path: Path) -> None:
+    """Batch norm folded, bias and activation fused; a folder, or the file in it."""
+    network, tensors = fold(architecture, random_tensors(architecture))
+    folder = save_web(graph_of(network, tensors, fused=True), tmp_path / "web", old=old)
+    first = same_function(folder, architecture)
+    second = same_function(folder / ("tensorflowjs_model.pb" if old else "model.json"), architecture)
+    assert first.checkpoint.provenance["sha256"] == second.checkpoint.provenance["sha256"]
+
+
+def test_its_own_nodes_give_the_same(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for architecture in (SECOND, FIRST, LITE):
+        message = graph_of(architecture.graph, random_tensors(architecture))
+        parity = compare(read(save_frozen(message, tmp_path / "graph.pb")), [picture])
+        assert min(parity.correlations.values()) > 0.999999, architecture
+        assert "classifier" in parity.correlations or {"offsets", "logits"} <= parity.correlations.keys()
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "mean", "std"),
+    [(2 / 255, -1.0, 0.5, 0.5), (1 / 128, -1.0, 128 / 255, 128 / 255), (2.0, -1.0, 0.5, 0.5)],
+    ids=["bytes", "bytes by 128", "up to 1"],
+)
+def test_what_it_does_to_pixels_is_the_contract(
+    scale: float, offset: float, mean: float, std: float, tmp_path: Path
+) -> None:
+    message = graph_of(SECOND.graph, random_tensors(SECOND), scale=scale, offset=offset)
+    contract = read(save_frozen(message, tmp_path / "a.pb")).checkpoint.preprocessing
+    assert contract is not None
+    np.testing.assert_allclose([*contract.mean, *contract.std], [mean] * 3 + [std] * 3, rtol=1e-6)
+
+
+def test_a_graph_of_any_size(tmp_path: Path) -> None:
+    message = graph_of(SECOND.graph, random_tensors(SECOND), size=False)
+    path = save_frozen(message, tmp_path / "a.pb")
+    conversion = read(path, resolution=64)
+    assert conversion.checkpoint.architecture.input_size == (64, 64)
+    assert any("224 is assumed" in note for note in conversion.notes)
+
+
+def test_a_classifier_on_top_of_another_is_one(tmp_path: Path) -> None:
+    """As TensorFlow's retraining script leaves it: two new classes of 1001 old scores."""
+    tensors = random_tensors(SECOND)
+    message = graph_of(SECOND.graph, tensors)
+    writer = Writer()
+    writer.message = message
+    weight = np.random.default_rng(3).normal(size=(3, 2)).astype(np.float32)
+    product = writer.node("final/MatMul", "MatMul", "classifier/BiasAdd", writer.constant("final/weights", weight))
+    bias = np.array([0.5, -0.25], np.float32)
+    writer.node("final_result", "Softmax", writer.node("final/add", "Add", product, writer.constant("final/b", bias)))
+    checkpoint = read(save_frozen(message, tmp_path / "a.pb"), labels=("no", "yes")).checkpoint
+    picture = np.random.default_rng(1).normal(size=(1, 64, 64, 3)).astype(np.float32)
+    before, _ = NumpyNetwork(SECOND, tensors).run(picture)
+    found, _ = NumpyNetwork(checkpoint.architecture, checkpoint.tensors).run(picture)
+    np.testing.assert_allclose(found, before @ weight + bias, rtol=1e-4, atol=1e-4)
+
+
+def _spoil(message: Any, name: str, kind: str) -> Any:
+    next(node for node in message.node if node.name == name).op = kind
+    return message
+
+
+def test_other_graphs_are_named(tmp_path: Path) -> None:
+    message = graph_of(SECOND.graph, random_tensors(SECOND))
+    for spoilt, text in (
+        (_spoil(graph_of(SECOND.graph, random_tensors(SECOND)), "blocks/2/depthwise", "Elu"), "a Elu stands before"),
+        (_spoil(graph_of(SECOND.graph, random_tensors(SECOND)), "pool", "Max"), "neither a global average pooling"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            read(save_frozen(spoilt, tmp_path / "a.pb"))
+    content = message.SerializeToString()
+    (tmp_path / "cut.pb").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="is damaged"):
+        read(tmp_path / "cut.pb")
+    folder = save_web(message, tmp_path / "web", old=True)
+    (folder / "weights_manifest.json").unlink()
+    with pytest.raises(ValueError, match=r"weights_manifest\.json"):
+        read(folder)
+    with pytest.raises(ValueError, match=r"no weights_manifest\.json lies beside it"):
+        read(folder / "tensorflowjs_model.pb")
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_frozen(graph_of(SECOND.graph, random_tensors(SECOND)), tmp_path / "a.pb")
+    Image.new("RGB", (70, 60), "green").save(tmp_path / "green.png")
+    arguments = ["convert", str(tmp_path / "a.pb"), "--out", str(tmp_path / "a.safetensors")]
+    assert main([*arguments, "--pictures", str(tmp_path / "green.png")]) == 0
+    output = "".join(capsys.readouterr())
+    assert "against the file's own graph" in output
