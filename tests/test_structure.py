@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
     "choosing": {
         "architecture", "catalogue", "checkpoint", "data", "engine", "engine.runtimes", "figures", "images", "nn",
-        "paper", "quantisation", "tasks", "training", *GROUND,
+        "paper", "published", "quantisation", "tasks", "training", *GROUND,
     },
     "published": set(),
     "catalogue": {"checkpoint", "published", "weights", *GROUND},

@@ -17,7 +17,7 @@ from linnet.architecture.cost import cost
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.choosing import measuring
 from linnet.choosing.accuracy import INT8_LOSS, PUBLISHED, accuracy_of
-from linnet.choosing.candidates import BETWEEN, STARTS, Candidate, candidates, random_integers
+from linnet.choosing.candidates import BETWEEN, Candidate, candidates, random_integers
 from linnet.choosing.choice import Bounds, Row, fitting, front, nearest, worth_measuring
 from linnet.choosing.measuring import Cache, Measured, measure, measure_all
 from linnet.cli.train import read_plan
@@ -120,7 +120,15 @@ def test_its_training_is_of_this_network(candidate: Candidate, tmp_path: Path) -
     assert (plan.start.family, plan.start.resolution) == (candidate.network, candidate.resolution)
     assert (plan.start.options or {})["width"] == candidate.width
     assert plan.recipe.quantise == (candidate.precision == "int8")
-    assert options.start in {None, "none", *STARTS.values()}
+    assert options.start in {None, candidate.start() or "none"}
+
+
+def test_a_training_starts_from_weights_of_the_same_width() -> None:
+    starts = {each.key: each.start() for each in candidates(4)}
+    assert starts["mobilenet_v2 0.35 96 int8"] == "keras-v2-0.35-96"
+    assert starts["mobilenet_v1 0.5 144 float32"] in ("imagenet-v1-0.5-160", "keras-v1-0.5-160", "keras-v1-0.5-128")
+    assert starts["mobilenet_v2 1.2 224 int8"] is None
+    assert all(starts[each.key] for each in candidates(4) if each.published)
 
 
 def row(latency: float, memory: int = 100, *, width: float = 1.0, resolution: int = 224, size: int = 100) -> Row:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from measured import keep_measured
 from networks import checkpoint_of
 from pictures import write_pictures
 from test_commands import run, run_json
 
 from linnet.architecture import MobileNetV1
 from linnet.checkpoint import save_checkpoint
-from linnet.choosing.candidates import candidates
-from linnet.choosing.measuring import Cache, Measured
 from linnet.engine.library import native_version
 
 needs_native = pytest.mark.skipif(native_version() is None, reason="the native library is not built")
@@ -27,14 +26,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def measured(_own_cache: None) -> None:
-    """A cache in which everything stands: as if a millisecond were ten million multiply-adds, and four times as many
-    of int8."""
-    cache = Cache(1, 10)
-    for each in candidates(10):
-        latency = each.cost.multiply_adds / (10e6 if each.precision == "float32" else 40e6)
-        memory = 2 * each.cost.largest_tensor.elements * (4 if each.precision == "float32" else 1)
-        cache.found[each.key] = Measured(latency, latency, memory, each.cost.parameters)
-    cache.keep()
+    """A cache in which everything stands."""
+    keep_measured(classes=10, threads=1)
 
 
 CHOOSE = ["choose", "--classes", 10, "--threads", 1]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from linnet.architecture import INPUT, Architecture, Graph, MobileNetV1, MobileN
 from linnet.architecture.cost import Cost, cost
 from linnet.checkpoint import Checkpoint, default_preprocessing, encode_checkpoint, random_checkpoint
 from linnet.choosing.accuracy import PUBLISHED, Accuracy, Network, accuracy_of
+from linnet.published import DOWNLOADS
 from linnet.quantisation.scheme import Encoding, Quantisation
 
 FAMILIES: dict[Network, type[MobileNetV1 | MobileNetV2]] = {"mobilenet_v2": MobileNetV2, "mobilenet_v1": MobileNetV1}
@@ -29,15 +30,6 @@ BETWEEN: dict[Network, tuple[tuple[float, ...], tuple[int, ...]]] = {
     "mobilenet_v1": ((0.25, 0.35, 0.5, 0.62, 0.75, 0.87, 1.0), tuple(range(128, 225, 16))),
 }
 """Family → widths and resolutions: the published ones, and others between them."""
-
-STARTS: dict[tuple[Network, float], str] = {
-    ("mobilenet_v2", 0.5): "timm-v2-0.5-224",
-    ("mobilenet_v2", 1.4): "timm-v2-1.4-224",
-    ("mobilenet_v1", 1.0): "features-v1-1.0-224",
-    ("mobilenet_v1", 0.5): "imagenet-v1-0.5-160",
-    ("mobilenet_v1", 0.25): "imagenet-v1-0.25-128",
-}
-"""Family and width → name of a model with ImageNet weights to start a training from; MobileNetV2 1.0 is the default."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +55,15 @@ class Candidate:
         """What it is called in the cache."""
         return f"{self.network} {self.width:g} {self.resolution} {self.precision}"
 
-    @cached_property
+    @property
     def architecture(self) -> Architecture:
         """The network in detail."""
         return FAMILIES[self.network](width=self.width, resolution=self.resolution, classes=self.classes)
 
-    @cached_property
+    @property
     def cost(self) -> Cost:
         """Parameters and multiply-adds."""
-        return cost(self.architecture)
+        return _cost(self.network, self.width, self.resolution, self.classes)
 
     @property
     def accuracy(self) -> Accuracy:
@@ -95,13 +87,25 @@ class Candidate:
         tensors = {name: np.zeros(shape, np.float32) for name, shape in architecture.tensors.items()}
         return len(encode_checkpoint(Checkpoint(architecture, default_preprocessing(architecture), tensors)))
 
+    def start(self) -> str | None:
+        """Name of published ImageNet weights to start from, of the nearest resolution; None where there are none."""
+        letter = f"-v{self.network[-1]}-"
+        fitting = [name for name, entry in DOWNLOADS.items() if letter in name and entry.width == self.width]
+        return min(fitting, key=lambda name: abs((DOWNLOADS[name].resolution or 0) - self.resolution), default=None)
+
     def command(self, data: str) -> str:
         """The training that makes it."""
         words = ["linnet train", data, "--out run/", "--architecture", self.network, "--width", f"{self.width:g}"]
         words += ["--resolution", str(self.resolution)]
         if (self.network, self.width) != ("mobilenet_v2", 1.0):
-            words += ["--start", STARTS.get((self.network, self.width), "none")]
+            words += ["--start", self.start() or "none"]
         return " ".join(words + ["--quantise"] * (self.precision == "int8"))
+
+
+@cache
+def _cost(network: Network, width: float, resolution: int, classes: int) -> Cost:
+    """The same in every precision."""
+    return cost(FAMILIES[network](width=width, resolution=resolution, classes=classes))
 
 
 def candidates(classes: int, precisions: tuple[Precision, ...] = PRECISIONS) -> Iterator[Candidate]:

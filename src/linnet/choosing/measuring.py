@@ -100,7 +100,7 @@ def measure_all(
     cache: Cache,
     threads: int,
     *,
-    limit: float = LIMIT,
+    limit: float | None = None,
     seconds: float = SECONDS,
     progress: Callable[[Candidate], None] = lambda candidate: None,
 ) -> list[Candidate]:
@@ -110,14 +110,14 @@ def measure_all(
         wanted: may look at what has been measured before it gives the next.
         cache: gets the measurements.
         threads: of the engine.
-        limit: seconds in all.
+        limit: seconds in all; None takes `LIMIT`.
         seconds: for each candidate.
         progress: called with each candidate that is about to be measured.
 
     Returns:
         Those for which there was no time.
     """
-    begun = time.monotonic()
+    begun, limit = time.monotonic(), LIMIT if limit is None else limit
     late: list[Candidate] = []
     fresh = 0
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,9 +13,10 @@ import numpy as np
 from linnet.architecture import family_of
 from linnet.catalogue import IMAGENET, cache_folder, from_package, models_in
 from linnet.checkpoint import load_checkpoint
-from linnet.choosing.candidates import STARTS, Candidate
+from linnet.choosing.candidates import Candidate
 from linnet.choosing.choice import Row
 from linnet.data import DataSet, find
+from linnet.published import DOWNLOADS
 
 MOST = {"train": 1000, "validation": 500}
 """Pictures of a part that are looked at: more would not change the order of the networks."""
@@ -73,11 +74,8 @@ def weights_here() -> dict[tuple[str, float], Path]:
     """Family and width → a file with ImageNet weights that is on this machine."""
     found: dict[tuple[str, float], Path] = {}
     cached = models_in(cache_folder())
-    named = [cached[name] for name in STARTS.values() if name in cached]
-    others: Iterable[Path] = [
-        path for name, path in cached.items() if name.startswith((IMAGENET, "torchvision", "timm"))
-    ]
-    for path in (*filter(None, [from_package(IMAGENET)]), *named, *others):
+    named = [cached[name] for name in (IMAGENET, *DOWNLOADS) if name in cached]
+    for path in (*filter(None, [from_package(IMAGENET)]), *named):
         architecture = load_checkpoint(path).architecture
         if architecture.task == "classification":
             found.setdefault((family_of(architecture), architecture.width), path)

@@ -96,8 +96,9 @@ def predict_into(
             schema=results.schema,
             filename_provider=Names(),
             try_create_dir=False,
-            # The actors have all cores; writing takes next to nothing.
+            # The actors have all cores, and writing takes next to nothing: one process of a machine does it.
             ray_remote_args={"num_cpus": 0},
+            concurrency=len(ray.nodes()),
         )
     except ray.exceptions.RayError as error:
         raise _cause(error) from None
