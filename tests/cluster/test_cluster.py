@@ -45,7 +45,6 @@ slow_with_ray = [
 ]
 
 IDENTITY = Identity("ab12", ("pictures",), ("/pictures",), "classification")
-SETTING = Setting(threads=1)
 
 
 def with_ray(function: Any) -> Any:
@@ -97,19 +96,19 @@ def test_rows_are_those_of_one_process(ray: Any, tmp_path: Path, monkeypatch: py
         results.finish()
     for out in (Path("there.parquet"), Path("there")):
         with open_results(out, IDENTITY) as results:
-            predict_into(results, checkpoint, gathered, setting=SETTING, actors=2)
+            predict_into(results, checkpoint, gathered, setting=Setting(), actors=2)
             assert (results.count, results.errors) == (45, 1)
             results.finish()
         assert rows_of(out) == rows_of(Path("here.parquet"))
     # The same again adds nothing; what one process began the cluster goes on with.
     Image.new("RGB", (9, 9)).save("pictures/late.png")
     with open_results(Path("here.parquet"), IDENTITY) as results:
-        predict_into(results, checkpoint, gather(["pictures"]), setting=SETTING, actors=2)
+        predict_into(results, checkpoint, gather(["pictures"]), setting=Setting(), actors=2)
         results.finish()
     names = [row["file"] for row in rows_of(Path("here.parquet"))]
     assert names == sorted(map(str, Path("pictures").iterdir()))
     # As a data set to do anything else with.
-    rows = predict("pictures", checkpoint, setting=SETTING, actors=1).take_all()
+    rows = predict("pictures", checkpoint, setting=Setting(), actors=1).take_all()
     assert sorted(row["file"] for row in rows) == names
 
 
@@ -129,7 +128,7 @@ def test_an_actor_that_is_killed_costs_nothing(ray: Any, tmp_path: Path, monkeyp
     thread = threading.Thread(target=kill, daemon=True)
     with open_results(tmp_path / "out", IDENTITY) as results:
         thread.start()
-        predict_into(results, checkpoint_here(), gather([str(pictures)]), setting=SETTING, actors=2)
+        predict_into(results, checkpoint_here(), gather([str(pictures)]), setting=Setting(), actors=2)
         results.finish()
     thread.join()
     assert killed
@@ -173,8 +172,16 @@ def test_a_source_that_vanishes_is_a_sentence(ray: Any, tmp_path: Path, monkeypa
         pytest.raises(SourceGoneError, match="the same command goes on"),
         open_results(tmp_path / "out", IDENTITY) as results,
     ):
-        predict_into(results, checkpoint_here(), gathered, setting=SETTING, actors=1)
+        predict_into(results, checkpoint_here(), gathered, setting=Setting(), actors=1)
     assert not (tmp_path / "out").exists()
+    # Pictures that a machine of the cluster does not have are no broken pictures.
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "x.png").write_bytes(b"nonsense")
+    gathered = gather([str(tmp_path / "away")])
+    (tmp_path / "away" / "x.png").unlink()
+    (tmp_path / "away").rmdir()
+    with pytest.raises(SourceGoneError, match="the same command"), open_results(tmp_path / "out", IDENTITY) as results:
+        predict_into(results, checkpoint_here(), gathered, setting=Setting(), actors=1)
 
 
 @with_ray
@@ -184,7 +191,7 @@ def test_figures_are_the_same_in_every_digit(ray: Any, tmp_path: Path) -> None:
     checkpoint = checkpoint_of(network, classes=tuple(sorted(COLOURS)))
     (samples,) = data.only("test").parts.values()
     expected = measure_accuracy(Predictor(checkpoint, threads=2), samples).with_intervals()
-    found = measure_accuracy(ClusterPredictor(checkpoint, SETTING, 2), samples).with_intervals()
+    found = measure_accuracy(ClusterPredictor(checkpoint, Setting(), 2), samples).with_intervals()
     assert json.dumps(found.to_json()) == json.dumps(expected.to_json())
     scenes = find(write_scenes(tmp_path / "scenes", train=1, validation=1, test=20))
     detector = checkpoint_of(ssdlite(width=0.35, resolution=64, classes=len(scenes.classes)))

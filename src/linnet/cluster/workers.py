@@ -84,7 +84,7 @@ class PieceActor(_Actor):
         # Actors share the cores: each has as many threads that decode as it has cores.
         pieces = [pickle.loads(content) for content in table.column("piece").to_pylist()]
         pictures = pictures_of(pieces, self.done.__contains__)
-        for source, result in predicted(self.predictor, pictures, setting.batch, setting.threads):
+        for source, result in predicted(self.predictor, pictures, setting.batch, setting.threads, elsewhere=True):
             rows.append(row_of(source.name, result, setting.top))
             if len(rows) >= ROWS:
                 yield table_of(rows, self.schema)

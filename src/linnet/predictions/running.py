@@ -100,13 +100,16 @@ def _pictures_in(piece: Piece, wanted: Wanted) -> Iterator[Readable]:
 
 
 def predicted(
-    predictor: Predictor, pictures: Iterable[Readable], batch: int, readers: int | None
+    predictor: Predictor, pictures: Iterable[Readable], batch: int, readers: int | None, *, elsewhere: bool = False
 ) -> Iterator[tuple[Readable, Result | Exception]]:
-    """`Predictor.stream_of` of pictures, which ends with an error where their source vanishes."""
+    """`Predictor.stream_of` of pictures, which ends with an error where their source vanishes.
+
+    Where it was listed `elsewhere`, on another machine, it also ends if not even the first picture's folder is here.
+    """
     last: str | None = None
     for source, result in predictor.stream_of(pictures, _read, batch=batch, readers=readers):
         if isinstance(result, OSError):
-            if _has_gone(source, result, last):
+            if _has_gone(source, result, last) or (elsewhere and last is None and _is_nowhere(source)):
                 raise _gone(source.name, result)
         elif isinstance(source, File) and not isinstance(result, Exception):
             last = source.name
@@ -125,6 +128,10 @@ def _has_gone(source: Readable, error: OSError, last: str | None) -> bool:
         lost = isinstance(error, FileNotFoundError) or error.errno in GONE
         return lost and last is not None and not _can_be_read(last)
     return not isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
+
+
+def _is_nowhere(source: Readable) -> bool:
+    return isinstance(source, File) and not source.file.parent.is_dir()
 
 
 def _can_be_read(name: str) -> bool:
