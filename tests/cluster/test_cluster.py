@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ from PIL import Image
 from linnet.architecture import MobileNetV2
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import save_checkpoint
-from linnet.cluster import ClusterPredictor, connect, predict, predict_into
+from linnet.cluster import ClusterPredictor, predict, predict_into
 from linnet.cluster.connecting import ray_module
 from linnet.cluster.workers import Setting
 from linnet.data import find
@@ -227,23 +226,3 @@ def test_the_commands(tmp_path: Path) -> None:
         done.append(json.loads(ran.stdout))
     assert done[0]["pictures"] == len(rows_of(tmp_path / "out.parquet")) == 11 * len(COLOURS)
     assert done[1]["images"] == 9 * len(COLOURS)
-
-
-@pytest.mark.skipif(not needs_ray, reason="needs Ray: pip install 'linnet[cluster]'")
-@pytest.mark.slow
-@pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "nonsense", "127.0.0.1:x"])
-def test_an_address_without_a_cluster_is_a_sentence(address: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = address.format(port=free.getsockname()[1])
-    with (
-        pytest.raises((OSError, ValueError), match=r"There is no Ray cluster at|must be `local`, `auto` or"),
-        connect(place),
-    ):
-        pass
-
-
-def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'linnet\[cluster\]'"), connect():
-        pass

@@ -68,6 +68,11 @@ def connect(address: str = LOCAL) -> Iterator[None]:
         ray.init(**options)
     except ConnectionError as error:
         raise OSError(f"There is no Ray cluster at '{address}' ({_first_line(error)}). {_how_to_start()}") from None
+    except getattr(ray.exceptions, "AuthenticationError", ()) as error:  # Older versions have none.
+        raise OSError(
+            f"The cluster at '{address}' wants its token ({_first_line(error)}). Copy ~/.ray/auth_token from its head "
+            "to this machine; `ray get-auth-token --generate` makes one."
+        ) from None
     except (RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
         if "ersion" not in text:
