@@ -110,6 +110,7 @@ def test_memory_is_that_of_the_engines_plan() -> None:
         assert 0 < found.least_ms <= found.latency_ms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("candidate", [*candidates(4)][:200:65], ids=lambda candidate: candidate.key)
 def test_its_training_is_of_this_network(candidate: Candidate, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="training needs torch")

@@ -101,7 +101,7 @@ def test_own_pictures_rank_what_has_weights(
     )
     code, out, err = run([*CHOOSE, *bounds, "--data", data, "--json"], capsys)
     assert code == 0
-    assert "pictures through 2 networks: about" in err
+    assert "pictures through 1 network: about" in err
     rows = json.loads(out)
     assert {(each["network"], each["width"]) for each in rows} == {("mobilenet_v1", 0.25)}
     assert all(set(each) == {*KEYS, "data_top1"} and 0 <= each["data_top1"] <= 1 for each in rows)

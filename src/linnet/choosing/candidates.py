@@ -5,6 +5,7 @@ Time and memory do not depend on the weights, so that every candidate can be mea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -89,8 +90,9 @@ class Candidate:
 
     def start(self) -> str | None:
         """Name of published ImageNet weights to start from, of the nearest resolution; None where there are none."""
-        letter = f"-v{self.network[-1]}-"
-        fitting = [name for name, entry in DOWNLOADS.items() if letter in name and entry.width == self.width]
+        # Names of deeper networks have a letter behind the width.
+        like = re.compile(rf"-v{self.network[-1]}-[\d.]+-")
+        fitting = [name for name, entry in DOWNLOADS.items() if like.search(name) and entry.width == self.width]
         return min(fitting, key=lambda name: abs((DOWNLOADS[name].resolution or 0) - self.resolution), default=None)
 
     def command(self, data: str) -> str:

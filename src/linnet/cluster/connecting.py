@@ -65,7 +65,8 @@ def connect(address: str = LOCAL) -> Iterator[None]:
     elif address != "auto":
         _check_there(address)
     try:
-        ray.init(**options)
+        with _quiet_stderr():
+            ray.init(**options)
     except ConnectionError as error:
         raise OSError(f"There is no Ray cluster at '{address}' ({_first_line(error)}). {_how_to_start()}") from None
     except getattr(ray.exceptions, "AuthenticationError", ()) as error:  # Older versions have none.
@@ -88,6 +89,25 @@ def connect(address: str = LOCAL) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Ray's native part says on stderr that it says nothing on stderr; what goes wrong comes as an error."""
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, ValueError):
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _check_there(address: str) -> None:
