@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from linnet.choosing.choice import Row
 from linnet.data import DataSet, find
 from linnet.published import DOWNLOADS
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 MOST = {"train": 1000, "validation": 500}
 """Pictures of a part that are looked at: more would not change the order of the networks."""
 
@@ -25,8 +29,8 @@ SEED = 0
 SHARE = 0.2
 """Of the training part, where there is no validation part."""
 
-TORCH_OVER_ENGINE = 2.5
-"""Times as long as the engine that a forward pass of torch takes, about, with decoding: for the estimate."""
+PROBED = 16
+"""Pictures with which is found out how long all will take."""
 
 
 class Reporter(Protocol):
@@ -61,13 +65,13 @@ def rank(rows: Sequence[Row], path: Path, reporter: Reporter) -> list[Row]:
             f"No network within the bounds has ImageNet weights on this machine, which has those of: {known}. "
             "`linnet models` lists more, which are fetched by their names; or leave --data away."
         )
-    networks = list(dict.fromkeys((*_start_of(row.candidate), row.candidate.resolution) for row in chosen))
-    _say_how_long(chosen, networks, data, reporter)
-    found: dict[tuple[str, float, int], float] = {}
-    for number, (network, width, resolution) in enumerate(networks):
-        reporter.update("features of your data", number, len(networks), f"{network} {width:g} at {resolution}")
-        found[network, width, resolution] = _measure(starts[network, width], resolution, data)
-    return [replace(row, data_top1=found[(*_start_of(row.candidate), row.candidate.resolution)]) for row in chosen]
+    networks = {_network_of(row.candidate): row.candidate for row in chosen}
+    _say_how_long(list(networks.values()), starts, data, reporter)
+    found: dict[str, float] = {}
+    for number, (key, candidate) in enumerate(networks.items()):
+        reporter.update("features of your data", number, len(networks), key)
+        found[key] = _measure(starts[_start_of(candidate)], candidate.resolution, data)
+    return [replace(row, data_top1=found[_network_of(row.candidate)]) for row in chosen]
 
 
 def weights_here() -> dict[tuple[str, float], Path]:
@@ -102,34 +106,48 @@ def _sample(data: DataSet, reporter: Reporter) -> DataSet:
 
 
 def _say_how_long(
-    rows: Sequence[Row], networks: Sequence[tuple[str, float, int]], data: DataSet, reporter: Reporter
+    networks: Sequence[Candidate], starts: Mapping[tuple[str, float], Path], data: DataSet, reporter: Reporter
 ) -> None:
+    """By a few pictures through the largest network, before the long part begins."""
+    largest = max(networks, key=lambda each: each.cost.multiply_adds)
+    few = replace(data, train=data.train[:PROBED], validation=data.train[:PROBED])
+    begun = time.perf_counter()
+    _features(starts[_start_of(largest)], largest.resolution, few)
+    each = (time.perf_counter() - begun) / len(few.train)
+    shares = sum(one.cost.multiply_adds for one in networks) / largest.cost.multiply_adds
     pictures = len(data.train) + len(data.validation)
-    slowest: dict[tuple[str, float, int], float] = {}
-    for row in rows:
-        key = (*_start_of(row.candidate), row.candidate.resolution)
-        slowest[key] = max(slowest.get(key, 0.0), row.measured.latency_ms)
-    minutes = TORCH_OVER_ENGINE * pictures * sum(slowest.values()) / 60e3
     reporter.say(
         f"{pictures:,} pictures through {len(networks)} network{'s' * (len(networks) > 1)}: about "
-        f"{max(minutes, 0.1):.1f} minutes."
+        f"{max(each * pictures * shares / 60, 0.1):.1f} minutes."
     )
+
+
+def _network_of(candidate: Candidate) -> str:
+    """The same in every precision."""
+    return f"{candidate.network} {candidate.width:g} at {candidate.resolution}"
 
 
 def _measure(start: Path, resolution: int, data: DataSet) -> float:
     """Top-1 on validation of a classifier on frozen features."""
+    from linnet.tasks.classification.features import fit_classifier
+
+    train, validation = _features(start, resolution, data)
+    fits = fit_classifier(*train, validation, count=len(data.classes))
+    return max(fit.top1 for fit in fits)
+
+
+def _features(start: Path, resolution: int, data: DataSet) -> list[tuple[Tensor, Tensor]]:
+    """Features (N, C) and classes (N,) of training and validation."""
     import torch
 
-    from linnet.tasks.classification.features import compute_features, fit_classifier
+    from linnet.tasks.classification.features import compute_features
     from linnet.tasks.classification.start import find_start
     from linnet.training.recipes import RECIPES
     from linnet.training.starts import StartOptions
 
     begun = find_start(StartOptions(str(start), resolution=resolution), data.classes, RECIPES["features"])
-    device = torch.device("cpu")
     sets = []
     for samples in (data.train, data.validation):
-        features, _ = compute_features(begun.network, samples, begun.contract, device=device)
+        features, _ = compute_features(begun.network, samples, begun.contract, device=torch.device("cpu"))
         sets.append((features, torch.tensor([sample.index for sample in samples])))
-    fits = fit_classifier(*sets[0], sets[1], count=len(data.classes))
-    return max(fit.top1 for fit in fits)
+    return sets

@@ -40,8 +40,8 @@ ROWS = 4096
 SECONDS = 30.0
 """After which the rows that are there become a part: no stop costs more."""
 
-GROUP = 1 << 16
-"""Rows that are put together at once."""
+GROUP = 1 << 14
+"""Rows that are read or put together at once."""
 
 
 @dataclass(frozen=True)
