@@ -6,9 +6,11 @@ import contextlib
 import io
 import os
 import re
+import textwrap
 from typing import Any
 
-WIDTH = 100
+WIDTH = 78
+"""Characters of a line: what the page holds without a scroll bar."""
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -40,4 +42,6 @@ def _help(name: str) -> str:
     finally:
         os.environ.clear()
         os.environ |= before
-    return re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue()).strip()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue()).strip().splitlines()
+    # Sentences before the options are left to the terminal to break.
+    return "\n".join(part for line in lines for part in (textwrap.wrap(line, WIDTH) if len(line) > WIDTH else [line]))

@@ -26,7 +26,7 @@ from linnet.cli import main
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for pattern in ("*.md", "docs/*.md", "docs/decisions/*.md", "native/*.md")
+    for pattern in ("*.md", "docs/*.md", "docs/decisions/*.md", "docs/howto/*.md", "native/*.md")
     for path in ROOT.glob(pattern)
 )
 
@@ -37,7 +37,9 @@ NOT_RUN = {
     "make setup": "makes an environment of its own",
     "make fix": "changes the project's files",
     "make check": "is run beside this suite, by .ci/run",
+    "make docs": "is run beside this suite, by .ci/run",
     "make bench": "measures for minutes",
+    "pip install linnet": "needs a package index; test_install.py installs linnet",
     "torchrun --nnodes 4": "needs four machines",
     "linnet predict photos/ --out results/ --cluster local": "needs Ray; tests/cluster runs it",
     "linnet predict s3://bucket/photos": "needs a bucket and a cluster",
