@@ -2,11 +2,13 @@
 
     python benchmarks/predictions.py PICTURES [--model NAME] [--rounds 3] [--pictures 400]
     python benchmarks/predictions.py PICTURES --memory 100000 [--model NAME]
+    python benchmarks/predictions.py PICTURES --cluster [--model NAME] [--rounds 2] [--pictures 1000]
 
 The first form takes both over the same pictures in turns, in one process, and gives the ratio of the least times: wall
 clock, and processor time of all threads, which says more where the machine does something else as well. The second
 lists so many pictures (those that there are, linked under other names) and prints the resident memory after every tenth
-of them.
+of them. The third takes one process on two threads and two actors of Ray of one core in turns, and gives the ratio of
+their best rates from the first to the last hundred pictures, so that starting is not counted.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from linnet.images import find_pictures
 from linnet.predictions.results import Identity, open_results
 from linnet.predictions.running import predict_into
 from linnet.predictor import Predictor
+
+PIECE = 100
+"""Pictures that an actor gets at once."""
 
 IDENTITY = Identity("model", (), (), "classification")
 
@@ -91,6 +96,50 @@ def memory(predictor: Predictor, files: list[Path], count: int) -> list[dict[str
     return rows
 
 
+def rate(times: list[float]) -> float:
+    """Pictures a second from the first to the last piece."""
+    return PIECE * (len(times) - 1) / (times[-1] - times[0])
+
+
+def one_process(predictor: Predictor, files: list[Path]) -> float:
+    times = []
+    for number, _ in enumerate(predictor.stream(files), start=1):
+        if number % PIECE == 0:
+            times.append(time.perf_counter())
+    return rate(times)
+
+
+def two_actors(predictor: Predictor, files: list[Path]) -> float:
+    """Pieces in the order in which they come."""
+    from linnet.cluster.predicting import predict
+
+    times = []
+    with tempfile.TemporaryDirectory() as folder:
+        listed = Path(folder) / "pictures.txt"
+        listed.write_text("\n".join(map(str, files)))
+        rows = predict(listed, predictor.checkpoint, actors=2)
+        for batch in rows.iter_batches(batch_size=None, prefetch_batches=0):
+            if len(batch["file"]):
+                times.append(time.perf_counter())
+    return rate(times)
+
+
+def clustered(model: str, files: list[Path], rounds: int) -> dict[str, Any]:
+    import ray
+
+    from linnet.data import gathering
+
+    gathering.TOGETHER = PIECE
+    predictor = linnet.load(model, threads=2)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    found: dict[str, list[float]] = {"one_process": [], "two_actors": []}
+    for _ in range(rounds):
+        found["one_process"].append(one_process(predictor, files))
+        found["two_actors"].append(two_actors(predictor, files))
+    best = {name: max(rates) for name, rates in found.items()}
+    return {"pictures": len(files), **best, "ratio": best["two_actors"] / best["one_process"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
@@ -98,9 +147,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, default=400)
     parser.add_argument("--memory", type=int)
+    parser.add_argument("--cluster", action="store_true")
     options = parser.parse_args()
-    predictor = linnet.load(options.model)
     files = find_pictures([options.folder])[: options.pictures]
+    if options.cluster:
+        print(json.dumps(clustered(options.model, files, options.rounds), indent=1))
+        return
+    predictor = linnet.load(options.model)
     if options.memory:
         memory(predictor, files, options.memory)
     else:
