@@ -127,9 +127,9 @@ def two_actors(predictor: Predictor, files: list[Path]) -> float:
 def clustered(model: str, files: list[Path], rounds: int) -> dict[str, Any]:
     import ray
 
-    from linnet.data import gathering
+    import linnet.data.gathering as gathering
 
-    gathering.TOGETHER = PIECE
+    vars(gathering)["TOGETHER"] = PIECE
     predictor = linnet.load(model, threads=2)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     found: dict[str, list[float]] = {"one_process": [], "two_actors": []}

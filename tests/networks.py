@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from linnet.architecture import Architecture, Detector, Graph, MobileNetV1, MobileNetV2
+from linnet.architecture import Architecture, DeepLab, Detector, Graph, MobileNetV1, MobileNetV2
+from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.checkpoint import Checkpoint, default_preprocessing
 
@@ -71,6 +72,35 @@ def detectors(draw: st.DrawFn, *, largest_width: float = 1.5, largest_side: int 
     if regular := draw(st.booleans()):
         options["head_kernel"] = st.sampled_from([1, 3])
     return draw(st.builds(ssd if regular else ssdlite, **options))
+
+
+@st.composite
+def segmenters(draw: st.DrawFn, *, largest_width: float = 1.0, largest_side: int = 160) -> DeepLab:
+    """Any segmenter that the options allow, within bounds that keep it quick to run."""
+    common = _common(largest_width, largest_side)
+    early, stride = draw(common.pop("early_stride")), draw(common.pop("output_stride"))
+    allowed = [each for each in (16, 8, 4, 2, 1) if (2 if early == 4 else 1) <= each < min(stride, 8 * early)]
+    chosen = draw(st.sets(st.sampled_from(allowed))) if allowed else set()
+    options: dict[str, Any] = common | {
+        "early_stride": st.just(early),
+        "output_stride": st.just(stride),
+        "classes": st.integers(1, 40),
+        "skips": st.just(tuple(sorted(chosen, reverse=True))),
+        "last_convolution": st.booleans(),
+        "image_pooling": st.booleans(),
+        "pooled_norm": st.booleans(),
+        "aspp": st.sampled_from(["none", "full", "separable"]),
+        "context_channels": st.integers(1, 40),
+        "skip_channels": st.integers(1, 20),
+        "decoder_channels": st.integers(1, 30),
+        "joining": st.sampled_from(["concatenate", "add"]),
+        "grid": st.sampled_from(["align_corners", "half_pixel", "asymmetric"]),
+    }
+    if draw(st.booleans()):
+        options |= SECOND | {"backbone": st.just("mobilenet_v2")}
+    else:
+        options |= FIRST | {"backbone": st.just("mobilenet_v1")}
+    return draw(st.builds(deeplab, **options))
 
 
 FIRST: dict[str, Any] = {

@@ -9,7 +9,7 @@ import numpy as np
 from networks import random_tensors
 from numpy.typing import NDArray
 
-from linnet.architecture import INPUT, Architecture, Graph, Pool, Reshape
+from linnet.architecture import INPUT, Architecture, Graph, Pool
 from linnet.architecture.cost import graph_of
 from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.engine.fold import fold
@@ -150,7 +150,7 @@ def calibrated(
     encodings = {INPUT: encoding_of(pictures, dtype, dyadic=INPUT in dyadic)}
     for operation in graph.operations:
         average = isinstance(operation, Pool) and pooling == "average" and operation.name not in floating
-        if isinstance(operation, Reshape) or average:
+        if operation.keeps_encoding or average:
             encodings[operation.name] = encodings[operation.reads[0]]
         else:
             encodings[operation.name] = encoding_of(kept[operation.name], dtype, dyadic=operation.name in dyadic)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from linnet.data import Boxes, Sample, find
+from linnet.data import Boxes, Mask, Sample, find
 from linnet.data.parts import Part
 from linnet.data.sources import File
 
 
-def of_file(file: str | Path, target: int | Boxes) -> Sample:
+def of_file(file: str | Path, target: int | Boxes | Mask) -> Sample:
     """A picture's own file and what is on it."""
     return Sample(File(str(file)), target)
 

@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "figures": {"files"},
     "images": GROUND,
     "results": GROUND,
+    "segmentation": {"architecture", "engine", "quantisation", *GROUND},
     "quantisation": {"architecture", *GROUND},
     "checkpoint": {"architecture", "images", "quantisation", *GROUND},
     "detection": {"architecture", *GROUND},
@@ -43,14 +44,16 @@ ALLOWED: dict[str, set[str]] = {
     "catalogue": {"checkpoint", "published", "weights", *GROUND},
     "predictor": {
         "architecture", "catalogue", "checkpoint", "detection", "engine", "engine.runtimes", "images", "results",
-        *GROUND,
+        "segmentation", *GROUND,
+    },
+    "bench": {
+        "architecture", "checkpoint", "engine", "export", "images", "nn", "predictor", "segmentation", *GROUND,
     },
     "predictions": {"data", "detection", "images", "predictor", "results", *GROUND},
     "cluster": {
         "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes", "images", "predictions",
         "predictor", *GROUND,
     },
-    "bench": {"checkpoint", "engine", "export", "images", "nn", "predictor", *GROUND},
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
     # Recipes, starts and the loop: nothing here knows a task.
     "training": {
@@ -58,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "tasks": {
         "architecture", "catalogue", "checkpoint", "data", "detection", "evaluation", "figures", "images", "nn",
-        "predictor", "results", "training", *GROUND,
+        "predictor", "results", "segmentation", "training", *GROUND,
     },
     # Eight bits without training: calibrated on data, measured, kept or not.
     "quantisation.post_training": {
@@ -95,6 +98,7 @@ AT_IMPORT = {
     "boxes": {"numpy"},
     "images": {"numpy"},
     "results": {"numpy"},
+    "segmentation": {"numpy"},
     "quantisation": {"numpy"},
     "checkpoint": {"numpy"},
     "detection": {"numpy"},
@@ -122,10 +126,12 @@ WITH_TORCH = {
     "data/batches/augmentation.py": {"torch", "kornia"},
     "data/batches/box_loading.py": {"torch"},
     "data/batches/loading.py": {"torch"},
+    "data/batches/mask_loading.py": {"torch"},
     "data/batches/streaming.py": {"torch"},
     "detection/losses.py": {"torch"},
     "detection/matching.py": {"torch"},
     "detection/tensors.py": {"torch"},
+    "segmentation/losses.py": {"torch"},
     "tasks/classification/features.py": {"numpy", "torch"},
     "tasks/classification/objective.py": {"numpy", "torch", "lightning_fabric"},
     "tasks/classification/start.py": {"numpy"},
@@ -133,6 +139,10 @@ WITH_TORCH = {
     "tasks/detection/objective.py": {"numpy", "torch", "lightning_fabric"},
     "tasks/detection/start.py": {"numpy", "torch"},
     "tasks/detection/trainer.py": {"torch"},
+    "tasks/segmentation/objective.py": {"numpy", "torch", "lightning_fabric"},
+    "tasks/segmentation/sizes.py": {"numpy"},
+    "tasks/segmentation/start.py": {"numpy", "torch"},
+    "tasks/segmentation/trainer.py": {"torch"},
 }
 
 

@@ -101,6 +101,7 @@ struct PackedLayer {
   const linnet_depthwise& depthwise() const { return given.body.depthwise; }
   const linnet_linear& linear() const { return given.body.linear; }
   const linnet_addition& addition() const { return given.body.addition; }
+  const linnet_resizing& resizing() const { return given.body.resizing; }
   const linnet_conversion& conversion() const { return given.body.conversion; }
   // Whether it is one product over the pixels of another layer.
   bool pointwise() const {
@@ -171,6 +172,7 @@ enum class StepKind {
   kLinear,
   kAdd,
   kConcatenate,
+  kResize,
   kConvert,
   kOutput
 };
@@ -187,7 +189,7 @@ struct GroupsStep {
   Index group_blocks;
 };
 
-// A layer by itself: pointwise, pooling, linear, addition, concatenation, another kind of numbers.
+// A layer by itself: pointwise, pooling, linear, addition, concatenation, resizing, another kind of numbers.
 struct LayerStep {
   int layer;
   Unit* sizes;  // of a pointwise or linear layer of bytes, without layers; else null
@@ -261,6 +263,8 @@ struct Tensor {
   bool whole = false;  // stands in the arena
   Map map;
   int first_step = -1, last_step = -1;
+  int within = -1;      // the concatenation in whose output it is written at once, else -1
+  Index within_at = 0;  // the block where it begins there
 };
 
 }  // namespace linnet

@@ -45,6 +45,8 @@ Index out_channels(const linnet_layer& layer) {
       return layer.body.addition.channels;
     case LINNET_CONCATENATE:
       return layer.body.concatenation.channels;
+    case LINNET_RESIZE:
+      return layer.body.resizing.channels;
     case LINNET_QUANTIZE:
     case LINNET_DEQUANTIZE:
       return layer.body.conversion.channels;
@@ -176,6 +178,11 @@ const char* fault_of(const linnet_layer& layer) {
   }
   const Count reads = reads_of(layer);
   if (!in_range(layer.input_count, reads.least, reads.most)) return "it reads too few outputs, or too many";
+  if (layer.kind == LINNET_RESIZE) {
+    const linnet_resizing& own = layer.body.resizing;
+    const bool known = in_range(own.grid, LINNET_ALIGN_CORNERS, LINNET_ASYMMETRIC);
+    return known && in_range(own.stride, 1, kMostSide) ? nullptr : "its grid is unknown, or its stride below 1";
+  }
   if (layer.kind >= LINNET_QUANTIZE) {
     const linnet_conversion& own = layer.body.conversion;
     if ((layer.kind == LINNET_QUANTIZE) != (layer.precision == LINNET_UINT8)) return "its precision is the other one";
@@ -237,7 +244,7 @@ const char* misfit_of(const linnet_layer* layers, const std::int32_t* inputs, In
       return "its inputs are not what the layer that it reads gives";
     }
     const bool vector = gives_vector(layers, inputs, read[0]);
-    const bool either = layer.kind == LINNET_ADD || layer.kind >= LINNET_QUANTIZE;
+    const bool either = layer.kind == LINNET_ADD || layer.kind >= LINNET_RESIZE;
     if (!either && vector != (layer.kind == LINNET_LINEAR)) {
       return "linear layers, and only they, follow a pooling or a linear layer";
     }

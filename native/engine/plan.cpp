@@ -1,6 +1,7 @@
 // A session's plan: which layers run as one, in which way, and where everything lies.
 
 #include "engine.h"
+#include "resizing.h"
 
 namespace linnet {
 namespace {
@@ -30,6 +31,10 @@ Pads pad_axis(Index length, const linnet_window& window) {
   return {total / 2, output};
 }
 
+Size resized(const Size& picture, Index stride) {
+  return {(picture.height + stride - 1) / stride, (picture.width + stride - 1) / stride};
+}
+
 class Planner {
  public:
   Planner(linnet_session& session, const linnet_options& options, linnet_error* error)
@@ -56,6 +61,9 @@ class Planner {
   // added by `except` does not count.
   int only_reader(Index number, int except = -1) const;
 
+  // Whether one layer reads an output, once, and nobody asks for it.
+  bool is_read_once(Index number) const;
+
   int find_sizes();
   void find_steps();
   bool starts_unit(Index number, Unit* unit, int* schedule);
@@ -81,6 +89,7 @@ class Planner {
   void plan_scratch(Step& step);
   void find_lives();
   void read_by(Index number, int step);
+  void join_in_place(Index number);
   Index place_all();
 
   linnet_session& session_;
@@ -106,6 +115,14 @@ int Planner::only_reader(Index number, int except) const {
   return reader;
 }
 
+bool Planner::is_read_once(Index number) const {
+  Index readers = asked_for(number) ? 2 : 0;
+  for (Index other = number + 1; other < layers_.size(); ++other) {
+    for (Index i = 0; i < layer(other).given.input_count; ++i) readers += input_of(other, i) == number ? 1 : 0;
+  }
+  return readers == 1;
+}
+
 int Planner::find_sizes() {
   for (Index number = 0; number < layers_.size(); ++number) {
     const linnet_layer& given = layer(number).given;
@@ -115,7 +132,9 @@ int Planner::find_sizes() {
     const linnet_window* window = window_of(given);
     own.size = vector              ? Size{1, 1}
                : window != nullptr ? Size{pad_axis(input.height, *window).output, pad_axis(input.width, *window).output}
-                                   : input;
+               : given.kind == LINNET_RESIZE ? resized(session_.picture, given.body.resizing.stride)
+                                             : input;
+    own.within = -1;
     own.map.element = layer(number).element;
     own.map.blocks = layer(number).out_blocks;
     own.map.slots = own.size.height;
@@ -199,6 +218,8 @@ bool Planner::extends(const Step& step, const Unit& unit) const {
   if (step.chain.count == kMostUnits || options_.joins_rows == 0) return false;
   const int last = step.last_layer();
   if (unit.depthwise < 0 || layer(unit.first()).input != last) return false;
+  // Of a dilated filter the rows that threads would compute twice, and those that are kept, are many.
+  if (options_.joins_rows < 0 && layer(unit.depthwise).depthwise().window.dilation > 1) return false;
   const int added = layer(unit.project).added;
   if (added >= 0 && added != last) return false;
   if (only_reader(last, unit.project) != unit.first()) return false;
@@ -269,6 +290,8 @@ StepKind single_step(int kind) {
       return StepKind::kAdd;
     case LINNET_CONCATENATE:
       return StepKind::kConcatenate;
+    case LINNET_RESIZE:
+      return StepKind::kResize;
     case LINNET_QUANTIZE:
     case LINNET_DEQUANTIZE:
       return StepKind::kConvert;
@@ -448,6 +471,9 @@ void Planner::plan_scratch(Step& step) {
   if (step.kind == StepKind::kChain) plan_chain(step);
   if (step.kind == StepKind::kGroups) plan_groups(step);
   if (step.kind == StepKind::kHead) plan_head(step);
+  if (step.kind == StepKind::kResize) {
+    step.scratch_bytes += tensor(step.single.layer).size.width * static_cast<Index>(sizeof(Neighbours));
+  }
   if (step.kind == StepKind::kDepthwise && layer(step.depthwise.layer).integers) {
     take(step, step.depthwise.sizes->padding, 1, 1, 1, step.depthwise.sizes->input.width);
   }
@@ -480,6 +506,23 @@ void Planner::find_lives() {
     Tensor& own = tensor(last);
     own.whole = true;
     own.first_step = own.last_step = now;
+    if (step.kind == StepKind::kConcatenate) join_in_place(last);
+  }
+}
+
+// What a concatenation reads, and nothing else does, is written where it belongs at once, if it begins with a block: a
+// map of whole blocks is a part of any map of its size. Then nothing is copied, and nothing is there twice.
+void Planner::join_in_place(Index number) {
+  const PackedLayer& own = layer(number);
+  Index begin = 0;
+  for (Index i = 0; i < own.given.input_count; begin += layer(input_of(number, i)).channels, ++i) {
+    Tensor& read = tensor(input_of(number, i));
+    const bool fills = layer(input_of(number, i)).channels % kBlock == 0 || i + 1 == own.given.input_count;
+    if (begin % kBlock != 0 || !fills || !read.whole || read.within >= 0) continue;
+    if (!is_read_once(input_of(number, i))) continue;
+    read.within = static_cast<int>(number);
+    read.within_at = begin / kBlock;
+    tensor(number).first_step = smaller(tensor(number).first_step, read.first_step);
   }
 }
 
@@ -503,7 +546,7 @@ Index Planner::place_all() {
   }
   for (Index number = 0; number < layers_.size(); ++number) {
     Tensor& own = tensor(number);
-    if (own.whole) add(own.map.bytes(), own.first_step, own.last_step, &own.map.offset);
+    if (own.whole && own.within < 0) add(own.map.bytes(), own.first_step, own.last_step, &own.map.offset);
   }
   Index arena = 0;
   for (Index done = 0; done < count; ++done) {
@@ -527,6 +570,13 @@ Index Planner::place_all() {
     next->offset = offset;
     *next->place = offset;
     arena = larger(arena, offset + next->bytes);
+  }
+  // From the last to the first: what is joined may be joined again.
+  for (Index number = layers_.size() - 1; number >= 0; --number) {
+    Tensor& own = tensor(number);
+    if (own.within < 0) continue;
+    const Map& whole = tensor(own.within).map;
+    own.map.offset = whole.offset + own.within_at * whole.block_step() * whole.element;
   }
   return arena;
 }

@@ -4,6 +4,7 @@
 #include "chain.h"
 #include "clock.h"
 #include "groups.h"
+#include "resizing.h"
 
 namespace linnet {
 namespace {
@@ -257,7 +258,20 @@ void copy_joined(const PackedLayer& layer, Index i, const std::uint8_t* from, In
   for (Index k = 0; k < count; ++k) to[k] = table[from[k]];
 }
 
-// Maps of one size behind each other along the channels. Blocks that begin where a block begins are copied whole.
+// Whether a table changes nothing.
+bool is_identity(const std::uint8_t* table) {
+  for (int i = 0; i < 256; ++i) {
+    if (table[i] != i) return false;
+  }
+  return true;
+}
+
+// Whether the input that is joined as number `i` has nothing done to it where it stands.
+bool stays(const PackedLayer&, Index, const float*) { return true; }
+bool stays(const PackedLayer& layer, Index i, const std::uint8_t*) { return is_identity(layer.bytes.tables + i * 256); }
+
+// Maps of one size behind each other along the channels. Blocks that begin where a block begins are copied whole; what
+// was written where it belongs stays there.
 template <typename Arithmetic>
 void run_concatenate(const Worker& worker, const Step& step) {
   using Number = typename Arithmetic::Number;
@@ -271,7 +285,8 @@ void run_concatenate(const Worker& worker, const Step& step) {
     const int number = worker.input_of(layer, i);
     const Rows<Number> input = whole_rows<Number>(worker, number);
     const Index channels = worker.layer(number).channels;
-    for (Index channel = 0; channel < channels;) {
+    const bool stands = worker.tensor(number).within == step.single.layer && stays(layer, i, input.data);
+    for (Index channel = stands ? channels : 0; channel < channels;) {
       const Index place = begin + channel, source = channel % kBlock, target = place % kBlock;
       const Index count = smaller(smaller(kBlock - source, kBlock - target), channels - channel);
       const Number* read = input.row(channel / kBlock, 0) + own.first * kBlock + source;
@@ -287,6 +302,34 @@ void run_concatenate(const Worker& worker, const Step& step) {
   for (Index target = begin % kBlock; target > 0 && target < kBlock; ++target) {
     Number* write = output.row(begin / kBlock, 0) + own.first * kBlock + target;
     for (Index pixel = 0; pixel < pixels; ++pixel) write[pixel * kBlock] = 0;
+  }
+}
+
+// A map at another size, block by block. What fills the last block is resized with it.
+template <typename Arithmetic>
+void run_resize(const Worker& worker, const Step& step) {
+  using Number = typename Arithmetic::Number;
+  using Mix = typename MixOf<Number>::Type;
+  const PackedLayer& layer = worker.layer(step.single.layer);
+  const Rows<Number> input = whole_rows<Number>(worker, layer.input),
+                     output = whole_rows<Number>(worker, step.single.layer);
+  const Size before = worker.tensor(layer.input).size, after = worker.tensor(step.single.layer).size;
+  auto* columns = reinterpret_cast<Neighbours*>(worker.scratch(step));
+  for (Index x = 0; x < after.width; ++x) {
+    columns[x] = neighbours_of(x, before.width, after.width, layer.resizing().grid);
+  }
+  const Range own = share_of(layer.out_blocks * after.height, worker.thread, worker.threads());
+  for (Index i = own.first; i < own.last; ++i) {
+    const Index block = i / after.height, y = i % after.height;
+    const Neighbours row = neighbours_of(y, before.height, after.height, layer.resizing().grid);
+    const Number *top = input.row(block, row.low), *bottom = input.row(block, row.high);
+    Number* to = output.row(block, y);
+    for (Index x = 0; x < after.width; ++x, to += kBlock) {
+      const Mix mix(row, columns[x]);
+      const Index left = columns[x].low * kBlock, right = columns[x].high * kBlock;
+      for (Index k = 0; k < kBlock; ++k)
+        to[k] = mix(top[left + k], top[right + k], bottom[left + k], bottom[right + k]);
+    }
   }
 }
 
@@ -353,6 +396,8 @@ void run_with(const Worker& worker, const Step& step) {
       return run_add<Arithmetic>(worker, step);
     case StepKind::kConcatenate:
       return run_concatenate<Arithmetic>(worker, step);
+    case StepKind::kResize:
+      return run_resize<Arithmetic>(worker, step);
     case StepKind::kConvert:
       return run_convert(worker, step.single);
     case StepKind::kOutput:

@@ -62,7 +62,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /** Counts the changes of this interface: of what a function takes and gives, and of how structures lie in memory. */
-#define LINNET_INTERFACE 3
+#define LINNET_INTERFACE 4
 
 /** LINNET_INTERFACE of the headers that this library was built with. A caller that was built with another number, or
  * a library without this function, must not call any other: structures would be read from the wrong places. */
@@ -109,8 +109,9 @@ typedef struct linnet_error {
 #define LINNET_LINEAR 3      /* after a pooling or a linear layer */
 #define LINNET_ADD 4         /* two outputs of one shape, with or without pixels */
 #define LINNET_CONCATENATE 5 /* from 2 to 64 outputs of one size behind each other along their channels */
-#define LINNET_QUANTIZE 6    /* floats to bytes */
-#define LINNET_DEQUANTIZE 7  /* bytes to floats */
+#define LINNET_RESIZE 6      /* an output at another size, bilinearly; without pixels, the same everywhere */
+#define LINNET_QUANTIZE 7    /* floats to bytes */
+#define LINNET_DEQUANTIZE 8  /* bytes to floats */
 
 /* Numbers of a layer's output, and of all that it reads but for the last two kinds. */
 #define LINNET_FLOAT32 0
@@ -120,6 +121,11 @@ typedef struct linnet_error {
  */
 #define LINNET_SAME 0      /* as few zeros as are needed, the odd one at the end */
 #define LINNET_SYMMETRIC 1 /* dilation * (kernel - 1) / 2 at every side */
+
+/* Where pixel o of m lies among n that it is made of, at least 0 and at most n - 1. */
+#define LINNET_ALIGN_CORNERS 0 /* o (n - 1) / (m - 1) */
+#define LINNET_HALF_PIXEL 1    /* (o + 1/2) n / m - 1/2 */
+#define LINNET_ASYMMETRIC 2    /* o n / m */
 
 /** Which pixels one output is computed from. */
 typedef struct linnet_window {
@@ -174,6 +180,13 @@ typedef struct linnet_concatenation {
   int32_t channels; /* of all that it joins */
 } linnet_concatenation;
 
+/** The size of the result is that of the picture divided by the stride, rounded up. */
+typedef struct linnet_resizing {
+  int32_t channels;
+  int32_t stride; /* from 1 to 65,536 */
+  int32_t grid;
+} linnet_resizing;
+
 /** Floats to bytes, clamp(rint(x * (1 / scale)) + zero, 0, 255), or bytes to floats, scale * (q - zero). */
 typedef struct linnet_conversion {
   int32_t channels, zero;
@@ -198,7 +211,8 @@ typedef struct linnet_sum {
  * |weight - weight_zero| must be below 2^31. A pooling of n pixels gives, of bytes less raw_zero,
  * rint(float(their sum) * c + b), with c = ratio * (1 / float(n)) and b = float(zero) - float(n * input_zero) * c,
  * where input_zero and zero are less raw_zero too; or, if it is an average, their sum over n, halves away from 0. A
- * concatenation sends each of its inputs through a table of 256 bytes.
+ * concatenation sends each of its inputs through a table of 256 bytes. A resizing has weights in steps of 2^-11 along
+ * each axis, and rounds once, halves up; what bytes stand for stays.
  */
 typedef struct linnet_integers {
   int32_t input_zero, zero, lowest, highest; /* from 0 to 255 */
@@ -226,6 +240,7 @@ typedef struct linnet_layer {
     linnet_linear linear;
     linnet_addition addition;
     linnet_concatenation concatenation;
+    linnet_resizing resizing;
     linnet_conversion conversion;
   } body;
   linnet_integers integers; /* of a layer that computes with bytes */
@@ -349,6 +364,32 @@ int64_t linnet_detect_workspace(const linnet_detection* rule);
  */
 int linnet_detect(const linnet_detection* rule, const float* offsets, const float* logits, const float* anchors,
                   void* workspace, float* boxes, float* scores, int32_t* classes, int64_t* count, linnet_error* error);
+
+/*
+ * Segmentation: what a segmenter's output means.
+ */
+
+/** Logits of a map, and the size at which their best classes are wanted. */
+typedef struct linnet_labelling {
+  int32_t height, width, classes;      /* of the logits; classes from 1 to 255 */
+  int32_t precision;                   /* LINNET_FLOAT32, or LINNET_UINT8 of a quantised network */
+  int32_t grid;                        /* where pixels lie; see above */
+  int32_t output_height, output_width; /* from 1 to 65,536 */
+} linnet_labelling;
+
+/** Bytes of the workspace that `linnet_labels` needs; -1 for a rule that makes no sense. */
+int64_t linnet_labels_workspace(const linnet_labelling* rule);
+
+/**
+ * The best class of every pixel of one picture: that of the largest logit, the first of equals, of logits resized as a
+ * resizing layer does it. They are never there at full size; between four pixels that clearly agree nothing is
+ * computed.
+ *
+ * `logits` are [height][width][classes]; `labels` [output_height][output_width] count from 0. `workspace` is aligned to
+ * 8 bytes. Logits that are not finite, or beyond 1e37, are refused. Allocates nothing.
+ */
+int linnet_labels(const linnet_labelling* rule, const void* logits, void* workspace, uint8_t* labels,
+                  linnet_error* error);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

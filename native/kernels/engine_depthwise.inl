@@ -68,18 +68,35 @@ static void depthwise_tiles(const DepthwiseRow& job) {
   }
 }
 
-// Any dilation, one output at a time.
+// Any dilation: kPixels outputs from column `x` on, of which all taps lie inside, or one, whose taps may lie outside.
+template <int kPixels>
+static void dilated_tile(const DepthwiseRow& job, Index x) {
+  const Index first = x * job.stride - job.pad_left;
+  for (int part = 0; part < kParts; ++part) {
+    Vec sums[kPixels];
+    for (int i = 0; i < kPixels; ++i) sums[i] = load(job.bias + part * kLanes);
+    for (int tap = 0; tap < 9; ++tap) {
+      const Index column = first + tap % 3 * job.dilation;
+      const float* row = job.rows[tap / 3];
+      if (row == nullptr || (kPixels == 1 && (column < 0 || column >= job.width))) continue;
+      const Vec weight = load(job.taps + tap * kBlock + part * kLanes);
+      const float* input = row + column * kBlock + part * kLanes;
+      for (int i = 0; i < kPixels; ++i) sums[i] += load(input + i * job.stride * kBlock) * weight;
+    }
+    float* output = job.output + x * kBlock + part * kLanes;
+    for (int i = 0; i < kPixels; ++i) store(output + i * kBlock, clamp(sums[i], splat(job.lowest), splat(job.highest)));
+  }
+}
+
 static void depthwise_dilated(const DepthwiseRow& job) {
-  for (Index x = 0; x < job.output_width; ++x) {
-    for (int part = 0; part < kParts; ++part) {
-      Vec sum = load(job.bias + part * kLanes);
-      for (int tap = 0; tap < 9; ++tap) {
-        const Index column = x * job.stride - job.pad_left + tap % 3 * job.dilation;
-        const float* row = job.rows[tap / 3];
-        if (row == nullptr || column < 0 || column >= job.width) continue;
-        sum += load(row + column * kBlock + part * kLanes) * load(job.taps + tap * kBlock + part * kLanes);
-      }
-      store(job.output + x * kBlock + part * kLanes, clamp(sum, splat(job.lowest), splat(job.highest)));
+  const Index reach = 2 * job.dilation;
+  for (Index x = 0; x < job.output_width;) {
+    const Index first = x * job.stride - job.pad_left, last = first + (kDepthwisePixels - 1) * job.stride + reach;
+    if (first >= 0 && last < job.width && x + kDepthwisePixels <= job.output_width) {
+      dilated_tile<kDepthwisePixels>(job, x);
+      x += kDepthwisePixels;
+    } else {
+      dilated_tile<1>(job, x++);
     }
   }
 }
@@ -103,7 +120,8 @@ static void pool_block(Index pixels, const float* values, float scale, float* su
   }
 }
 
-// kInputs rows of weights side by side, each read from its beginning to its end: what fetches memory ahead follows that.
+// kInputs rows of weights side by side, each read from its beginning to its end: what fetches memory ahead follows
+// that.
 template <int kInputs>
 static void accumulate_rows(const float* values, Index columns, const float* weights, float* outputs) {
   Vec value[kInputs];

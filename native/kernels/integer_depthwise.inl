@@ -27,13 +27,12 @@ static inline Ints quad_of(Ints all) {
 static inline WideInts wide_quads_of(WideInts all) {
   const WideInts halves = __builtin_shufflevector(all, all, 0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
   const __m512i order = _mm512_set4_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400);
-  return reinterpret_cast<WideInts>(
-      _mm512_maskz_shuffle_epi8(~__mmask64{0}, reinterpret_cast<__m512i>(halves), order));
+  return reinterpret_cast<WideInts>(_mm512_maskz_shuffle_epi8(~__mmask64{0}, reinterpret_cast<__m512i>(halves), order));
 }
 #endif
 
-// The columns of a tile, of which the first is column `first` of a row. Inside a row they are read as they lie; at an edge
-// pixel by pixel, and what lies outside is padding.
+// The columns of a tile, of which the first is column `first` of a row. Inside a row they are read as they lie; at an
+// edge pixel by pixel, and what lies outside is padding.
 template <bool kInside>
 struct Columns {
   const std::uint8_t* rows[3];
@@ -50,11 +49,11 @@ struct Columns {
 #if defined(__AVX2__)
     static_cast<void>(part);
     if constexpr (kInside) {
-      return pair_of(_mm256_broadcastsi128_si256(
-          _mm_loadu_si128(reinterpret_cast<const __m128i*>(place(row, column)))));
+      return pair_of(
+          _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(place(row, column)))));
     } else {
-      const __m128i both = _mm_set_epi64x(static_cast<long long>(pixel(row, column + 1)),
-                                          static_cast<long long>(pixel(row, column)));
+      const __m128i both =
+          _mm_set_epi64x(static_cast<long long>(pixel(row, column + 1)), static_cast<long long>(pixel(row, column)));
       return pair_of(_mm256_broadcastsi128_si256(both));
     }
 #else
@@ -290,29 +289,32 @@ static void depthwise_wide(const IntegerDepthwise& job) {
 }
 #endif
 
-// Any dilation, one output at a time.
+// Any dilation: the three pixels of a row of the filter, of which the first two lie side by side in words.
+static inline Ints dilated_row(const IntegerDepthwise& job, Ints sum, const PairTaps& taps, int row, Index column,
+                               int part) {
+  const auto pixel = [&](Index at) {
+    const bool inside = at >= 0 && at < job.width;
+    return inside ? load_bytes(job.rows[row] + at * kBlock + part * kLanes) : splat_int(job.padding);
+  };
+  const Ints both = pixel(column) | pixel(column + job.dilation) << 16;
+  return dot16(dot16(sum, both, taps.even[0]), pixel(column + 2 * job.dilation), taps.even[1]);
+}
+
 static void depthwise_dilated(const IntegerDepthwise& job) {
   const Rounding rounding = rounding_of(job.rule);
   for (int part = 0; part < kParts; ++part) {
+    const PairTaps taps[3] = {pair_taps(job, 0, part), pair_taps(job, 1, part), pair_taps(job, 2, part)};
+    const Ints bias = load_ints(job.bias + part * kLanes);
     const Floats multiplier = load_floats(job.multipliers + part * kLanes);
-    Ints taps[9];
-    for (int tap = 0; tap < 9; ++tap) {
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const Index place = (tap / 3 * kBlock + part * kLanes + lane) * 4 + tap % 3;
-        taps[tap][lane] = job.wide ? static_cast<const std::int16_t*>(job.taps)[place]
-                                   : static_cast<const std::int8_t*>(job.taps)[place];
+    for (Index x = 0; x < job.output_width; x += kTileOutputs) {
+      const Index count = smaller(kTileOutputs, job.output_width - x);
+      Ints sums[kTileOutputs] = {bias, bias, bias, bias};
+      for (int row = 0; row < 3; ++row) {
+        for (Index i = 0; i < count; ++i) {
+          sums[i] = dilated_row(job, sums[i], taps[row], row, (x + i) * job.stride - job.pad_left, part);
+        }
       }
-    }
-    for (Index x = 0; x < job.output_width; ++x) {
-      Ints sums[kTileOutputs] = {load_ints(job.bias + part * kLanes)};
-      for (int tap = 0; tap < 9; ++tap) {
-        const Index column = x * job.stride - job.pad_left + tap % 3 * job.dilation;
-        const bool inside = column >= 0 && column < job.width;
-        const Ints value = inside ? load_bytes(job.rows[tap / 3] + column * kBlock + part * kLanes)
-                                  : splat_int(job.padding);
-        sums[0] += value * taps[tap];
-      }
-      store_outputs(job, x, part, 1, sums, multiplier, rounding);
+      store_outputs(job, x, part, count, sums, multiplier, rounding);
     }
   }
 }

@@ -37,6 +37,8 @@ inline std::int64_t channels_of(const linnet_layer& layer) {
       return layer.body.addition.channels;
     case LINNET_CONCATENATE:
       return layer.body.concatenation.channels;
+    case LINNET_RESIZE:
+      return layer.body.resizing.channels;
     default:
       return layer.body.conversion.channels;
   }
@@ -63,7 +65,14 @@ inline std::int64_t output_numbers(const std::vector<linnet_layer>& layers, cons
   while (number >= 0) {
     const linnet_layer& layer = layers[static_cast<std::size_t>(number)];
     if (layer.kind == LINNET_POOLING || layer.kind == LINNET_LINEAR) return channels;
-    const std::int64_t stride = window_of(layer) == nullptr ? 1 : window_of(layer)->stride;
+    std::int64_t stride = window_of(layer) == nullptr ? 1 : window_of(layer)->stride;
+    // Strides of strides are rounded up as their product is, so the order does not matter.
+    if (layer.kind == LINNET_RESIZE) {
+      stride = layer.body.resizing.stride;
+      height = (height + stride - 1) / stride;
+      width = (width + stride - 1) / stride;
+      break;
+    }
     height = (height + stride - 1) / stride;
     width = (width + stride - 1) / stride;
     number = inputs[static_cast<std::size_t>(layer.first_input)];

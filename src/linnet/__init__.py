@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from linnet import nn as nn
     from linnet.architecture import Architecture as Architecture
     from linnet.architecture.cost import cost as cost
+    from linnet.architecture.deeplab import deeplab as deeplab
     from linnet.architecture.mobilenet_v1 import MobileNetV1 as mobilenet_v1
     from linnet.architecture.mobilenet_v2 import MobileNetV2 as mobilenet_v2
     from linnet.architecture.ssdlite import ssd as ssd
@@ -45,6 +46,7 @@ _PLACES = {
     "cluster": ("linnet.cluster", None),
     "convert": ("linnet.weights", "read"),
     "cost": ("linnet.architecture.cost", "cost"),
+    "deeplab": ("linnet.architecture.deeplab", "deeplab"),
     "detection": ("linnet.detection", None),
     "images": ("linnet.images", None),
     "load": ("linnet.predictor", "load"),
@@ -71,6 +73,7 @@ __all__ = [
     "cluster",
     "convert",
     "cost",
+    "deeplab",
     "detection",
     "images",
     "load",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from linnet.engine.reference import Output
 from linnet.engine.runtimes import RUNTIMES, RuntimeName, choose_runtime
 from linnet.images import Preprocessing, check_pixels, decode, fit
 from linnet.machine import usable_cores
-from linnet.results import Classification, Detections
+from linnet.results import Classification, Detections, Segmentation
+from linnet.segmentation import cut, label_map, merge, tiles_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,11 +33,11 @@ P = TypeVar("P", bound="Picture")
 
 T = TypeVar("T")
 
-Result = Classification | Detections
+Result = Classification | Detections | Segmentation
 
 
 class Prepared(NamedTuple):
-    """A picture at the network's size, and the (width, height) that it had."""
+    """A picture at the network's size, or at its own where windows slide over it, and the (width, height) it had."""
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
@@ -76,11 +77,30 @@ def _detecting(checkpoint: Checkpoint, runtime: str, suppression: Suppression) -
     return interpret
 
 
+def _segmenting(checkpoint: Checkpoint, runtime: str, suppression: Suppression) -> Interpreter:
+    """Label maps at the pictures' own sizes."""
+    segmenter: Any = checkpoint.architecture
+    decide = partial(label_map, grid=segmenter.grid, quantisation=checkpoint.quantisation, native=runtime == "native")
+
+    def interpret(outputs: Output, sizes: Sequence[tuple[int, int]]) -> list[Result]:
+        # The pictures are squashed whole: every pixel of them has a place in the network's map.
+        return [
+            Segmentation(decide(logits, size), segmenter.classes, checkpoint.classes)
+            for logits, size in zip(outputs, sizes, strict=True)
+        ]
+
+    return interpret
+
+
 INTERPRETERS: dict[str, Callable[[Checkpoint, str, Suppression], Interpreter]] = {
     "classification": _classifying,
     "detection": _detecting,
+    "segmentation": _segmenting,
 }
 """Task → what makes sense of a network's outputs."""
+
+TILING = {"segmentation"}
+"""Tasks in which windows can slide over a picture: what they find is joined pixel by pixel."""
 
 
 class Predictor:
@@ -90,6 +110,7 @@ class Predictor:
         checkpoint: what the file holds.
         runtime: name of the runtime in use.
         suppression: what of a detector's output becomes a detection.
+        tile: whether windows of the network's size slide over larger pictures, which keep their own size.
     """
 
     def __init__(
@@ -99,11 +120,15 @@ class Predictor:
         runtime: RuntimeName = "auto",
         threads: int | None = None,
         suppression: Suppression | None = None,
+        tile: bool = False,
     ) -> None:
         if threads is not None:
             check_whole("threads", threads, least=1, most=1024)
         self.checkpoint = checkpoint
         self.suppression = suppression or Suppression()
+        if tile and checkpoint.task not in TILING:
+            raise ValueError(f"Sliding windows (--tile) are for segmenters; this network is for {checkpoint.task}.")
+        self.tile = tile
         self.runtime = choose_runtime(runtime)
         self._runtime = RUNTIMES[self.runtime](checkpoint, threads)
         self._interpret_outputs = INTERPRETERS[checkpoint.task](checkpoint, self.runtime, self.suppression)
@@ -132,14 +157,14 @@ class Predictor:
         """Says what is on a path, a file's bytes, a PIL image or an (H, W, 3) uint8 RGB array of any size.
 
         Returns:
-            A `Classification`, or `Detections` if the network is a detector.
+            A `Classification`; `Detections` if the network is a detector, a `Segmentation` if it is a segmenter.
 
         Raises:
             ValueError: if the picture cannot be decoded, or the network has no classifier.
             OSError: if the file is missing or may not be read.
         """
         self._needs_classes()
-        return self._interpret([_prepare(picture, self.preprocessing)])[0]
+        return self._interpret([_prepare(picture, self.preprocessing, self.tile)])[0]
 
     def forward(self, pixels: NDArray[np.uint8]) -> Output:
         """(N, H, W, 3) uint8 RGB of the network's size → (N, classes) logits or (N, C) pooled features.
@@ -166,7 +191,7 @@ class Predictor:
         A picture that cannot be read gives its error in the place of its result, and the others go on. Memory does
         not grow with the number of pictures.
 
-        Yields each picture with a `Classification`, with `Detections`, or with an exception.
+        Yields each picture with a `Classification`, with `Detections`, with a `Segmentation`, or with an exception.
 
         Args:
             pictures: as `__call__` takes them.
@@ -193,7 +218,7 @@ class Predictor:
         contract = self.preprocessing
 
         def prepare(item: T) -> Prepared:
-            return _prepare(read(item), contract)
+            return _prepare(read(item), contract, self.tile)
 
         return self._stream(items, prepare, batch, readers or usable_cores())
 
@@ -228,8 +253,18 @@ class Predictor:
     def _interpret(self, pictures: list[Prepared]) -> list[Result]:
         if not pictures:
             return []
+        if self.tile:
+            return [self._interpret_tiles(picture) for picture in pictures]
         outputs = self.forward(np.stack([picture.pixels for picture in pictures]))
         return self._interpret_outputs(outputs, [picture.size for picture in pictures])
+
+    def _interpret_tiles(self, picture: Prepared) -> Result:
+        """The label map of a picture that has its own size, window by window."""
+        window, segmenter = self.preprocessing.size[::-1], cast(Any, self.architecture)
+        tiles = tiles_of(picture.size, window)
+        answers = ((tile, self.forward(cut(picture.pixels, tile, window)[None])[0]) for tile in tiles)
+        labels = merge(picture.size, window, answers, segmenter.grid)
+        return Segmentation(labels, segmenter.classes, self.classes)
 
     def _needs_classes(self) -> None:
         if self.architecture.classes is None:
@@ -248,9 +283,9 @@ class Predictor:
         return self._runtime.run(pixels, names)
 
 
-def _prepare(picture: Picture, contract: Preprocessing) -> Prepared:
+def _prepare(picture: Picture, contract: Preprocessing, tile: bool) -> Prepared:
     image = decode(picture)
-    return Prepared(fit(image, contract), image.size)
+    return Prepared(np.asarray(image) if tile else fit(image, contract), image.size)
 
 
 def _outcome(item: T, future: Future[Prepared]) -> tuple[T, Prepared | Exception]:
@@ -267,6 +302,7 @@ def load(
     runtime: RuntimeName = "auto",
     threads: int | None = None,
     suppression: Suppression | None = None,
+    tile: bool = False,
 ) -> Predictor:
     """A predictor for a checkpoint file or a model's name. Never needs torch, unless `runtime` is `torch`.
 
@@ -275,6 +311,7 @@ def load(
         runtime: `native`, `numpy`, `torch`, or `auto`: the native engine, or numpy where it was not built.
         threads: cores to use; None lets the runtime decide.
         suppression: of a detector, which boxes to keep; None those that score at least 0.3.
+        tile: of a segmenter, slide windows of the network's size over each picture instead of making it smaller.
 
     Raises:
         ValueError: if there is no such model or runtime, or the file is not a whole checkpoint.
@@ -285,4 +322,5 @@ def load(
         >>> predict("finch.jpg").label  # doctest: +SKIP
         'finch'
     """
-    return Predictor(load_checkpoint(find_model(model)), runtime=runtime, threads=threads, suppression=suppression)
+    checkpoint = load_checkpoint(find_model(model))
+    return Predictor(checkpoint, runtime=runtime, threads=threads, suppression=suppression, tile=tile)

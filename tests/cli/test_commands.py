@@ -400,7 +400,7 @@ def test_profile_of_variants_and_what_they_leave_open(capsys: pytest.CaptureFixt
         (["--no-fine-level"], "--fine-level is no option of mobilenet_v2."),
         (["--architecture", "ssd", "--fine-level", "--no-fine-level"], "contradict each other"),
         (["--architecture", "ssd", "--backbone", "mobilenet_v1", "--expansion", "3"], "is no option of mobilenet_v1"),
-        (["--architecture", "resnet"], "--architecture (='resnet') must be mobilenet_v1"),
+        (["--architecture", "resnet"], "--architecture (='resnet') must be deeplab or mobilenet_v1"),
         (["--architecture", "ssd", "--classes", "None"], "--classes (=None) must be a whole number"),
         (["--model", "cifar10", "--width", "2"], "--width describes a network, and --model names one"),
         (["--model", "cifar10", "--architecture", "ssd"], "--architecture describes a network"),

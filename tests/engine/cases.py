@@ -15,6 +15,7 @@ from quantised import QuantisedNetwork, quantised_network
 
 from linnet.architecture import Architecture, Graph, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import graph_of
+from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
 from linnet.engine.integer_reference import IntegerNetwork
 from linnet.engine.library import (
@@ -68,7 +69,20 @@ def small_architectures() -> list[Architecture]:
         MobileNetV1(width=0.1, resolution=(41, 33), classes=5, convolution="full", input_channels=2),
         ssdlite(width=0.2, resolution=65, classes=4),
         ssdlite(backbone="mobilenet_v1", width=0.1, resolution=40, classes=2, variant="modern"),
+        *small_segmenters(),
     ]
+
+
+def small_segmenters() -> list[Architecture]:
+    """Every kind of resizing, joined in place and not, pooled maps, dilated windows wider than the map."""
+    return [
+        deeplab(width=0.2, resolution=(45, 33), classes=5, aspp="full", context_channels=20),
+        deeplab(variant="modern", width=0.2, resolution=(33, 47), classes=3, skips=(8, 4, 2), skip_channels=12),
+        deeplab(
+            backbone="mobilenet_v1", width=0.1, resolution=40, classes=4, aspp="separable", output_stride=8, skips=(4,),
+            joining="add", grid="asymmetric", context_channels=16, decoder_channels=10,
+        ),
+    ]  # fmt: skip
 
 
 def small_quantised() -> list[QuantisedNetwork]:
@@ -88,6 +102,8 @@ def small_quantised() -> list[QuantisedNetwork]:
         (ssdlite(width=0.2, resolution=65, classes=4), {"dtype": "uint8"}),
         (ssdlite(backbone="mobilenet_v1", width=0.1, resolution=40, classes=2, variant="modern"), {"dtype": "int8"}),
     ]
+    kinds: list[dict[str, Any]] = [{"dtype": "uint8", "pooling": "average"}, {"dtype": "int8"}, {"dtype": "int8"}]
+    networks += zip(small_segmenters(), kinds, strict=True)
     return [quantised_for_pictures(network, **options) for network, options in networks]
 
 
@@ -207,13 +223,18 @@ def write_seeds(folder: Path) -> None:
         ssdlite(
             width=0.05, depth=0.3, expansion=2, resolution=32, classes=1, extra_channels=(8,), scales=(0.2, 0.5, 0.9)
         ),
-    ]
+        deeplab(
+            variant="modern", width=0.05, depth=0.3, expansion=2, resolution=32, classes=2, skips=(4,),
+            context_channels=8, skip_channels=4, decoder_channels=8,
+        ),
+    ]  # fmt: skip
     quantised = [
         quantised_network(networks[0], dtype="int8"),
         quantised_network(networks[1], dtype="uint8", pooling="average"),
         quantised_network(networks[2], dtype="int8"),
         quantised_network(networks[3], dtype="uint8"),
         quantised_network(networks[0], dtype="int8", floating=("stem", "classifier")),
+        quantised_network(networks[4], dtype="int8"),
     ]
     programs = [*map(program_of, networks), *map(program_of, quantised)]
     for number, program in enumerate(programs):

@@ -18,10 +18,12 @@ import pytest
 from cases import as_floats, output_names, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import architectures, detectors, random_tensors
+from networks import architectures, detectors, random_tensors, segmenters
 from numpy.typing import NDArray
 
-from linnet.architecture import INPUT, Architecture, Graph, GraphBuilder, MobileNetV1, MobileNetV2
+from linnet.architecture import INPUT, Architecture, DeepLab, Graph, GraphBuilder, MobileNetV1, MobileNetV2
+from linnet.architecture.cost import layerwise_memory
+from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.engine.library import (
     AdditionLayer,
@@ -31,6 +33,7 @@ from linnet.engine.library import (
     LinearLayer,
     PoolingLayer,
     ProgramLayer,
+    ResizingLayer,
     Window,
     instruction_sets,
     load_library,
@@ -116,6 +119,24 @@ def test_any_detector_on_any_schedule(detector: Architecture, schedule: Schedule
     check(detector, schedule=schedule, threads=2)
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    segmenter=segmenters(largest_width=0.4, largest_side=64),
+    schedule=st.sampled_from(SCHEDULES),
+    threads=st.integers(1, 3),
+    joins_rows=st.sampled_from([None, True, False]),
+)
+def test_any_segmenter_on_any_schedule(
+    segmenter: Architecture, schedule: Schedule, threads: int, joins_rows: bool | None
+) -> None:
+    check(segmenter, schedule=schedule, threads=threads, joins_rows=joins_rows)
+
+
+def test_all_inner_tensors_of_a_segmenter_at_once() -> None:
+    network = deeplab(variant="modern", width=0.35, resolution=(64, 75), classes=4)
+    check(network, network.tensor_names, count=2, threads=2)
+
+
 @settings(max_examples=15, deadline=None)
 @given(architecture=architectures(largest_width=0.6, largest_side=64), data=st.data())
 def test_every_inner_tensor_can_be_had(architecture: Architecture, data: st.DataObject) -> None:
@@ -132,6 +153,7 @@ def test_every_inner_tensor_can_be_had(architecture: Architecture, data: st.Data
         ssdlite(resolution=320, classes=80),
         ssdlite(backbone="mobilenet_v1", variant="modern", classes=3),
         ssd(classes=20),
+        deeplab(),
     ],
 )
 def test_the_networks_of_the_papers(architecture: Architecture) -> None:
@@ -246,6 +268,37 @@ def test_the_arena_is_a_ninth_of_layer_by_layer(threads: int, kibibytes: int) ->
     assert all(step.output_bytes + step.scratch_bytes <= ours for step in steps)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "network",
+    [
+        deeplab(),
+        deeplab(output_stride=8),
+        deeplab(aspp="full"),
+        deeplab(backbone="mobilenet_v1"),
+        deeplab(variant="modern", resolution=(360, 480), skips=(8, 4)),
+    ],
+)
+def test_the_arena_of_a_segmenter_is_at_most_half_of_layer_by_layer(network: DeepLab, threads: int) -> None:
+    program = lower(network.graph.folded, random_tensors(network.graph.folded))
+    session = NativeSession(NativeNetwork(program), network.input_size, table_of(3), program.outputs, threads=threads)
+    assert session.arena_bytes <= layerwise_memory(network).peak.bytes / 2
+
+
+def test_what_is_joined_stands_where_it_belongs() -> None:
+    """Eight channels are a block: then nothing is copied, and nothing is there twice."""
+
+    def arena(channels: int) -> int:
+        build = GraphBuilder((64, 64, 3))
+        first = build.convolve("first", INPUT, 16, kernel=3)
+        parts = [build.convolve(f"part{number}", first, channels) for number in range(4)]
+        graph = build.graph(build.convolve("last", build.concatenate("joined", parts), 8))
+        return check(graph).arena_bytes
+
+    assert arena(16) <= 4 * 64 * 64 * (16 + 64 + 8)
+    assert arena(12) > 4 * 64 * 64 * 2 * 48
+
+
 def test_weights_are_packed_without_waste() -> None:
     architecture = MobileNetV2()
     session = check(architecture)
@@ -260,12 +313,14 @@ import sys
 sys.path.insert(0, {tests!r})
 sys.path.insert(0, {engine!r})
 from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.architecture.deeplab import deeplab
 from linnet.engine.library import engine_instruction_set
 assert engine_instruction_set() == {name!r}, engine_instruction_set()
 from test_native import SCHEDULES, check, test_any_convolutions_with_any_channels
 for schedule in SCHEDULES:
     check(MobileNetV2(width=0.35, resolution=(97, 71), classes=13), schedule=schedule, threads=2)
     check(MobileNetV1(width=0.25, resolution=65, classes=13), schedule=schedule)
+    check(deeplab(variant="modern", width=0.35, resolution=(97, 71), classes=5), schedule=schedule, threads=2)
 test_any_convolutions_with_any_channels()
 """
 
@@ -695,6 +750,9 @@ def changed(**changes: Any) -> Program:
         ({"layer0_own": ConcatenationLayer(16), "layer0_inputs": [-1, -1]}, "only the picture (-1), and that first"),
         ({"layer0_own": PoolingLayer(3)}, "only a convolution may read the picture"),
         ({"layer1_kernel": 5}, "a depthwise kernel must be 3"),
+        ({"layer3_own": ResizingLayer(8, 0, 0)}, "its grid is unknown, or its stride below 1"),
+        ({"layer3_own": ResizingLayer(8, 2, 3)}, "its grid is unknown, or its stride below 1"),
+        ({"layer3_own": ResizingLayer(16, 2, 0)}, "its inputs are not what"),
         ({"layer1_inputs": [0, 0]}, "it reads too few outputs, or too many"),
     ],
 )

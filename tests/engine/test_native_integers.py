@@ -11,7 +11,7 @@ import pytest
 from cases import as_floats, bytes_of, program_of, quantised_for_pictures, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import architectures, detectors
+from networks import architectures, detectors, segmenters
 from quantised import QuantisedNetwork
 from test_native import SCHEDULES, run_python
 
@@ -27,6 +27,7 @@ from linnet.architecture import (
     MobileNetV1,
     MobileNetV2,
 )
+from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
 from linnet.engine.integer_reference import IntegerNetwork
 from linnet.engine.library import instruction_sets, load_library
@@ -118,6 +119,8 @@ NETWORKS: dict[str, Architecture] = {
     "full and symmetric": MobileNetV1(width=0.1, resolution=36, classes=5, convolution="full", padding="symmetric"),
     "detector": ssdlite(width=0.2, resolution=65, classes=4),
     "modern detector": ssdlite(backbone="mobilenet_v1", width=0.15, resolution=65, classes=3, variant="modern"),
+    "segmenter": deeplab(width=0.2, resolution=(65, 49), classes=5, aspp="full", context_channels=20),
+    "modern segmenter": deeplab(width=0.2, resolution=(47, 65), classes=3, variant="modern", skips=(8, 4, 2)),
 }
 
 
@@ -135,7 +138,11 @@ def test_the_networks_of_the_papers(network: Architecture, dtype: str) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(
-    network=st.one_of(architectures(largest_width=0.5, largest_side=64), detectors(largest_width=0.3, largest_side=64)),
+    network=st.one_of(
+        architectures(largest_width=0.5, largest_side=64),
+        detectors(largest_width=0.3, largest_side=64),
+        segmenters(largest_width=0.3, largest_side=64),
+    ),
     kind=st.sampled_from(KINDS),
     data=st.data(),
 )

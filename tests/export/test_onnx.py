@@ -11,10 +11,11 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks import architectures, checkpoint_of, detectors, random_tensors
+from networks import architectures, checkpoint_of, detectors, random_tensors, segmenters
 from quantised import quantised_checkpoint
 
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
+from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.cli import main
@@ -39,11 +40,21 @@ STANDARD = {
     "Gather",
     "Reshape",
     "Concat",
+    "Resize",
+    "Shape",
+    "Slice",
+    "ArgMax",
 }
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.one_of(architectures(largest_width=0.6, largest_side=100), detectors(largest_width=0.4, largest_side=100)))
+@given(
+    st.one_of(
+        architectures(largest_width=0.6, largest_side=100),
+        detectors(largest_width=0.4, largest_side=100),
+        segmenters(largest_width=0.4, largest_side=80),
+    )
+)
 def test_any_network_is_exported_as_it_is(tmp_path: Path, network: Architecture) -> None:
     result = export_onnx(checkpoint_of(network), tmp_path / "network.onnx")
     assert result.difference is not None
@@ -75,6 +86,24 @@ def test_a_detector_gives_offsets_and_logits(tmp_path: Path) -> None:
     expected = Predictor(checkpoint_of(network)).forward(pixels)
     for one, other in zip(run_onnx(tmp_path / "network.onnx", {"input": pixels}), expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_a_segmenter_gives_labels_or_logits_of_any_batch(tmp_path: Path, quantised: bool) -> None:
+    network = deeplab(variant="modern", width=0.25, resolution=(48, 65), classes=4)
+    checkpoint = quantised_checkpoint(network) if quantised else checkpoint_of(network)
+    pixels = np.random.default_rng(2).integers(0, 256, (3, 48, 65, 3), dtype=np.uint8)
+    files = {raw: tmp_path / f"{raw}.onnx" for raw in (False, True)}
+    for raw, path in files.items():
+        export_onnx(checkpoint, path, inputs="pixels", raw=raw)
+        (output,) = onnx.load(path).graph.output
+        assert output.name == ("upsampled" if raw else "labels")
+    (labels,), (logits,) = (run_onnx(path, {"input": pixels}) for path in files.values())
+    assert (labels.shape, logits.shape) == ((3, 48, 65), (3, 4, 48, 65))
+    assert np.array_equal(labels, logits.argmax(axis=1))
+    predictor = Predictor(checkpoint)
+    own = [predictor(each).labels for each in pixels]
+    assert (labels == np.stack(own)).mean() > (0.9 if quantised else 0.999)
 
 
 @pytest.mark.parametrize("colours", ["RGB", "BGR", "grey"])

@@ -35,10 +35,13 @@ KNOWN = {
     "AVERAGE_POOL_2D",
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
+    "CONCATENATION",
     "FULLY_CONNECTED",
     "MEAN",
     "PAD",
     "RESHAPE",
+    "RESIZE_BILINEAR",
+    "ARG_MAX",
 }
 
 SMALL = MobileNetV2(width=0.35, resolution=64, classes=13)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import architectures, detectors, random_tensors
+from networks import architectures, detectors, random_tensors, segmenters
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -73,7 +73,13 @@ def assert_same_bits(network: GraphNetwork, images: Tensor) -> None:
 
 
 @settings(max_examples=12)
-@given(st.one_of(architectures(largest_width=0.5, largest_side=64), detectors(largest_width=0.3, largest_side=64)))
+@given(
+    st.one_of(
+        architectures(largest_width=0.5, largest_side=64),
+        detectors(largest_width=0.3, largest_side=64),
+        segmenters(largest_width=0.3, largest_side=64),
+    )
+)
 def test_any_network_computes_the_bits_of_the_integer_network(architecture: Architecture) -> None:
     network = quantised(architecture)
     # Of wider numbers than the ranges were measured on: bounds hold them back.

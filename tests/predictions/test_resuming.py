@@ -19,6 +19,7 @@ from networks import checkpoint_of
 from PIL import Image
 
 from linnet.architecture import MobileNetV2
+from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import save_checkpoint
 from linnet.data.gathering import gather
@@ -105,6 +106,17 @@ def test_results_of_detectors_have_boxes(pictures: Path, tmp_path: Path) -> None
         expected = [vars(each) for each in predictor(row["file"]).top()]
         assert row["boxes"] == [each | {"box": list(each["box"])} for each in expected]
         assert row["score"] == (expected[0]["score"] if expected else None)
+
+
+def test_results_of_segmenters_have_shares(pictures: Path, tmp_path: Path) -> None:
+    predictor = Predictor(checkpoint_of(deeplab(width=0.1, resolution=33, classes=3)), threads=1)
+    run(predictor, pictures, tmp_path / "out.parquet", replace(IDENTITY, task="segmentation"))
+    rows = rows_of(tmp_path / "out.parquet")
+    assert list(rows[0]) == ["file", "label", "index", "score", "classes", "error"]
+    for row in (row for row in rows if row["error"] is None):
+        expected = [vars(each) for each in predictor(row["file"]).top()]
+        assert row["classes"] == expected
+        assert (row["label"], row["index"], row["score"]) == (expected[0]["label"], expected[0]["index"], None)
 
 
 class StopError(BaseException):

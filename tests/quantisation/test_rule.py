@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from linnet.architecture.operations import Grid
 from linnet.quantisation import rule
 from linnet.quantisation.scheme import LIMITS, Encoding, IntegerType
 
@@ -166,20 +167,18 @@ def test_joined_tensors_keep_their_numbers(data: st.DataObject, dtype: IntegerTy
 @given(
     DTYPES,
     st.tuples(*[st.integers(1, 7)] * 4),
-    st.sampled_from([{}, {"align_corners": True}, {"half_pixel": True}]),
+    st.sampled_from(get_args(Grid)),
     st.integers(0, 1000),
 )
-def test_resizing_is_bilinear(
-    dtype: IntegerType, sizes: tuple[int, int, int, int], how: dict[str, bool], seed: int
-) -> None:
+def test_resizing_is_bilinear(dtype: IntegerType, sizes: tuple[int, int, int, int], grid: Grid, seed: int) -> None:
     height, width, after_height, after_width = sizes
     low, high = LIMITS[dtype]
     maps = np.random.default_rng(seed).integers(low, high + 1, (1, height, width, 3)).astype(dtype)
-    found = rule.resize(maps, (after_height, after_width), dtype, **how)
+    found = rule.resize(maps, (after_height, after_width), dtype, grid)
 
     def place(index: int, before: int, after: int) -> tuple[int, int, float]:
-        ratio = (before - 1) / (after - 1) if how.get("align_corners") and after > 1 else before / after
-        exact = index * ratio + (0.5 * ratio - 0.5 if how.get("half_pixel") else 0)
+        ratio = (before - 1) / (after - 1) if grid == "align_corners" and after > 1 else before / after
+        exact = index * ratio + (0.5 * ratio - 0.5 if grid == "half_pixel" else 0)
         exact = min(max(exact, 0), before - 1)
         first = math.floor(exact)
         return first, min(first + 1, before - 1), exact - first
@@ -196,8 +195,8 @@ def test_resizing_is_bilinear(
 
 def test_resizing_to_the_same_size_changes_nothing() -> None:
     maps = np.random.default_rng(0).integers(-128, 128, (2, 5, 4, 3)).astype(np.int8)
-    for how in ({}, {"align_corners": True}, {"half_pixel": True}):
-        assert np.array_equal(rule.resize(maps, (5, 4), "int8", **how), maps)
+    for grid in get_args(Grid):
+        assert np.array_equal(rule.resize(maps, (5, 4), "int8", grid), maps)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, math.inf, math.nan, 1e-39, 0.1, 1e300])

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from masks import write_masks
 from pictures import write_pictures, write_scenes
 
 from linnet.checkpoint import load_checkpoint
@@ -102,9 +103,14 @@ def test_two_processes_train_what_one_does(desk: tuple[Path, Path], tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_detector_that_one_does(tmp_path: Path) -> None:
-    """Losses are divided by the matched anchors of the whole step, of which each process has its own."""
-    data = write_scenes(tmp_path / "data", train=16, validation=6)
+@pytest.mark.parametrize(
+    ("write", "figures"),
+    [(write_scenes, ("train_boxes", "train_classes", "AP50")), (write_masks, ("train_pixels", "train_dice", "mIoU"))],
+    ids=["detector", "segmenter"],
+)
+def test_two_processes_train_the_network_that_one_does(write: Any, figures: tuple[str, ...], tmp_path: Path) -> None:
+    """Losses are divided by the anchors or the pixels that count in the whole step; each process has some of them."""
+    data = write(tmp_path / "data", train=16, validation=6)
     flags = shlex.split(
         "--start none --width 0.1 --resolution 64 --epochs 1 --repeats 1 --batch 8 --learning-rate 1e-3 --average 0 "
         "--batch-norm frozen --workers 0"
@@ -124,7 +130,7 @@ def test_two_processes_train_the_detector_that_one_does(tmp_path: Path) -> None:
     for name, values in one.items():
         np.testing.assert_allclose(two[name], values, rtol=0, atol=2e-5, err_msg=name)
     (first,), (second,) = rows(tmp_path / "one"), rows(tmp_path / "two")
-    for name in ("train_boxes", "train_classes", "AP50"):
+    for name in figures:
         assert float(second[name]) == pytest.approx(float(first[name]), abs=2e-4), name
 
 

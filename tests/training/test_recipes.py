@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from linnet.architecture.network import OptionError
 from linnet.training.recipe import ClassificationRecipe, DetectionRecipe
 from linnet.training.recipes import RECIPES
+from linnet.training.segmentation_recipe import SegmentationRecipe
 
 NONSENSE: dict[str, Any] = {
     "epochs": 0, "batch": 0, "accumulate": 0, "optimizer": "adam", "learning_rate": -1.0, "momentum": 1.5,
@@ -21,22 +22,26 @@ NONSENSE: dict[str, Any] = {
     "least_area": 2.0, "shift": 2.0, "flip": 2.0, "colour": -1.0, "policy": "auto", "erasing": 2.0, "mixup": -1.0,
     "cutmix": -1.0, "recalculate_pictures": 0, "validation": 1.0, "fraction": 0.0, "patience": 0, "minutes": 0.0,
     "seed": -1, "precision": "float8", "workers": -1, "repeats": 0, "loss": "hinge", "cut": 2.0, "aspect": 0.5,
-    "zoom_out": -1.0, "canvas": 0.5, "quantise_epochs": 0,
+    "zoom_out": -1.0, "canvas": 0.5, "quantise_epochs": 0, "head_rate": 0.0, "dice": -1.0, "smallest": 0.0,
+    "largest": 11.0, "view_side": 8,
 }  # fmt: skip
 
 FREE = {"depthwise_decay", "features_only", "compile", "recompute", "synchronise", "freeze", "quantise"}
 """Booleans, and a layer's name that only the network can check."""
 
 
+KINDS: tuple[Any, ...] = (ClassificationRecipe, DetectionRecipe, SegmentationRecipe)
+
+
 def test_nonsense_covers_every_field() -> None:
-    kinds: list[Any] = [ClassificationRecipe, DetectionRecipe]
+    kinds: list[Any] = list(KINDS)
     flags = {field.name for kind in kinds for field in fields(kind) if field.metadata.get("flag", True)}
     assert NONSENSE.keys() | FREE == flags
 
 
 @pytest.mark.parametrize("name", NONSENSE)
 def test_nonsense_is_refused_by_name(name: str) -> None:
-    kind: Any = ClassificationRecipe if name in ClassificationRecipe.__dataclass_fields__ else DetectionRecipe
+    kind: Any = next(kind for kind in KINDS if name in kind.__dataclass_fields__)
     with pytest.raises(OptionError, match=f"`{name}`"):
         kind(**{name: NONSENSE[name]})
 
@@ -49,7 +54,9 @@ def test_a_recipe_is_whole_and_keeps_what_is_given(name: str) -> None:
     for field, value in asdict(recipe).items():
         if value not in (None, "auto"):
             assert asdict(resolved)[field] == value, field
-    for needed in ("epochs", "learning_rate", "average", "warmup_epochs", "least_area"):
+    # Views of pictures with masks have scales instead of an area.
+    area = () if recipe.task == "segmentation" else ("least_area",)
+    for needed in ("epochs", "learning_rate", "average", "warmup_epochs", *area):
         assert getattr(resolved, needed) is not None, needed
     assert resolved.batch_norm != "auto"
     assert all(": " in reason for reason in reasons)

@@ -317,7 +317,7 @@ def _no_pictures(data: Path) -> None:
         (None, ["--resolution", "7"], "--resolution (=7) must be"),
         (None, ["--expansion", "0.5"], "--expansion (=0.5) must be a number at least 1"),
         (None, ["--convolution", "full"], "--convolution is no option of mobilenet_v2, which has --activation"),
-        (None, ["--scales", "0.1"], "--scales is for boxes"),
+        (None, ["--scales", "0.1"], "--scales is for boxes or masks"),
         (None, ["--repeats", "2"], "--repeats is no option of the recipe scratch-small, which is for classification"),
     ],
 )
@@ -385,7 +385,7 @@ def test_a_wrong_flag_is_refused_before_the_pictures_are_looked_at(
     for flags, text in (
         (["--start", "nonsense"], "There is no model 'nonsense'"),
         (["--start", "none", "--convolution", "full"], "--convolution is no option of mobilenet_v2"),
-        (["--start", "none", "--head-kernel", "3"], "--head-kernel is for boxes"),
+        (["--start", "none", "--head-kernel", "3"], "--head-kernel is for boxes or masks"),
         (["--recipe", "detect-finetune"], "is for detection"),
     ):
         assert text in refusal(["train", data, "--out", tmp_path / "run", *flags], capsys)

@@ -1068,7 +1068,3 @@ def test_a_published_file_converts_and_agrees_with_its_own_graph(name: str, samp
     assert parity.same_class in (1, None)
     floats = compare(read(path, floats=True), pictures)
     assert min(floats.correlations.values()) >= 0.98, floats
-
-
-def test_the_published_segmentation_network_is_refused_as_one(sample_data: Callable[[str], Path]) -> None:
-    assert_refused(sample_data("tflite") / "deeplabv3_mnv2_pascal_quant.tflite", "segmentation")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from linnet.architecture.deeplab import DeepLab, deeplab
 from linnet.architecture.graph import Block, Graph, GraphBuilder
 from linnet.architecture.mobilenet_v1 import MobileNetV1
 from linnet.architecture.mobilenet_v2 import MobileNetV2
@@ -19,11 +21,13 @@ from linnet.architecture.operations import (
     Operation,
     Pool,
     Reshape,
+    Resize,
     scale_channels,
 )
-from linnet.architecture.ssdlite import BACKBONES, SSD, Detector, SSDLite, detector_options
+from linnet.architecture.ssdlite import BACKBONES, DETECTORS, SSD, Detector, SSDLite, detector_options
 
 __all__ = [
+    "COMPOSED",
     "FAMILIES",
     "INPUT",
     "SSD",
@@ -34,6 +38,7 @@ __all__ = [
     "Block",
     "Concatenate",
     "Convolve",
+    "DeepLab",
     "Detector",
     "Graph",
     "GraphBuilder",
@@ -43,6 +48,7 @@ __all__ = [
     "Operation",
     "Pool",
     "Reshape",
+    "Resize",
     "SSDLite",
     "family_of",
     "from_options",
@@ -66,12 +72,16 @@ LATER_OPTIONS = frozenset(
 """Options that older files lack: there they have their defaults, as everywhere before they existed."""
 
 FAMILIES: dict[str, type[Architecture]] = {
+    "deeplab": DeepLab,
     "mobilenet_v1": MobileNetV1,
     "mobilenet_v2": MobileNetV2,
     "ssd": SSD,
     "ssdlite": SSDLite,
 }
 """Name on the command line and in files → class."""
+
+COMPOSED: dict[str, Callable[..., Architecture]] = {**DETECTORS, "deeplab": deeplab}
+"""Families that stand on a backbone → what makes one of a variant, and of options of its own and of its backbone."""
 
 
 def family_of(architecture: Architecture) -> str:
@@ -101,7 +111,7 @@ def from_options(options: dict[str, Any]) -> Architecture:
         raise ValueError(f"`family` (={family!r}) must be {' or '.join(map(repr, FAMILIES))}.")
     known = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
     backbone = given.get("backbone")
-    flat = "backbone" in known and not isinstance(backbone, dict)
+    flat = issubclass(kind, Detector) and not isinstance(backbone, dict)
     if flat:
         known |= {entry.name for each in BACKBONES.values() for entry in fields(each)}
     unknown, missing = sorted(given.keys() - known), sorted(known - given.keys() - LATER_OPTIONS)

@@ -155,19 +155,26 @@ def block_memory(network: Architecture | Graph, *, bytes_per_element: float = 4,
 INVERTED = "inverted residual"
 """Kind of the blocks that section 5.1 runs as one."""
 
+WHOLE = (
+    INVERTED,
+    *("extra level", "box head", "class head"),
+    *("atrous pyramid", "projection", "decoder", "pixel classifier"),
+)
+"""Kinds of blocks whose result has to exist whole."""
+
 
 def materialised(network: Architecture | Graph, *, bytes_per_element: float = 2) -> tuple[tuple[LayerCost, int], ...]:
     """Table 3: at each size the largest single tensor that has to exist whole, and its bytes.
 
     Of an inverted residual only what leaves it has to exist; the stem and the last 1x1 of MobileNetV2 can be computed
     piece by piece with their neighbours, as the table assumes, unless several blocks read them. Of MobileNetV1 every
-    tensor counts, and of a detector what its levels read and its heads give.
+    tensor counts, and of a detector what its levels read and its heads give; so it is with a segmenter.
     """
     graph = graph_of(network)
     tensors, inverted = _tensors(graph), any(block.kind == INVERTED for block in graph.groups)
     whole = {"pool"}
     for block in graph.groups:
-        if block.kind in (INVERTED, "extra level", "box head", "class head"):
+        if block.kind in WHOLE:
             sums = {operation.name for operation in block.operations if operation.storage == "first"}
             whole |= {tensors[name] for name in {*graph.leaves(block), *sums}}
         elif not inverted or sum(block.result.name in other.reads for other in graph.groups) > 1:

@@ -14,13 +14,16 @@ from linnet.architecture.operations import (
     BatchNorm,
     Concatenate,
     Convolve,
+    Grid,
     Linear,
     Operation,
     PaddingRule,
     Pool,
     Reshape,
+    Resize,
     Shape,
     of_kind,
+    size_at,
 )
 
 
@@ -252,6 +255,11 @@ class GraphBuilder:
             self._open = None
         self._blocks.append(Block(name, kind, tuple(self._operations.values())[before:]))
 
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Those that are complete, in order."""
+        return tuple(self._blocks)
+
     def shape(self, name: str) -> Shape:
         """Shape of the picture or of a tensor."""
         return self.input_shape if name == INPUT else self._operations[self._resolve(name)].shape
@@ -297,9 +305,19 @@ class GraphBuilder:
         """The sum of two tensors."""
         return self._append(Add(self._full(name), (first, second), self.shape(first)))
 
-    def pool(self, name: str, source: str) -> str:
-        """The mean over all pixels."""
-        return self._append(Pool(self._full(name), (source,), self._map(name, source)[2:]))
+    def pool(self, name: str, source: str, *, keeps_map: bool = False) -> str:
+        """The mean over all pixels: a vector, or a map of one pixel."""
+        channels = self._map(name, source)[2]
+        return self._append(
+            Pool(self._full(name), (source,), (1, 1, channels) if keeps_map else (channels,), keeps_map)
+        )
+
+    def resize(self, name: str, source: str, stride: int, *, grid: Grid) -> str:
+        """A map at the size of those of this stride."""
+        _check_counts(self._full(name), stride=stride)
+        channels = self._map(name, source)[2]
+        shape = (*size_at(self.input_shape[:2], stride), channels)
+        return self._append(Resize(self._full(name), (source,), shape, stride, grid))
 
     def linear(
         self,

@@ -58,7 +58,7 @@ class MobileNetV1(Backbone):
         """The last block of each stride: TensorFlow's Conv2d_5, Conv2d_11 and Conv2d_13."""
         return "blocks.4", "blocks.10", "blocks.12"
 
-    def describe_features(self, build: GraphBuilder) -> str:
+    def describe_blocks(self, build: GraphBuilder) -> str:
         """`stem`, `blocks.0` … `blocks.12`."""
         striding = Striding(self.output_stride, self.early_stride)
         source = add_stem(build, self._channels(STEM_CHANNELS), striding.step(2)[0])

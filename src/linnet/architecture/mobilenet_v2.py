@@ -101,8 +101,8 @@ class MobileNetV2(Backbone):
         scaled = stage not in (STAGES[0], STAGES[-1])
         return math.ceil(stage.repeats * self.depth) if scaled else stage.repeats
 
-    def describe_features(self, build: GraphBuilder) -> str:
-        """`stem`, `blocks.0` … `blocks.16` (at depth 1), `head`."""
+    def describe_blocks(self, build: GraphBuilder) -> str:
+        """`stem`, `blocks.0` … `blocks.16` (at depth 1)."""
         striding = Striding(self.output_stride, self.early_stride)
         source, wide = add_stem(build, self._first_channels, striding.step(2)[0]), ""
         number = 0
@@ -114,6 +114,11 @@ class MobileNetV2(Backbone):
                     wide = self._expand(build, source, wide, expansion)
                     source = self._squeeze(build, source, wide, self._outputs(stage), stride, dilation)
                 number += 1
+        return source
+
+    def describe_features(self, build: GraphBuilder) -> str:
+        """The same, and `head`."""
+        source = self.describe_blocks(build)
         with build.block("head", "pointwise"):
             return build.convolve("", source, self._last_channels)
 

@@ -19,13 +19,17 @@ EARLY_STRIDE = 4
 """As in the papers: of the whole network, and of the stem and the first strided block together."""
 
 
+Task = Literal["classification", "detection", "segmentation"]
+"""What a network is for."""
+
+
 class Architecture:
     """A network as data: options in, named blocks and operations out; `mobilenet_v2(…)`, `ssdlite(…)` make one.
 
     Every architecture is a frozen dataclass; `options_of` gives its fields.
     """
 
-    task: ClassVar[Literal["classification", "detection"]]
+    task: ClassVar[Task]
     whole_picture: ClassVar[bool] = False
     """Whether nothing of a picture may be cut off, because what it finds has a place there."""
 
@@ -130,7 +134,7 @@ class Backbone(Architecture):
         ValueError: on any option that makes no sense, with its name, its value and what is allowed.
     """
 
-    task: ClassVar[Literal["classification", "detection"]] = "classification"
+    task: ClassVar[Task] = "classification"
 
     width: float = 1.0
     """The width multiplier, the paper's α: every number of channels is multiplied by it. Any positive number."""
@@ -217,9 +221,13 @@ class Backbone(Architecture):
             norm=None if self.folded else BatchNorm(self.batch_norm_epsilon, self.batch_norm_momentum),
         )
 
+    def describe_blocks(self, build: GraphBuilder) -> str:
+        """Adds what stands before a last convolution that only classifiers need; the name of the map it gives."""
+        raise NotImplementedError
+
     def describe_features(self, build: GraphBuilder) -> str:
         """Adds the blocks from the picture to the last map; the name of that map."""
-        raise NotImplementedError
+        return self.describe_blocks(build)
 
     @cached_property
     def graph(self) -> Graph:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self, TypeVar
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -20,6 +20,8 @@ Shape = tuple[int, ...]
 
 Activation = Literal["relu6", "relu", "linear"]
 PaddingRule = Literal["same", "symmetric"]
+Grid = Literal["align_corners", "half_pixel", "asymmetric"]
+"""Where the pixels of a map of another size lie: see `Resize`."""
 
 INPUT = "input"
 """What the first operations read: the picture."""
@@ -82,6 +84,9 @@ class Operation:
     storage: ClassVar[Literal["own", "first", "view"]] = "own"
     """Where the result can stand: in memory of its own, over the first tensor read, or it is that tensor itself."""
 
+    keeps_encoding: ClassVar[bool] = False
+    """Whether it arranges or mixes what it reads, so that integers go on standing for the same numbers."""
+
     @property
     def label(self) -> str:
         """What tables and checkpoints call it."""
@@ -96,6 +101,10 @@ class Operation:
     def tensors(self) -> dict[str, Shape]:
         """Names and shapes of what a checkpoint holds for this operation."""
         return {}
+
+    def at(self, picture: Size) -> Self:
+        """The same for a picture of another size than described, where what it gives follows from that alone."""
+        return self
 
     def infer(self, *inputs: Shape) -> Shape:
         """The shape that follows from those of the tensors read.
@@ -208,7 +217,13 @@ class Add(Operation):
 
 @dataclass(frozen=True)
 class Pool(Operation):
-    """Global average pooling: a map (H, W, C) to a vector (C,)."""
+    """Global average pooling: a map (H, W, C) to a vector (C,).
+
+    Attributes:
+        keeps_map: whether it gives a map of one pixel instead, (1, 1, C), which convolutions can read.
+    """
+
+    keeps_map: bool = False
 
     @property
     def kind(self) -> str:
@@ -220,7 +235,7 @@ class Pool(Operation):
         (given,) = inputs
         if len(given) != 3:
             raise ValueError(f"a map (height, width, channels) is pooled; got {given}")
-        return given[2:]
+        return (1, 1, given[2]) if self.keeps_map else given[2:]
 
 
 @dataclass(frozen=True)
@@ -270,6 +285,7 @@ class Reshape(Operation):
     """
 
     storage = "view"
+    keeps_encoding = True
 
     def infer(self, *inputs: Shape) -> Shape:
         """As many numbers as before."""
@@ -295,6 +311,51 @@ class Concatenate(Operation):
             raise ValueError(f"{', '.join(map(str, inputs))} differ elsewhere than along axis {self.axis}")
         total = sum(given[self.axis] for given in inputs)
         return *inputs[0][: self.axis], total, *inputs[0][self.axis + 1 :]
+
+
+@dataclass(frozen=True)
+class Resize(Operation):
+    """A map at the size that maps of a stride have, by bilinear interpolation; of one pixel it is copied everywhere.
+
+    Attributes:
+        stride: of the size that it gives, in pixels of the picture; 1 is the picture's own size.
+        grid: where output pixel o lies among n inputs that become m outputs. `align_corners`, as TensorFlow's
+            networks have it: o (n - 1) / (m - 1), so that the corners' centres coincide. `half_pixel`, as torch has
+            it: (o + 1/2) n / m - 1/2, so that the corners themselves do. `asymmetric`, TensorFlow 1's default:
+            o n / m. Outside of the map its nearest pixel counts.
+    """
+
+    stride: int = 1
+    grid: Grid = "align_corners"
+
+    keeps_encoding = True
+
+    @property
+    def kind(self) -> str:
+        """What tables call it."""
+        return "resizing"
+
+    @property
+    def output_size(self) -> Size:
+        """Height and width of what it gives."""
+        return self.shape[0], self.shape[1]
+
+    def at(self, picture: Size) -> Self:
+        """See `Operation.at`."""
+        return replace(self, shape=(*size_at(picture, self.stride), self.shape[2]))
+
+    def infer(self, *inputs: Shape) -> Shape:
+        """The size that is described, with the channels of what it reads."""
+        (given,) = inputs
+        if len(given) != 3:
+            raise ValueError(f"a map (height, width, channels) is resized; got {given}")
+        return *self.output_size, given[2]
+
+
+def size_at(picture: Size, stride: int) -> Size:
+    """Height and width of a map of so many pixels of the picture for each of its own, begun ones included."""
+    height, width = picture
+    return -(-height // stride), -(-width // stride)
 
 
 K = TypeVar("K", bound=Operation)

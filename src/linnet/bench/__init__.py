@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from linnet.bench.runtimes import INTEGER_RUNTIMES, RUNTIMES, Arrays, Files, MissingRuntime, Run, Setting, as_arrays
+from linnet.bench.runtimes import INTEGER_RUNTIMES, RUNTIMES, Arrays, Files, MissingRuntime, Run, Setting
 from linnet.checkpoint import Checkpoint
 from linnet.export.written import Precision
 from linnet.images import normalise
 from linnet.predictor import Predictor
 
 AGREEMENT: dict[Precision, float] = {"float32": 1e-3, "int8": 0.05}
-"""Most by which another runtime may differ, relative to the largest output, before its time is measured. Runtimes round
-integers in ways of their own."""
+"""Most by which another runtime may differ, relative to the largest output, before its time is measured; of a segmenter
+the share of other labels. Runtimes round integers in ways of their own."""
 
 BURST_SECONDS = 0.15
 """For which each runtime runs before the next one has its turn."""
@@ -131,7 +131,8 @@ def exported(checkpoint: Checkpoint) -> Iterator[Files]:
             from linnet.export.tflite_graph import export_tflite
 
             try:
-                path = export_tflite(checkpoint, Path(folder) / "network.tflite", raw=True).path
+                raw = checkpoint.task == "detection"
+                path = export_tflite(checkpoint, Path(folder) / "network.tflite", raw=raw).path
                 written = replace(written, tflite=path)
             except ValueError as error:
                 written = replace(written, problem=str(error))
@@ -153,10 +154,7 @@ def _lanes(names: Sequence[str], precisions: Sequence[Precision]) -> list[Lane]:
 def _table(
     settings: Mapping[Precision, Setting], names: Sequence[str], seconds: float, text: str, advance: Advance
 ) -> list[Measurement]:
-    expected = {
-        precision: as_arrays(Predictor(setting.checkpoint, runtime="numpy").forward(setting.pixels))
-        for precision, setting in settings.items()
-    }
+    expected = {precision: RUNTIMES["numpy"](setting)[1]() for precision, setting in settings.items()}
     ready: dict[Lane, Run] = {}
     rows: dict[Lane, Measurement] = {}
     every = _lanes(names, tuple(settings))
@@ -192,9 +190,11 @@ def _table(
 
 
 def _difference(found: Arrays, expected: Arrays) -> float:
-    """The largest of all outputs, each relative to its largest value."""
+    """The largest of all outputs, each relative to its largest value; of labels the share of those that differ."""
     if [array.shape for array in found] != [array.shape for array in expected]:
         return math.inf
+    if expected[0].dtype.kind in "iu":
+        return float((found[0] != expected[0]).mean())
     return max(
         float(np.abs(mine - theirs).max() / np.abs(theirs).max()) for mine, theirs in zip(found, expected, strict=True)
     )

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.architecture import DeepLab
 from linnet.checkpoint import Checkpoint
 from linnet.predictor import Predictor
+from linnet.segmentation import label_map
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Arrays = tuple["NDArray[np.float32]", ...]
+Arrays = tuple["NDArray[Any]", ...]
 Run = Callable[[], Arrays]
 
 
@@ -30,7 +32,7 @@ class Files:
 
     Attributes:
         onnx: as ONNX; None without the onnx package.
-        tflite: as TFLite, of a detector its raw heads; None where it could not be written.
+        tflite: as TFLite, of a detector its raw heads, of a segmenter its labels; None where it could not be written.
         problem: why it could not.
     """
 
@@ -68,6 +70,23 @@ def as_arrays(output: Any) -> Arrays:
     return tuple(np.asarray(values) for values in outputs)
 
 
+def labelled(checkpoint: Checkpoint, run: Run, *, native: bool = True, channels_first: bool = False) -> Run:
+    """Of a segmenter, whose runs give coarse logits, runs that give the labels of every pixel; of others the same."""
+    network = checkpoint.architecture
+    if not isinstance(network, DeepLab):
+        return run
+    height, width = network.input_size
+    grid, scheme = network.grid, checkpoint.quantisation
+
+    def labels() -> Arrays:
+        (logits,) = run()
+        maps = np.ascontiguousarray(logits.transpose(0, 2, 3, 1)) if channels_first else logits
+        found = [label_map(each, (width, height), grid, quantisation=scheme, native=native) for each in maps]
+        return (np.stack(found),)
+
+    return labels
+
+
 def _need(*packages: str) -> None:
     for package in packages:
         if find_spec(package) is None:
@@ -93,12 +112,14 @@ def _linnet(setting: Setting) -> tuple[str, Run]:
     if native_version() is None:
         raise MissingRuntime(missing_library())
     predictor = Predictor(setting.checkpoint, runtime="native", threads=setting.threads)
-    return f"{native_version()} ({engine_instruction_set()})", lambda: as_arrays(predictor.forward(setting.pixels))
+    run = labelled(setting.checkpoint, lambda: as_arrays(predictor.forward(setting.pixels)))
+    return f"{native_version()} ({engine_instruction_set()})", run
 
 
 def _numpy(setting: Setting) -> tuple[str, Run]:
     predictor = Predictor(setting.checkpoint, runtime="numpy", threads=setting.threads)
-    return np.__version__, lambda: as_arrays(predictor.forward(setting.pixels))
+    run = labelled(setting.checkpoint, lambda: as_arrays(predictor.forward(setting.pixels)), native=False)
+    return np.__version__, run
 
 
 def _onnxruntime(setting: Setting) -> tuple[str, Run]:
@@ -206,7 +227,12 @@ def _executorch(setting: Setting) -> tuple[str, Run]:
         path = Path(folder) / "network.pte"
         path.write_bytes(lowered.buffer)
         module = portable_lib._load_for_executorch(str(path))
-    return _version("executorch"), lambda: as_arrays([values.numpy() for values in module.forward(inputs)])
+    run = labelled(
+        setting.checkpoint,
+        lambda: as_arrays([values.numpy() for values in module.forward(inputs)]),
+        channels_first=True,
+    )
+    return _version("executorch"), run
 
 
 def _torch(setting: Setting) -> tuple[str, Run]:
@@ -241,7 +267,7 @@ def _torch_run(setting: Setting, *, compiled: bool) -> Run:
             outputs: Sequence[torch.Tensor] | torch.Tensor = network(inputs)
         return as_arrays(outputs)
 
-    return run
+    return labelled(setting.checkpoint, run, channels_first=True)
 
 
 RUNTIMES: dict[str, Callable[[Setting], tuple[str, Run]]] = {

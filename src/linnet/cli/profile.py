@@ -1,8 +1,8 @@
 """What a network costs: parameters, multiply-adds and activation memory.
 
 The network is a model (--model), or it is described by options: `--width 0.5 --resolution 160` is a MobileNetV2, and
-`--architecture ssdlite --backbone mobilenet_v1 --classes 80` a detector. An option that the family does not have is
-refused.
+`--architecture ssdlite --backbone mobilenet_v1 --classes 80` a detector, `--architecture deeplab --variant modern` a
+segmenter. An option that the family does not have is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from linnet.architecture import FAMILIES, Architecture, Block, Detector, family_of, options_of
 from linnet.architecture.cost import INVERTED, Cost, block_memory, cost, layerwise_memory, materialised
-from linnet.architecture.ssdlite import Variant
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint, random_checkpoint
 from linnet.cli.networks import UNSET, given_options, network_flags, network_of
@@ -29,10 +28,11 @@ class Options:
     model: str | None = None
     """The model: a checkpoint file, or a name that `linnet models` lists."""
     architecture: str | None = None
-    """The family of a network to describe instead: mobilenet_v1, mobilenet_v2 (the default), ssd or ssdlite."""
-    variant: Variant | None = None
-    """The variant of a detector: TensorFlow's released network, which is the default, or what suits small data and
-    small objects."""
+    """The family of a network to describe instead: mobilenet_v1, mobilenet_v2 (the default), ssd, ssdlite
+    or deeplab."""
+    variant: Literal["tensorflow", "paper", "modern"] | None = None
+    """The variant of a detector or a segmenter: TensorFlow's released detector and the paper's segmenter, which are the
+    defaults, or what suits small data and small objects (`modern`)."""
     detail: bool = False
     """Show one row for each convolution instead of one for each block."""
     runtime: Literal["none", "native"] = "none"

@@ -51,6 +51,8 @@ class Options:
     """The format of the data. The default is to recognise it."""
     images: Path | None = None
     """The folder with the pictures of a COCO json or of VOC files, if it does not lie beside them."""
+    ignore: str | None = None
+    """Of masks, a value or the name of a class whose pixels are neither learnt nor counted, beside 255."""
     batch: int = 8
     """The number of pictures in a forward pass."""
     runtime: Literal["auto", "native", "numpy"] = "auto"
@@ -84,7 +86,9 @@ def main(arguments: list[str]) -> int:
     # Before the work begins, not after minutes.
     prepare_folder("--out", options.out.parent)
     start = time.perf_counter()
-    choice = choose_pictures(options.data, checkpoint, options.pictures, format=options.format, images=options.images)
+    choice = choose_pictures(
+        options.data, checkpoint, options.pictures, format=options.format, images=options.images, ignore=options.ignore
+    )
     for note in choice.notes:
         _say(note)
     runner = RunOptions(options.runtime, options.threads, options.batch)

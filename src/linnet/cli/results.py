@@ -10,29 +10,27 @@ from typing import TYPE_CHECKING, Any
 from linnet.catalogue import find_model
 from linnet.cli.terminal import UsageError, print_json, progress, show
 from linnet.data.gathering import Gathered, gather
-from linnet.detection import Suppression
 from linnet.predictions.results import Identity, Results, open_results
 from linnet.predictions.running import predict_into
-from linnet.predictions.uncertain import check_folder, copy_uncertain, find_uncertain, uncertain_folder
-from linnet.predictor import Predictor, load
+from linnet.predictions.uncertain import RANKED, check_folder, copy_uncertain, find_uncertain, uncertain_folder
+from linnet.predictor import Predictor
 
 if TYPE_CHECKING:
     from linnet.cli.predict import Options
 
 
-def predict_into_file(options: Options, suppression: Suppression) -> int:
+def predict_into_file(options: Options, predictor: Predictor) -> int:
     """Runs the command with --out."""
     assert options.out is not None
-    if options.draw is not None:
-        raise UsageError("--draw and --out do not go together: draw the pictures that matter afterwards.")
     folder = uncertain_folder(options.out)
     if options.uncertain is not None:
+        if predictor.checkpoint.task not in RANKED:
+            raise UsageError(f"--uncertain is for {' and '.join(RANKED)}, not for {predictor.checkpoint.task}.")
         check_folder(folder)
-    predictor = load(options.model, runtime=options.runtime, threads=options.threads, suppression=suppression)
     gathered = gather(options.pictures)
     for sentence in gathered.left:
         print(f"linnet: {sentence}", file=sys.stderr)
-    with open_results(options.out, _identity(options, predictor, suppression)) as results:
+    with open_results(options.out, _identity(options, predictor)) as results:
         for sentence in results.notes:
             print(f"linnet: {sentence}", file=sys.stderr)
         before, errors_before = results.count, results.errors
@@ -68,17 +66,20 @@ def _predict(results: Results, predictor: Predictor, gathered: Gathered, options
     from linnet.cluster.predicting import predict_into as predict_on_cluster
     from linnet.cluster.workers import Setting
 
-    setting = Setting(options.runtime, options.threads or 1, predictor.suppression, top=options.top)
+    setting = Setting(options.runtime, options.threads or 1, predictor.suppression, top=options.top, tile=options.tile)
     with connect(options.cluster):
         predict_on_cluster(results, predictor.checkpoint, gathered, setting=setting)
 
 
-def _identity(options: Options, predictor: Predictor, suppression: Suppression) -> Identity:
+def _identity(options: Options, predictor: Predictor) -> Identity:
     """Of which model and source the results are, and everything else that their rows depend on."""
     file = find_model(options.model)
     settings: dict[str, Any] = {"top": options.top}
     if predictor.checkpoint.task == "detection":
+        suppression = predictor.suppression
         settings |= {"score_threshold": suppression.score_threshold, "iou_threshold": suppression.iou_threshold}
+    if predictor.tile:
+        settings |= {"tile": True}
     local = [text if "://" in text else str(Path(text)) for text in options.pictures]
     return Identity(
         model=hashlib.sha256(file.read_bytes()).hexdigest(),

@@ -1,9 +1,9 @@
-"""Trains a classifier, or a detector, on your own pictures: whichever the data show.
+"""Trains a classifier, a detector or a segmenter on your own pictures: whichever the data show.
 
 DATA is a data set in any format that `linnet check` reads (docs/data.md): class folders with or without train,
-validation and test folders above them, a table of labels, Parquet, or WebDataset shards; or pictures with boxes.
-Everything goes into the folder --out: the best checkpoint, curves, what the network saw, what it confuses, and a card.
-What is not given is decided from the data, and the run says why.
+validation and test folders above them, a table of labels, Parquet, or WebDataset shards; pictures with boxes; or
+pictures with masks. Everything goes into the folder --out: the best checkpoint, curves, what the network saw, what it
+confuses, and a card. What is not given is decided from the data, and the run says why.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from linnet.architecture.network import OptionError
-from linnet.architecture.ssdlite import Variant
 from linnet.cli.terminal import UsageError, as_flag, live_progress, parse, print_json, show
 from linnet.data import recognise_task
 from linnet.data.recognition import FormatName
@@ -28,9 +27,18 @@ if TYPE_CHECKING:
     from linnet.training.plan import Outcome, Plan, Reporter
     from linnet.training.state import TrainingState
 
-Family = Literal["mobilenet_v1", "mobilenet_v2", "ssd", "ssdlite"]
+Family = Literal["deeplab", "mobilenet_v1", "mobilenet_v2", "ssd", "ssdlite"]
 
-RecipeName = Literal["finetune", "features", "scratch-small", "imagenet", "paper", "detect-finetune", "detect-paper"]
+RecipeName = Literal[
+    "finetune",
+    "features",
+    "scratch-small",
+    "imagenet",
+    "paper",
+    "detect-finetune",
+    "detect-paper",
+    "segment-finetune",
+]
 
 
 @dataclass(frozen=True)
@@ -38,27 +46,31 @@ class Options:
     """Options of `linnet train`, beside the recipe's fields."""
 
     data: tyro.conf.Positional[Path]
-    """The data set: class folders, a table of labels, Parquet, or WebDataset shards; or pictures with boxes in any
-    format that `linnet check` reads."""
+    """The data set: class folders, a table of labels, Parquet, or WebDataset shards; or pictures with boxes or masks in
+    any format that `linnet check` reads."""
     out: Path
     """The folder of the run."""
     format: FormatName | None = None
     """The format of the data. The default is to recognise it."""
     images: Path | None = None
     """The folder with the pictures of a COCO json or of VOC files, if it does not lie beside them."""
+    ignore: str | None = None
+    """Of masks, a value or the name of a class whose pixels are neither learnt nor counted, beside 255."""
     recipe: RecipeName | None = None
-    """The recipe. Its fields are flags below. The default is `finetune`, and `detect-finetune` if the data have
-    boxes."""
+    """The recipe. Its fields are flags below. The default is `finetune`, `detect-finetune` if the data have boxes, and
+    `segment-finetune` if they have masks alone: of a COCO json's polygons it makes masks where it is given."""
     start: str | None = None
     """The weights to start from: a checkpoint, the name of a model, `auto` for ImageNet weights, or `none`. The default
     is `auto`, and `none` for the recipes that begin from nothing."""
     architecture: Family | None = None
-    """The family of the network. The default is that of the start, and `ssdlite` if the data have boxes."""
-    variant: Variant | None = None
-    """The variant of a detector: the released one exactly, or what suits small data and small objects, which is the
-    default."""
-    resolution: int | None = None
-    """The side of the network's input in pixels. The default is that of the start."""
+    """The family of the network. The default is that of the start, `ssdlite` if the data have boxes, and `deeplab` if
+    they have masks."""
+    variant: Literal["tensorflow", "paper", "modern"] | None = None
+    """The variant of a detector or a segmenter: TensorFlow's released detector or the paper's segmenter exactly, or
+    what suits small data and small things (`modern`), which is the default."""
+    resolution: tuple[int, ...] | None = None
+    """The side of the network's input in pixels, or its height and its width. The default is that of the start; of a
+    segmenter that of most pictures, at most 512 pixels on the longer side."""
     resume: bool = False
     """Go on with the run in --out, exactly as if it had not stopped."""
     overwrite: bool = False
@@ -107,7 +119,7 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
     start = StartOptions(
         options.start or recipe.start,
         options.architecture,
-        options.resolution,
+        _resolution(options.resolution),
         {name: value for name, value in asked.items() if value is not None},
     )
     return options, Plan(
@@ -122,8 +134,18 @@ def read_plan(arguments: list[str]) -> tuple[Options, Plan]:
         licence=options.licence,
         images=options.images,
         format=options.format,
+        ignore=options.ignore,
         given=frozenset(given),
     )
+
+
+def _resolution(sides: tuple[int, ...] | None) -> int | tuple[int, int] | None:
+    """One side, or height and width."""
+    if not sides:
+        return None
+    if len(sides) > 2:
+        raise UsageError(f"--resolution takes one side or height and width; there are {len(sides)} numbers.")
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
 def run(options: Options, plan: Plan) -> int:

@@ -159,7 +159,9 @@ class ClusterPredictor(Predictor):
     """
 
     def __init__(self, checkpoint: Checkpoint, setting: Setting, actors: int | None = None) -> None:
-        super().__init__(checkpoint, runtime=setting.runtime, threads=1, suppression=setting.suppression)
+        super().__init__(
+            checkpoint, runtime=setting.runtime, threads=1, suppression=setting.suppression, tile=setting.tile
+        )
         self._setting, self._actors = setting, actors
 
     def stream_of(

@@ -37,6 +37,7 @@ class Setting:
         suppression: of a detector.
         batch: pictures a forward pass.
         top: see `linnet.predictions.rows.row_of`.
+        tile: of a segmenter; see `linnet.load`.
         folder: that relative paths are relative to.
     """
 
@@ -45,6 +46,7 @@ class Setting:
     suppression: Suppression | None = None
     batch: int = 8
     top: int | None = None
+    tile: bool = False
     folder: str = field(default_factory=os.getcwd)
 
 
@@ -65,7 +67,11 @@ class _Actor:
         checkpoint: Checkpoint = held(model)
         self.setting = setting
         self.predictor = Predictor(
-            checkpoint, runtime=setting.runtime, threads=setting.threads, suppression=setting.suppression
+            checkpoint,
+            runtime=setting.runtime,
+            threads=setting.threads,
+            suppression=setting.suppression,
+            tile=setting.tile,
         )
 
 

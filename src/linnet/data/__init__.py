@@ -6,6 +6,7 @@ Nothing here imports torch; what makes batches does, in `linnet.data.batches`.
 from __future__ import annotations
 
 from linnet.data.dataset import Boxes, DataSet, Flaw, Omission, Sample
-from linnet.data.recognition import find, recognise_task
+from linnet.data.masks import Mask
+from linnet.data.recognition import find, find_for, recognise_task
 
-__all__ = ["Boxes", "DataSet", "Flaw", "Omission", "Sample", "find", "recognise_task"]
+__all__ = ["Boxes", "DataSet", "Flaw", "Mask", "Omission", "Sample", "find", "find_for", "recognise_task"]

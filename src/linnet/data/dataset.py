@@ -13,6 +13,7 @@ from unicodedata import normalize
 
 import numpy as np
 
+from linnet.data.masks import Mask, count_pixels
 from linnet.data.parts import PARTS, Part
 from linnet.data.places import how_to_read
 from linnet.data.sources import Address, Location, ParquetRow, Source, Span
@@ -20,7 +21,7 @@ from linnet.data.sources import Address, Location, ParquetRow, Source, Span
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Task = Literal["classification", "detection"]
+Task = Literal["classification", "detection", "segmentation"]
 
 Kind = Literal[
     "broken",
@@ -64,8 +65,16 @@ Kind = Literal[
     "category_ids",
     "category_names",
     "coverage",
+    "mask",
+    "mask_size",
+    "mask_value",
+    "mask_edges",
+    "mask_ignored",
+    "mask_lossy",
+    "one_class",
 ]
-"""What can be wrong or odd. From `malformed` on: of boxes, which are annotations of objects."""
+"""What can be wrong or odd. From `malformed` on: of boxes, which are annotations of objects; from `mask` on: of
+masks."""
 
 LOST: tuple[Kind, ...] = ("malformed", "unknown_category", "orphan", "degenerate", "beyond")
 """Flaws for which an annotation is left out."""
@@ -127,11 +136,11 @@ class Sample:
 
     Attributes:
         source: where the picture's bytes come from.
-        target: the index of its class, or the objects on it.
+        target: the index of its class, the objects on it, or the class of each of its pixels.
     """
 
     source: Source
-    target: int | Boxes
+    target: int | Boxes | Mask
 
     @property
     def picture(self) -> Path | bytes:
@@ -166,6 +175,12 @@ class Sample:
     def objects(self) -> Boxes:
         """The objects on it."""
         assert isinstance(self.target, Boxes)
+        return self.target
+
+    @property
+    def mask(self) -> Mask:
+        """The class of each pixel: `mask.read()` gives (H, W) uint8, 255 where it is ignored."""
+        assert isinstance(self.target, Mask)
         return self.target
 
     @property
@@ -226,7 +241,7 @@ class DataSet:
         unknown: pictures, or objects on them, of classes that training does not have: left out.
         omissions: files and folders that were not read.
         flaws: what was wrong with the annotations: mended or left out.
-        unlisted: pictures without an annotation: left out, but of YOLO taken as pictures without objects.
+        unlisted: pictures without an annotation or a mask: left out, but of YOLO taken as pictures without objects.
         notes: sentences on how the data were understood, such as the choice between two formats.
     """
 
@@ -258,13 +273,22 @@ class DataSet:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Training pictures, or training objects that are not ignored, of each class."""
+        """Training pictures, training objects that are not ignored, or pixels of training masks, of each class."""
         return self.count(self.train)
 
     def count(self, samples: Iterable[Sample]) -> tuple[int, ...]:
-        """How many pictures, or objects that are not ignored, there are of each class."""
+        """How many pictures, objects that are not ignored, or pixels there are of each class.
+
+        Pixels are counted by reading every mask, in several threads.
+
+        Raises:
+            ValueError: if a mask is damaged.
+            OSError: if one cannot be read.
+        """
         if self.task == "detection":
             return count_objects(samples, len(self.classes))
+        if self.task == "segmentation":
+            return count_pixels([sample.mask for sample in samples], len(self.classes))
         found = np.array([sample.index for sample in samples], np.int64)
         return tuple(np.bincount(found, minlength=len(self.classes)).tolist())
 
@@ -310,7 +334,8 @@ class DataSet:
         """The same pictures with a seeded share of training split off, unless there is a validation part.
 
         Every class gives `share` of its pictures, rounded, but at least one where it has two or more, and never all.
-        Of boxes, a picture stands with those of the same rarest class, or with those without objects.
+        Of boxes, a picture stands with those of the same rarest class, or with those without objects; of masks, which
+        are not read for this, all stand together.
 
         Raises:
             ValueError: if there are too few pictures to split.
@@ -320,6 +345,9 @@ class DataSet:
         if self.task == "classification":
             groups = [sample.index for sample in self.train]
             words, lack = "every class", "no class with two pictures"
+        elif self.task == "segmentation":
+            groups = [0] * len(self.train)
+            words, lack = "the pictures", "too few pictures"
         else:
             rarity = np.argsort(np.argsort(self.counts, kind="stable"))
             groups = [
@@ -349,9 +377,13 @@ class DataSet:
             if not any(len(sample.objects) for sample in self.train):
                 first = f" The first that is wrong: '{self.flaws[0].name}': {self.flaws[0].text}." if self.flaws else ""
                 raise ValueError(f"'{self.path}' has no box for training: there is nothing to learn.{first}")
+        elif not self.classes:
+            raise ValueError(f"'{self.path}' has no class: there is nothing to learn.")
         elif len(self.classes) < 2:
+            networks = {"classification": "classifier", "segmentation": "segmenter"}
             raise ValueError(
-                f"'{self.path}' has one class only ({self.classes[0]!r}): a classifier needs two or more to tell apart."
+                f"'{self.path}' has one class only ({self.classes[0]!r}): a {networks[self.task]} needs two or more to "
+                "tell apart."
             )
         return self
 
@@ -398,11 +430,13 @@ class DataSet:
         sentences = list(self.notes)
         sentences += _omitted(self.omissions, self.short)
         if self.unlisted and self.format != "YOLO":
-            sentences.append(f"{len(self.unlisted):,} pictures that no annotation lists are left out.")
+            lack = "have no mask" if self.task == "segmentation" else "no annotation lists"
+            sentences.append(f"{len(self.unlisted):,} pictures that {lack} are left out.")
         lost = Counter(flaw.kind for flaw in self.flaws if flaw.kind in LOST)
         if lost:
             kinds = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in lost.items())
-            sentences.append(f"{sum(lost.values()):,} annotations are left out ({kinds}); `linnet check` names them.")
+            what = "masks" if self.task == "segmentation" else "annotations"
+            sentences.append(f"{sum(lost.values()):,} {what} are left out ({kinds}); `linnet check` names them.")
         for label, number in Counter(one.label for one in self.unknown).items():
             if self.task == "classification":
                 what, lack = f"pictures of the class {label!r}", "no picture of it"
@@ -469,7 +503,10 @@ class _Matching:
     def __init__(self, data: DataSet, names: Sequence[str] | None, count: int) -> None:
         self.data, self.names, self.count = data, names, count
         self.known = {plain(name): index for index, name in reversed(list(enumerate(names or ())))}
-        self.used = sorted({index for samples in data.parts.values() for index in _indices_of(samples, data.task)})
+        # Masks would have to be read.
+        every = set(range(len(data.classes))) if data.task == "segmentation" else set[int]()
+        parts = () if every else data.parts.values()
+        self.used = sorted(every | {index for samples in parts for index in _indices_of(samples, data.task)})
 
     def matched(self) -> DataSet:
         data = self.data
@@ -501,7 +538,9 @@ class _Matching:
     def _by_number(self) -> DataSet:
         numbers = self.data.numbers
         assert numbers is not None
-        for part in self.data.parts.values():
+        if self.data.task == "segmentation" and max(numbers) >= self.count:
+            raise self._refusal(self.data.classes)
+        for part in self.data.parts.values() if self.data.task != "segmentation" else ():
             wrong = next((one for one in part if not 0 <= numbers[one.index] < self.count), None)
             if wrong is not None:
                 raise ValueError(
@@ -518,10 +557,11 @@ class _Matching:
 
     def _refusal(self, absent: Sequence[str]) -> ValueError:
         listed = ", ".join(absent[:5]) + f" and {len(absent) - 5} more" * (len(absent) > 5)
-        what = "pictures" if self.data.task == "classification" else "objects"
+        what = {"classification": "pictures", "detection": "objects", "segmentation": "masks"}[self.data.task]
         wrong = {self.data.classes.index(name) for name in absent if name in self.data.classes}
         samples = [sample for part in self.data.parts.values() for sample in part]
-        first = next((sample for sample in samples if _indices_of([sample], self.data.task) & wrong), None)
+        masked = self.data.task == "segmentation"
+        first = next((one for one in samples if not masked and _indices_of([one], self.data.task) & wrong), None)
         example = f" ({self.data.short(first.name)} is the first)" if first is not None else ""
         return ValueError(
             f"'{self.data.path}' has {what} of classes that are none of the model's {self.count}: {listed}{example}."
@@ -547,7 +587,9 @@ class _Matching:
         return replace(self.data, classes=names, numbers=None, unknown=unknown, **parts)  # type: ignore[arg-type]
 
 
-def _move(target: int | Boxes, table: NDArray[np.int64]) -> int | Boxes:
+def _move(target: int | Boxes | Mask, table: NDArray[np.int64]) -> int | Boxes | Mask:
+    if isinstance(target, Mask):
+        return target.moved_to(table)
     return int(table[target]) if isinstance(target, int) else replace(target, indices=table[target.indices])
 
 

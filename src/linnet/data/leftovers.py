@@ -67,6 +67,7 @@ def omit_unlisted(place: Place, reading: Reading, read: Collection[Path]) -> Non
         read: annotation files.
     """
     listed = {picture.source.name for picture in reading.annotated} | set(reading.unlisted)
+    listed |= {picture.source.name for picture in reading.masked}
     used = {os.path.dirname(name) for name in listed}
     known = {str(file) for file in read}
     if place.folder is None:

@@ -164,11 +164,13 @@ class Place:
     Attributes:
         path: where it is.
         images: where the pictures of annotations are, if that was given.
+        ignore: of masks, a value or a class that is neither learnt nor counted, beside 255.
     """
 
-    def __init__(self, path: str | Path | Address, images: Path | None = None) -> None:
+    def __init__(self, path: str | Path | Address, images: Path | None = None, ignore: str | None = None) -> None:
         self.path: Location = locate(path)
         self.images = images
+        self.ignore = ignore
 
     def __str__(self) -> str:
         return str(self.path)

@@ -11,6 +11,7 @@ import numpy as np
 
 from linnet.data.dataset import Boxes, DataSet, Flaw, Kind, Omission, Sample, Task, Unknown
 from linnet.data.headers import may_be_turned, size_and_orientation
+from linnet.data.masks import Mask, Origin
 from linnet.data.parts import PARTS, Part
 from linnet.data.sources import File, Location, ParquetRow, Source
 
@@ -52,6 +53,15 @@ class Annotated(NamedTuple):
     objects: list[Annotation]
 
 
+class Masked(NamedTuple):
+    """A picture and its mask."""
+
+    source: Source
+    part: Part
+    mask: Origin
+    """Which tells classes by their places in `Reading.names`."""
+
+
 @dataclass
 class Reading:
     """What the files of one format say.
@@ -59,6 +69,7 @@ class Reading:
     Attributes:
         labelled: pictures with a class each, in the order of the files.
         annotated: pictures with objects, in the order of the files.
+        masked: pictures with a mask each, in the order of the files.
         names: of the classes, in the order of their indices; None where only the pictures or objects name them.
         numbers: name of a class → what the data number it with, where they do.
         flaws: what was wrong with the annotations.
@@ -69,6 +80,7 @@ class Reading:
 
     labelled: list[Labelled] = field(default_factory=list)
     annotated: list[Annotated] = field(default_factory=list)
+    masked: list[Masked] = field(default_factory=list)
     names: tuple[str, ...] | None = None
     numbers: dict[str, int] = field(default_factory=dict)
     flaws: list[Flaw] = field(default_factory=list)
@@ -83,6 +95,8 @@ def make_data(reading: Reading, path: Location, format_name: str, task: Task) ->
     Classes are those that the reading names; else those of the training pictures or objects, or of all where there is
     no training part, by their numbers where they have or are numbers, else by their names.
     """
+    if task == "segmentation":
+        return make_masked(reading, path, format_name)
     detects = task == "detection"
     pictures: Sequence[Labelled | Annotated] = reading.annotated if detects else reading.labelled
     learns = any(picture.part == "train" for picture in pictures)
@@ -139,6 +153,49 @@ def make_data(reading: Reading, path: Location, format_name: str, task: Task) ->
     )
 
 
+def make_masked(reading: Reading, path: Location, format_name: str) -> DataSet:
+    """The data set of a reading of masks, which has numbered the classes."""
+    parts: dict[Part, list[Sample]] = {part: [] for part in PARTS}
+    masks, notes = follow_turned_masks(reading.masked)
+    for one, mask in zip(reading.masked, masks, strict=True):
+        parts[one.part].append(Sample(one.source, mask))
+    return DataSet(
+        path,
+        reading.names or (),
+        tuple(parts["train"]),
+        tuple(parts["validation"]),
+        tuple(parts["test"]),
+        task="segmentation",
+        format=format_name,
+        numbers=tuple(reading.numbers.values()) or None,
+        complete=not reading.numbers,
+        omissions=tuple(reading.omissions),
+        flaws=tuple(reading.flaws),
+        unlisted=tuple(reading.unlisted),
+        notes=(*reading.notes, *notes),
+    )
+
+
+def follow_turned_masks(pictures: Sequence[Masked]) -> tuple[list[Mask], list[str]]:
+    """The masks of all pictures as they lie on the upright ones, and sentences on those that EXIF turns.
+
+    By the rule of `follow_turns`: a mask was made on the picture as it is shown, unless it has the size that the
+    picture has before it is turned.
+    """
+    found, shown, turned = list[Mask](), list[str](), list[str]()
+    for picture in pictures:
+        turn = 1
+        content = _content(picture.source)
+        if content is not None and may_be_turned(content):
+            told, size = size_and_orientation(content), picture.mask.size()
+            if told is not None and told[1] > 1:
+                along = told[1] in range(5, 9) and told[0][0] != told[0][1] and size == told[0]
+                turn = told[1] if along else 1
+                (turned if along else shown).append(picture.source.name)
+        found.append(Mask(picture.mask, turn))
+    return found, _on_turns(shown, turned, "masks", "made")
+
+
 def follow_turns(pictures: Sequence[Annotated]) -> tuple[list[Annotated], list[str]]:
     """The boxes of all pictures as they lie on the upright ones, and sentences on those that EXIF turns.
 
@@ -160,20 +217,25 @@ def follow_turns(pictures: Sequence[Annotated]) -> tuple[list[Annotated], list[s
                     objects = [thing._replace(box=_turned(thing.box, width, height, turn)) for thing in picture.objects]
                     picture = picture._replace(size=(height, width), objects=objects)
         found.append(picture)
+    return found, _on_turns(shown, turned, "boxes", "drawn")
+
+
+def _on_turns(shown: Sequence[str], turned: Sequence[str], things: str, made: str) -> list[str]:
+    """Sentences on the pictures that EXIF turns, whose boxes or masks stay as they are, or are turned along."""
     notes = []
     if shown:
         what = "picture is" if len(shown) == 1 else "pictures are"
         notes.append(
-            f"{len(shown):,} {what} turned by EXIF: boxes are taken as drawn on the turned picture, which is the one "
-            f"that is shown ('{shown[0]}'{' is the first' * (len(shown) > 1)})."
+            f"{len(shown):,} {what} turned by EXIF: {things} are taken as {made} on the turned picture, which is the "
+            f"one that is shown ('{shown[0]}'{' is the first' * (len(shown) > 1)})."
         )
     if turned:
         what = "picture is" if len(turned) == 1 else "pictures are"
         notes.append(
-            f"{len(turned):,} {what} turned by EXIF, but annotated in the size before that: the boxes are turned along "
-            f"('{turned[0]}'{' is the first' * (len(turned) > 1)})."
+            f"{len(turned):,} {what} turned by EXIF, but annotated in the size before that: the {things} are turned "
+            f"along ('{turned[0]}'{' is the first' * (len(turned) > 1)})."
         )
-    return found, notes
+    return notes
 
 
 def _content(source: Source) -> str | bytes | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from linnet.data.dataset import DataSet, Task
 from linnet.data.formats import FORMATS
@@ -15,7 +16,9 @@ from linnet.data.places import Place
 from linnet.data.reading import Reading, make_data
 from linnet.data.sources import Address
 
-FormatName = Literal["shards", "table", "parquet", "coco", "voc", "cvat", "createml", "labelme", "yolo", "folders"]
+FormatName = Literal[
+    "shards", "table", "parquet", "coco", "voc", "cvat", "createml", "labelme", "yolo", "masks", "folders"
+]
 """What `--format` may be: the names of `FORMATS`."""
 
 
@@ -23,8 +26,23 @@ class UnusedImagesError(ValueError):
     """A folder of pictures was given for data that have none elsewhere: a command was used wrongly."""
 
 
-def find(path: str | Path | Address, *, format: str | None = None, images: str | Path | None = None) -> DataSet:
-    """The data set at a path or an address: labelled pictures, or pictures with boxes.
+class UnusedIgnoreError(UnusedImagesError):
+    """A value of masks to be ignored was given for data without masks: a command was used wrongly."""
+
+
+class OtherTaskError(ValueError):
+    """Data do not show the task that was asked for."""
+
+
+def find(
+    path: str | Path | Address,
+    *,
+    format: str | None = None,
+    images: str | Path | None = None,
+    task: Task | None = None,
+    ignore: str | int | None = None,
+) -> DataSet:
+    """The data set at a path or an address: labelled pictures, pictures with boxes, or pictures with masks.
 
     The format is recognised by looking (`linnet.data.formats.FORMATS`); where several are, the first that can be read
     is taken, and `DataSet.notes` says so. Nothing is left out without a word: see `DataSet.omissions`, `flaws`,
@@ -34,20 +52,69 @@ def find(path: str | Path | Address, *, format: str | None = None, images: str |
         path: a folder, a file, or an address of shards.
         format: as what it is to be read; decided by looking if this is not given.
         images: the folder of the pictures that annotations name, where it is nowhere near them.
+        task: what the data are to show, where they can show several: a COCO json with polygons gives boxes unless
+            "segmentation" is asked for.
+        ignore: of masks, a value, or the name of a class, that is neither learnt nor counted, beside 255.
 
     Raises:
         FileNotFoundError: if there is no such path, or no folder `images`.
         OSError: if something cannot be read.
-        ValueError: if nothing is recognised, or what was recognised cannot be read.
+        ValueError: if nothing is recognised, or what was recognised cannot be read, or does not show the task.
     """
-    place = Place(path, None if images is None else Path(images))
+    place = Place(path, None if images is None else Path(images), None if ignore is None else str(ignore))
     if isinstance(place.path, Path) and not place.path.exists():
         raise FileNotFoundError(f"There is no file or folder '{place}'.")
     if place.images is not None and not place.images.is_dir():
         raise FileNotFoundError(f"There is no folder '{place.images}' of pictures.")
     if format is not None:
         chosen = format_named(format)
-        return _made(place, chosen, chosen.read(place))
+        return _made(place, chosen, _reader(chosen, task)(place), task)
+    recognised = _recognised(place)
+    if not recognised:
+        raise ValueError(_unrecognised(place))
+    if task is not None:
+        fitting = {one: why for one, why in recognised.items() if task in _tasks_of(one, place)}
+        if not fitting:
+            seen = ", ".join(f"{one.title} ({why})" for one, why in recognised.items())
+            raise OtherTaskError(f"'{place}' shows nothing for {task}: what was recognised is {seen}.")
+        recognised = fitting
+    failures: list[tuple[Format, Exception]] = []
+    for one, why in recognised.items():
+        if failures and one.name == "folders":
+            # Pictures with annotations that cannot be read are no classes.
+            continue
+        try:
+            reading = _reader(one, task)(place)
+        except ValueError as error:
+            failures.append((one, error))
+            continue
+        reading.notes += _choice(place, one, why, recognised, failures)
+        return _made(place, one, reading, task)
+    raise _refusal(failures)
+
+
+def find_for(
+    task: str,
+    path: str | Path | Address,
+    *,
+    format: str | None = None,
+    images: str | Path | None = None,
+    ignore: str | int | None = None,
+) -> DataSet:
+    """As `find`, for a model or a recipe of this task; data that show another one are read as what they show.
+
+    Masks are made of what has boxes too where they are asked for; nothing else is: folders of pictures and masks would
+    be read as two classes of pictures. The caller is to compare, and to say it in the words of the model or the recipe.
+    """
+    asked = cast(Task, task) if task == "segmentation" else None
+    try:
+        return find(path, format=format, images=images, task=asked, ignore=ignore)
+    except OtherTaskError:
+        return find(path, format=format, images=images, ignore=ignore)
+
+
+def _recognised(place: Place) -> dict[Format, str]:
+    """The formats that a place may have, the likeliest first, and what tells each."""
     recognised = {one: why for one in FORMATS if (why := one.recognise(place)) is not None}
     if (
         len(recognised) > 1
@@ -58,21 +125,17 @@ def find(path: str | Path | Address, *, format: str | None = None, images: str |
         recognised[table] = recognised.pop(table)
         if (folders := format_named("folders")) in recognised:
             recognised[folders] = recognised.pop(folders)
-    if not recognised:
-        raise ValueError(_unrecognised(place))
-    failures: list[tuple[Format, Exception]] = []
-    for one, why in recognised.items():
-        if failures and one.name == "folders":
-            # Pictures with annotations that cannot be read are no classes.
-            continue
-        try:
-            reading = one.read(place)
-        except ValueError as error:
-            failures.append((one, error))
-            continue
-        reading.notes += _choice(place, one, why, recognised, failures)
-        return _made(place, one, reading)
-    raise _refusal(failures)
+    return recognised
+
+
+def _tasks_of(one: Format, place: Place) -> set[Task]:
+    """What a format can show."""
+    return {one.task_of(place)} | ({"segmentation"} if one.masks is not None else set())
+
+
+def _reader(one: Format, task: Task | None) -> Callable[[Place], Reading]:
+    """What reads a format for a task."""
+    return one.masks if task == "segmentation" and one.masks is not None else one.read
 
 
 def recognise_task(path: str | Path | Address, *, format: str | None = None) -> Task | None:
@@ -93,12 +156,20 @@ def format_named(name: str) -> Format:
     raise ValueError(f"There is no format {name!r}; there are {', '.join(one.name for one in FORMATS)}.")
 
 
-def _made(place: Place, chosen: Format, reading: Reading) -> DataSet:
-    task: Task = chosen.task_of(place)
-    if reading.labelled or reading.annotated:
-        task = "detection" if reading.annotated else "classification"
+def _made(place: Place, chosen: Format, reading: Reading, asked: Task | None) -> DataSet:
+    task: Task = asked or chosen.task_of(place)
+    if reading.labelled or reading.annotated or reading.masked:
+        task = "segmentation" if reading.masked else "detection" if reading.annotated else "classification"
+    if asked not in (None, task):
+        raise OtherTaskError(f"'{place}', read as {chosen.title}, shows nothing for {asked}, but for {task}.")
     if place.images is not None and task == "classification":
         raise UnusedImagesError(f"--images is for pictures with boxes; '{place}' has classes of whole pictures.")
+    if place.images is not None and task == "segmentation" and not chosen.images:
+        raise UnusedImagesError(f"--images is for annotations that name pictures; '{place}' has masks beside them.")
+    if place.ignore is not None and task != "segmentation":
+        raise UnusedIgnoreError(
+            f"--ignore is for pictures with masks; '{place}' is read as {chosen.title}, for {task}."
+        )
     data = make_data(reading, place.path, chosen.title, task)
     return replace(data, omissions=tuple(sorted(data.omissions, key=lambda one: one.name)))
 
@@ -114,8 +185,8 @@ def _choice(
     others = [
         f"{one.title} ({said})"
         for one, said in recognised.items()
-        # The folders of pictures with boxes are no classes.
-        if one not in failed and one is not chosen and not (one.name == "folders" and chosen.task == "detection")
+        # The folders of pictures with boxes or masks are no classes.
+        if one not in failed and one is not chosen and (one.name != "folders" or chosen.task == "classification")
     ]
     notes = [f"'{place}' looked like {one.title}, but: {error}" for one, error in failures]
     if others:

@@ -23,6 +23,7 @@ from linnet.architecture import (
     Operation,
     Pool,
     Reshape,
+    Resize,
 )
 from linnet.architecture.cost import graph_of
 from linnet.engine.reference import LAYOUTS, RUN, NumpyNetwork, Runner
@@ -152,13 +153,20 @@ def _add(step: _Step, read: list[Integers]) -> Integers:
 def _pool(step: _Step, read: list[Integers]) -> Integers:
     dtype = step.quantisation.dtype
     if step.quantisation.pooling == "average":
-        return rule.pool_average(read[0], dtype)
-    return rule.pool_mean(read[0], step.given[0], step.result, dtype)
+        pooled = rule.pool_average(read[0], dtype)
+    else:
+        pooled = rule.pool_mean(read[0], step.given[0], step.result, dtype)
+    return pooled[:, None, None] if step.operation.keeps_map else pooled
+
+
+def _resize(step: _Step, read: list[Integers]) -> Integers:
+    return rule.resize(read[0], step.operation.output_size, step.quantisation.dtype, step.operation.grid)
 
 
 def _concatenate(step: _Step, read: list[Integers]) -> Integers:
     axis = 1 + step.operation.axis
-    return rule.concatenate(read, step.given, step.result, step.quantisation.dtype, axis=axis)
+    scheme = step.quantisation
+    return rule.concatenate(read, step.given, step.result, scheme.dtype, axis=axis, how=scheme.joining)
 
 
 STEPS: dict[type[Operation], Callable[[_Step, list[Integers]], Integers]] = {
@@ -168,5 +176,6 @@ STEPS: dict[type[Operation], Callable[[_Step, list[Integers]], Integers]] = {
     Pool: _pool,
     Reshape: lambda step, read: RUN[Reshape](step.operation, read, (None, None), False),
     Concatenate: _concatenate,
+    Resize: _resize,
 }
 """Kind of operation → what runs it on integers."""

@@ -11,7 +11,7 @@ from typing import Any
 
 NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
 
-INTERFACE = 3
+INTERFACE = 4
 """`LINNET_INTERFACE` of linnet.h: the functions and structures below are those of this number."""
 
 NOT_BUILT = (
@@ -38,6 +38,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "linnet_session_step": (ctypes.c_int, [POINTER, COUNT, POINTER]),
     "linnet_detect_workspace": (COUNT, [POINTER]),
     "linnet_detect": (ctypes.c_int, [POINTER] * 10),
+    "linnet_labels_workspace": (COUNT, [POINTER]),
+    "linnet_labels": (ctypes.c_int, [POINTER] * 5),
     "linnet_training_instruction_set": (ctypes.c_char_p, []),
     "linnet_train_pointwise": (ctypes.c_int, [THREADS, *[COUNT] * 3, *[POINTER] * 5]),
     "linnet_train_pointwise_backward": (ctypes.c_int, [THREADS, *[COUNT] * 3, *[POINTER] * 7]),
@@ -111,6 +113,12 @@ class ConcatenationLayer(ctypes.Structure):
     _fields_ = (("channels", ctypes.c_int32),)
 
 
+class ResizingLayer(ctypes.Structure):
+    """`linnet_resizing` of linnet.h: a map at the size that a stride of the picture has."""
+
+    _fields_ = tuple((name, ctypes.c_int32) for name in ("channels", "stride", "grid"))
+
+
 class ConversionLayer(ctypes.Structure):
     """`linnet_conversion` of linnet.h: floats to bytes, or back."""
 
@@ -132,6 +140,7 @@ LayerBody = (
     | LinearLayer
     | AdditionLayer
     | ConcatenationLayer
+    | ResizingLayer
     | QuantizeLayer
     | DequantizeLayer
 )
@@ -143,6 +152,7 @@ KINDS: dict[str, type[LayerBody]] = {
     "linear": LinearLayer,
     "addition": AdditionLayer,
     "concatenation": ConcatenationLayer,
+    "resizing": ResizingLayer,
     "quantize": QuantizeLayer,
     "dequantize": DequantizeLayer,
 }
@@ -273,6 +283,15 @@ class DetectionRule(ctypes.Structure):
         ("iou_threshold", ctypes.c_double),
         ("per_class", COUNT),
         ("total", COUNT),
+    )
+
+
+class LabellingRule(ctypes.Structure):
+    """`linnet_labelling` of linnet.h."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_int32)
+        for name in ("height", "width", "classes", "precision", "grid", "output_height", "output_width")
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from linnet.architecture.operations import size_at
 from linnet.engine.library import (
     ConvolutionLayer,
     Error,
@@ -20,6 +21,7 @@ from linnet.engine.library import (
     PlanStep,
     PoolingLayer,
     ProgramLayer,
+    ResizingLayer,
     SessionOptions,
     load_library,
     missing_library,
@@ -215,6 +217,8 @@ class NativeSession:
         layer = self.network.layers[number]
         if isinstance(layer.own, PoolingLayer | LinearLayer):
             return (layer.out_channels,)
+        if isinstance(layer.own, ResizingLayer):
+            return (*size_at(self.size, layer.own.stride), layer.out_channels)
         source = self.network.inputs[layer.first_input]
         read = self.size if source < 0 else self._shape(source)[:-1]
         return (*(-(-side // layer.stride) for side in read), layer.out_channels)

@@ -24,8 +24,10 @@ from linnet.architecture import (
     Linear,
     Operation,
     Pool,
+    Resize,
 )
 from linnet.architecture.cost import graph_of
+from linnet.architecture.operations import Grid
 from linnet.engine.fold import fold
 from linnet.engine.integer_reference import compute
 from linnet.engine.library import (
@@ -42,6 +44,7 @@ from linnet.engine.library import (
     PoolingLayer,
     ProgramLayer,
     QuantizeLayer,
+    ResizingLayer,
     SumRule,
     Window,
 )
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 PADDING = {"same": 0, "symmetric": 1}
+GRIDS: dict[Grid, int] = {"align_corners": 0, "half_pixel": 1, "asymmetric": 2}
+"""As linnet.h numbers them."""
 RANGES = {"linear": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 
 
@@ -105,7 +110,12 @@ class Program:
 
         All are float32: of a quantised network what its integers stand for.
         """
-        values, wanted = dict(zip(self.outputs, arrays, strict=True)), {self.graph.aliases[name] for name in names}
+        # What is a map of one pixel to the network is a vector to the engine.
+        shaped = [
+            array.reshape(len(array), *self.graph.shape_of(name)) if array.ndim == 2 else array
+            for name, array in zip(self.outputs, arrays, strict=True)
+        ]
+        values, wanted = dict(zip(self.outputs, shaped, strict=True)), {self.graph.aliases[name] for name in names}
         if self.quantisation is not None:
             dtype, encodings = self.quantisation.dtype, self.quantisation.encodings
             values = {name: (array - np.uint8(zero_of(dtype))).view(dtype) for name, array in values.items()}
@@ -325,6 +335,11 @@ class _Lowering:
         # Of two convolutions with one sum, the later one has it.
         return other if other in self.numbers and other != INPUT and total.name not in self.sums else None
 
+    def reads_pooled(self, operation: Operation) -> bool:
+        """Whether a convolution reads what a pooling gave, or another that does: a vector to the engine."""
+        source = self.graph.by_name.get(operation.reads[0])
+        return isinstance(source, Pool) or (isinstance(source, Convolve) and self.reads_pooled(source))
+
     def places(self, operation: Operation) -> list[int]:
         """Where the values of an operation's weights and bias begin, which are put behind those that are there."""
         weight, bias = (self.tensors.get(f"{operation.label}.{part}") for part in ("weight", "bias"))
@@ -349,6 +364,11 @@ def _convolve(lowering: _Lowering, operation: Convolve) -> None:
     window = Window(operation.kernel, operation.stride, operation.dilation, PADDING[operation.padding])
     inputs, outputs = lowering.channels(operation)
     clamp, places = RANGES[operation.activation], lowering.places(operation)
+    if lowering.reads_pooled(operation):
+        if operation.kernel > 1 or operation.depthwise:
+            raise ValueError(f"The engine has no kernel for {operation.name!r}, which filters a single pixel.")
+        lowering.record(operation, LinearLayer(inputs, outputs, *clamp, *places))
+        return
     if operation.depthwise:
         lowering.record(operation, DepthwiseLayer(outputs, window, *clamp, *places))
         return
@@ -377,12 +397,17 @@ def _of_channels(kind: type[PoolingLayer | ConcatenationLayer]) -> Callable[[_Lo
     return lambda lowering, operation: lowering.record(operation, kind(lowering.channels(operation)[1]))
 
 
+def _resize(lowering: _Lowering, operation: Resize) -> None:
+    lowering.record(operation, ResizingLayer(lowering.channels(operation)[1], operation.stride, GRIDS[operation.grid]))
+
+
 KERNELS: dict[type[Operation], Callable[[_Lowering, Any], None]] = {
     Convolve: _convolve,
     Add: _add,
     Pool: _of_channels(PoolingLayer),
     Linear: _linear,
     Concatenate: _of_channels(ConcatenationLayer),
+    Resize: _resize,
 }
 """Kind of operation → what records it."""
 
@@ -413,7 +438,8 @@ def _joining_rule(lowering: _Lowering, operation: Concatenate) -> IntegerRule:
     dtype, zero = lowering.quantisation.dtype, np.uint8(zero_of(lowering.quantisation.dtype))
     every = (np.arange(256, dtype=np.uint8) - zero).view(dtype)
     given, result = (lowering.encoding(name) for name in operation.reads), lowering.encoding(operation.name)
-    tables = [rule.recode(every, encoding, result, dtype).view(np.uint8) + zero for encoding in given]
+    how = lowering.quantisation.joining
+    tables = [rule.recode(every, encoding, result, dtype, how).view(np.uint8) + zero for encoding in given]
     integers = lowering.rule_of(operation)
     integers.tables = lowering.place(np.concatenate(tables))
     return integers
@@ -425,6 +451,7 @@ INTEGERS: dict[type[Operation], Callable[[_Lowering, Any], IntegerRule]] = {
     Pool: _pool_rule,
     Linear: _weighted_rule,
     Concatenate: _joining_rule,
+    Resize: _Lowering.rule_of,
 }
 """Kind of operation → what its layer has beside its body where it computes with bytes."""
 
@@ -434,5 +461,6 @@ FITS: dict[type[Operation], Callable[[Any], bool]] = {
     Pool: _reads_layers,
     Linear: _reads_layers,
     Concatenate: _joins_channels,
+    Resize: _reads_layers,
 }
 """Kind of operation → whether the engine has a kernel for one."""

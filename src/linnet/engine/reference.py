@@ -23,9 +23,11 @@ from linnet.architecture import (
     Operation,
     Pool,
     Reshape,
+    Resize,
 )
 from linnet.architecture.operations import Activation
 from linnet.engine.fold import fold
+from linnet.engine.resizing import resize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
 
 Output = Any
 """What a network with one output gives, or a tuple of what one with several gives: (N, classes) logits, (N, C)
-features, of a detector (N, A, 4) offsets and (N, A, 1 + classes) logits. Not a union, which would have everybody who
+features, of a segmenter (N, H, W, classes) logits of a coarse map, of a detector (N, A, 4) offsets and
+(N, A, 1 + classes) logits. Not a union, which would have everybody who
 uses a classifier ask which of them it is."""
 
 
@@ -79,7 +82,7 @@ class Runner(ABC):
             read = [values[name] for name in operation.reads]
             for name in self._free[operation.name]:
                 del values[name]
-            result = self._step(operation, read)
+            result = self._step(operation.at(inputs.shape[1:3]), read)
             values[operation.name] = result
             kept |= {name: result.copy() for name in asked.get(operation.name, ())}
         return tuple(values[name] for name in self.graph.outputs), {name: kept[name] for name in names}
@@ -184,7 +187,8 @@ def _add(operation: Add, inputs: Sequence[Array], weights: Weights, free: bool) 
 
 
 def _pool(operation: Pool, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:
-    return inputs[0].mean(axis=(1, 2), dtype=inputs[0].dtype)  # (N, H, W, C) → (N, C)
+    # (N, H, W, C) → (N, C) or (N, 1, 1, C)
+    return inputs[0].mean(axis=(1, 2), dtype=inputs[0].dtype, keepdims=operation.keeps_map)
 
 
 def _linear(operation: Linear, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:
@@ -204,6 +208,10 @@ def _concatenate(operation: Concatenate, inputs: Sequence[Array], weights: Weigh
     return np.concatenate(inputs, axis=1 + operation.axis)
 
 
+def _resize(operation: Resize, inputs: Sequence[Array], weights: Weights, free: bool) -> Array:
+    return resize(inputs[0], operation.output_size, operation.grid)
+
+
 RUN: dict[type[Operation], Callable[[Any, Sequence[Array], Weights, bool], Array]] = {
     Convolve: _convolve,
     Add: _add,
@@ -211,6 +219,7 @@ RUN: dict[type[Operation], Callable[[Any, Sequence[Array], Weights, bool], Array
     Linear: _linear,
     Reshape: _reshape,
     Concatenate: _concatenate,
+    Resize: _resize,
 }
 """Kind of operation → what runs it, of the tensors read, weight and bias, and whether the first may be written over."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -184,8 +184,14 @@ class TorchRuntime:
         with torch.inference_mode():
             images = torch.from_numpy(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2)))
             outputs, taps = self._network.run(images, names)
-        arrays = {name: (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).numpy() for name, x in taps.items()}
-        return tuple(part.numpy() for part in outputs) if isinstance(outputs, tuple) else outputs.numpy(), arrays
+
+        def array(x: Any) -> NDArray[np.float32]:
+            # Maps have their channels last outside of torch.
+            found: NDArray[np.float32] = (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).numpy()
+            return found
+
+        given = tuple(map(array, outputs)) if isinstance(outputs, tuple) else array(outputs)
+        return given, {name: array(x) for name, x in taps.items()}
 
 
 RUNTIMES: dict[str, Callable[[Checkpoint, int | None], Runtime]] = {

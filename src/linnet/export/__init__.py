@@ -50,7 +50,8 @@ def export(
             quantised TFLite file and `normalised` of all others.
         precision: `float32`, `float16` for weights of half the size (TFLite), or `int8` for the integers of a quantised
             network; as the network is, if not given.
-        raw: a detector's TFLite file gives offsets and logits, as ONNX always does, instead of boxes and scores.
+        raw: a detector's TFLite file gives offsets and logits, as ONNX always does, instead of boxes and scores; a
+            segmenter's file gives the logits of every pixel instead of the best class.
 
     Raises:
         ValueError: if the ending is unknown, what writes it is not installed, an option does not suit the network, or

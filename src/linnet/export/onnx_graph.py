@@ -1,8 +1,9 @@
 """A checkpoint as an ONNX graph of standard operators: the paper's point is that no special one is needed.
 
 The graph is made from the folded architecture, without torch: Conv, Clip (or Relu), Add, ReduceMean and Gemm, and of a
-detector Transpose, Reshape and Concat: its outputs are `offsets` and `logits`, decoding is left to whoever runs it.
-Values have the names of linnet's intermediate tensors, so any of them can be asked for in the other runtime too.
+detector Transpose, Reshape and Concat: its outputs are `offsets` and `logits`, decoding is left to whoever runs it. Of
+a segmenter there are Concat, Resize to the size of the file's pictures, and ArgMax: its output is `labels`. Values have
+the names of linnet's intermediate tensors, so any of them can be asked for in the other runtime too.
 
 A quantised network keeps its integers: each value is followed by QuantizeLinear and DequantizeLinear (QDQ), weights and
 biases stand behind DequantizeLinear, and runtimes compute with integers what lies between.
@@ -29,11 +30,13 @@ from linnet.architecture import (
     Operation,
     Pool,
     Reshape,
+    Resize,
 )
 from linnet.architecture.operations import Shape
 from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
 from linnet.engine.integer_reference import numpy_network
+from linnet.export.segmenter import LABELS, check_labels, exported, gives_labels
 from linnet.export.written import Export, InputKind, Precision, check_choices, differences, documents, noise
 from linnet.files import write_atomically
 from linnet.images import GREY_WEIGHTS, Preprocessing
@@ -51,6 +54,9 @@ TOLERANCE = 1e-4
 INTEGER_TOLERANCE = 12
 """The same of a quantised network, in steps of its output. Runtimes round integers in ways of their own: LiteRT's own
 kernels differ among themselves by up to 8 steps after the 50 layers of a MobileNetV2."""
+
+MAP_TOLERANCE = 36
+"""The same of a map, in which the largest difference is that of many thousand numbers."""
 
 KINDS = {"int8": np.int8, "uint8": np.uint8}
 
@@ -74,7 +80,7 @@ def export_onnx(
         inputs: `normalised` takes (N, C, H, W) float32 as the contract normalises it; `pixels` takes (N, H, W, 3)
             uint8 RGB and normalises inside. `normalised` if not given.
         precision: `float32`, or `int8` for the integers of a quantised network; as the network is, if not given.
-        raw: makes no difference: a detector gives offsets and logits.
+        raw: a segmenter gives the logits of every pixel instead of labels; a detector gives offsets and logits anyway.
 
     Raises:
         ValueError: if `inputs` is unknown, the network has no integers that are asked for or takes no pictures, or ONNX
@@ -84,17 +90,24 @@ def export_onnx(
     precision = check_choices(checkpoint, inputs, precision, ("float32", "int8"), ("normalised", "pixels"))
     if precision == "float32":
         checkpoint = checkpoint.dequantised("the ONNX file")
-    if (quantisation := checkpoint.quantisation) is None:
-        writer = GraphWriter(*fold(checkpoint.architecture, checkpoint.tensors))
+    graph, quantisation = exported(checkpoint)
+    if quantisation is None:
+        writer = GraphWriter(*fold(graph, checkpoint.tensors))
     else:
-        writer = QuantisedWriter(checkpoint.architecture.graph, checkpoint.tensors, quantisation)
+        writer = QuantisedWriter(graph, checkpoint.tensors, quantisation)
     model = writer.model(checkpoint.preprocessing if inputs == "pixels" else None)
+    path = Path(path)
+    compared = None
+    if find_spec("onnxruntime"):
+        labelled = gives_labels(checkpoint, raw)
+        compared = _compare(writer, checkpoint, model, inputs or "normalised", path if labelled else None)
+    if gives_labels(checkpoint, raw):
+        end_with_labels(model, graph)
     helper.set_model_props(model, {name: json.dumps(document) for name, document in documents(checkpoint).items()})
     onnx.checker.check_model(model, full_check=True)
-    path, content = Path(path), model.SerializeToString()
-    compared = _compare(checkpoint, content, inputs or "normalised") if find_spec("onnxruntime") else None
+    content = model.SerializeToString()
     difference = None if compared is None else compared[0]
-    allowed = TOLERANCE if quantisation is None else INTEGER_TOLERANCE / 255
+    allowed = _allowed(graph, quantisation)
     if difference is not None and not difference <= allowed:
         raise ValueError(
             f"'{path}' was not written: onnxruntime's outputs differ from the reference by {difference:.1e} of the "
@@ -162,6 +175,10 @@ class GraphWriter:
         """Appends a node; gives the name of its output."""
         self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
         return output
+
+    def plain(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Appends a node that computes no numbers of the network, such as sizes."""
+        return GraphWriter.node(self, operator, inputs, output, **attributes)
 
     def constant(self, name: str, values: Any, kind: Any = np.float32) -> str:
         """Adds a constant, unless there is one of this name."""
@@ -235,6 +252,8 @@ class QuantisedWriter(GraphWriter):
         """What is not rounded yet has another name than the operation."""
         if operator == "ReduceMean":
             # Runtimes have an integer kernel of this one only.
+            if attributes["keepdims"]:
+                return super().node("GlobalAveragePool", inputs, f"{output}:exact")
             pooled = super().node("GlobalAveragePool", inputs, f"{output}:pooled")
             return super().node("Flatten", [pooled], f"{output}:exact")
         return super().node(operator, inputs, f"{output}:exact" if output == self._exact else output, **attributes)
@@ -301,25 +320,82 @@ def _concatenate(writer: GraphWriter, operation: Concatenate, inputs: list[str])
     return writer.node("Concat", inputs, operation.name, axis=axes[operation.axis])
 
 
+def _pool(writer: GraphWriter, operation: Pool, inputs: list[str]) -> str:
+    return writer.node("ReduceMean", inputs, operation.name, axes=[2, 3], keepdims=int(operation.keeps_map))
+
+
+GRIDS = {"align_corners": "align_corners", "half_pixel": "half_pixel", "asymmetric": "asymmetric"}
+"""What ONNX calls them."""
+
+
+def _resize(writer: GraphWriter, operation: Resize, inputs: list[str]) -> str:
+    # The number of pictures is open, and opset 17 wants it in the size too.
+    whole = writer.plain("Shape", inputs, f"{operation.name}:shape")
+    ends = [writer.constant(f"resize:{place}", [place], np.int64) for place in (0, 2)]
+    first = writer.plain("Slice", [whole, *ends], f"{operation.name}:first")
+    size = writer.constant(f"{operation.name}:size", operation.output_size, np.int64)
+    full = writer.plain("Concat", [first, size], f"{operation.name}:full", axis=0)
+    return writer.node(
+        "Resize",
+        [*inputs, "", "", full],
+        operation.name,
+        mode="linear",
+        coordinate_transformation_mode=GRIDS[operation.grid],
+    )
+
+
+def end_with_labels(model: Any, graph: Graph) -> None:
+    """Appends ArgMax to a model whose only output is (N, classes, H, W) logits: `labels`, (N, H, W) int64."""
+    (logits,) = graph.outputs
+    model.graph.node.append(helper.make_node("ArgMax", [logits], [LABELS], name=LABELS, axis=1, keepdims=0))
+    height, width = graph.shape_of(logits)[:2]
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info(LABELS, TensorProto.INT64, ["N", height, width]))
+
+
 WRITERS: dict[type[Operation], Callable[[GraphWriter, Any, list[str]], str]] = {
     Convolve: _convolve,
     Add: lambda writer, operation, inputs: writer.node("Add", inputs, operation.name),
-    Pool: lambda writer, operation, inputs: writer.node("ReduceMean", inputs, operation.name, axes=[2, 3], keepdims=0),
+    Pool: _pool,
     Linear: lambda writer, operation, inputs: writer.activated(
         operation, "Gemm", [*inputs, *writer.weights(operation)], transB=1
     ),
     Reshape: _reshape,
     Concatenate: _concatenate,
+    Resize: _resize,
 }
 """Kind of operation → what writes its nodes, of the values read; it gives the name of the result's."""
 
 
-def _compare(checkpoint: Checkpoint, content: bytes, inputs: InputKind) -> tuple[float, bool]:
-    """Largest difference of the file from the numpy reference over noisy pictures, relative; whether all is equal."""
+def _allowed(graph: Graph, quantisation: Quantisation | None) -> float:
+    """The largest difference from the reference that is accepted, relative to the largest output."""
+    if quantisation is None:
+        return TOLERANCE
+    return (MAP_TOLERANCE if len(graph.shape_of(graph.outputs[0])) == 3 else INTEGER_TOLERANCE) / 255
+
+
+def _compare(
+    writer: GraphWriter, checkpoint: Checkpoint, model: Any, inputs: InputKind, labelled: Path | None
+) -> tuple[float, bool]:
+    """Largest difference of a model from the numpy reference over noisy pictures, relative; whether all is equal.
+
+    Of a segmenter that will end with labels, these are checked too: `labelled` is the file that it will be.
+    """
     pixels, pictures = noise(checkpoint)
-    outputs, _ = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation).run(pictures)
+    tensors, quantisation = dict(checkpoint.tensors), exported(checkpoint)[1]
+    graph = writer.graph if quantisation is not None else exported(checkpoint)[0]
+    outputs, _ = numpy_network(graph, tensors, quantisation).run(pictures)
     given = pixels if inputs == "pixels" else pictures.transpose(0, 3, 1, 2)
-    found = run_onnx(content, {"input": np.ascontiguousarray(given)})
+    feeds = {"input": np.ascontiguousarray(given)}
+    found = run_onnx(model.SerializeToString(), feeds)
+    # Maps have their channels first there.
+    found = [each.transpose(0, 2, 3, 1) if each.ndim == 4 else each for each in found]
+    if labelled is not None:
+        whole = type(model)()
+        whole.CopyFrom(model)
+        end_with_labels(whole, graph)
+        (labels,) = run_onnx(whole.SerializeToString(), feeds)
+        check_labels(labelled, labels, outputs, _allowed(graph, quantisation))
     return differences(found, outputs if isinstance(outputs, tuple) else (outputs,))
 
 

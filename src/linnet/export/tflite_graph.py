@@ -1,7 +1,8 @@
 """A checkpoint as a TFLite file, without TensorFlow: float32, weights in float16, or a quantised network's integers.
 
 The graph is made from the folded architecture: CONV_2D, DEPTHWISE_CONV_2D, ADD, MEAN or AVERAGE_POOL_2D and
-FULLY_CONNECTED, of a detector RESHAPE and CONCATENATION too. TensorFlow's padding is SAME, PyTorch's a PAD (with the
+FULLY_CONNECTED, of a detector RESHAPE and CONCATENATION too, of a segmenter CONCATENATION, RESIZE_BILINEAR and at the
+end ARG_MAX. TensorFlow's padding is SAME, PyTorch's a PAD (with the
 zero point) before a VALID convolution. Logits come out: no softmax is added. Before a file is kept, LiteRT runs it
 where it is installed.
 """
@@ -17,12 +18,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tflite
 
-from linnet.architecture import INPUT, Add, Concatenate, Convolve, Detector, Graph, Linear, Operation, Pool, Reshape
+from linnet.architecture import (
+    INPUT,
+    Add,
+    Concatenate,
+    Convolve,
+    Detector,
+    Graph,
+    Linear,
+    Operation,
+    Pool,
+    Reshape,
+    Resize,
+)
 from linnet.architecture.operations import pad_amounts
 from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
 from linnet.engine.integer_reference import IntegerNetwork
 from linnet.engine.reference import NumpyNetwork, Runner
+from linnet.export.segmenter import LABELS, check_labels, exported, gives_labels
 from linnet.export.tflite_detector import boxes_in_order, decoded, write_detections
 from linnet.export.tflite_file import Codes, GraphWriter
 from linnet.export.tflite_metadata import NAME, describe, metadata, with_labels
@@ -42,7 +56,8 @@ TOLERANCE = 1e-5
 """Largest difference from the reference that is accepted, relative to the largest output. Integers must be equal."""
 
 HEADS_TOLERANCE = 1e-4
-"""The same of a detector, whose least outputs are sums that cancel: random weights reach 1.5e-5, trained ones 1e-6."""
+"""The same of a detector or a segmenter, whose least outputs are sums that cancel: random weights reach 1.5e-5, trained
+ones 1e-6."""
 
 FLOATING_TOLERANCE = 12 / 255
 """The same of a quantised network of which some operations run in float: the order of their sums decides halves."""
@@ -61,6 +76,8 @@ VERSIONS = {
     "AVERAGE_POOL_2D": 2,
     "PAD": 2,
     "CONCATENATION": 2,
+    "RESIZE_BILINEAR": 2,
+    "ARG_MAX": 2,
     "DEQUANTIZE": 2,
 }
 """Of operators on int8, as converters write them; on all else they are 1."""
@@ -91,7 +108,8 @@ def export_tflite(
             network; as the network is, if not given.
         raw: a detector's file gives offsets and logits of all anchors, of which offsets are centre y, centre x, height
             and width as in TensorFlow; else boxes (1, K, 4) y0, x0, y1, x1, classes (1, K) from 0, scores (1, K) and
-            their number (1,), found by TFLite_Detection_PostProcess.
+            their number (1,), found by TFLite_Detection_PostProcess. A segmenter's gives the logits of every pixel,
+            (1, H, W, classes); else `labels`, (1, H, W) int32.
 
     Raises:
         ValueError: if an option is unknown or does not suit the network, or LiteRT computes something else: then
@@ -111,10 +129,13 @@ def export_tflite(
     writer = _writer(checkpoint, precision)
     writer.write(inputs, checkpoint.preprocessing, floats=detector is not None)
     heads = writer.file.outputs
+    labelled = gives_labels(checkpoint, raw)
+    if labelled:
+        writer.end_with_labels()
     if detector is not None:
         # Beside its outputs: what is compared are the numbers that boxes are made of.
         write_detections(writer.file, detector, heads)
-    buffers = {NAME: metadata(checkpoint, inputs, detections=detector is not None)}
+    buffers = {NAME: metadata(checkpoint, inputs, detections=detector is not None, labels=labelled)}
     buffers |= {name: json.dumps(document).encode() for name, document in documents(checkpoint).items()}
 
     def content_of(outputs: list[int]) -> bytes:
@@ -130,6 +151,10 @@ def export_tflite(
             f"one; at most {writer.allowed:.0e} was expected."
         )
     content = content_of(found)
+    if compared is not None and labelled:
+        pixels, pictures = noise(checkpoint)
+        (labels,) = run_tflite(content, _as_taken(pixels, pictures, checkpoint, inputs))
+        check_labels(path, labels, writer.reference(pictures)[0], writer.allowed)
     if compared is not None and detector is not None:
         _check_detections(writer, checkpoint, content, inputs, path)
     write_atomically(path, content)
@@ -147,14 +172,14 @@ def export_tflite(
 
 
 def _writer(checkpoint: Checkpoint, precision: Precision) -> NetworkWriter:
-    if checkpoint.quantisation is not None:
-        graph, tensors = checkpoint.architecture.graph, dict(checkpoint.tensors)
-    else:
-        graph, tensors = fold(checkpoint.architecture, checkpoint.tensors)
+    graph, quantisation = exported(checkpoint)
+    tensors: dict[str, NDArray[Any]] = dict(checkpoint.tensors)
+    if quantisation is None:
+        graph, tensors = fold(graph, checkpoint.tensors)
     if isinstance(checkpoint.architecture, Detector):
         tensors |= boxes_in_order(checkpoint.architecture, tensors)
-    if checkpoint.quantisation is not None:
-        return IntegerWriter(graph, tensors, checkpoint.quantisation)
+    if quantisation is not None:
+        return IntegerWriter(graph, tensors, quantisation)
     return NetworkWriter(graph, tensors) if precision == "float32" else HalfWriter(graph, tensors)
 
 
@@ -176,7 +201,10 @@ class NetworkWriter:
     def __init__(self, graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> None:
         self.graph, self.tensors = graph, dict(tensors)
         self.file = GraphWriter()
-        self.allowed = TOLERANCE if len(graph.outputs) == 1 else HEADS_TOLERANCE
+        dense = len(graph.outputs) > 1 or len(graph.shape_of(graph.outputs[0])) == 3
+        self.allowed = HEADS_TOLERANCE if dense else TOLERANCE
+        if any(isinstance(each, Resize) and each.grid == "half_pixel" for each in graph.operations):
+            self.file.versions = {"RESIZE_BILINEAR": 3}
 
     def write(self, inputs: InputKind, contract: Preprocessing | None, *, floats: bool = False) -> None:
         """Writes the network with its ends: the picture, and what the outputs are given as, or floats."""
@@ -186,6 +214,15 @@ class NetworkWriter:
             values[operation.name] = self.operation(operation, [values[name] for name in operation.reads])
         left: InputKind = "normalised" if floats else inputs
         self.file.outputs = [self.leave(name, values[name], left) for name in self.graph.outputs]
+
+    def end_with_labels(self) -> None:
+        """Makes the best class of every pixel the only output, of logits however they leave."""
+        (logits,) = self.file.outputs
+        shape = self.file.tensors[logits].shape[:3]
+        axis = self.file.constant("labels:axis", np.array([3], np.int32))
+        result = self.file.tensor(LABELS, shape, np.int32)
+        fields = {"OutputType": tflite.TensorType.INT32}
+        self.file.outputs = [self.file.operator("ARG_MAX", [logits, axis], result, "ArgMaxOptions", **fields)]
 
     def enter(self, inputs: InputKind, contract: Preprocessing | None) -> int:
         """The picture as the first operation reads it."""
@@ -255,7 +292,7 @@ class HalfWriter(NetworkWriter):
 
     def __init__(self, graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> None:
         super().__init__(graph, tensors)
-        self.file.versions = {"DEQUANTIZE": 3}
+        self.file.versions |= {"DEQUANTIZE": 3}
         for name in self.tensors:
             if name.endswith(".weight"):
                 with np.errstate(over="ignore"):
@@ -290,7 +327,7 @@ class IntegerWriter(NetworkWriter):
         self.allowed = FLOATING_TOLERANCE if quantisation.floating else 0.0
         self.dtype = np.dtype(quantisation.dtype)
         if quantisation.dtype == "int8":
-            self.file.versions = dict(VERSIONS)
+            self.file.versions = dict(VERSIONS) | self.file.versions
         for operation in graph.operations:
             if operation.tensors and operation.name not in quantisation.floating:
                 kind = self.tensors[f"{operation.label}.weight"].dtype
@@ -446,11 +483,19 @@ def _pool(writer: NetworkWriter, operation: Pool, read: list[int]) -> int:
     if quantisation is None or quantisation.pooling == "mean" or operation.name in quantisation.floating:
         axes = writer.file.constant(f"{operation.name}:axes", np.array([1, 2], np.int32))
         result = writer.computed(operation.name, operation.shape, operation.name)
-        return writer.file.operator("MEAN", [read[0], axes], result, "ReducerOptions", KeepDims=False)
+        return writer.file.operator("MEAN", [read[0], axes], result, "ReducerOptions", KeepDims=operation.keeps_map)
     fields = {"Padding": tflite.Padding.VALID, "StrideH": 1, "StrideW": 1, "FilterHeight": height, "FilterWidth": width}
-    pooled = writer.computed(f"{operation.name}:map", (1, 1, channels), operation.name)
+    name = operation.name if operation.keeps_map else f"{operation.name}:map"
+    pooled = writer.computed(name, (1, 1, channels), operation.name)
     writer.file.operator("AVERAGE_POOL_2D", [read[0]], pooled, "Pool2DOptions", **fields)
-    return _shaped(writer, operation, pooled)
+    return pooled if operation.keeps_map else _shaped(writer, operation, pooled)
+
+
+def _resize(writer: NetworkWriter, operation: Resize, read: list[int]) -> int:
+    size = writer.file.constant(f"{operation.name}:size", np.array(operation.output_size, np.int32))
+    result = writer.computed(operation.name, operation.shape, operation.name)
+    fields = {"AlignCorners": operation.grid == "align_corners", "HalfPixelCenters": operation.grid == "half_pixel"}
+    return writer.file.operator("RESIZE_BILINEAR", [read[0], size], result, "ResizeBilinearOptions", **fields)
 
 
 def _linear(writer: NetworkWriter, operation: Linear, read: list[int]) -> int:
@@ -478,6 +523,8 @@ def _shaped(writer: NetworkWriter, operation: Operation, number: int) -> int:
 
 def _concatenate(writer: NetworkWriter, operation: Concatenate, read: list[int]) -> int:
     result = writer.computed(operation.name, operation.shape, operation.name)
+    if writer.quantisation is not None and writer.quantisation.joining == "quantize":
+        read = [_recoded(writer, operation, number, result) for number in read]
     codes = [writer.file.tensors[number].quantisation for number in (*read, result)]
     if writer.file.tensors[result].dtype == np.int8 and any(each != codes[0] for each in codes):
         return _concatenate_unsigned(writer, operation, read, result)
@@ -485,20 +532,36 @@ def _concatenate(writer: NetworkWriter, operation: Concatenate, read: list[int])
     return writer.file.operator("CONCATENATION", read, result, "ConcatenationOptions", **fields)
 
 
+def _recoded(writer: NetworkWriter, operation: Concatenate, number: int, result: int) -> int:
+    """A tensor in the encoding of what joins it."""
+    tensor, codes = writer.file.tensors[number], writer.file.tensors[result].quantisation
+    if tensor.quantisation == codes:
+        return number
+    other = writer.file.tensor(f"{operation.name}:{tensor.name}", tensor.shape, tensor.dtype, codes)
+    return writer.file.operator("QUANTIZE", [number], other, "QuantizeOptions")
+
+
 def _concatenate_unsigned(writer: NetworkWriter, operation: Concatenate, read: list[int], result: int) -> int:
-    """Joins int8 tensors of several encodings as uint8: TFLite recodes only such. What comes out is uint8 too."""
-    unsigned = []
-    for number in (*read, result):
+    """Joins int8 tensors of several encodings as uint8: TFLite recodes only such. What comes out is uint8 too.
+
+    Unless something reads it, which then has it as int8 again.
+    """
+    unsigned, joined = [], result
+    if writer.graph.readers[operation.name]:
+        signed = writer.file.tensors[result]
+        joined = writer.file.tensor(f"{operation.name}:joined", signed.shape, np.int8, signed.quantisation)
+    for number in (*read, joined):
         tensor = writer.file.tensors[number]
         assert tensor.quantisation is not None
         codes = Codes(tensor.quantisation.scales, (tensor.quantisation.zeros[0] + 128,))
-        if number == result:
+        if number == joined:
             tensor.dtype, tensor.quantisation = np.dtype(np.uint8), codes
             continue
         other = writer.file.tensor(f"{tensor.name}:unsigned", tensor.shape, np.uint8, codes)
         unsigned.append(writer.file.operator("QUANTIZE", [number], other, "QuantizeOptions"))
     fields = {"Axis": 1 + operation.axis, "FusedActivationFunction": _activation("linear")}
-    return writer.file.operator("CONCATENATION", unsigned, result, "ConcatenationOptions", **fields)
+    writer.file.operator("CONCATENATION", unsigned, joined, "ConcatenationOptions", **fields)
+    return joined if joined == result else writer.file.operator("QUANTIZE", [joined], result, "QuantizeOptions")
 
 
 def _activation(name: str) -> int:
@@ -512,6 +575,7 @@ WRITERS: dict[type[Operation], Callable[[NetworkWriter, Any, list[int]], int]] =
     Linear: _linear,
     Reshape: _reshape,
     Concatenate: _concatenate,
+    Resize: _resize,
 }
 """Kind of operation → what writes its operators, of the tensors read; it gives the number of the result."""
 

@@ -42,18 +42,20 @@ READER = "1.0.0"
 """The least version of the clients' parser."""
 
 
-def metadata(checkpoint: Checkpoint, inputs: InputKind, *, detections: bool = False) -> bytes:
+def metadata(checkpoint: Checkpoint, inputs: InputKind, *, detections: bool = False, labels: bool = False) -> bytes:
     """The flatbuffer.
 
     Args:
         checkpoint: what is exported.
         inputs: what the file takes; pixels are normalised inside.
         detections: whether the file ends with boxes, classes, scores and their number.
+        labels: whether it ends with the best class of every pixel.
     """
     builder = flatbuffers.Builder(4096)
     licence = checkpoint.provenance.get("licence")
     entered = offset_vector(builder, [_picture(builder, checkpoint, inputs)])
-    left = offset_vector(builder, _detections(builder, checkpoint) if detections else _outputs(builder, checkpoint))
+    describe_outputs = _detections if detections else _labels if labels else _outputs
+    left = offset_vector(builder, describe_outputs(builder, checkpoint))
     subgraph = offset_vector(builder, [table(builder, {2: entered, 3: left})])
     fields = {
         0: builder.CreateString(type(checkpoint.architecture).__name__),
@@ -106,14 +108,23 @@ def _picture(builder: Any, checkpoint: Checkpoint, inputs: InputKind) -> Any:
 def _outputs(builder: Any, checkpoint: Checkpoint) -> list[Any]:
     """Of logits, features or raw heads."""
     found = []
-    for name in checkpoint.architecture.outputs:
+    names = ("upsampled",) if checkpoint.task == "segmentation" else checkpoint.architecture.outputs
+    for name in names:
         features = _content(builder, FEATURES, table(builder, {}))
         fields = {0: builder.CreateString(name), 3: features}
         # A detector's raw heads have a background too, which has no name.
-        if checkpoint.classes is not None and checkpoint.task == "classification":
+        if checkpoint.classes is not None and checkpoint.task != "detection":
             fields[6] = _label_file(builder, AXIS_LABELS)
         found.append(table(builder, fields))
     return found
+
+
+def _labels(builder: Any, checkpoint: Checkpoint) -> list[Any]:
+    """Of the best class of every pixel."""
+    fields = {0: builder.CreateString("labels"), 3: _content(builder, FEATURES, table(builder, {}))}
+    if checkpoint.classes is not None:
+        fields[6] = _label_file(builder, VALUE_LABELS)
+    return [table(builder, fields)]
 
 
 def _detections(builder: Any, checkpoint: Checkpoint) -> list[Any]:

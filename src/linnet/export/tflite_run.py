@@ -51,7 +51,8 @@ class LiteRT:
         for output in self._outputs:
             values = self._interpreter.get_tensor(output["index"])
             scale, zero = output["quantization"]
-            if values.dtype.kind in "iu":
+            # Labels are whole numbers that stand for nothing else.
+            if values.dtype.kind in "iu" and scale:
                 values = rule.dequantise(values, Encoding(float(np.float32(scale)), int(zero)))
             found.append(values)
         return found

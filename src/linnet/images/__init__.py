@@ -23,6 +23,7 @@ from linnet.images.resizing import (
     prepare,
     resize_box,
 )
+from linnet.images.values import Stored, stored_values, turned
 
 if TYPE_CHECKING:
     from linnet.images.decoding import Picture as Picture
@@ -38,6 +39,7 @@ __all__ = [
     "SUFFIXES",
     "USUAL_SUFFIXES",
     "Preprocessing",
+    "Stored",
     "check_pixels",
     "decode",
     "decode_deep",
@@ -53,5 +55,7 @@ __all__ = [
     "picture_name",
     "prepare",
     "resize_box",
+    "stored_values",
+    "turned",
     "with_end",
 ]

@@ -7,7 +7,7 @@ import re
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
     """A file's path, a file's bytes, a PIL image, or an RGB array (H, W, 3) uint8."""
+
+T = TypeVar("T")
 
 LARGEST_PICTURE = 178_956_970
 """Pixels. Pillow's own limit against decompression bombs: half a gigabyte of RGB."""
@@ -62,10 +64,35 @@ def decode(picture: Picture, *, shrink: Callable[[tuple[int, int]], int] | None 
 
 
 def _decode(picture: Picture, shrink: Callable[[tuple[int, int]], int] | None, scales: list[Range]) -> Image.Image:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if isinstance(picture, np.ndarray):
         return Image.fromarray(check_pixels(picture, dimensions=3))
+
+    def pixels(opened: Image.Image, content: bytes | Image.Image) -> Image.Image:
+        if shrink is not None and isinstance(content, bytes) and opened.format in ("JPEG", "MPO"):
+            turn, (width, height) = _turn(opened), opened.size
+            times = shrink((height, width) if turn in _sideways() else (width, height))
+            if turn is None or width % times == height % times == 0:
+                opened.draft(None, (width // times, height // times))
+        return _to_rgb(upright(_loaded(opened, content, scales)))
+
+    return read_opened(picture, pixels)
+
+
+def read_opened(picture: str | Path | bytes | Image.Image, read: Callable[[Image.Image, Any], T]) -> T:
+    """What `read` makes of a picture's opened file and its content; a JPEG that lacks its end mark gets one.
+
+    Args:
+        picture: what to open.
+        read: gets the image, whose pixels are not loaded yet, and the file's bytes, or the image itself.
+
+    Raises:
+        ValueError: as `decode`.
+        OSError: as `decode`.
+    """
+    from PIL import Image, UnidentifiedImageError
+
     name = picture_name(picture)
     # Read whole: a lazily opened file keeps its descriptor, and 100,000 of those do not exist.
     content = Path(picture).read_bytes() if isinstance(picture, str | Path) else picture
@@ -84,12 +111,7 @@ def _decode(picture: Picture, shrink: Callable[[tuple[int, int]], int] | None, s
             raise _UnreadError(
                 f"{name} has {opened.width} x {opened.height} pixels; linnet reads from 1 to {LARGEST_PICTURE:,}."
             )
-        if shrink is not None and isinstance(content, bytes) and opened.format in ("JPEG", "MPO"):
-            turn, (width, height) = _turn(opened), opened.size
-            times = shrink((height, width) if turn in _sideways() else (width, height))
-            if turn is None or width % times == height % times == 0:
-                opened.draft(None, (width // times, height // times))
-        return _to_rgb(_upright(_loaded(opened, content, scales)))
+        return read(opened, content)
     except _UnreadError:
         raise
     except UnidentifiedImageError:
@@ -98,7 +120,7 @@ def _decode(picture: Picture, shrink: Callable[[tuple[int, int]], int] | None, s
         raise ValueError(f"{name} has more than {LARGEST_PICTURE:,} pixels. Scale it down first.") from None
     except Exception as error:
         if isinstance(content, bytes) and (whole := with_end(content)) is not None:
-            return _decode(whole, shrink, scales)
+            return read_opened(whole, read)
         # Pillow's plugins answer damaged files with exceptions of any kind.
         raise ValueError(f"{name} is damaged and cannot be decoded ({_first_line(error)}).") from None
 
@@ -142,7 +164,7 @@ def _loaded(image: Image.Image, content: object, scales: list[Range]) -> Image.I
     return found[0] if turn is None or image.format == "TIFF" else found[0].transpose(turn)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
     """The image turned as its EXIF orientation says.
 
     `ImageOps.exif_transpose` also writes the data anew and fails on an odd entry in them.

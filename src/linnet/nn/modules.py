@@ -28,11 +28,13 @@ from linnet.architecture import (
     Operation,
     Pool,
     Reshape,
+    Resize,
 )
 from linnet.architecture.cost import INVERTED
 from linnet.architecture.operations import of_kind
 from linnet.nn import fused
 from linnet.nn.convolution import ConvolutionModule
+from linnet.nn.resizing import resize
 
 if TYPE_CHECKING:
     from linnet.nn.quantised import FakeQuantisation
@@ -46,9 +48,16 @@ DETECTOR_DEVIATION = 0.03
 DETECTOR_BLOCKS = ("extra level", "box head", "class head")
 """Kinds of blocks that start from `DETECTOR_DEVIATION`."""
 
+LOGIT_DEVIATION = 0.01
+"""The same of a segmenter's last convolution (TensorFlow's DeepLab)."""
+
+DEVIATIONS = dict.fromkeys(DETECTOR_BLOCKS, DETECTOR_DEVIATION) | {"pixel classifier": LOGIT_DEVIATION}
+"""Kinds of blocks that start from another deviation than `INITIAL_DEVIATION`."""
+
 Output = Any
 """What a network with one output gives, or a tuple of what one with several gives: (N, classes) logits, (N, C)
-features, of a detector (N, A, 4) offsets and (N, A, 1 + classes) logits. Not a union, which would have everybody who
+features, of a segmenter (N, classes, H, W) logits of a coarse map, of a detector (N, A, 4) offsets and
+(N, A, 1 + classes) logits. Not a union, which would have everybody who
 uses a classifier ask which of them it is."""
 
 MODULES: dict[type[Operation], Callable[[Any], nn.Module]] = {
@@ -78,9 +87,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"linear": lambda x: x, "re
 FUNCTIONS: dict[type[Operation], Callable[..., Tensor]] = {
     # The shortcut's term first: the order in which torch's own modules would add.
     Add: lambda _, first, second: second + first,
-    Pool: lambda _, x: x.mean(dim=(2, 3)),  # (N, C, H, W) → (N, C)
+    # (N, C, H, W) → (N, C) or (N, C, 1, 1)
+    Pool: lambda operation, x: x.mean(dim=(2, 3), keepdim=operation.keeps_map),
     Reshape: _reshape,
     Concatenate: _concatenate,
+    Resize: lambda operation, x: resize(x, operation.output_size, operation.grid),
 }
 """Kind of operation → the function of those that have no weights, of the operation and the tensors that it reads."""
 
@@ -186,6 +197,17 @@ class GraphNetwork(nn.Module):
         self._chains = chains_of(graph)
         self._last_reader = {name: readers[-1] for name, readers in graph.readers.items() if readers}
         self._frozen: tuple[str, ...] = ()
+        pooled = {each.name for each in of_kind(graph.operations, Pool)}
+        self._pooled = tuple(each.name for each in of_kind(graph.operations, Convolve) if each.reads[0] in pooled)
+
+    @property
+    def pooled_norms(self) -> list[nn.BatchNorm2d]:
+        """Batch norm of maps of one pixel a picture.
+
+        It always keeps its statistics: those of a batch of a few numbers are mostly chance, and one number has none.
+        """
+        norms = [self.module_of(name).norm for name in self._pooled]
+        return [norm for norm in norms if isinstance(norm, nn.BatchNorm2d)]
 
     def module_of(self, name: str) -> Any:
         """The module of an operation with weights: a `ConvolutionModule` or an `nn.Linear`."""
@@ -251,11 +273,11 @@ class GraphNetwork(nn.Module):
                 first, last = part.operations[0], part.operations[-1]
                 read = [values[name] for name in first.reads]
                 if whole is not None:
-                    values[last.name] = whole.step(self, first, read)
+                    values[last.name] = whole.step(self, first.at((images.shape[2], images.shape[3])), read)
                 elif part.convolutions:
                     values[last.name] = (run_chain or self.run_chain)(part, *read)
                 else:
-                    values[last.name] = self._run_operation(first, read)
+                    values[last.name] = self._run_operation(first.at((images.shape[2], images.shape[3])), read)
             self._forget(values, chain, asked)
             if not output and asked <= values.keys():
                 break
@@ -286,8 +308,9 @@ class GraphNetwork(nn.Module):
             return fused.run(modules, x, adds_input=chain.adds_input, recompute=recompute and len(modules) > 1)
 
         def run(x: Tensor) -> Tensor:
+            # Of a chain that has a dilated filter, which the kernels lack, they run what stands around it.
             for module in modules:
-                x = module(x)
+                x = fused.run((module,), x) if fused.applies((module,), x) else module(x)
             return x
 
         if recompute and torch.compiler.is_compiling():
@@ -300,8 +323,10 @@ class GraphNetwork(nn.Module):
         return x + y if chain.adds_input else y
 
     def train(self, mode: bool = True) -> Self:
-        """As `nn.Module.train`, but batch norm of frozen layers stays in evaluation."""
+        """As `nn.Module.train`, but batch norm of frozen layers and of single pixels stays in evaluation."""
         super().train(mode)
+        for norm in self.pooled_norms:
+            norm.eval()
         for name in self._frozen:
             self.body[name].eval()
         return self
@@ -353,9 +378,10 @@ def build(
 ) -> Network:
     """The torch module of a network, in training mode, its weights drawn as the released networks draw theirs.
 
-    Weights come from a normal distribution of deviation 0.09 (a detector's extra levels and heads 0.03) cut at two
-    deviations; batch norm starts at scale 1 and shift 0, biases at 0 (TF-slim `mobilenet.training_scope`, the Object
-    Detection API's `ssdlite_mobilenet_v2_coco`; the paper does not say).
+    Weights come from a normal distribution of deviation 0.09 (a detector's extra levels and heads 0.03, a segmenter's
+    last convolution 0.01) cut at two deviations; batch norm starts at scale 1 and shift 0, biases at 0 (TF-slim
+    `mobilenet.training_scope`, the Object Detection API's `ssdlite_mobilenet_v2_coco`, DeepLab; the paper does not
+    say).
 
     Args:
         architecture: the description.
@@ -364,7 +390,7 @@ def build(
     """
     network = Network(architecture, recompute_expansion=recompute_expansion)
     for block in architecture.layers:
-        deviation = DETECTOR_DEVIATION if block.kind in DETECTOR_BLOCKS else INITIAL_DEVIATION
+        deviation = DEVIATIONS.get(block.kind, INITIAL_DEVIATION)
         for operation in block.operations:
             if type(operation) in MODULES:
                 for module in network.module_of(operation.name).modules():

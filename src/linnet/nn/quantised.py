@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linnet.architecture import INPUT, Add, Concatenate, Convolve, Graph, Linear, Operation, Pool, Reshape
+from linnet.architecture import INPUT, Add, Concatenate, Convolve, Graph, Linear, Operation, Pool, Reshape, Resize
 from linnet.engine.integer_reference import EXACT_IN_SINGLE
 from linnet.nn.convolution import ConvolutionModule
 from linnet.nn.modules import FUNCTIONS, GraphNetwork
@@ -127,8 +127,7 @@ class FakeQuantisation(nn.Module):
         ranges: list[tuple[float, float]] = self.running_ranges.tolist()
         found = {INPUT: _encoding(*ranges[0])}
         for operation, span in zip(self.graph.operations, ranges[1:], strict=True):
-            same = isinstance(operation, Reshape)
-            found[operation.name] = found[operation.reads[0]] if same else _encoding(*span)
+            found[operation.name] = found[operation.reads[0]] if operation.keeps_encoding else _encoding(*span)
         return found
 
     def quantisation(self) -> Quantisation:
@@ -313,7 +312,7 @@ def _add(step: _Step, first: Tensor, second: Tensor) -> Tensor:
 
 
 def _pool(step: _Step, x: Tensor) -> Tensor:
-    """The mean over a map, (N, C, H, W) → (N, C), as `rule.pool_mean` has it."""
+    """The mean over a map, (N, C, H, W) → (N, C) or (N, C, 1, 1), as `rule.pool_mean` has it."""
     (given,), result = step.given, step.result
     count = x.shape[2] * x.shape[3]
     factor = (np.float32(given.scale) / np.float32(result.scale)) * (np.float32(1) / np.float32(count))
@@ -326,7 +325,37 @@ def _pool(step: _Step, x: Tensor) -> Tensor:
     real = x.mean(dim=(2, 3))
     if step.watch is not None:
         step.watch(real)
-    return straight(step.held(real), value)
+    pooled = straight(step.held(real), value)
+    return pooled[:, :, None, None] if step.operation.keeps_map else pooled
+
+
+def _resize(step: _Step, x: Tensor) -> Tensor:
+    """A map at another size, as `rule.resize` has it."""
+    operation, (encoding,) = step.operation, step.given
+    with torch.no_grad():
+        raw = (_whole(x, encoding) + encoding.zero).to(torch.int64)
+        places = (
+            rule.neighbours(before, after, operation.grid)
+            for before, after in zip(x.shape[2:], operation.output_size, strict=True)
+        )
+        (top, bottom, down), (left, right, across) = (_in_steps(each, x.device) for each in places)
+
+        def between(row: Tensor) -> Tensor:
+            near, far = raw[:, :, row][..., left], raw[:, :, row][..., right]
+            return (near << rule.RESIZE_BITS) + (far - near) * across
+
+        above, below = between(top), between(bottom)
+        total = (above << rule.RESIZE_BITS) + (below - above) * down[:, None]
+        whole = (total + (1 << (2 * rule.RESIZE_BITS - 1))) >> (2 * rule.RESIZE_BITS)
+        value = (whole - encoding.zero).float() * encoding.scale
+    return straight(FUNCTIONS[Resize](operation, x), value)
+
+
+def _in_steps(places: rule.Neighbours, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Both neighbours of each place, and the weight of the second one."""
+    weights = np.rint(places.share * np.float32(1 << rule.RESIZE_BITS)).astype(np.int64)
+    low, high, share = (torch.from_numpy(each).to(device) for each in (places.low, places.high, weights))
+    return low, high, share
 
 
 def _recoded(step: _Step, x: Tensor, given: Encoding) -> Tensor:
@@ -358,5 +387,6 @@ STEPS: dict[type[Operation], Callable[..., Tensor]] = {
     Pool: _pool,
     Reshape: lambda step, x: FUNCTIONS[Reshape](step.operation, x),
     Concatenate: _concatenate,
+    Resize: _resize,
 }
 """Kind of operation → what it gives of what it reads."""

@@ -1,15 +1,18 @@
-"""Table 7: DeepLabv3 on MobileNet features: dilated backbones from the description, the head by stated arithmetic."""
+"""Table 7: DeepLabv3 on MobileNet features, counted from the description, and its time on this machine."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import statistics
+import time
 from typing import Literal, NamedTuple
 
-from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
+from linnet.architecture import Architecture, Backbone, DeepLab, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import LayerCost, cost
+from linnet.architecture.deeplab import deeplab
 from linnet.paper.page import Page, PaperTable, difference
 from linnet.paper.prose import read
+from linnet.paper.timing import interleaved_times
 
 
 class Entry(NamedTuple):
@@ -40,11 +43,17 @@ ON_DEVICE = PRINTED[4]
 # The caption says 512; DeepLab's maps begin and end on a pixel at 513 = 16 x 32 + 1.
 RESOLUTION = 513
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-BRANCH = 256
-OUTPUTS = 21
-"""The kinds of things of PASCAL VOC and the background."""
-RATES = (6, 12, 18)
-"""Dilations of the three 3x3 convolutions at output stride 16; twice as large at 8."""
+TIMED = 13e9
+"""Rows with at most so many multiply-adds at one scale are run: the others take seconds a picture."""
+RUNS = 3
+
+PARTS = {
+    "image_pooling": "average of the whole map, 1x1",
+    "aspp.0": "1x1",
+    "projection": "1x1 over the branches",
+    "logits": "1x1 to the scores",
+}
+"""Blocks of the head, by what the tables call them; the others are dilated convolutions."""
 
 
 class Part(NamedTuple):
@@ -56,27 +65,32 @@ class Part(NamedTuple):
 
 
 def make() -> Page:
-    """Every row that a backbone of linnet can be counted for, at 513 pixels and at the caption's 512."""
+    """Every row that linnet has a network for, at 513 pixels and at the caption's 512; what is quick is run too."""
     rows: list[tuple[str, ...]] = []
     sizes, document = [], []
+    timed = [entry for entry in PRINTED if entry.backbone is not None and _once(entry) <= TIMED]
+    runtime, times = interleaved_times([network_of(entry, RESOLUTION) for entry in timed], RUNS, clock=time.thread_time)
+    median = {entry: statistics.median(taken) for entry, taken in zip(timed, times, strict=True)}
     for entry in PRINTED:
         name, work = _name(entry), f"{entry.multiply_adds} B"
         printed = (name, f"{entry.score:.2f}", f"{entry.parameters} M")
         if entry.backbone is None:
-            rows.append((*printed, "not in linnet", "", work, "not in linnet", ""))
+            rows.append((*printed, "not in linnet", "", work, "not in linnet", "", "-"))
             continue
         parameters = sum(part.parameters for part in parts(entry, RESOLUTION))
         counts = [total(entry, 512), total(entry, RESOLUTION), total(entry, RESOLUTION, padded=True)]
         small, ours, padded = ([f"{n / 1e9:,.3f} B", difference(n / 1e9, entry.multiply_adds)] for n in counts)
         size = (f"{parameters:,}", difference(parameters / 1e6, entry.parameters))
-        rows.append((*printed, *size, work, f"{counts[1]:,}", ours[1]))
+        here = f"{median[entry]:.0f}" if entry in median else "-"
+        rows.append((*printed, *size, work, f"{counts[1]:,}", ours[1], here))
         sizes.append((name, work, *small, *ours, *padded))
         document.append(
             {"network": entry.network, "output_stride": entry.output_stride, "pyramid": entry.pyramid}
             | {"multi_scale": entry.multi_scale, "parameters": parameters}
             | dict(zip(("multiply_adds_at_512", "multiply_adds", "multiply_adds_padded"), counts, strict=True))
+            | ({"median_ms_of_one_scale": median[entry]} if entry in median else {})
         )
-    words = read("table7", **_numbers())
+    words = read("table7", runtime=runtime, runs=RUNS, **_numbers())
     return Page(
         "table7",
         words.title,
@@ -88,8 +102,20 @@ def make() -> Page:
             PaperTable(_SIZES, sizes, "Which picture size, and which way of counting, the printed numbers fit"),
         ),
         notes=words.notes,
-        document={"resolution": RESOLUTION, "rows": document},
+        document={"resolution": RESOLUTION, "runtime": runtime, "rows": document},
     )
+
+
+def network_of(entry: Entry, resolution: int) -> DeepLab:
+    """The network of a row.
+
+    Raises:
+        ValueError: if linnet does not have the row's backbone.
+    """
+    if entry.backbone is None:
+        raise ValueError(f"linnet has no {entry.network}.")
+    backbone: Backbone = entry.backbone(resolution=resolution)
+    return deeplab(backbone=backbone, output_stride=entry.output_stride, aspp="full" if entry.pyramid else "none")
 
 
 def total(entry: Entry, resolution: int, *, padded: bool = False) -> int:
@@ -102,8 +128,13 @@ def total(entry: Entry, resolution: int, *, padded: bool = False) -> int:
     return once * (1 + entry.multi_scale)
 
 
+def _once(entry: Entry) -> int:
+    """Multiply-adds of a row at one scale."""
+    return sum(part.multiply_adds for part in parts(entry, RESOLUTION))
+
+
 def parts(entry: Entry, resolution: int, *, padded: bool = False) -> list[Part]:
-    """The backbone's count from its description, and the head's by arithmetic.
+    """The count of the backbone and of each part of the head.
 
     Args:
         entry: a row with a backbone.
@@ -114,51 +145,29 @@ def parts(entry: Entry, resolution: int, *, padded: bool = False) -> list[Part]:
     Raises:
         ValueError: if linnet does not have the row's backbone.
     """
-    if entry.backbone is None:
-        raise ValueError(f"linnet has no {entry.network}.")
-    network = entry.backbone(output_stride=entry.output_stride, resolution=resolution, classes=None)
-    rows = features(network)
-    filled = 0
-    if padded:
-        reads = {row.name for row in rows}
-        for layer in network.convolutions:
-            if layer.depthwise and layer.dilation > 1 and layer.name in reads:
-                side = layer.input_size[0]
-                filled += (_filled(side, layer.dilation) ** 2 - side**2) * layer.out_channels * layer.kernel**2
-    backbone = Part(
-        "backbone, from the description",
-        sum(row.parameters for row in rows),
-        sum(row.multiply_adds for row in rows) + filled,
-    )
-    side, _, channels = rows[-1].output
-    rates = [rate * 16 // entry.output_stride for rate in RATES] if entry.pyramid else []
-    return [backbone, *_head(channels, side, [_filled(side, rate) if padded else side for rate in rates])]
+    network = network_of(entry, resolution)
+    convolutions = {each.label: each for each in network.convolutions}
+    found: dict[str, list[int]] = {}
+    for row in cost(network).layers:
+        block = next(
+            layer.name for layer in network.layers if row.name in (layer.name, *(o.label for o in layer.operations))
+        )
+        head = block in PARTS or block.startswith("aspp.")
+        sums = found.setdefault(block if head else "", [0, 0])
+        sums[0] += row.parameters
+        sums[1] += row.multiply_adds
+        layer = convolutions.get(row.name)
+        if padded and layer is not None and layer.dilation > 1:
+            side = layer.input_size[0]
+            sums[1] += row.multiply_adds * (_filled(side, layer.dilation) ** 2 - side**2) // side**2
+    backbone = found.pop("")
+    named = [Part("backbone", *backbone)]
+    return named + [Part(PARTS.get(block, "3x3, dilated"), *sums) for block, sums in found.items()]
 
 
 def features(network: Architecture) -> tuple[LayerCost, ...]:
     """The layers up to the map that the head reads: 1024 channels of V1, the 320 before the last layer of V2."""
     return tuple(row for row in cost(network).layers if row.name not in ("head", "pool"))
-
-
-def _head(channels: int, side: int, pyramid: Sequence[int]) -> list[Part]:
-    """Branches of 256 channels side by side, one more 1x1 over all of them, and a score a class at each point.
-
-    `pyramid` has the side on which each 3x3 convolution is counted. Batch norm (scale and shift) follows every
-    convolution but the last, which has a bias.
-    """
-    area = side * side
-    weights = channels * BRANCH
-    branches = [
-        Part("average of the whole map, 1x1", weights + 2 * BRANCH, weights),
-        Part("1x1", weights + 2 * BRANCH, weights * area),
-        *(Part("3x3, dilated", 9 * weights + 2 * BRANCH, 9 * weights * width**2) for width in pyramid),
-    ]
-    merged, scores = len(branches) * BRANCH * BRANCH, BRANCH * OUTPUTS
-    return [
-        *branches,
-        Part("1x1 over the branches", merged + 2 * BRANCH, merged * area),
-        Part("1x1 to the scores", scores + OUTPUTS, scores * area),
-    ]
 
 
 def _filled(side: int, dilation: int) -> int:
@@ -174,6 +183,7 @@ _HEADINGS = (
     "multiply-adds printed",
     "counted at 513",
     "",
+    "here ms",
 )
 _SIZES = ("network", "printed", "at 512", "", "at 513", "", "at 513, dilated maps filled up", "")
 
@@ -227,4 +237,5 @@ def _numbers() -> dict[str, object]:
         "high": ratios[1],
         "printed_ratio": first.multiply_adds / second.multiply_adds,
         "counted": counted,
+        "effort": total(PRINTED[5], RESOLUTION) / total(ON_DEVICE, RESOLUTION),
     }

@@ -1,4 +1,4 @@
-"""A picture's result as a row: `file`, `label`, `index`, `score`, `top` or `boxes`, `error`."""
+"""A picture's result as a row: `file`, `label`, `index`, `score`, `top`, `boxes` or `classes`, `error`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from linnet.results import Classification, Detections
 if TYPE_CHECKING:
     import pyarrow as arrow
 
+    from linnet.predictor import Result
+
 TOP = 5
 """Classes of a picture that are kept, if not told otherwise."""
 
-LISTS = {"classification": "top", "detection": "boxes"}
-"""Task → the column of everything that was found; the other columns have the best of it."""
+LISTS = {"classification": "top", "detection": "boxes", "segmentation": "classes"}
+"""Task → the column of everything that was found; the other columns have the best of it, or the largest class, which
+has no score."""
 
 Row = dict[str, Any]
 
@@ -32,6 +35,8 @@ def schema_of(task: str, metadata: dict[bytes, bytes] | None = None) -> arrow.Sc
         raise ValueError(f"Results of {task} are not written as rows; those of {' and '.join(LISTS)} are.")
     found = [("label", arrow.string()), ("index", arrow.int32()), ("score", arrow.float32())]
     inside = found + ([("box", arrow.list_(arrow.float32(), 4))] if task == "detection" else [])
+    if task == "segmentation":
+        inside = [*found[:2], ("share", arrow.float64())]
     columns = [
         ("file", arrow.string()),
         *found,
@@ -41,7 +46,7 @@ def schema_of(task: str, metadata: dict[bytes, bytes] | None = None) -> arrow.Sc
     return arrow.schema(columns, metadata)
 
 
-def row_of(name: str, result: Classification | Detections | Exception, top: int | None) -> Row:
+def row_of(name: str, result: Result | Exception, top: int | None) -> Row:
     """The row of a picture; of one that could not be read everything but its name and the error is empty.
 
     Args:
@@ -52,13 +57,12 @@ def row_of(name: str, result: Classification | Detections | Exception, top: int 
     row: Row = {"file": name, "label": None, "index": None, "score": None, "error": None}
     if isinstance(result, Exception):
         return row | {"error": " ".join(describe_failure(result).split()) or type(result).__name__}
-    if isinstance(result, Detections):
-        listed = [vars(found) for found in result.top(top)]
-        column = "boxes"
+    if isinstance(result, Classification):
+        column, listed = "top", [vars(found) for found in result.top(TOP if top is None else top)]
     else:
-        listed = [vars(found) for found in result.top(TOP if top is None else top)]
-        column = "top"
-    best = {key: value for key, value in listed[0].items() if key != "box"} if listed else {}
+        column = "boxes" if isinstance(result, Detections) else "classes"
+        listed = [vars(found) for found in result.top(top)]
+    best = {key: listed[0].get(key) for key in ("label", "index", "score")} if listed else {}
     return row | best | {column: listed}
 
 

@@ -33,6 +33,9 @@ CANDIDATES = 4
 
 TABLE = "uncertain.csv"
 
+RANKED = ("classification", "detection")
+"""Tasks whose results say how sure they are."""
+
 
 @dataclass(frozen=True)
 class Uncertain:

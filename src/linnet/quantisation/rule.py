@@ -18,7 +18,8 @@ none may be contracted (no fused multiply-add). rint rounds halves to even, >> r
     logistic              q = clamp(rint(float32(1 / (1 + exp(-s_in (q_in - z_in)))) * (1 / s_out) + z_out))
     resizing              with weights of 11 bits between 4 neighbours, the encoding stays
     joining               k = s_in * (1 / s_out); q = clamp(round(q_in * k - z_in * k) + z_out), halves away from 0;
-                          a copy where the encodings agree
+                          a copy where the encodings agree; or, as XNNPACK's QUANTIZE, m = rint(2^8 (s_in / s_out));
+                          q = clamp((((q_in - z_in) m + 2^7) >> 8) + z_out)
     picture               q = clamp(rint(x * (1 / s)) + z)
     number                x = float32(q - z) * s
 """
@@ -26,11 +27,12 @@ none may be contracted (no fused multiply-add). rint rounds halves to even, >> r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from linnet.quantisation.scheme import LIMITS, Encoding, IntegerType
+from linnet.architecture.operations import Grid
+from linnet.quantisation.scheme import LIMITS, Encoding, IntegerType, Joining
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
 
 ADD_BITS = 20
 """Bits behind the point of the larger multiplier of an addition."""
+
+RECODE_BITS = 8
+"""Bits behind the point of the factor with which XNNPACK recodes."""
 
 RESIZE_BITS = 11
 """Bits behind the point of the weights of resizing, along each axis."""
@@ -136,60 +141,74 @@ def logistic(values: Integers, given: Encoding, result: Encoding, dtype: Integer
     return table[values.astype(np.int64) - low]
 
 
-def resize(
-    values: Integers,
-    size: tuple[int, int],
-    dtype: IntegerType,
-    *,
-    align_corners: bool = False,
-    half_pixel: bool = False,
-) -> Integers:
+def resize(values: Integers, size: tuple[int, int], dtype: IntegerType, grid: Grid) -> Integers:
     """Bilinear resizing of maps (N, H, W, C) to another height and width; the encoding stays.
 
     Args:
         values: the maps.
         size: height and width of the result.
         dtype: of both.
-        align_corners: the corners of both are the same points.
-        half_pixel: pixels are squares, and their middles are what is read.
+        grid: where pixels lie; see `linnet.architecture.Resize`.
     """
+    places = (neighbours(before, after, grid) for before, after in zip(values.shape[1:3], size, strict=True))
+    return mixed(values, *places).astype(dtype)
+
+
+class Neighbours(NamedTuple):
+    """Of each place along a new axis those of the old one that it lies between.
+
+    Attributes:
+        low: the place before, (outputs,).
+        high: the place behind, the same at the end of the axis.
+        share: of the second one, from 0 to 1.
+    """
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    share: NDArray[np.floating[Any]]
+
+
+def neighbours(before: int, after: int, grid: Grid, kind: type[np.floating[Any]] = np.float32) -> Neighbours:
+    """Where `after` places lie among `before`, in the arithmetic of a type; the rule's is float32, as XNNPACK has it.
+
+    In float resizing (`linnet.engine.resizing`) the same places are taken.
+    """
+    half, last = kind(0.5), kind(before - 1)
+    aligned = grid == "align_corners" and after > 1
+    ratio = last / kind(after - 1) if aligned else kind(before) / kind(after)
+    places = np.arange(after, dtype=kind) * ratio
+    if grid == "half_pixel":
+        places = places + (half * ratio - half)
+    places = np.clip(places, kind(0), last)
+    low = np.floor(places).astype(np.int64)
+    return Neighbours(low, np.minimum(low + 1, before - 1), places - low.astype(kind))
+
+
+def mixed(values: Integers, rows: Neighbours, columns: Neighbours) -> NDArray[np.int64]:
+    """What lies at some places between the pixels of maps (N, H, W, C)."""
     raw = values.astype(np.int64)
-    rows, columns = (
-        _neighbours(before, after, align_corners, half_pixel)
-        for before, after in zip(values.shape[1:3], size, strict=True)
-    )
-    (top, bottom, down), (left, right, across) = rows, columns
-    across, down = across[None, None, :, None], down[None, :, None, None]
+    down, across = (np.rint(each.share * np.float32(1 << RESIZE_BITS)).astype(np.int64) for each in (rows, columns))
 
     def between(row: NDArray[np.int64]) -> NDArray[np.int64]:
-        near, far = raw[:, row][:, :, left], raw[:, row][:, :, right]
-        return (near << RESIZE_BITS) + (far - near) * across
+        near, far = raw[:, row][:, :, columns.low], raw[:, row][:, :, columns.high]
+        return (near << RESIZE_BITS) + (far - near) * across[:, None]
 
-    above, below = between(top), between(bottom)
-    total = (above << RESIZE_BITS) + (below - above) * down
-    return ((total + (1 << (2 * RESIZE_BITS - 1))) >> (2 * RESIZE_BITS)).astype(dtype)
-
-
-def _neighbours(
-    before: int, after: int, align_corners: bool, half_pixel: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Of each place along an axis the places before and behind it in the source, and the weight of the second."""
-    last = np.float32(before - 1)
-    aligned = align_corners and after > 1
-    ratio = last / np.float32(after - 1) if aligned else np.float32(before) / np.float32(after)
-    places = np.arange(after, dtype=np.float32) * ratio
-    if half_pixel:
-        places = places + (np.float32(0.5) * ratio - np.float32(0.5))
-    places = np.clip(places, np.float32(0), last)
-    first = np.floor(places).astype(np.int64)
-    weights = np.rint((places - first.astype(np.float32)) * np.float32(1 << RESIZE_BITS)).astype(np.int64)
-    return first, np.minimum(first + 1, before - 1), weights
+    above, below = between(rows.low), between(rows.high)
+    total = (above << RESIZE_BITS) + (below - above) * down[:, None, None]
+    result: NDArray[np.int64] = (total + (1 << (2 * RESIZE_BITS - 1))) >> (2 * RESIZE_BITS)
+    return result
 
 
-def recode(values: Integers, given: Encoding, result: Encoding, dtype: IntegerType) -> Integers:
+def recode(
+    values: Integers, given: Encoding, result: Encoding, dtype: IntegerType, how: Joining = "concatenation"
+) -> Integers:
     """The same numbers in another encoding, as joined tensors are given one; a copy where both are equal."""
     if given == result:
         return values.astype(dtype)
+    if how == "quantize":
+        ratio = int(np.rint(np.float32(1 << RECODE_BITS) * (np.float32(given.scale) / np.float32(result.scale))))
+        moved = (values.astype(np.int64) - given.zero) * ratio + (1 << (RECODE_BITS - 1))
+        return np.clip((moved >> RECODE_BITS) + result.zero, *LIMITS[dtype]).astype(dtype)
     factor = np.float32(given.scale) * (np.float32(1) / np.float32(result.scale))
     scaled = (values.astype(np.float32) * factor + np.float32(-given.zero) * factor).astype(np.float64)
     rounded = np.trunc(scaled + np.copysign(0.5, scaled))
@@ -197,10 +216,16 @@ def recode(values: Integers, given: Encoding, result: Encoding, dtype: IntegerTy
 
 
 def concatenate(
-    parts: Sequence[Integers], given: Sequence[Encoding], result: Encoding, dtype: IntegerType, *, axis: int
+    parts: Sequence[Integers],
+    given: Sequence[Encoding],
+    result: Encoding,
+    dtype: IntegerType,
+    *,
+    axis: int,
+    how: Joining = "concatenation",
 ) -> Integers:
     """Tensors behind each other, each recoded."""
-    recoded = [recode(part, encoding, result, dtype) for part, encoding in zip(parts, given, strict=True)]
+    recoded = [recode(part, encoding, result, dtype, how) for part, encoding in zip(parts, given, strict=True)]
     return np.concatenate(recoded, axis=axis)
 
 

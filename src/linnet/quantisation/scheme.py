@@ -14,6 +14,7 @@ from linnet.architecture import INPUT, Add, Concatenate, Graph, Pool, Reshape
 
 IntegerType = Literal["int8", "uint8"]
 Pooling = Literal["mean", "average"]
+Joining = Literal["concatenation", "quantize"]
 
 LIMITS: dict[str, tuple[int, int]] = {"int8": (-128, 127), "uint8": (0, 255)}
 """Type → the least and the largest integer that it holds."""
@@ -73,24 +74,28 @@ class Quantisation:
 
     Attributes:
         dtype: of the picture and of every tensor that is computed.
-        encodings: name of each operation's tensor, and of `INPUT` → its encoding. A Reshape has that of what it reads.
+        encodings: name of each operation's tensor, and of `INPUT` → its encoding. What only arranges or
+            mixes (`Operation.keeps_encoding`) has that of what it reads.
         pooling: how the mean over a map is rounded: `mean` as TFLite's MEAN in XNNPACK, `average` as its
             AVERAGE_POOL_2D, which keeps the encoding.
         floating: names of operations that run in float32, on what their integers stand for; what they give is rounded
             to its own encoding.
+        joining: how what is joined gets another encoding: as TFLite's CONCATENATION does it, or as its QUANTIZE in
+            XNNPACK, whose factor has eight bits behind the point.
 
     Raises:
-        ValueError: on another type or way of pooling, or a zero point that the type does not hold.
+        ValueError: on another type or way of pooling or joining, or a zero point that the type does not hold.
     """
 
     dtype: IntegerType
     encodings: Mapping[str, Encoding]
     pooling: Pooling = "mean"
     floating: tuple[str, ...] = ()
+    joining: Joining = "concatenation"
 
     def __post_init__(self) -> None:
         """Refuses what no network could have."""
-        for name, kind in (("dtype", IntegerType), ("pooling", Pooling)):
+        for name, kind in (("dtype", IntegerType), ("pooling", Pooling), ("joining", Joining)):
             if getattr(self, name) not in get_args(kind):
                 allowed = " or ".join(map(repr, get_args(kind)))
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) of a quantisation must be {allowed}.")
@@ -123,7 +128,9 @@ class Quantisation:
         for operation in graph.operations:
             given, result = self.encodings[operation.reads[0]], self.encodings[operation.name]
             average = isinstance(operation, Pool) and self.pooling == "average" and operation.name not in self.floating
-            if (isinstance(operation, Reshape) or average) and given != result:
+            # A view is one whoever computes it; what is mixed in float may be rounded to another encoding.
+            mixes = operation.keeps_encoding and operation.name not in self.floating
+            if (isinstance(operation, Reshape) or mixes or average) and given != result:
                 raise ValueError(f"{operation.name} must have the encoding of what it reads, {given}; it has {result}.")
             if isinstance(operation, Pool | Concatenate) and operation.name not in self.floating:
                 for name in operation.reads:
@@ -146,6 +153,7 @@ class Quantisation:
         return {
             "dtype": self.dtype,
             "pooling": self.pooling,
+            **({"joining": self.joining} if self.joining != "concatenation" else {}),
             "floating": list(self.floating),
             "encodings": {name: [encoding.scale, encoding.zero] for name, encoding in self.encodings.items()},
         }
@@ -157,7 +165,8 @@ class Quantisation:
         Raises:
             ValueError: on anything else; the text says what.
         """
-        if not isinstance(document, dict) or document.keys() != {"dtype", "pooling", "floating", "encodings"}:
+        needed = {"dtype", "pooling", "floating", "encodings"}
+        if not isinstance(document, dict) or document.keys() - {"joining"} != needed:
             raise ValueError("`quantisation` must be an object of `dtype`, `pooling`, `floating` and `encodings`.")
         encodings, floating = document["encodings"], document["floating"]
         if not isinstance(floating, list) or not all(isinstance(name, str) for name in floating):
@@ -169,4 +178,5 @@ class Quantisation:
             if not isinstance(pair, list) or len(pair) != 2:
                 raise ValueError(f"The encoding of {name} must be [scale, zero point], not {pair!r}.")
             found[name] = Encoding(*pair)
-        return cls(document["dtype"], found, document["pooling"], tuple(floating))
+        joining = document.get("joining", "concatenation")
+        return cls(document["dtype"], found, document["pooling"], tuple(floating), joining)

@@ -2,5 +2,6 @@
 
 from linnet.results.classification import Classification, Prediction
 from linnet.results.detections import Detection, Detections
+from linnet.results.segmentation import Region, Segmentation
 
-__all__ = ["Classification", "Detection", "Detections", "Prediction"]
+__all__ = ["Classification", "Detection", "Detections", "Prediction", "Region", "Segmentation"]

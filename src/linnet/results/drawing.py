@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from linnet.results.colours import COLOURS
 from linnet.results.detections import Detections
+from linnet.results.overlay import draw_segmentation
+from linnet.results.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
     from linnet.results.classification import Classification
     from linnet.results.detections import Detection
-
-COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
-"""Okabe and Ito's, which the colour-blind can tell apart too. A class has the one of its index."""
 
 READABLE_SIDE = 320
 """Smaller pictures are enlarged to about that before boxes are drawn on them."""
@@ -31,8 +31,10 @@ class Box(NamedTuple):
     text: str
 
 
-def draw(image: Image.Image, result: Classification | Detections) -> Image.Image:
-    """A copy with the best class on a strip under it, or with the boxes of what was found."""
+def draw(image: Image.Image, result: Classification | Detections | Segmentation) -> Image.Image:
+    """A copy with the best class on a strip under it, with the boxes of what was found, or tinted by its classes."""
+    if isinstance(result, Segmentation):
+        return draw_segmentation(image, result)
     if isinstance(result, Detections):
         return draw_boxes(image, [_box(found) for found in result.top()])
     return _draw_class(image, f"{result.score:.0%} {result.label}")

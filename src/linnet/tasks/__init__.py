@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from linnet.tasks.classification.task import CLASSIFICATION
 from linnet.tasks.detection.task import DETECTION
+from linnet.tasks.segmentation.task import SEGMENTATION
 from linnet.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFICATION, DETECTION)}
+TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFICATION, DETECTION, SEGMENTATION)}
 """Name, as data sets, architectures and checkpoints have it → the task."""
 
 __all__ = ["TASKS", "Task"]

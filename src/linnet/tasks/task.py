@@ -52,6 +52,7 @@ class Task(Protocol):
         labels: what its data have: `classes of whole pictures`.
         recipe: name of the recipe that a run takes if none is given.
         variant: what anchors a data set is held against where nothing else is named; None where there are no anchors.
+        makes_masks: whether a prediction is a label map, which can be written, and for which windows can slide.
         takes_images: whether its annotations may lie apart from their pictures (`--images`).
         reading: what is asked of a prediction in Python, for a model's card: `.label`.
     """
@@ -61,6 +62,7 @@ class Task(Protocol):
     labels: str
     recipe: str
     variant: str | None
+    makes_masks: bool
     takes_images: bool
     reading: str
 

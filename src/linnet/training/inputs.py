@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from linnet.data.batches.loading import EvaluationPictures
@@ -25,6 +26,16 @@ def as_inputs(images: Tensor, contract: Preprocessing) -> Tensor:
     mean = torch.tensor(contract.mean, device=images.device)[:, None, None]  # (C, 1, 1)
     std = torch.tensor(contract.std, device=images.device)[:, None, None]  # (C, 1, 1)
     return images.sub(mean).div_(std)
+
+
+def as_pictures(inputs: Tensor, contract: Preprocessing) -> NDArray[np.uint8]:
+    """What `as_inputs` gave, as pictures again: (N, C, H, W) → (N, H, W, 3) uint8 RGB."""
+    mean, std = (np.array(values, np.float32) for values in (contract.mean, contract.std))
+    pixels = inputs.permute(0, 2, 3, 1).numpy() * std + mean  # (N, H, W, C)
+    if contract.colours == "BGR":
+        pixels = pixels[..., ::-1]
+    pictures = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
+    return np.broadcast_to(pictures, (*pictures.shape[:3], 3))
 
 
 def ready(pixels: Tensor, contract: Preprocessing, device: torch.device) -> Tensor:

@@ -20,7 +20,7 @@ from linnet.data.batches.loading import Batch
 from linnet.training.averages import Average, averaged, copy_into
 from linnet.training.devices import joined
 from linnet.training.objective import Batches, Diverged, Epoch, Objective, PlainBatches, PlainObjective, Stopped
-from linnet.training.optimizers import build_optimizer, learning_rate
+from linnet.training.optimizers import build_optimizer, learning_rate, set_rate
 from linnet.training.quantising import begin_quantised, is_quantised, ranges_of, set_learning
 from linnet.training.recipe import Recipe
 from linnet.training.state import Parts, TrainingState
@@ -199,8 +199,7 @@ class _Run:
         # A run that was stopped after an epoch's last step has none left in it.
         place = state.epoch + (min(state.step, self.batches.steps - 1) + 0.5) / self.batches.steps
         rate = learning_rate(self.recipe, epoch=place, epochs=state.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
         return rate
 
     def _step(self, parts: Sequence[Batch], sums: dict[str, float]) -> Tensor:

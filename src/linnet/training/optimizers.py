@@ -9,7 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from linnet.nn.modules import GraphNetwork, module_name
 from linnet.training.recipe import Recipe
+
+FACTOR = "rate_factor"
+"""Key of a group of parameters: what its learning rate is multiplied by."""
 
 
 class TensorFlowRMSProp(torch.optim.Optimizer):
@@ -67,19 +71,20 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
     Weight decay never touches batch norm and biases (everything with one axis), and depthwise weights only if the
     recipe says so.
     """
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
     depthwise = {
         id(module.weight) for module in network.modules() if isinstance(module, nn.Conv2d) and module.groups > 1
     }
+    heads = _heads_of(network) if recipe.head_rate != 1 else set()
+    sets: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         if parameter.requires_grad:
             exempt = parameter.ndim < 2 or (id(parameter) in depthwise and not recipe.depthwise_decay)
-            (plain if exempt else decayed).append(parameter)
+            factor = recipe.head_rate if id(parameter) in heads else 1.0
+            sets.setdefault((factor, 0.0 if exempt else recipe.weight_decay), []).append(parameter)
     groups: list[dict[str, Any]] = [
-        {"params": parameters, "weight_decay": decay}
-        for parameters, decay in ((decayed, recipe.weight_decay), (plain, 0.0))
-        if parameters
+        {"params": parameters, "weight_decay": decay, FACTOR: factor}
+        # Those that decay first, as ever.
+        for (factor, decay), parameters in sorted(sets.items(), key=lambda entry: (entry[0][0], -entry[0][1]))
     ]
     rate = recipe.learning_rate
     assert rate is not None
@@ -90,6 +95,23 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
             groups, lr=rate, decay=recipe.rmsprop_decay, momentum=recipe.momentum, epsilon=recipe.rmsprop_epsilon
         )
     return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def _heads_of(network: nn.Module) -> set[int]:
+    """The parameters, by `id`, of what stands on a backbone; none where there is no backbone."""
+    architecture: Any = getattr(network, "architecture", None)
+    backbone = getattr(architecture, "backbone", None)
+    if backbone is None or not isinstance(network, GraphNetwork):
+        return set()
+    known = {module_name(block.name) for block in backbone.layers}
+    parts = (*network.body.items(), *network.heads.items())
+    return {id(parameter) for name, part in parts if name not in known for parameter in part.parameters()}
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Gives every group of parameters the rate, times its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(FACTOR, 1.0)
 
 
 def learning_rate(recipe: Recipe, *, epoch: float, epochs: int) -> float:

@@ -32,6 +32,7 @@ class Plan:
         licence: of the trained weights; None takes that of the start.
         images: folder of the pictures of a COCO json or of VOC files, where it is nowhere near them.
         format: as what the data are read; None decides by looking.
+        ignore: of masks, a value or a class that is neither learnt nor counted, beside 255.
         given: names of what was said explicitly: fields of the recipe and keys of `asked`. A run that goes on refuses
             those that differ from its own; None takes whatever is not the named recipe's.
     """
@@ -47,6 +48,7 @@ class Plan:
     licence: str | None = None
     images: Path | None = None
     format: str | None = None
+    ignore: str | None = None
     given: frozenset[str] | None = None
 
     @property

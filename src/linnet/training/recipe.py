@@ -59,6 +59,9 @@ class Recipe:
     """The optimizer: `sgd` with Nesterov momentum, `adamw`, or `rmsprop` as TensorFlow computes it."""
     learning_rate: float | None = 0.05
     """The learning rate at its highest, for the batch that is given."""
+    head_rate: float = 1.0
+    """The factor of the learning rate of what stands on the backbone of a detector or a segmenter, which begins with
+    random weights."""
     momentum: float = 0.9
     """The momentum of `sgd` and of `rmsprop`."""
     rmsprop_decay: float = 0.9
@@ -179,6 +182,7 @@ class Recipe:
         for name in ("weight_decay", "warmup_epochs"):
             if (value := getattr(self, name)) is not None:
                 check_number(name, value, least=0, most=1e6)
+        check_number("head_rate", self.head_rate, above=0, most=1000)
         check_number("rmsprop_epsilon", self.rmsprop_epsilon, above=0, most=1e6)
         check_number("decay_factor", self.decay_factor, above=0, most=1)
         check_number("decay_epochs", self.decay_epochs, above=0, most=1e6)
@@ -239,7 +243,8 @@ class ClassificationRecipe(Recipe):
     label_smoothing: float = 0.1
     """The share of each target that is spread over all classes."""
     class_weights: Literal["none", "balanced"] = "none"
-    """How much each class weighs in the loss: all alike, or `balanced` by the inverse of its number of pictures."""
+    """How much each class weighs in the loss: all alike, or `balanced` by the inverse of its number of pictures; of
+    masks, by the inverse of the root of its number of pixels."""
     order: Literal["shuffled", "balanced"] = "shuffled"
     """The order of the pictures: `shuffled`, or `balanced`, which draws every class equally often, with repetition."""
     crop: Literal["resized", "shifted", "whole"] = "resized"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from linnet.training.recipe import ClassificationRecipe, DetectionRecipe, Recipe
+from linnet.training.segmentation_recipe import SegmentationRecipe
 
 FINETUNE = ClassificationRecipe(
     name="finetune",
@@ -148,9 +149,27 @@ DETECT_PAPER = DetectionRecipe(
     least_area=0.1,
 )
 
+SEGMENT_FINETUNE = SegmentationRecipe(
+    name="segment-finetune",
+    about="""
+    The default where the data have masks: a classifier's backbone, a detector's, or a segmenter learns your classes.
+    """,
+    optimizer="adamw",
+    learning_rate=None,
+    head_rate=5.0,
+    weight_decay=0.02,
+    clip=10.0,
+    average=None,
+    batch_norm="auto",
+    warmup_epochs=None,
+    dropout=0.0,
+    view_side=320,
+    colour=0.2,
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (FINETUNE, FEATURES, SCRATCH_SMALL, IMAGENET, PAPER, DETECT_FINETUNE, DETECT_PAPER)
+    for recipe in (FINETUNE, FEATURES, SCRATCH_SMALL, IMAGENET, PAPER, DETECT_FINETUNE, DETECT_PAPER, SEGMENT_FINETUNE)
 }
 """Name on the command line → recipe."""
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from linnet.architecture import Architecture
+from linnet.architecture.operations import Size
 from linnet.catalogue import IMAGENET, find_model
 from linnet.checkpoint import Checkpoint, default_preprocessing, load_checkpoint
 from linnet.images import Preprocessing
@@ -30,14 +31,14 @@ class StartOptions:
 
     Attributes:
         start: `auto`, `none`, a model's name or a checkpoint file.
-        family: `mobilenet_v1`, `mobilenet_v2`, `ssdlite` or `ssd`.
-        resolution: side in pixels.
-        options: other options of the architecture; of a detector also its `variant`.
+        family: `mobilenet_v1`, `mobilenet_v2`, `ssdlite`, `ssd` or `deeplab`.
+        resolution: side, or height and width, in pixels.
+        options: other options of the architecture; of a detector or a segmenter also its `variant`.
     """
 
     start: str = "auto"
     family: str | None = None
-    resolution: int | None = None
+    resolution: int | Size | None = None
     options: Mapping[str, Any] | None = None
 
 

@@ -12,6 +12,7 @@ from linnet.architecture import Linear
 from linnet.architecture.operations import of_kind
 from linnet.nn import Network
 from linnet.nn.convolution import ConvolutionModule
+from linnet.nn.modules import GraphNetwork
 
 
 def unfold(network: Network, inputs: Iterable[Tensor]) -> Network:
@@ -98,8 +99,10 @@ def _measure(network: Network, inputs: Iterable[Tensor]) -> dict[str, tuple[Tens
 
 
 def norms_of(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    """Every batch norm of a network."""
-    return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    """Every batch norm of a network that measures statistics: not those of single pixels, which keep theirs."""
+    kept = network.pooled_norms if isinstance(network, GraphNetwork) else []
+    norms = (module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+    return [norm for norm in norms if not any(norm is each for each in kept)]
 
 
 def freeze_statistics(network: nn.Module) -> None:

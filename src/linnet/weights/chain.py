@@ -16,6 +16,7 @@ import numpy as np
 
 from linnet.architecture import INPUT, Add, Architecture, Backbone, Convolve, MobileNetV2
 from linnet.architecture.operations import of_kind, pad_amounts
+from linnet.quantisation.scheme import Joining
 from linnet.weights.candidates import expansion_of, first_versions, second_versions
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ class Chain:
     """Whether integers are pooled as AVERAGE_POOL_2D does it, which keeps their encoding."""
     recoded: bool = False
     """Whether integers change on the way from one convolution to the next."""
+    joining: Joining = "concatenation"
+    """How integers that are joined get another encoding; see `Quantisation`."""
     logits: int | None = None
     sigmoid: bool = False
     """Whether each class has a score by itself."""
@@ -367,6 +370,9 @@ def _compare_sums(candidate: Architecture, chain: Chain) -> str:
     added = {each.reads[0]: each.reads[1] for each in of_kind(candidate.operations, Add)}
     found = outputs_by_name(candidate, chain) | {INPUT: chain.steps[0].input}
     for name, step in steps.items():
+        if name in added and added[name] not in found and step.sum_source is not None:
+            # A tensor that is no convolution's or sum's: whoever reads such networks looks at it.
+            continue
         if step.sum_source != (found.get(added[name]) if name in added else None):
             block = next(block.name for block in candidate.layers if name in (each.name for each in block.operations))
             return f"the shortcuts are not those of the closest network: see {block}"

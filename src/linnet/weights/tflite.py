@@ -1,4 +1,4 @@
-"""TFLite classifiers and feature extractors, float or quantised → checkpoint.
+"""TFLite classifiers, feature extractors, detectors and segmenters, float or quantised → checkpoint.
 
 Integers stay what they are, with the bits of LiteRT's default kernels (`linnet.quantisation.rule`). Only what a file
 computes in float of integer weights is dequantised: real = scale x (q - zero point), per tensor or per channel. Batch
@@ -20,7 +20,7 @@ import numpy as np
 from linnet.architecture import INPUT, Architecture, Concatenate, Reshape
 from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.images import Preprocessing
-from linnet.quantisation.scheme import IntegerType, Quantisation
+from linnet.quantisation.scheme import IntegerType, Pooling, Quantisation
 from linnet.quantisation.tensors import check_tensors
 from linnet.weights.chain import (
     SMALL_STEP,
@@ -36,6 +36,7 @@ from linnet.weights.detectors import columns_of, detector_outputs, match_detecto
 from linnet.weights.tflite_detector import find_detector
 from linnet.weights.tflite_graph import Graph, NotOurs
 from linnet.weights.tflite_metadata import Metadata, read_metadata
+from linnet.weights.tflite_segmenter import find_segmenter, match_segmenter
 from linnet.weights.tflite_sizes import USUAL_SIDE
 
 if TYPE_CHECKING:
@@ -81,8 +82,10 @@ def convert(
         # Damaged scales overflow; what comes of it is looked at afterwards.
         with np.errstate(all="ignore"):
             graph = Graph(content)
-            detector = find_detector(graph)
-            chain = graph.chain() if detector is None else detector.chain
+            ours = _document(graph, "architecture") is not None
+            detector, segmenter = find_detector(graph), find_segmenter(graph, ours=ours)
+            found = detector or segmenter
+            chain = graph.chain() if found is None else found.chain
         metadata = read_metadata(graph.metadata_buffer())
         names = labels
         if names is None:
@@ -92,14 +95,19 @@ def convert(
         own = _document(graph, "preprocessing")
         normalisation = {} if own is not None else _normalisation(graph, metadata, chain, notes)
     except NotOurs as problem:
-        raise ValueError(f"'{path}' is not a MobileNet classifier or detector that linnet has: {problem}.") from None
+        raise ValueError(
+            f"'{path}' is not a MobileNet classifier, detector or segmenter that linnet has: {problem}."
+        ) from None
     except Exception as error:
         raise _damaged(path, error) from None
     try:
-        if detector is None:
+        architecture: Architecture
+        if segmenter is not None:
+            architecture, outputs = match_segmenter(segmenter, _document(graph, "architecture"))
+        elif detector is None:
             chain = two_classes(chain) if chain.sigmoid and len(chain.linear[-1].weight) == 1 else chain
             classifier = match(chain)
-            architecture: Architecture = classifier
+            architecture = classifier
             outputs = outputs_by_name(architecture, chain)
         else:
             detector, names = named(detector, names, notes)
@@ -117,7 +125,7 @@ def convert(
     elif "int" in weight_types:
         weight_types = f"dequantised from {weight_types}"
     dropped = 0
-    if detector is None:
+    if found is None:
         if classifier.classes == 2 and chain.single and names is not None and len(names) == 1:
             names = (f"not {names[0]}", names[0])
         architecture, tensors, names, dropped = without_background(path, classifier, tensors, names, notes)
@@ -214,7 +222,8 @@ def _integers(
         if len(kinds) > 1:
             raise ValueError("its integers are of several types")
         dtype: IntegerType = "int8" if kinds == {np.int8} else "uint8"
-        scheme = Quantisation(dtype, encodings, "average" if chain.averaged else "mean")
+        pooling: Pooling = "average" if chain.averaged else "mean"
+        scheme = Quantisation(dtype, encodings, pooling, joining=chain.joining)
         tensors = stored_of_chain(architecture, chain)
         check_tensors(architecture.graph, tensors, scheme)
     except ValueError as reason:

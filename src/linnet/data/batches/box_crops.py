@@ -111,7 +111,7 @@ def random_view(
     x0, y0, x1, y1 = view.place
     if pixels.shape[:2] != contract.size:
         canvas = np.empty((height, width, 3), np.uint8)
-        canvas[:] = _mean_colour(contract)
+        canvas[:] = mean_colour(contract)
         canvas[y0:y1, x0:x1] = pixels
         pixels = canvas
     return pixels, *seen_boxes(boxes, view, (width, height))
@@ -213,7 +213,7 @@ def flip_boxes(boxes: NDArray[Any]) -> NDArray[Any]:
     return np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
 
 
-def _mean_colour(contract: Preprocessing) -> tuple[int, ...]:
+def mean_colour(contract: Preprocessing) -> tuple[int, ...]:
     """What the network sees as zeros."""
     mean = contract.mean[::-1] if contract.colours == "BGR" else contract.mean
     channels = mean if len(mean) == 3 else mean * 3

@@ -79,8 +79,8 @@ class Findings:
 
     @property
     def broken(self) -> frozenset[str]:
-        """Names of the pictures that a training leaves out: they cannot be read, or their boxes do not fit them."""
-        lost = ("broken", "size")
+        """Names of the pictures that a training leaves out: they, or their masks, cannot be read, or do not fit."""
+        lost = ("broken", "size", "mask", "mask_size")
         return frozenset(name for problem in self.problems if problem.kind in lost for name in problem.files)
 
     def of(self, severity: Severity) -> tuple[Problem, ...]:
@@ -127,3 +127,41 @@ class BoxFindings(Findings):
         """Everything, with all names of all pictures."""
         document = super().to_json() | {"format": self.format, "parts": dict(self.listed)}
         return document | {"coverage": [entry.to_json() for entry in self.coverage]}
+
+
+@dataclass(frozen=True)
+class MaskFindings(Findings):
+    """The same of a data set with masks; `counts` are of pixels, those that are ignored left out.
+
+    Attributes:
+        format: of the masks.
+        listed: pictures of each part.
+        showing: pictures of each part that have a pixel of each class.
+        ignored: pixels of each part that are ignored or no class.
+    """
+
+    format: str
+    listed: Mapping[str, int]
+    showing: Mapping[str, tuple[int, ...]]
+    ignored: Mapping[str, int]
+
+    @property
+    def pictures(self) -> int:
+        """Pictures in all parts."""
+        return sum(self.listed.values())
+
+    def share(self, part: str, index: int) -> float:
+        """Of the pixels of a part that are not ignored, those of a class."""
+        return self.counts[part][index] / max(sum(self.counts[part]), 1)
+
+    def left_out(self, part: str) -> float:
+        """Share of all pixels of a part that are ignored."""
+        return self.ignored[part] / max(sum(self.counts[part]) + self.ignored[part], 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, with all names of all pictures."""
+        document = super().to_json() | {"format": self.format, "parts": dict(self.listed)}
+        for index, entry in enumerate(document["classes"]):
+            entry["shares"] = {part: self.share(part, index) for part in self.counts}
+            entry["pictures"] = {part: self.showing[part][index] for part in self.counts}
+        return document | {"ignored": {part: self.left_out(part) for part in self.counts}}

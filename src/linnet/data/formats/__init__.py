@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linnet.data.formats import coco, createml, cvat, folders, labelme, parquet, shards, table, voc, yolo
+from linnet.data.formats import coco, createml, cvat, folders, labelme, masks, parquet, shards, table, voc, yolo
 from linnet.data.formats.format import Format
 
 FORMATS: tuple[Format, ...] = (
@@ -15,6 +15,7 @@ FORMATS: tuple[Format, ...] = (
     createml.FORMAT,
     labelme.FORMAT,
     yolo.FORMAT,
+    masks.FORMAT,
     folders.FORMAT,
 )
 """In the order of preference: of two that recognise a place, the first reads it."""

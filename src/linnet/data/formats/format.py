@@ -23,6 +23,8 @@ class Format:
         read: reads a place that was recognised, or that is said to be of this format; raises a ValueError or OSError
             that names the true cause, the file and the line.
         layouts: for the documentation: what is read, each with a heading and a small tree of names.
+        masks: reads the masks of a place, where the format shows something else unless masks are asked for; None where
+            it has none.
         images: whether the pictures may lie elsewhere (`Place.images`).
     """
 
@@ -33,6 +35,7 @@ class Format:
     read: Callable[[Place], Reading]
     layouts: tuple[tuple[str, str], ...]
     images: bool = False
+    masks: Callable[[Place], Reading] | None = None
 
     def task_of(self, place: Place) -> Task:
         """What the data of a place show."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from linnet.architecture import INPUT, Add, Concatenate, Convolve, Graph, Linear, Pool, Reshape
+from linnet.architecture import INPUT, Add, Concatenate, Convolve, Graph, Linear, Pool, Resize
 from linnet.quantisation import rule
 from linnet.quantisation.post_training.observation import Observation
 from linnet.quantisation.scheme import LIMITS, SMALLEST_SCALE, Encoding, IntegerType
@@ -83,7 +83,7 @@ def sensitivities(graph: Graph, tensors: Mapping[str, Floats]) -> dict[str, NDAr
                 depthwise = isinstance(reader, Convolve) and reader.depthwise
                 squares = squares.reshape(*squares.shape[:2], -1).sum(axis=2)
                 total += squares[:, 0] if depthwise else squares.sum(axis=0)
-            elif isinstance(reader, Add | Pool):
+            elif isinstance(reader, Add | Pool | Resize):
                 total += found[reader.name]
             else:
                 # Rows of anchors: an error arrives as it is.
@@ -102,7 +102,7 @@ def calibrate(
 ) -> dict[str, Calibrated]:
     """Encodings of all tensors of a folded network.
 
-    What is joined, the result and what a Reshape gives share one encoding: the integers are then copied.
+    What is joined, the result and what is only arranged or resized share one encoding: the integers are then copied.
 
     Args:
         graph: the folded operations.
@@ -144,7 +144,7 @@ def _sharing(graph: Graph) -> list[list[str]]:
     sets = {INPUT: [INPUT]}
     for operation in graph.operations:
         sets[operation.name] = [operation.name]
-        if isinstance(operation, Reshape | Concatenate):
+        if operation.keeps_encoding or isinstance(operation, Concatenate):
             for name in operation.reads:
                 if sets[name] is not sets[operation.name]:
                     sets[operation.name] += sets[name]

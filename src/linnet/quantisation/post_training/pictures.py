@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linnet.checkpoint import Checkpoint
-from linnet.data import DataSet, Sample, find
+from linnet.data import DataSet, Sample, find_for
 from linnet.data.recognition import FormatName, recognise_task
 from linnet.images import find_pictures
 
@@ -57,6 +57,7 @@ def choose_pictures(
     *,
     format: FormatName | None = None,
     images: Path | None = None,
+    ignore: str | None = None,
 ) -> Choice:
     """Pictures to calibrate a model with and to measure it on.
 
@@ -66,13 +67,14 @@ def choose_pictures(
         count: how many pictures calibrate, at most.
         format: of the data; recognised if not given.
         images: folder of the pictures that annotations name.
+        ignore: of masks, a value or a class that is not counted, beside 255.
 
     Raises:
         FileNotFoundError: if there is no such path.
         ValueError: if there are no pictures, or too few to calibrate and to measure.
     """
     try:
-        data = find(Path(path), format=format, images=images)
+        data = find_for(checkpoint.task, Path(path), format=format, images=images, ignore=ignore)
     except ValueError as error:
         # What seems to be labelled and cannot be read is an error; a folder of pictures is what it is.
         if format is not None or not Path(path).is_dir() or recognise_task(Path(path)) is not None:

@@ -19,7 +19,7 @@ from linnet.images import Preprocessing
 from linnet.nn import Network
 from linnet.training.devices import joined
 from linnet.training.dropout import PictureDropout
-from linnet.training.inputs import as_inputs, calibration_inputs, ready
+from linnet.training.inputs import as_inputs, as_pictures, calibration_inputs, ready
 from linnet.training.quantising import is_quantised
 from linnet.training.recipe import ClassificationRecipe
 from linnet.training.statistics import batch_statistics
@@ -71,18 +71,13 @@ class ClassificationObjective:
 
     def describe(self, inputs: Tensor, targets: Tensor, classes: Sequence[str]) -> tuple[NDArray[np.uint8], list[str]]:
         """Inputs as pictures again, (N, H, W, 3), and what the targets say of each: `cat`, `cat 70%, dog 30%`."""
-        mean, std = (np.array(values, np.float32) for values in (self.contract.mean, self.contract.std))
-        pixels = inputs.permute(0, 2, 3, 1).numpy() * std + mean  # (N, H, W, C)
-        if self.contract.colours == "BGR":
-            pixels = pixels[..., ::-1]
-        pictures = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
         smoothing = self.recipe.label_smoothing
         labels = []
         for shares in ((targets - smoothing / len(classes)) / (1 - smoothing)).numpy():
             best = [index for index in np.argsort(-shares)[:2].tolist() if shares[index] > 0.01]
             texts = [f"{classes[index]} {shares[index]:.0%}" for index in best]
             labels.append(classes[best[0]] if len(best) == 1 else ", ".join(texts))
-        return np.broadcast_to(pictures, (*pictures.shape[:3], 3)), labels
+        return as_pictures(inputs, self.contract), labels
 
     def losses(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Cross entropy, summed over the pictures."""

@@ -65,7 +65,7 @@ def _from_nothing(options: StartOptions, classes: int, recipe: Recipe) -> Start:
     make: Any = FAMILIES[family]
     check_known(values, {entry.name for entry in fields(make)}, family)
     resolution = options.resolution or recipe.resolution or 224
-    if resolution <= SMALL_SIDE:
+    if max((resolution,) if isinstance(resolution, int) else resolution) <= SMALL_SIDE:
         values.setdefault("early_stride", 2)
     if recipe.dropout is not None:
         values["dropout"] = recipe.dropout

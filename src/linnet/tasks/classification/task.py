@@ -22,6 +22,7 @@ class Classification:
     labels = "classes of whole pictures"
     recipe = "finetune"
     variant: str | None = None
+    makes_masks = False
     takes_images = False
     reading = ".label"
 

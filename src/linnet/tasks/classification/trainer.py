@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from linnet.architecture import Architecture
-from linnet.architecture.ssdlite import BACKBONES, DETECTORS
+from linnet.architecture import COMPOSED, Architecture
+from linnet.architecture.ssdlite import BACKBONES
 from linnet.data import DataSet
 from linnet.data.batches.loading import EvaluationPictures, PictureBatches, part_of_all
 from linnet.data.batches.streaming import ShardBatches, open_batches
@@ -47,9 +47,9 @@ class ClassificationTrainer:
         """A network with a classifier for the data's classes."""
         own = {entry.name for kind in BACKBONES.values() for entry in fields(kind)}
         foreign = [name for name in options.options or {} if name not in own]
-        if foreign or options.family in DETECTORS:
+        if foreign or options.family in COMPOSED:
             flag = f"--{foreign[0].replace('_', '-')}" if foreign else f"--architecture {options.family}"
-            raise ValueError(f"'{data.path}' has classes of whole pictures; {flag} is for boxes.")
+            raise ValueError(f"'{data.path}' has classes of whole pictures; {flag} is for boxes or masks.")
         return find_start(options, data.classes, recipe)
 
     def keep(self, data: DataSet, folder: Path) -> DataSet:

@@ -25,7 +25,7 @@ from linnet.images import Preprocessing
 from linnet.results import Detections
 from linnet.results.drawing import Box, draw_boxes
 from linnet.training.devices import joined
-from linnet.training.inputs import as_inputs, calibration_inputs, ready
+from linnet.training.inputs import as_inputs, as_pictures, calibration_inputs, ready
 from linnet.training.quantising import is_quantised
 from linnet.training.recipe import DetectionRecipe
 from linnet.training.statistics import batch_statistics
@@ -152,14 +152,10 @@ class DetectionObjective:
         """Inputs as pictures again with their boxes drawn, and how many objects of each class are on them."""
         from PIL import Image
 
-        mean, std = (np.array(values, np.float32) for values in (self.contract.mean, self.contract.std))
-        pixels = inputs.permute(0, 2, 3, 1).numpy() * std + mean  # (N, H, W, C)
-        if self.contract.colours == "BGR":
-            pixels = pixels[..., ::-1]
-        pixels = np.broadcast_to(pixels.clip(0, 1), (*pixels.shape[:3], 3))  # (N, H, W, 3)
-        pixels = (pixels * 255).round().astype(np.uint8)
         drawn, labels = [], []
-        for picture, boxes, indices in zip(pixels, targets.boxes, targets.indices, strict=True):
+        for picture, boxes, indices in zip(
+            as_pictures(inputs, self.contract), targets.boxes, targets.indices, strict=True
+        ):
             corners = boxes.numpy() * np.array([*picture.shape[1::-1]] * 2)
             pairs = zip(corners.tolist(), indices.tolist(), strict=True)
             shown = [Box((x0, y0, x1, y1), index, classes[index]) for (x0, y0, x1, y1), index in pairs]

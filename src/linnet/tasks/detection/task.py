@@ -24,6 +24,7 @@ class Detection:
     labels = "boxes"
     recipe = "detect-finetune"
     variant: str | None = "tensorflow"
+    makes_masks = False
     takes_images = True
     reading = ".top()"
 

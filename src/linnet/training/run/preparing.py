@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 
 from linnet.architecture import Architecture, from_options, options_of
 from linnet.checkpoint import Checkpoint, save_checkpoint
-from linnet.data import DataSet, find
+from linnet.data import DataSet, find_for
 from linnet.data.batches.loading import Placement
 from linnet.data.sources import Address, locate
 from linnet.images import Preprocessing
@@ -142,7 +142,9 @@ def prepare(plan: Plan, reporter: Reporter) -> Prepared:
     fabric = open_fabric(plan.device, recipe.precision, synchronise=recipe.synchronise)
     leads = fabric.global_rank == 0
     reporter = reporter if leads else Reporter()
-    found = find(plan.data, format=plan.format, images=plan.images).for_training()
+    found = find_for(
+        plan.recipe.task, plan.data, format=plan.format, images=plan.images, ignore=plan.ignore
+    ).for_training()
     task = TASKS[found.task]
     if leads:
         files.prepare_run_folder(plan.out, resume=plan.resume, overwrite=plan.overwrite)
@@ -276,10 +278,11 @@ def _check(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, data: Dat
     if fabric.global_rank == 0:
         # Behind http only the classes are looked at: pictures would come one request each.
         limit = 0 if isinstance(data.train[0].file, Address) else CHECKED_PICTURES
+        asked = plan.start.resolution or plan.recipe.resolution
         total = min(len(data.train) + len(data.validation) + len(data.test), limit)
         findings = task.check(
             data,
-            CheckOptions(resolution=plan.start.resolution or plan.recipe.resolution, limit=limit),
+            CheckOptions(resolution=min(asked) if isinstance(asked, tuple) else asked, limit=limit),
             lambda done: reporter.progress("checking the pictures", done, total),
         )
         broken = sorted(findings.broken)

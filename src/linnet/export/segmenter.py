@@ -1,0 +1,50 @@
+"""What a segmenter's file has that its network leaves to others: logits at the picture's size, and the best class."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linnet.architecture import DeepLab, Graph
+from linnet.quantisation.scheme import Quantisation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from linnet.checkpoint import Checkpoint
+
+LABELS = "labels"
+"""Name of the best class of every pixel."""
+
+
+def exported(checkpoint: Checkpoint) -> tuple[Graph, Quantisation | None]:
+    """The operations of a file, and how their results are encoded: of a segmenter with its logits resized."""
+    network, scheme = checkpoint.architecture, checkpoint.quantisation
+    if not isinstance(network, DeepLab):
+        return network.graph, scheme
+    if scheme is not None:
+        name, source = network.upsampling.name, network.upsampling.reads[0]
+        scheme = replace(scheme, encodings=dict(scheme.encodings) | {name: scheme.encodings[source]})
+    return network.upsampled_graph, scheme
+
+
+def gives_labels(checkpoint: Checkpoint, raw: bool) -> bool:
+    """Whether a file ends with the best class of every pixel."""
+    return isinstance(checkpoint.architecture, DeepLab) and not raw
+
+
+def check_labels(path: Path, labels: NDArray[Any], logits: NDArray[np.floating[Any]], allowed: float) -> None:
+    """Raises a ValueError unless labels (N, H, W) are the best classes of logits (N, H, W, classes), or nearly so.
+
+    Two logits may each be off by what is allowed, relative to the largest of all: then the other one is the best.
+    """
+    own = np.take_along_axis(logits, labels.astype(np.int64)[..., None], axis=3)[..., 0]
+    apart = float((logits.max(axis=3) - own).max()) / max(float(np.abs(logits).max()), 1e-12)
+    if not apart <= 2 * allowed:
+        raise ValueError(
+            f"'{path}' was not written: its labels are those of logits up to {apart:.1e} below the best ones; at most "
+            f"{2 * allowed:.0e} was expected."
+        )

@@ -1,0 +1,64 @@
+"""What a segmenter learns by: cross entropy of pixels, with weights of classes, and the dice loss of shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from linnet.segmentation.maps import IGNORED
+
+Weighting = Literal["none", "balanced"]
+
+
+def pixel_loss(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross entropy summed over the pixels that count.
+
+    Args:
+        logits: (N, classes, H, W).
+        masks: (N, H, W) int64 classes; `IGNORED` counts nowhere.
+        weights: (classes,) of each class's pixels.
+    """
+    return F.cross_entropy(logits, masks, weights, ignore_index=IGNORED, reduction="sum")
+
+
+def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """1 - dice of each picture, the mean over the classes that it has, summed over the pictures.
+
+    Dice is 2 Σ p y / (Σ p + Σ y) over a picture's pixels, p the probability of a class and y whether it is there
+    (Milletari et al. 2016, with the plain sum). A class of few pixels has as much say as one of many, and what is
+    thin may be neither too thick nor broken. Every picture's is its own, so that a step in parts is the whole step.
+
+    Args:
+        logits: (N, classes, H, W).
+        masks: (N, H, W) int64 classes; `IGNORED` counts nowhere.
+    """
+    counts = (masks != IGNORED)[:, None]  # (N, 1, H, W)
+    truth = F.one_hot(masks.masked_fill(masks == IGNORED, 0), logits.shape[1]).permute(0, 3, 1, 2)
+    truth = truth.to(logits.dtype) * counts
+    guess = logits.softmax(dim=1) * counts
+    shared = (guess * truth).sum(dim=(2, 3))  # (N, classes)
+    there = truth.sum(dim=(2, 3))  # (N, classes)
+    dice = 2 * shared / (guess.sum(dim=(2, 3)) + there).clamp(min=1)
+    present = there > 0
+    lost = torch.where(present, 1 - dice, 0.0).sum(dim=1)
+    return (lost / present.sum(dim=1).clamp(min=1)).sum()
+
+
+def class_weights(pixels: Sequence[int], weighting: Weighting) -> Tensor | None:
+    """The weight of each class's pixels, 1 on average over all pixels. None where all weigh alike.
+
+    Args:
+        pixels: of each class in training; a class without any has the weight 0.
+        weighting: `balanced` by the inverse of the square root of its pixels. The inverse itself makes what is rare
+            too thick: a pixel of it is then worth a hundred of others.
+    """
+    if weighting == "none":
+        return None
+    counts = torch.tensor(pixels, dtype=torch.float64)
+    seen = counts > 0
+    weights = torch.where(seen, counts.clamp(min=1) ** -0.5, 0.0)
+    return (weights * counts.sum() / (weights * counts).sum().clamp(min=1e-30)).float()

@@ -1,0 +1,1 @@
+"""Of which class every pixel of a picture is."""
