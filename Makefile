@@ -13,7 +13,7 @@ INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)
 STRICT := SKBUILD_CMAKE_DEFINE=LINNET_STRICT=ON
 TELL := $(BIN)/python -c 'import linnet.engine.library as l; l.native_version() or print("Without a C++ compiler: linnet runs without its native engine.")'
 
-.PHONY: setup fix check test test-slow test-all test-isa test-parity bench demo docs
+.PHONY: setup fix check test test-slow test-all test-isa test-parity test-mediapipe bench demo docs
 
 setup: .venv/dev.stamp
 
@@ -70,6 +70,15 @@ PARITY := .venv-parity/bin
 
 test-parity: .venv-parity/parity.stamp
 	$(ONE_THREAD) KERAS_BACKEND=torch $(PARITY)/python -m pytest -n 2 tests/parity
+
+# MediaPipe's tasks, which load what linnet exports: their package stands in an environment of its own.
+.venv-mediapipe/mediapipe.stamp: Makefile
+	$(PYTHON) -m venv .venv-mediapipe
+	.venv-mediapipe/bin/pip install --quiet mediapipe==1.2.3
+	touch $@
+
+test-mediapipe: .venv/dev.stamp .venv-mediapipe/mediapipe.stamp
+	$(FOR_TESTS) LINNET_MEDIAPIPE=.venv-mediapipe/bin/python $(BIN)/pytest $(TWO) tests/mediapipe
 
 .venv/docs.stamp: .venv/dev.stamp pyproject.toml constraints.txt
 	$(INSTALL) mkdocs-material 'mkdocstrings[python]'

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server import Server
 
-from linnet.files import describe_failure, download, fetch, replacing, write_atomically
+from linnet.files import describe_failure, download, fetch, replacing, write_atomically, write_together
 
 
 @pytest.fixture
@@ -61,6 +61,17 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "file", b"new")
     assert not list(tmp_path.iterdir())
+
+
+def test_files_that_belong_together_appear_together(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"old")
+    write_together({tmp_path / "one": b"1", tmp_path / "deep" / "two": b"2"})
+    assert [(tmp_path / name).read_bytes() for name in ("one", "deep/two")] == [b"1", b"2"]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match="folder"):
+        write_together({tmp_path / "one": b"new", tmp_path / "folder": b"3"})
+    assert (tmp_path / "one").read_bytes() == b"1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "folder", "one"]
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

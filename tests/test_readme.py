@@ -22,6 +22,7 @@ from linnet.bench import compare
 from linnet.checkpoint import save_checkpoint
 from linnet.cli import COMMANDS as LISTED
 from linnet.cli import main
+from linnet.export import export
 
 README = (ROOT / "README.md").read_text()
 CLASSES = ("ant", "bee", "cat", "dog")
@@ -36,6 +37,7 @@ def desk(tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     save_checkpoint(checkpoint, tmp_path / "cache" / "imagenet-v2-1.0-224.safetensors")
     save_checkpoint(checkpoint, tmp_path / "mine.safetensors")
+    export(checkpoint, tmp_path / "mine.tflite")
     write_tflite(tmp_path / "model.tflite", folded.architecture, dict(folded.tensors))
     with Image.open(picture_file) as image:
         image.save(tmp_path / "cat.jpg")

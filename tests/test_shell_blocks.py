@@ -34,6 +34,7 @@ NOT_RUN = {
     "make demo": "makes an environment of its own; test_install.py runs the demo's program",
     "make test": "is this suite",
     "make test-parity": "makes an environment of its own",
+    "make test-mediapipe": "makes an environment of its own",
     "make setup": "makes an environment of its own",
     "make fix": "changes the project's files",
     "make check": "is run beside this suite, by .ci/run",

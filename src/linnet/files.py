@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 TIMEOUT_SECONDS = 60.0
@@ -22,32 +22,59 @@ def write_atomically(path: Path, content: bytes | bytearray) -> None:
     Raises:
         OSError: naming `path`, if it cannot be written; nothing of the attempt is left behind.
     """
+    write_together({path: content})
+
+
+def write_together(files: Mapping[Path, bytes | bytearray]) -> None:
+    """Writes files that belong together as `write_atomically` writes one: none is renamed before all are on the disk.
+
+    Raises:
+        OSError: naming the path that cannot be written; older files of these names are then as they were.
+    """
+    staged: list[tuple[Path, Path, Path]] = []
+    try:
+        for path, content in files.items():
+            target = _target_of(path)
+            temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+            staged.append((path, temporary, target))
+            _write_staged(path, temporary, target, content)
+        for path, temporary, target in staged:
+            try:
+                os.replace(temporary, target)
+            except OSError as error:
+                raise _cannot_write(path, error) from None
+    except BaseException:
+        for _, temporary, _ in staged:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise
+    for folder in dict.fromkeys(target.parent for _, _, target in staged):
+        _synchronise_folder(folder)
+
+
+def _target_of(path: Path) -> Path:
+    """The regular file, there already or not, that a path leads to."""
     target = Path(os.path.realpath(path))
     if path.is_dir():
         raise IsADirectoryError(f"'{path}' is a folder; a file name was expected.")
     if target.exists() and not target.is_file():
         raise OSError(f"'{path}' is no regular file; linnet does not replace it.")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    return target
+
+
+def _write_staged(path: Path, temporary: Path, target: Path, content: bytes | bytearray) -> None:
+    """The content in a new temporary file, synchronised, with the permissions of what it will replace."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except OSError as error:
-        raise _cannot_write(path, error) from None
-    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
             os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
-        os.replace(temporary, target)
-        _synchronise_folder(target.parent)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise _cannot_write(path, error) from None
-        raise
+    except OSError as error:
+        raise _cannot_write(path, error) from None
 
 
 def _cannot_write(path: Path, error: OSError) -> OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,8 @@ from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
 from linnet.detection import Suppression, anchors, detect
 from linnet.engine.reference import Output
-from linnet.engine.runtimes import RUNTIMES, RuntimeName, choose_runtime
+from linnet.engine.runtimes import RUNTIMES, Runtime, RuntimeName, choose_runtime
+from linnet.export.shipped import Shipped, ShippedRuntime, format_of, open_exported
 from linnet.images import Preprocessing, check_pixels, decode, fit
 from linnet.machine import usable_cores
 from linnet.results import Classification, Detections, Segmentation
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from linnet.images import Picture
+
+_log = logging.getLogger(__name__)
 
 P = TypeVar("P", bound="Picture")
 
@@ -43,20 +47,25 @@ class Prepared(NamedTuple):
     size: tuple[int, int]
 
 
+Network = Checkpoint | Shipped
+"""What can be run: weights, by a runtime that is chosen, or an exported file, by its own."""
+
 Interpreter = Callable[[Output, Sequence[tuple[int, int]]], list[Result]]
 """What a network gives for some pictures, and their (width, height) → what it says of each."""
 
 
-def _classifying(checkpoint: Checkpoint, runtime: str, suppression: Suppression) -> Interpreter:
+def _classifying(network: Network, runtime: str, suppression: Suppression) -> Interpreter:
     def interpret(outputs: Output, sizes: Sequence[tuple[int, int]]) -> list[Result]:
-        return [Classification.from_logits(row, checkpoint.classes) for row in outputs]
+        return [Classification.from_logits(row, network.classes) for row in outputs]
 
     return interpret
 
 
-def _detecting(checkpoint: Checkpoint, runtime: str, suppression: Suppression) -> Interpreter:
+def _detecting(network: Network, runtime: str, suppression: Suppression) -> Interpreter:
     """Boxes of offsets and logits: of the native runtime natively, with equal results."""
-    detector: Any = checkpoint.architecture
+    if isinstance(network, Shipped) and network.contract.ends == "detections":
+        return _detected(network, suppression)
+    detector: Any = network.architecture
     places = anchors(detector)
     find: Callable[..., tuple[Any, Any, Any]] = partial(
         detect, anchors=places, scoring=detector.scoring, suppression=suppression
@@ -71,28 +80,65 @@ def _detecting(checkpoint: Checkpoint, runtime: str, suppression: Suppression) -
         for offsets, logits, size in zip(*outputs, sizes, strict=True):
             boxes, scores, classes = find(offsets, logits)
             # The pictures are squashed whole (`Checkpoint` sees to it): fractions are fractions of the original.
-            results.append(Detections(boxes * np.array(size * 2, np.float32), scores, classes, checkpoint.classes))
+            results.append(Detections(boxes * np.array(size * 2, np.float32), scores, classes, network.classes))
         return results
 
     return interpret
 
 
-def _segmenting(checkpoint: Checkpoint, runtime: str, suppression: Suppression) -> Interpreter:
+def _segmenting(network: Network, runtime: str, suppression: Suppression) -> Interpreter:
     """Label maps at the pictures' own sizes."""
-    segmenter: Any = checkpoint.architecture
-    decide = partial(label_map, grid=segmenter.grid, quantisation=checkpoint.quantisation, native=runtime == "native")
+    if isinstance(network, Shipped) and network.contract.ends == "labels":
+        return _labelled(network)
+    segmenter: Any = network.architecture
+    scheme = network.quantisation if isinstance(network, Checkpoint) else None
+    decide = partial(label_map, grid=segmenter.grid, quantisation=scheme, native=runtime == "native")
 
     def interpret(outputs: Output, sizes: Sequence[tuple[int, int]]) -> list[Result]:
         # The pictures are squashed whole: every pixel of them has a place in the network's map.
         return [
-            Segmentation(decide(logits, size), segmenter.classes, checkpoint.classes)
+            Segmentation(decide(logits, size), segmenter.classes, network.classes)
             for logits, size in zip(outputs, sizes, strict=True)
         ]
 
     return interpret
 
 
-INTERPRETERS: dict[str, Callable[[Checkpoint, str, Suppression], Interpreter]] = {
+def _labelled(network: Shipped) -> Interpreter:
+    """Labels that the file itself has decided, each for the pixels nearest to it."""
+    segmenter: Any = network.architecture
+
+    def interpret(outputs: Output, sizes: Sequence[tuple[int, int]]) -> list[Result]:
+        results: list[Result] = []
+        for labels, size in zip(outputs, sizes, strict=True):
+            # The middle of each pixel.
+            rows, columns = (
+                (2 * np.arange(side) + 1) * own // (2 * side)
+                for side, own in zip(size[::-1], labels.shape, strict=True)
+            )
+            nearest = np.asarray(labels, np.uint8)[rows[:, None], columns]
+            results.append(Segmentation(nearest, segmenter.classes, network.classes))
+        return results
+
+    return interpret
+
+
+def _detected(network: Shipped, suppression: Suppression) -> Interpreter:
+    """Boxes that the file itself has found: of the suppression only the scores and the number are left to choose."""
+
+    def interpret(outputs: Output, sizes: Sequence[tuple[int, int]]) -> list[Result]:
+        results: list[Result] = []
+        for boxes, classes, scores, count, size in zip(*outputs, sizes, strict=True):
+            kept = np.flatnonzero(scores[: int(count)] >= suppression.score_threshold)[: suppression.total]
+            # Corners y0, x0, y1, x1 as fractions, which may lie outside.
+            corners = np.clip(boxes[kept][:, [1, 0, 3, 2]], 0, 1) * np.array(size * 2, np.float32)
+            results.append(Detections(corners, scores[kept], classes[kept].astype(np.int64), network.classes))
+        return results
+
+    return interpret
+
+
+INTERPRETERS: dict[str, Callable[[Network, str, Suppression], Interpreter]] = {
     "classification": _classifying,
     "detection": _detecting,
     "segmentation": _segmenting,
@@ -107,7 +153,7 @@ class Predictor:
     """A network that takes pictures. Made by `load`.
 
     Attributes:
-        checkpoint: what the file holds.
+        network: what the file holds; of an exported file what is known of it.
         runtime: name of the runtime in use.
         suppression: what of a detector's output becomes a detection.
         tile: whether windows of the network's size slide over larger pictures, which keep their own size.
@@ -115,7 +161,7 @@ class Predictor:
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        network: Network,
         *,
         runtime: RuntimeName = "auto",
         threads: int | None = None,
@@ -124,34 +170,52 @@ class Predictor:
     ) -> None:
         if threads is not None:
             check_whole("threads", threads, least=1, most=1024)
-        self.checkpoint = checkpoint
+        self.network = network
         self.suppression = suppression or Suppression()
-        if tile and checkpoint.task not in TILING:
-            raise ValueError(f"Sliding windows (--tile) are for segmenters; this network is for {checkpoint.task}.")
+        if tile and network.task not in TILING:
+            raise ValueError(f"Sliding windows (--tile) are for segmenters; this network is for {network.task}.")
+        if tile and isinstance(network, Shipped):
+            raise ValueError(f"Sliding windows (--tile) are for checkpoints; '{network.path}' is an exported file.")
         self.tile = tile
-        self.runtime = choose_runtime(runtime)
-        self._runtime = RUNTIMES[self.runtime](checkpoint, threads)
-        self._interpret_outputs = INTERPRETERS[checkpoint.task](checkpoint, self.runtime, self.suppression)
+        self._runtime: Runtime
+        if isinstance(network, Shipped):
+            if runtime != "auto":
+                raise ValueError(
+                    f"'{network.path}' is run by {network.runtime.name}, its own runtime. {runtime!r} is for "
+                    "checkpoints."
+                )
+            self._runtime = ShippedRuntime(network, threads)
+        else:
+            self._runtime = RUNTIMES[choose_runtime(runtime)](network, threads)
+        self.runtime = self._runtime.name
+        self._interpret_outputs = INTERPRETERS[network.task](network, self.runtime, self.suppression)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The weights with all that belongs to them; a ValueError for an exported file."""
+        if isinstance(self.network, Shipped):
+            raise ValueError(f"'{self.network.path}' is run as it is. `linnet convert` reads its weights.")
+        return self.network
 
     @property
     def architecture(self) -> Architecture:
         """The network's description."""
-        return self.checkpoint.architecture
+        return self.network.architecture
 
     @property
     def preprocessing(self) -> Preprocessing:
         """How a picture becomes the network's input; a ValueError for networks of other than 1 or 3 channels."""
-        if self.checkpoint.preprocessing is None:
+        if self.network.preprocessing is None:
             raise ValueError(
                 f"This network takes {self.architecture.input_channels} channels, which pictures do not have. Run it "
                 "with `linnet.nn` or `linnet.engine.reference`."
             )
-        return self.checkpoint.preprocessing
+        return self.network.preprocessing
 
     @property
     def classes(self) -> tuple[str, ...] | None:
         """Class names, where they are known."""
-        return self.checkpoint.classes
+        return self.network.classes
 
     def __call__(self, picture: Picture) -> Any:
         """Says what is on a path, a file's bytes, a PIL image or an (H, W, 3) uint8 RGB array of any size.
@@ -306,6 +370,8 @@ def load(
 ) -> Predictor:
     """A predictor for a checkpoint file or a model's name. Never needs torch, unless `runtime` is `torch`.
 
+    An exported .onnx or .tflite file is run as it is, by its own runtime.
+
     Args:
         model: a path, or a name that `linnet models` lists.
         runtime: `native`, `numpy`, `torch`, or `auto`: the native engine, or numpy where it was not built.
@@ -322,5 +388,21 @@ def load(
         >>> predict("finch.jpg").label  # doctest: +SKIP
         'finch'
     """
-    checkpoint = load_checkpoint(find_model(model))
-    return Predictor(checkpoint, runtime=runtime, threads=threads, suppression=suppression, tile=tile)
+    return Predictor(load_network(model), runtime=runtime, threads=threads, suppression=suppression, tile=tile)
+
+
+def load_network(model: str | os.PathLike[str]) -> Network:
+    """What a file holds, or the file of a model's name; of an exported file it is logged what had to be assumed.
+
+    Raises:
+        ValueError: if there is no such model, or it is damaged.
+        OSError: if the file may not be read, or a download fails.
+    """
+    path = find_model(model)
+    exported = format_of(path)
+    if exported is None:
+        return load_checkpoint(path)
+    shipped = open_exported(path, exported)
+    for note in shipped.notes:
+        _log.info("'%s': %s", path, note)
+    return shipped

@@ -25,7 +25,8 @@ from linnet.engine.library import load_library
 from linnet.engine.native import NativeNetwork, NativeSession
 from linnet.engine.program import lower
 from linnet.engine.reference import NumpyNetwork
-from linnet.export.onnx_graph import GraphWriter, run_onnx
+from linnet.export.onnx_graph import GraphWriter
+from linnet.export.onnx_run import run_onnx
 from linnet.nn.modules import GraphNetwork
 
 Arrays = list[NDArray[Any]]

@@ -9,20 +9,37 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from linnet.bench.runtimes import INTEGER_RUNTIMES, RUNTIMES, Arrays, Files, MissingRuntime, Run, Setting
+from linnet.bench.runtimes import (
+    INTEGER_RUNTIMES,
+    RUNTIMES,
+    Arrays,
+    Files,
+    MissingRuntime,
+    Opener,
+    Run,
+    Setting,
+    run_shipped,
+)
 from linnet.checkpoint import Checkpoint
+from linnet.export import export
+from linnet.export.shipped import Shipped
 from linnet.export.written import Precision
 from linnet.images import normalise
 from linnet.predictor import Predictor
+from linnet.weights import read
 
 AGREEMENT: dict[Precision, float] = {"float32": 1e-3, "int8": 0.05}
 """Most by which another runtime may differ, relative to the largest output, before its time is measured; of a segmenter
 the share of other labels. Runtimes round integers in ways of their own."""
+
+FILE = "file"
+"""The lane of an exported file in its own runtime."""
 
 BURST_SECONDS = 0.15
 """For which each runtime runs before the next one has its turn."""
@@ -64,7 +81,7 @@ class Measurement:
 
 
 def compare(
-    checkpoint: Checkpoint,
+    network: Checkpoint | Shipped,
     *,
     threads: Sequence[int] = (1, 2),
     batches: Sequence[int] = (1,),
@@ -76,10 +93,11 @@ def compare(
     """Measures every runtime that is installed, interleaved, after its output was compared with numpy's.
 
     Of a quantised network linnet, numpy and what reads the integers of an ONNX file compute with these; linnet and all
-    others are measured with float32 too, and every ratio is to linnet's integers.
+    others are measured with float32 too, and every ratio is to linnet's integers. An exported file is measured as it is
+    in its own runtime, beside the network that linnet reads from it.
 
     Args:
-        checkpoint: a network that takes pictures.
+        network: a network that takes pictures, or an exported file of one.
         threads: numbers of threads, each a table of its own.
         batches: pictures a run, likewise.
         seconds: for which each runtime runs in all, for each table.
@@ -88,11 +106,13 @@ def compare(
         advance: called between the turns, never within one.
 
     Raises:
-        ValueError: if the network takes no pictures, or a name is unknown.
+        ValueError: if the network takes no pictures, a name is unknown, or linnet reads no weights from the file.
     """
     unknown = sorted(set(runtimes) - RUNTIMES.keys())
     if unknown:
         raise ValueError(f"There is no runtime {unknown[0]!r} to compare with. There are {', '.join(RUNTIMES)}.")
+    shipped = network if isinstance(network, Shipped) else None
+    checkpoint = network if isinstance(network, Checkpoint) else read(network.path).checkpoint
     rows: list[Measurement] = []
     networks: dict[Precision, Checkpoint] = {"float32": checkpoint.dequantised()}
     if checkpoint.quantisation is not None:
@@ -106,7 +126,11 @@ def compare(
                     precision: setting_for(network, count, batch, files[precision])
                     for precision, network in networks.items()
                 }
-                rows += _table(settings, runtimes or tuple(RUNTIMES), seconds, text, advance)
+                names = runtimes or tuple(RUNTIMES)
+                opened: dict[str, Opener] = dict(RUNTIMES)
+                if shipped is not None:
+                    opened[FILE] = partial(run_shipped, shipped)
+                rows += _table(settings, (*([FILE] if shipped else []), *names), opened, seconds, text, advance)
     return rows
 
 
@@ -124,15 +148,12 @@ def exported(checkpoint: Checkpoint) -> Iterator[Files]:
     with tempfile.TemporaryDirectory() as folder:
         written = Files()
         if find_spec("onnx") is not None:
-            from linnet.export.onnx_graph import export_onnx
-
-            written = replace(written, onnx=export_onnx(checkpoint, Path(folder) / "network.onnx").path)
+            written = replace(written, onnx=export(checkpoint, Path(folder) / "network.onnx").path)
         if find_spec("ai_edge_litert") is not None:
-            from linnet.export.tflite_graph import export_tflite
-
             try:
-                raw = checkpoint.task == "detection"
-                path = export_tflite(checkpoint, Path(folder) / "network.tflite", raw=raw).path
+                # Labels of a segmenter, and offsets and logits of a detector, as all others give them.
+                raw = checkpoint.task != "segmentation"
+                path = export(checkpoint, Path(folder) / "network.tflite", raw=raw).path
                 written = replace(written, tflite=path)
             except ValueError as error:
                 written = replace(written, problem=str(error))
@@ -148,11 +169,17 @@ def _lanes(names: Sequence[str], precisions: Sequence[Precision]) -> list[Lane]:
     first = precisions[0]
     ours: list[Lane] = [("linnet", precision) for precision in precisions]
     others = (name for name in names if name != "linnet")
-    return ours + [(name, first if first == "float32" or name in INTEGER_RUNTIMES else "float32") for name in others]
+    integers = {*INTEGER_RUNTIMES, FILE}
+    return ours + [(name, first if first == "float32" or name in integers else "float32") for name in others]
 
 
 def _table(
-    settings: Mapping[Precision, Setting], names: Sequence[str], seconds: float, text: str, advance: Advance
+    settings: Mapping[Precision, Setting],
+    names: Sequence[str],
+    runtimes: Mapping[str, Opener],
+    seconds: float,
+    text: str,
+    advance: Advance,
 ) -> list[Measurement]:
     expected = {precision: RUNTIMES["numpy"](setting)[1]() for precision, setting in settings.items()}
     ready: dict[Lane, Run] = {}
@@ -163,7 +190,7 @@ def _table(
         advance(f"{text}: preparing", number, len(every), name)
         row = Measurement(name, precision, setting.threads, len(setting.pixels))
         try:
-            version, run = RUNTIMES[name](setting)
+            version, run = runtimes[name](setting)
             difference = _difference(run(), expected[precision])
         except MissingRuntime as missing:
             rows[lane] = replace(row, problem=str(missing))
@@ -190,7 +217,12 @@ def _table(
 
 
 def _difference(found: Arrays, expected: Arrays) -> float:
-    """The largest of all outputs, each relative to its largest value; of labels the share of those that differ."""
+    """The largest of all outputs, each relative to its largest value; of labels the share of those that differ.
+
+    There is none of boxes that a file itself has found.
+    """
+    if len(found) > len(expected):
+        return 0.0
     if [array.shape for array in found] != [array.shape for array in expected]:
         return math.inf
     if expected[0].dtype.kind in "iu":

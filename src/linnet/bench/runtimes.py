@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import numpy as np
 
 from linnet.architecture import DeepLab
 from linnet.checkpoint import Checkpoint
+from linnet.export.shipped import Shipped, ShippedRuntime
 from linnet.predictor import Predictor
 from linnet.segmentation import label_map
 
@@ -159,8 +158,7 @@ def _litert(setting: Setting) -> tuple[str, Run]:
     _need("ai_edge_litert")
     if setting.files.tflite is None:
         raise MissingRuntime(f"the network could not be written as TFLite ({setting.files.problem})")
-    from linnet.export.tflite_detector import AXES
-    from linnet.export.tflite_run import LiteRT
+    from linnet.export.tflite_run import AXES, LiteRT
 
     network = LiteRT(setting.files.tflite, threads=setting.threads, batch=len(setting.inputs))
     ready = network.prepared(np.ascontiguousarray(setting.inputs.transpose(0, 2, 3, 1)))
@@ -175,63 +173,26 @@ def _litert(setting: Setting) -> tuple[str, Run]:
 
 
 def _ncnn(setting: Setting) -> tuple[str, Run]:
-    """Pictures go through it one by one, since ncnn has no batches. Its own tool pnnx writes its files from ONNX."""
-    _need("ncnn", "pnnx")
-    import ncnn
+    """Pictures go through it one by one. Its own tool pnnx writes its files from ONNX."""
+    _need("ncnn", "pnnx", "onnx")
+    from linnet.export.ncnn_folder import open_ncnn, run_ncnn, write_ncnn
 
-    onnx = _onnx_of(setting)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "network.onnx"
-        copy.write_bytes(onnx.read_bytes())
-        shape = ",".join(map(str, (1, *setting.inputs.shape[1:])))
-        # The package is a launcher that lies beside the interpreter.
-        command = [str(Path(sys.executable).with_name("pnnx")), str(copy), f"inputshape=[{shape}]", "fp16=0"]
-        done = subprocess.run(command, capture_output=True, cwd=folder, text=True, check=False)
-        network = ncnn.Net()
-        network.opt.num_threads = setting.threads
-        for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
-            setattr(network.opt, f"use_{option}", False)
-        files = [str(copy.with_name(f"network.ncnn.{kind}")) for kind in ("param", "bin")]
-        if not Path(files[0]).is_file() or network.load_param(files[0]) or network.load_model(files[1]):
-            raise MissingRuntime(f"pnnx could not write it ({(done.stderr.splitlines() or ['no message'])[-1]})")
-    names = network.output_names()
-
-    def run() -> Arrays:
-        rows: list[list[NDArray[np.float32]]] = []
-        for picture in setting.inputs:
-            extractor = network.create_extractor()
-            extractor.input(network.input_names()[0], ncnn.Mat(picture))
-            # An output is a view of memory that goes with its extractor.
-            rows.append([np.array(extractor.extract(name)[1]) for name in names])
-        return tuple(np.stack(column) for column in zip(*rows, strict=True))
-
-    return _version("ncnn"), run
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            write_ncnn(setting.checkpoint, Path(name))
+            network = open_ncnn(Path(name), threads=setting.threads)
+        except ValueError as error:
+            raise MissingRuntime(str(error)) from None
+    return _version("ncnn"), lambda: run_ncnn(network, setting.inputs)
 
 
 def _executorch(setting: Setting) -> tuple[str, Run]:
     """ExecuTorch with its XNNPACK delegate, which LiteRT uses too."""
     _need("torch", "executorch")
-    import torch
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
-    from executorch.extension.pybindings import portable_lib
+    from linnet.export.pte_file import open_pte, run_pte, write_pte
 
-    from linnet.nn import from_checkpoint
-
-    inputs = (torch.from_numpy(setting.inputs),)
-    program = torch.export.export(from_checkpoint(setting.checkpoint).eval(), inputs)
-    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
-    # Before the network is loaded, which then keeps the threads that there are.
-    portable_lib._unsafe_reset_threadpool(setting.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.pte"
-        path.write_bytes(lowered.buffer)
-        module = portable_lib._load_for_executorch(str(path))
-    run = labelled(
-        setting.checkpoint,
-        lambda: as_arrays([values.numpy() for values in module.forward(inputs)]),
-        channels_first=True,
-    )
+    module = open_pte(write_pte(setting.checkpoint, setting.inputs), threads=setting.threads)
+    run = labelled(setting.checkpoint, lambda: run_pte(module, setting.inputs), channels_first=True)
     return _version("executorch"), run
 
 
@@ -270,7 +231,19 @@ def _torch_run(setting: Setting, *, compiled: bool) -> Run:
     return labelled(setting.checkpoint, run, channels_first=True)
 
 
-RUNTIMES: dict[str, Callable[[Setting], tuple[str, Run]]] = {
+def run_shipped(shipped: Shipped, setting: Setting) -> tuple[str, Run]:
+    """An exported file as it is, in its own runtime; pictures are made what it takes beforehand."""
+    if not shipped.runtime.is_here():
+        raise MissingRuntime(f"not installed ({shipped.runtime.install})")
+    network = ShippedRuntime(shipped, setting.threads).network
+    inputs = network.prepare(setting.pixels)
+    return f"in {shipped.runtime.name}", lambda: network.compute(inputs)
+
+
+Opener = Callable[[Setting], tuple[str, Run]]
+"""Gives the version of a runtime, and what runs the network once in it."""
+
+RUNTIMES: dict[str, Opener] = {
     "linnet": _linnet,
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,

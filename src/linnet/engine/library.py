@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import warnings
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -361,15 +362,26 @@ def missing_library() -> str:
 
 def _open() -> ctypes.CDLL | None:
     """What lies where the library belongs, of whatever sources it was built."""
+    path = library_path()
+    return None if path is None else ctypes.CDLL(str(path))
+
+
+def library_path() -> Path | None:
+    """The file of the library that was built with this package, of whatever sources; None where there is none."""
+    return _installed(NAMES)
+
+
+def header_path() -> Path | None:
+    """The file of its interface in C, `linnet.h`; None where there is none."""
+    return _installed(("linnet.h",))
+
+
+def _installed(names: Iterable[str]) -> Path | None:
     import linnet.engine
 
     # Not beside __file__: an editable install keeps the library elsewhere on the package's path.
-    for folder in linnet.engine.__path__:
-        for name in NAMES:
-            path = Path(folder) / name
-            if path.is_file():
-                return ctypes.CDLL(str(path))
-    return None
+    places = (Path(folder) / name for folder in linnet.engine.__path__ for name in names)
+    return next((path for path in places if path.is_file()), None)
 
 
 def _interface_of(library: ctypes.CDLL) -> int:

@@ -13,7 +13,7 @@ from linnet.checkpoint import Checkpoint
 from linnet.engine.blas import blas_threads
 from linnet.engine.library import engine_instruction_set, instruction_set, missing_library, native_version
 from linnet.engine.reference import Output
-from linnet.images import Preprocessing, grey_of, normalise
+from linnet.images import Preprocessing, grey_of, normalise, table_of
 from linnet.machine import instruction_set_refused, usable_cores
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class NativeRuntime:
         session = NativeSession(
             NativeNetwork(program),
             contract.size,
-            program.table(_table(contract)),
+            program.table(table_of(contract)),
             program.outputs,
             threads=self._threads,
             schedule=self._schedule,
@@ -95,7 +95,7 @@ class NativeRuntime:
             self._apart = NativeSession(
                 self._session.network,
                 contract.size,
-                self._program.table(_table(contract)),
+                self._program.table(table_of(contract)),
                 self._program.outputs,
                 threads=self._threads,
                 apart=True,
@@ -123,14 +123,6 @@ def _as_bytes(pixels: NDArray[np.uint8], contract: Preprocessing) -> NDArray[np.
     if contract.colours == "grey":
         return grey_of(pixels)
     return np.ascontiguousarray(pixels[..., ::-1]) if contract.colours == "BGR" else pixels
-
-
-def _table(contract: Preprocessing) -> NDArray[np.float32]:
-    """(channels, 256): what `normalise` makes of each value."""
-    values = np.arange(256, dtype=np.float32) / np.float32(255)
-    mean, std = (np.array(numbers, np.float32)[:, None] for numbers in (contract.mean, contract.std))
-    table: NDArray[np.float32] = (values - mean) / std
-    return table
 
 
 class NumpyRuntime:

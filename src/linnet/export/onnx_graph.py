@@ -11,13 +11,9 @@ biases stand behind DequantizeLinear, and runtimes compute with integers what li
 
 from __future__ import annotations
 
-import json
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from linnet.architecture import (
@@ -25,6 +21,7 @@ from linnet.architecture import (
     Add,
     Concatenate,
     Convolve,
+    Detector,
     Graph,
     Linear,
     Operation,
@@ -33,14 +30,11 @@ from linnet.architecture import (
     Resize,
 )
 from linnet.architecture.operations import Shape
-from linnet.checkpoint import Checkpoint
-from linnet.engine.fold import fold
-from linnet.engine.integer_reference import numpy_network
-from linnet.export.segmenter import LABELS, check_labels, exported, gives_labels
-from linnet.export.written import Export, InputKind, Precision, check_choices, differences, documents, noise
-from linnet.files import write_atomically
+from linnet.export.onnx_detector import write_detections
+from linnet.export.segmenter import LABELS
 from linnet.images import GREY_WEIGHTS, Preprocessing
 from linnet.quantisation.scheme import Quantisation
+from linnet.weights.onnx_own import CENTRE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,83 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OPSET = 17
-TOLERANCE = 1e-4
-"""Largest difference from the numpy reference that is accepted, relative to the largest output."""
-
-INTEGER_TOLERANCE = 12
-"""The same of a quantised network, in steps of its output. Runtimes round integers in ways of their own: LiteRT's own
-kernels differ among themselves by up to 8 steps after the 50 layers of a MobileNetV2."""
-
-MAP_TOLERANCE = 36
-"""The same of a map, in which the largest difference is that of many thousand numbers."""
-
 KINDS = {"int8": np.int8, "uint8": np.uint8}
-
-
-def export_onnx(
-    checkpoint: Checkpoint,
-    path: str | Path,
-    *,
-    inputs: InputKind | None = None,
-    precision: Precision | None = None,
-    raw: bool = False,
-) -> Export:
-    """Runs a network as ONNX (opset 17) beside the numpy reference, and writes it if the two agree.
-
-    The batch size is open, height and width are those of the checkpoint: TensorFlow's padding depends on them. The
-    preprocessing contract and the class names stand in the file's metadata under `linnet.*`.
-
-    Args:
-        checkpoint: what to export.
-        path: file to write.
-        inputs: `normalised` takes (N, C, H, W) float32 as the contract normalises it; `pixels` takes (N, H, W, 3)
-            uint8 RGB and normalises inside. `normalised` if not given.
-        precision: `float32`, or `int8` for the integers of a quantised network; as the network is, if not given.
-        raw: a segmenter gives the logits of every pixel instead of labels; a detector gives offsets and logits anyway.
-
-    Raises:
-        ValueError: if `inputs` is unknown, the network has no integers that are asked for or takes no pictures, or ONNX
-            computes something else: then nothing is written.
-        OSError: if the file cannot be written.
-    """
-    precision = check_choices(checkpoint, inputs, precision, ("float32", "int8"), ("normalised", "pixels"))
-    if precision == "float32":
-        checkpoint = checkpoint.dequantised("the ONNX file")
-    graph, quantisation = exported(checkpoint)
-    if quantisation is None:
-        writer = GraphWriter(*fold(graph, checkpoint.tensors))
-    else:
-        writer = QuantisedWriter(graph, checkpoint.tensors, quantisation)
-    model = writer.model(checkpoint.preprocessing if inputs == "pixels" else None)
-    path = Path(path)
-    compared = None
-    if find_spec("onnxruntime"):
-        labelled = gives_labels(checkpoint, raw)
-        compared = _compare(writer, checkpoint, model, inputs or "normalised", path if labelled else None)
-    if gives_labels(checkpoint, raw):
-        end_with_labels(model, graph)
-    helper.set_model_props(model, {name: json.dumps(document) for name, document in documents(checkpoint).items()})
-    onnx.checker.check_model(model, full_check=True)
-    content = model.SerializeToString()
-    difference = None if compared is None else compared[0]
-    allowed = _allowed(graph, quantisation)
-    if difference is not None and not difference <= allowed:
-        raise ValueError(
-            f"'{path}' was not written: onnxruntime's outputs differ from the reference by {difference:.1e} of the "
-            f"largest one; at most {allowed:.0e} was expected."
-        )
-    write_atomically(path, content)
-    operators = tuple(sorted({node.op_type for node in model.graph.node}))
-    return Export(
-        path,
-        path.stat().st_size,
-        operators,
-        difference,
-        format="onnx",
-        precision=precision,
-        runtime="onnxruntime",
-        equal=None if compared is None else compared[1],
-    )
 
 
 class GraphWriter:
@@ -140,23 +58,32 @@ class GraphWriter:
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
 
-    def model(self, contract: Preprocessing | None = None) -> Any:
-        """The model: normalised (N, C, H, W) float32 in; with a contract (N, H, W, 3) uint8, normalised inside."""
+    def again(self) -> GraphWriter:
+        """One of the same network that has written nothing."""
+        return type(self)(self.graph, self._tensors)
+
+    def model(self, contract: Preprocessing | None = None, detector: Detector | None = None) -> Any:
+        """The model: normalised (N, C, H, W) float32 in; with a contract (N, H, W, 3) uint8, normalised inside.
+
+        With a detector boxes come out, of one picture at a time.
+        """
         height, width, channels = self.graph.input_shape
-        shape: list[str | int] = ["N", channels, height, width]
-        entry = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)
+        batch: str | int = "N" if detector is None else 1
+        entry = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [batch, channels, height, width])
         values = {INPUT: INPUT}
         if contract is not None:
-            entry = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["N", height, width, 3])
+            entry = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch, height, width, 3])
             values[INPUT] = self._normalise(contract)
         values[INPUT] = self.enter(values[INPUT])
         for operation in self.graph.operations:
             read = [values[name] for name in operation.reads]
             values[operation.name] = self.write(operation, read)
-        exits = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *_channels_first(self.graph.shape_of(name))])
-            for name in self.graph.outputs
-        ]
+        shapes: dict[str, list[str | int]]
+        if detector is None:
+            shapes = {name: ["N", *_channels_first(self.graph.shape_of(name))] for name in self.graph.outputs}
+        else:
+            shapes = write_detections(self, detector)
+        exits = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
         document = helper.make_graph(self._nodes, "linnet", [entry], exits, list(self._constants.values()))
         model = helper.make_model(document, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="linnet")
         # Of opset 17, so that older runtimes open the file.
@@ -173,8 +100,12 @@ class GraphWriter:
 
     def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Appends a node; gives the name of its output."""
-        self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
-        return output
+        return self.nodes(operator, inputs, [output], **attributes)[0]
+
+    def nodes(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> list[str]:
+        """Appends a node of several outputs; gives their names."""
+        self._nodes.append(helper.make_node(operator, list(inputs), list(outputs), name=outputs[0], **attributes))
+        return list(outputs)
 
     def plain(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Appends a node that computes no numbers of the network, such as sizes."""
@@ -183,8 +114,8 @@ class GraphWriter:
     def constant(self, name: str, values: Any, kind: Any = np.float32) -> str:
         """Adds a constant, unless there is one of this name."""
         if name not in self._constants:
-            array = np.ascontiguousarray(np.array(values, kind))
-            self._constants[name] = numpy_helper.from_array(array, name)
+            # Not `ascontiguousarray`, which would give a number a dimension.
+            self._constants[name] = numpy_helper.from_array(np.array(values, kind, order="C"), name)
         return name
 
     def activated(self, operation: Convolve | Linear, operator: str, inputs: list[str], **attributes: Any) -> str:
@@ -199,7 +130,16 @@ class GraphWriter:
 
     def weights(self, operation: Operation) -> list[str]:
         """The tensors of an operation as constants."""
-        return [self.constant(name, self._tensors[name]) for name in operation.tensors]
+        return [self.constant(*self.stored(operation, name)) for name in operation.tensors]
+
+    def stored(self, operation: Operation, name: str) -> tuple[str, NDArray[Any]]:
+        """A tensor as the file has it, and its name there."""
+        values = self._tensors[name]
+        if not name.endswith(".weight") or not centre_alone(operation):
+            return name, values
+        assert isinstance(operation, Convolve)
+        row, column = (pad // operation.dilation for pad in (operation.pads[0], operation.pads[2]))
+        return f"{name}{CENTRE}", values[..., row : row + 1, column : column + 1]
 
     def _normalise(self, contract: Preprocessing) -> str:
         """(N, H, W, 3) uint8 → (N, C, H, W) float32, as `linnet.images.normalise` does it."""
@@ -235,6 +175,10 @@ class QuantisedWriter(GraphWriter):
         self._quantisation = quantisation
         self._exact: str | None = None
 
+    def again(self) -> QuantisedWriter:
+        """See `GraphWriter`."""
+        return QuantisedWriter(self.graph, self._tensors, self._quantisation)
+
     def enter(self, value: str) -> str:
         """The picture, rounded."""
         return self._round(INPUT, value, f"{INPUT}:rounded")
@@ -264,18 +208,18 @@ class QuantisedWriter(GraphWriter):
         if operation.name in self._quantisation.floating:
             return super().weights(operation)
         scale = self._tensors[f"{label}.weight.scale"]
-        weight = self._integers(f"{label}.weight", scale, self._tensors.get(f"{label}.weight.zero"))
+        weight = self._integers(operation, f"{label}.weight", scale, self._tensors.get(f"{label}.weight.zero"))
         given = np.float32(self._quantisation.encodings[operation.reads[0]].scale)
         if f"{label}.bias" not in self._tensors:
             return [weight]
-        return [weight, self._integers(f"{label}.bias", given * scale, None)]
+        return [weight, self._integers(operation, f"{label}.bias", given * scale, None)]
 
-    def _integers(self, name: str, scale: NDArray[np.float32], zero: NDArray[Any] | None) -> str:
-        values = self._tensors[name]
+    def _integers(self, operation: Operation, name: str, scale: NDArray[np.float32], zero: NDArray[Any] | None) -> str:
+        stored, values = self.stored(operation, name)
         zeros = np.zeros(len(scale), values.dtype) if zero is None else zero
         single = len(scale) == 1
         inputs = [
-            self.constant(name, values, values.dtype),
+            self.constant(stored, values, values.dtype),
             self.constant(f"{name}:scale", scale[0] if single else scale),
             self.constant(f"{name}:zero", zeros[0] if single else zeros, values.dtype),
         ]
@@ -288,6 +232,16 @@ class QuantisedWriter(GraphWriter):
         return super().node("DequantizeLinear", [integers, *pair], output)
 
 
+def centre_alone(operation: Operation) -> bool:
+    """Whether of a depthwise kernel only one tap is ever reached: on a map of one pixel, which the others lie beside.
+
+    It is written as 1 x 1: OpenCV 4.10 and 4.12 compute the padded 3 x 3 wrongly there.
+    """
+    if not isinstance(operation, Convolve) or not operation.depthwise or operation.kernel == 1:
+        return False
+    return operation.input_size == (1, 1) and operation.shape[:2] == (1, 1)
+
+
 def _channels_first(shape: Shape) -> Shape:
     """(height, width, channels) as ONNX has it; rows and vectors as they are."""
     return (shape[2], *shape[:2]) if len(shape) == 3 else shape
@@ -296,11 +250,14 @@ def _channels_first(shape: Shape) -> Shape:
 def _convolve(writer: GraphWriter, operation: Convolve, inputs: list[str]) -> str:
     """Convolution, then its activation; the last has the operation's name."""
     top, bottom, left, right = operation.pads
+    kernel = operation.kernel
+    if centre_alone(operation):
+        kernel, top, bottom, left, right = 1, 0, 0, 0, 0
     return writer.activated(
         operation,
         "Conv",
         [*inputs, *writer.weights(operation)],
-        kernel_shape=[operation.kernel] * 2,
+        kernel_shape=[kernel] * 2,
         strides=[operation.stride] * 2,
         dilations=[operation.dilation] * 2,
         pads=[top, left, bottom, right],
@@ -365,48 +322,3 @@ WRITERS: dict[type[Operation], Callable[[GraphWriter, Any, list[str]], str]] = {
     Resize: _resize,
 }
 """Kind of operation → what writes its nodes, of the values read; it gives the name of the result's."""
-
-
-def _allowed(graph: Graph, quantisation: Quantisation | None) -> float:
-    """The largest difference from the reference that is accepted, relative to the largest output."""
-    if quantisation is None:
-        return TOLERANCE
-    return (MAP_TOLERANCE if len(graph.shape_of(graph.outputs[0])) == 3 else INTEGER_TOLERANCE) / 255
-
-
-def _compare(
-    writer: GraphWriter, checkpoint: Checkpoint, model: Any, inputs: InputKind, labelled: Path | None
-) -> tuple[float, bool]:
-    """Largest difference of a model from the numpy reference over noisy pictures, relative; whether all is equal.
-
-    Of a segmenter that will end with labels, these are checked too: `labelled` is the file that it will be.
-    """
-    pixels, pictures = noise(checkpoint)
-    tensors, quantisation = dict(checkpoint.tensors), exported(checkpoint)[1]
-    graph = writer.graph if quantisation is not None else exported(checkpoint)[0]
-    outputs, _ = numpy_network(graph, tensors, quantisation).run(pictures)
-    given = pixels if inputs == "pixels" else pictures.transpose(0, 3, 1, 2)
-    feeds = {"input": np.ascontiguousarray(given)}
-    found = run_onnx(model.SerializeToString(), feeds)
-    # Maps have their channels first there.
-    found = [each.transpose(0, 2, 3, 1) if each.ndim == 4 else each for each in found]
-    if labelled is not None:
-        whole = type(model)()
-        whole.CopyFrom(model)
-        end_with_labels(whole, graph)
-        (labels,) = run_onnx(whole.SerializeToString(), feeds)
-        check_labels(labelled, labels, outputs, _allowed(graph, quantisation))
-    return differences(found, outputs if isinstance(outputs, tuple) else (outputs,))
-
-
-def run_onnx(model: Path | bytes, inputs: Mapping[str, NDArray[Any]], *, threads: int = 0) -> list[NDArray[np.float32]]:
-    """The outputs of an ONNX file, or of its bytes, in onnxruntime on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-    )
-    return [np.asarray(output) for output in session.run(None, dict(inputs))]

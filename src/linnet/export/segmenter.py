@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LABELS = "labels"
 """Name of the best class of every pixel."""
 
+SHARES_ALLOWED = 0.02
+"""By how much the share of a class may differ on another processor, relative to that of the largest class."""
+
 
 def exported(checkpoint: Checkpoint) -> tuple[Graph, Quantisation | None]:
     """The operations of a file, and how their results are encoded: of a segmenter with its logits resized."""

@@ -12,8 +12,10 @@ import numpy as np
 from flatbuffers import flexbuffers
 
 from linnet.architecture.ssdlite import BOX_CODE
-from linnet.detection import VARIANCES, Suppression, anchors, decode
+from linnet.detection import VARIANCES, anchors
+from linnet.export.detections import SUPPRESSION
 from linnet.export.tflite_file import Operator
+from linnet.export.tflite_run import AXES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,11 +28,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 POSTPROCESS = "TFLite_Detection_PostProcess"
-
-AXES = (1, 0, 3, 2)
-"""TensorFlow's order of what linnet has as centre x, centre y, width, height; and the other way round."""
-
-SUPPRESSION = Suppression(score_threshold=0.01)
 
 
 def boxes_in_order(detector: Detector, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -90,15 +87,3 @@ def write_detections(file: GraphWriter, detector: Detector, heads: list[int]) ->
             more=tuple(others),
         )
     )
-
-
-def decoded(detector: Detector, offsets: Array, logits: Array) -> tuple[Array, Array]:
-    """Boxes (A, 4) y0, x0, y1, x1 and scores (A, classes) of all anchors, of heads in the file's order."""
-    boxes = decode(offsets[:, AXES], anchors(detector))[:, AXES]
-    numbers = logits.astype(np.float64)
-    if detector.scoring == "softmax":
-        powers = np.exp(numbers - numbers.max(axis=1, keepdims=True))
-        scores = powers / powers.sum(axis=1, keepdims=True)
-    else:
-        scores = 0.5 + 0.5 * np.tanh(0.5 * numbers)
-    return boxes.astype(np.float32), scores[:, 1:].astype(np.float32)

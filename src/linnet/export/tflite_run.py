@@ -1,4 +1,4 @@
-"""A TFLite file in LiteRT, as numbers in and numbers out."""
+"""A TFLite file in LiteRT, as numbers in and numbers out; and one of linnet's as a network (`…export.shipped`)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.export.contract import NAMES, PREFIX
+from linnet.export.vectors import as_fed
+from linnet.images import grey_of
 from linnet.quantisation import rule
 from linnet.quantisation.scheme import Encoding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from linnet.export.contract import Contract
+
+AXES = (1, 0, 3, 2)
+"""TensorFlow's order of what linnet has as centre x, centre y, width, height; and the other way round."""
 
 
 class LiteRT:
@@ -69,3 +77,41 @@ def run_tflite(model: Path | bytes, pictures: NDArray[Any], *, threads: int = 0)
     network = LiteRT(model, threads=threads)
     rows = [network.run(network.prepared(pictures[number : number + 1])) for number in range(len(pictures))]
     return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+
+def documents(path: Path) -> dict[str, str]:
+    """What linnet wrote into a file beside its graph."""
+    from linnet.weights.tflite_graph import Graph, NotOurs
+
+    try:
+        graph = Graph(path.read_bytes())
+    except NotOurs:
+        return {}
+    found = {name: graph.metadata_buffer(name) for name in (f"{PREFIX}{name}" for name in NAMES)}
+    return {name: content.decode() for name, content in found.items() if content}
+
+
+def as_taken(pictures: NDArray[Any], contract: Contract) -> NDArray[Any]:
+    """Pictures as a file takes them, but for integers: those are made of numbers by `LiteRT.prepared`."""
+    if contract.inputs != "pixels" or contract.preprocessing is None:
+        return as_fed(pictures, contract.preprocessing)
+    return grey_of(pictures) if contract.preprocessing.colours == "grey" else pictures
+
+
+class Network:
+    """A file that linnet exported, one picture at a time; see `linnet.export.shipped.Network`."""
+
+    def __init__(self, path: Path, contract: Contract, threads: int | None) -> None:
+        self._contract, self._network = contract, LiteRT(path, threads=threads or 0)
+
+    def prepare(self, pictures: NDArray[Any]) -> NDArray[Any]:
+        """See `linnet.export.shipped.Network`."""
+        return self._network.prepared(as_taken(pictures, self._contract))
+
+    def compute(self, inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
+        """See `linnet.export.shipped.Network`; detections are boxes y0, x0, y1, x1, classes, scores and counts."""
+        rows = [self._network.run(inputs[number : number + 1]) for number in range(len(inputs))]
+        outputs = [np.concatenate(column) for column in zip(*rows, strict=True)]
+        if self._contract.architecture.task == "detection" and self._contract.ends == "outputs":
+            outputs[0] = outputs[0][..., AXES]
+        return tuple(outputs)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from linnet.architecture import options_of
-from linnet.images import normalise
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from linnet.checkpoint import Checkpoint
 
 InputKind = Literal["normalised", "pixels", "integers"]
 Precision = Literal["float32", "float16", "int8"]
 
-PICTURES = 2
-"""Noisy pictures on which a file is compared."""
+PICTURES = 5
+"""Usually compared on: two of noise, and three that the file carries as test vectors."""
 
 
 @dataclass(frozen=True)
@@ -30,72 +25,33 @@ class Export:
     """What was written.
 
     Attributes:
-        path: the file.
-        size_bytes: its size.
-        operators: the kinds of its operators.
+        path: the file, or the folder.
+        size_bytes: its size, of a folder that of all that was written into it.
+        operators: the kinds of its operators, where the format has such.
         difference: the largest from the reference, relative to the largest output; None where it was not run here.
-        format: `onnx` or `tflite`.
         precision: of its numbers.
-        runtime: the package that runs it.
         equal: whether every output was the reference's to the bit; None where it was not run here.
+        pictures: on which it was compared.
+        more: what only this format says of itself, JSON keys and values.
     """
 
     path: Path
     size_bytes: int
     operators: tuple[str, ...]
     difference: float | None
-    format: str
     precision: Precision
-    runtime: str
     equal: bool | None
+    pictures: int = PICTURES
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
-def check_choices(
-    checkpoint: Checkpoint,
-    inputs: InputKind | None,
-    precision: Precision | None,
-    precisions: tuple[Precision, ...],
-    kinds: tuple[InputKind, ...] = get_args(InputKind),
-) -> Precision:
-    """The precision of a file; raises a ValueError if a format or the network does not have what is asked for.
-
-    Args:
-        checkpoint: what is exported.
-        inputs: see `linnet.export.export`.
-        precision: likewise.
-        precisions: that the format has.
-        kinds: of inputs that the format has.
-    """
-    for name, value, allowed in (("inputs", inputs, kinds), ("precision", precision, precisions)):
-        if value is not None and value not in allowed:
-            raise ValueError(f"`{name}` (={value!r}) must be {' or '.join(map(repr, allowed))} in this format.")
-    if checkpoint.preprocessing is None and inputs == "pixels":
-        raise ValueError(f"A network of {checkpoint.architecture.input_channels} channels takes no pictures.")
-    if precision == "int8" and checkpoint.quantisation is None:
-        raise ValueError("The network has no integers: `linnet quantize` makes them.")
-    return precision or ("float32" if checkpoint.quantisation is None else "int8")
-
-
-def documents(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a file carries of its checkpoint beside the weights, by name: all of it JSON can hold."""
-    contract = checkpoint.preprocessing
-    return {
-        "linnet.architecture": options_of(checkpoint.architecture.with_options(folded=True)),
-        "linnet.preprocessing": None if contract is None else contract.to_json(),
-        "linnet.classes": checkpoint.classes,
-        "linnet.provenance": dict(checkpoint.provenance),
-    }
-
-
-def noise(checkpoint: Checkpoint) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Noisy pictures to compare on: pixels (N, H, W, 3), and the same normalised, (N, H, W, C)."""
-    generator = np.random.default_rng(0)
-    size, contract = checkpoint.architecture.input_size, checkpoint.preprocessing
-    pixels = generator.integers(0, 256, (PICTURES, *size, 3), dtype=np.uint8)
-    if contract is not None:
-        return pixels, normalise(pixels, contract)
-    shape = (PICTURES, *size, checkpoint.architecture.input_channels)
-    return pixels, generator.normal(size=shape).astype(np.float32)
+def check_difference(path: Path, runtime: str, compared: tuple[float, bool] | None, allowed: float) -> None:
+    """Raises a ValueError if what was run (`differences`) is further from the reference than is allowed; NaN is too."""
+    if compared is not None and not compared[0] <= allowed:
+        raise ValueError(
+            f"'{path}' was not written: the outputs of {runtime} differ from the reference by {compared[0]:.1e} of the "
+            f"largest one; at most {allowed:.0e} was expected."
+        )
 
 
 def differences(found: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]]) -> tuple[float, bool]:

@@ -129,6 +129,14 @@ def normalise(pixels: NDArray[np.uint8], contract: Preprocessing) -> NDArray[np.
     return values
 
 
+def table_of(contract: Preprocessing) -> NDArray[np.float32]:
+    """(channels, 256): what `normalise` makes of each value."""
+    values = np.arange(256, dtype=np.float32) / np.float32(255)
+    mean, std = (np.array(numbers, np.float32)[:, None] for numbers in (contract.mean, contract.std))
+    table: NDArray[np.float32] = (values - mean) / std
+    return table
+
+
 def grey_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(…, 3) RGB → (…, 1): ITU-R 601 in the integers of Pillow's own conversion, the same on every processor."""
     red, green, blue = (weight * pixels[..., at : at + 1].astype(np.uint32) for at, weight in enumerate(GREY_WEIGHTS))

@@ -24,6 +24,7 @@ from linnet.weights.layouts import IMAGENET_PIXELS
 from linnet.weights.matching import NotOurs
 from linnet.weights.named import IMAGENET_CLASSES, checked_content, imagenet_classes
 from linnet.weights.onnx_graph import Reading, read_graph
+from linnet.weights.onnx_own import convert_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,9 @@ def convert(
     try:
         # Damaged scales overflow; what comes of it is looked at afterwards.
         with np.errstate(all="ignore"):
+            own_file = convert_own(path, content, labels=labels, licence=licence, url=url)
+            if own_file is not None:
+                return own_file
             reading = read_graph(content, path.parent)
         architecture: Any = match(reading.chain)
     except NotOurs as problem:

@@ -99,6 +99,38 @@ def choose_pictures(
     return Choice([calibrating[at].picture for at in drawn], samples, (), f"{_name(path)}, {part} part", notes)
 
 
+def pictures_to_measure(
+    path: str | os.PathLike[str],
+    checkpoint: Checkpoint,
+    *,
+    format: FormatName | None = None,
+    images: Path | None = None,
+) -> Choice:
+    """Pictures to measure two networks on of which neither is calibrated: all of the part that `evaluate` would take.
+
+    Args:
+        path: a data set as `linnet.data.find` takes it, or a folder of pictures.
+        checkpoint: the model.
+        format: of the data; recognised if not given.
+        images: folder of the pictures that annotations name.
+
+    Raises:
+        FileNotFoundError: if there is no such path.
+        ValueError: if there are no pictures.
+    """
+    try:
+        data = find_for(checkpoint.task, Path(path), format=format, images=images)
+        measured, part = _for_model(data, checkpoint)
+    except ValueError as error:
+        if format is not None or not Path(path).is_dir() or recognise_task(Path(path)) is not None:
+            raise
+        pictures = find_pictures([str(path)])[:MOST_UNLABELLED]
+        notes = [f"{error} The answers on {len(pictures):,} pictures are compared, without labels."]
+        return Choice((), None, pictures, f"{_name(path)}, {len(pictures):,} pictures without labels", notes)
+    (samples,) = measured.parts.values()
+    return Choice((), samples, (), f"{_name(path)}, {part} part", list(data.remarks()))
+
+
 def _for_model(data: DataSet, checkpoint: Checkpoint) -> tuple[DataSet, str]:
     """The part to measure, with the model's indices."""
     architecture = checkpoint.architecture

@@ -1,0 +1,166 @@
+"""ONNX files of linnet itself that are no chain or hold integers: detectors and quantised networks, by their names.
+
+Such a file says what it is (`linnet.*` among its properties) and has linnet's own names in its graph. The weights are
+taken only if each is read by the node that makes the tensor which it belongs to, with the options that it has to have:
+a graph that another program has changed is not taken for what it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linnet.architecture import Architecture, Convolve, Linear, Operation, from_options
+from linnet.checkpoint import Checkpoint
+from linnet.images import Preprocessing
+from linnet.quantisation.scheme import Quantisation
+from linnet.weights.conversion import Conversion
+from linnet.weights.matching import NotOurs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+READ = tuple(f"linnet.{name}" for name in ("architecture", "preprocessing", "classes", "provenance", "file"))
+
+SUFFIXES = ("", ":exact", ":convolved", ":weighted")
+"""Behind an operation's name, of what its node gives before it is rounded or an activation follows."""
+
+CENTRE = ":centre"
+"""Behind the name of a weight of which the centre tap alone is written."""
+
+
+def convert_own(
+    path: Path, content: bytes, *, labels: tuple[str, ...] | None, licence: str | None, url: str | None
+) -> Conversion | None:
+    """What a file of linnet holds; None of any other, and of those that are read as everybody's.
+
+    Args:
+        path: the file.
+        content: of it.
+        labels: class names instead of the file's.
+        licence: for the provenance, instead of the file's.
+        url: where it was published.
+
+    Raises:
+        NotOurs: if its graph has been changed.
+        ValueError: if what it says of itself is damaged.
+    """
+    import onnx
+
+    model = onnx.ModelProto.FromString(content)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if "linnet.file" not in metadata:
+        return None
+    documents = {name.removeprefix("linnet."): json.loads(text) for name, text in metadata.items() if name in READ}
+    architecture, scheme = from_options(documents["architecture"]), documents["file"].get("quantisation")
+    if scheme is None and architecture.task == "classification":
+        # A chain: nothing depends on what it says of itself.
+        return None
+    quantisation = None if scheme is None else Quantisation.from_json(scheme)
+    tensors = dict(_tensors(_Names(model.graph), architecture, quantisation))
+    names, contract, provenance = (documents[name] for name in ("classes", "preprocessing", "provenance"))
+    own = {"source": url or path.name, "sha256": hashlib.sha256(content).hexdigest(), "converted_by": "linnet convert"}
+    given = {} if licence is None else {"licence": licence}
+    checkpoint = Checkpoint(
+        architecture,
+        None if contract is None else Preprocessing.from_json(contract),
+        tensors,
+        labels or (None if names is None else tuple(names)),
+        provenance={**provenance, **own, **given},
+        quantisation=quantisation,
+    )
+    return Conversion(path, checkpoint, 0, runtime="")
+
+
+class _Names:
+    """Constants and nodes of a graph by their names."""
+
+    def __init__(self, graph: Any) -> None:
+        self._constants = {each.name: each for each in graph.initializer}
+        self.makers: dict[str, Any] = {name: node for node in graph.node for name in node.output}
+
+    def constant(self, name: str) -> NDArray[Any]:
+        """A constant.
+
+        Raises:
+            NotOurs: if there is none.
+        """
+        import onnx
+
+        if name not in self._constants:
+            raise NotOurs(f"linnet exported it, but it has been changed since: there is no {name!r}")
+        return np.array(onnx.numpy_helper.to_array(self._constants[name]))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a constant of this name."""
+        return name in self._constants
+
+    def check(self, operation: Operation) -> None:
+        """Raises a NotOurs unless the weights of an operation are read by the node that has to read them."""
+        node = next((self.makers[name] for name in _names_of(operation) if self._reads(name, operation)), None)
+        if node is None:
+            raise NotOurs(f"linnet exported it, but it has been changed since: {operation.name} is not as it was")
+        if isinstance(operation, Convolve):
+            import onnx
+
+            found = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+            strides, group = found.get("strides", [1, 1]), found.get("group", 1)
+            wanted = operation.in_channels if operation.depthwise else 1
+            if list(strides) != [operation.stride] * 2 or group != wanted:
+                raise NotOurs(f"linnet exported it, but it has been changed since: {operation.name} is another one")
+
+    def _reads(self, name: str, operation: Operation) -> bool:
+        """Whether what gives a value is the operation's own node, with its weights."""
+        node = self.makers.get(name)
+        kind = "Conv" if isinstance(operation, Convolve) else "Gemm"
+        if node is None or node.op_type != kind or len(node.input) < 2:
+            return False
+        weight = node.input[1].removesuffix(":number").removesuffix(CENTRE)
+        return bool(weight == f"{operation.label}.weight")
+
+
+def _names_of(operation: Operation) -> Iterator[str]:
+    yield from (f"{operation.name}{suffix}" for suffix in SUFFIXES)
+
+
+def _tensors(
+    names: _Names, architecture: Architecture, quantisation: Quantisation | None
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """A checkpoint's tensors by name."""
+    for operation in architecture.graph.operations:
+        if not operation.tensors:
+            continue
+        assert isinstance(operation, Convolve | Linear)
+        names.check(operation)
+        label = operation.label
+        weight = f"{label}.weight"
+        yield weight, _weight(names, operation)
+        if f"{label}.bias" in operation.tensors:
+            yield f"{label}.bias", names.constant(f"{label}.bias")
+        if quantisation is not None and operation.name not in quantisation.floating:
+            yield f"{weight}.scale", names.constant(f"{weight}:scale").reshape(-1)
+            if names.constant(f"{weight}:zero").dtype == np.uint8:
+                yield f"{weight}.zero", names.constant(f"{weight}:zero").reshape(-1)
+
+
+def _weight(names: _Names, operation: Operation) -> NDArray[Any]:
+    """A weight; what lies beside the centre of one that is never reached there is zero."""
+    name = f"{operation.label}.weight"
+    if names.has(name):
+        return names.constant(name)
+    centre = names.constant(f"{name}{CENTRE}")
+    shape = operation.tensors[name]
+    whole = np.zeros(shape, centre.dtype)
+    zero = f"{name}:zero"
+    if names.has(zero):
+        whole += names.constant(zero).reshape(-1, *[1] * (len(shape) - 1)).astype(centre.dtype)
+    assert isinstance(operation, Convolve)
+    row, column = (pad // operation.dilation for pad in (operation.pads[0], operation.pads[2]))
+    whole[..., row, column] = centre[..., 0, 0]
+    return whole
