@@ -114,15 +114,23 @@ def test_rows_are_those_of_one_process(ray: Any, tmp_path: Path, monkeypatch: py
 @with_ray
 def test_an_actor_that_is_killed_costs_nothing(ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("linnet.data.gathering.TOGETHER", 20)
-    pictures = write_noise(tmp_path / "pictures", 300)
+    pictures = write_noise(tmp_path / "pictures", 100)
+    # A picture that does not end before somebody writes it: whoever reads it is in the middle.
+    pipe = pictures / "00050.png"
+    pipe.unlink()
+    os.mkfifo(pipe)
     killed: list[int] = []
 
     def kill() -> None:
-        # Once the first parts are there, so in the middle.
-        while not list((tmp_path / "out").glob("*.parquet")):
-            time.sleep(0.01)
-        killed.extend(actors()[:1])
+        held = write_end(pipe)
+        killed.extend(number for number in actors() if reads(number, pipe))
         os.kill(killed[0], signal.SIGKILL)
+        while reads(killed[0], pipe):
+            time.sleep(0.01)
+        os.close(held)
+        held = write_end(pipe)
+        os.write(held, b"nonsense")
+        os.close(held)
 
     thread = threading.Thread(target=kill, daemon=True)
     with open_results(tmp_path / "out", IDENTITY) as results:
@@ -130,9 +138,26 @@ def test_an_actor_that_is_killed_costs_nothing(ray: Any, tmp_path: Path, monkeyp
         predict_into(results, checkpoint_here(), gather([str(pictures)]), setting=Setting(), actors=2)
         results.finish()
     thread.join()
-    assert killed
+    assert len(killed) == 1
     assert Counter(row["file"] for row in rows_of(tmp_path / "out")) == Counter(map(str, pictures.iterdir()))
-    assert (results.count, results.errors) == (300, 1)
+    assert (results.count, results.errors) == (100, 2)
+
+
+def write_end(pipe: Path) -> int:
+    """A descriptor to write a pipe with, once somebody reads it."""
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.01)
+
+
+def reads(number: int, path: Path) -> bool:
+    """Whether a process has a file open."""
+    try:
+        return any(os.readlink(each) == str(path) for each in Path(f"/proc/{number}/fd").iterdir())
+    except OSError:
+        return False
 
 
 def actors() -> list[int]:
