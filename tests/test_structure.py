@@ -41,6 +41,10 @@ ALLOWED: dict[str, set[str]] = {
         *GROUND,
     },
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
+    "choosing": {
+        "architecture", "catalogue", "checkpoint", "data", "engine", "engine.runtimes", "figures", "images", "nn",
+        "paper", "published", "quantisation", "tasks", "training", *GROUND,
+    },
     "published": set(),
     "catalogue": {"checkpoint", "published", "weights", *GROUND},
     "predictor": {
@@ -54,6 +58,11 @@ ALLOWED: dict[str, set[str]] = {
     "explanation": {"architecture", "images", "predictor", "results", *GROUND},
     "films": {"images", "predictor", "results", *GROUND},
     "serving": {"checkpoint", "export", "images", "page", "predictor", "results", *GROUND},
+    "predictions": {"data", "detection", "images", "predictor", "results", *GROUND},
+    "cluster": {
+        "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes", "images", "predictions",
+        "predictor", *GROUND,
+    },
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
     # Recipes, starts and the loop: nothing here knows a task.
     "training": {
@@ -73,9 +82,10 @@ ALLOWED: dict[str, set[str]] = {
         "architecture", "checkpoint", "data", "evaluation", "images", "nn", "predictor", "tasks", "training", *GROUND,
     },
     "cli": {
-        "architecture", "bench", "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes",
-        "evaluation", "explanation", "export", "films", "images", "paper", "predictor", "published",
-        "quantisation.post_training", "results", "serving", "tasks", "training", "training.run", "weights", *GROUND,
+        "architecture", "bench", "catalogue", "checkpoint", "choosing", "cluster", "data", "detection", "engine",
+        "engine.runtimes", "evaluation", "explanation", "export", "films", "images", "paper", "predictions",
+        "predictor", "published", "quantisation.post_training", "results", "serving", "tasks", "training",
+        "training.run", "weights", *GROUND,
     },
 }  # fmt: skip
 
@@ -83,6 +93,7 @@ HEAVY = {
     "av",
     "starlette",
     "uvicorn",
+    "ray",
     "torch",
     "kornia",
     "pyarrow",
@@ -112,11 +123,14 @@ AT_IMPORT = {
     "export": {"numpy", "onnx", "tflite", "flatbuffers"},
     "paper": {"numpy"},
     "catalogue": set(),
+    "choosing": {"numpy"},
+    "cluster": {"numpy"},
     "published": set(),
     "predictor": {"numpy"},
     "explanation": {"numpy"},
     "films": {"numpy"},
     "serving": {"starlette", "uvicorn"},
+    "predictions": {"numpy"},
     "bench": {"numpy"},
     "evaluation": {"numpy"},
     "training": {"numpy", "torch", "lightning_fabric", "safetensors"},
@@ -297,6 +311,7 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         "check": [str(folder)],
         "profile": model,
         "quantize": [str(small_model), str(folder), "--out", str(tmp_path / "int8.safetensors"), "--most-drop", "1"],
+        "choose": ["--multiply-adds", "1"],
         "models": [],
         "paper": ["table2"],
         "export": [str(small_model), str(tmp_path / "out.onnx")],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from linnet import architecture as architecture
+    from linnet import cluster as cluster
     from linnet import detection as detection
     from linnet import images as images
     from linnet import nn as nn
@@ -42,6 +43,7 @@ _PLACES = {
     "Predictor": ("linnet.predictor", "Predictor"),
     "Preprocessing": ("linnet.images", "Preprocessing"),
     "architecture": ("linnet.architecture", None),
+    "cluster": ("linnet.cluster", None),
     "convert": ("linnet.weights", "read"),
     "cost": ("linnet.architecture.cost", "cost"),
     "deeplab": ("linnet.architecture.deeplab", "deeplab"),
@@ -68,6 +70,7 @@ __all__ = [
     "Predictor",
     "Preprocessing",
     "architecture",
+    "cluster",
     "convert",
     "cost",
     "deeplab",

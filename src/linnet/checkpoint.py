@@ -158,6 +158,11 @@ def save_checkpoint(
             of the provenance or the score.
         OSError: if the file cannot be written: no permission, no space left, a folder of that name.
     """
+    write_atomically(Path(path), encode_checkpoint(checkpoint, dtype=dtype))
+
+
+def encode_checkpoint(checkpoint: Checkpoint, *, dtype: type[np.floating[Any]] = np.float32) -> bytearray:
+    """The bytes of a checkpoint's file; see `save_checkpoint`, also for what it raises."""
     quantisation = checkpoint.quantisation
     if quantisation is not None and dtype is not np.float32:
         raise ValueError("A quantised network is smaller than one in float16; it is written as it is.")
@@ -182,7 +187,7 @@ def save_checkpoint(
     content = bytearray(save(tensors, metadata={"linnet": document}))
     start = content.index(DIGEST_MARK) + len(DIGEST_MARK)
     content[start : start + DIGEST_LENGTH] = hashlib.sha256(content).hexdigest().encode()
-    write_atomically(Path(path), content)
+    return content
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -96,13 +96,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """The name of a temporary file beside `path`, which takes its place once the block ends without an error.
 
     For what is too large to be held as bytes, or is written by a library that wants a file name; else see
-    `write_atomically`. After an error nothing of the attempt is left behind.
+    `write_atomically`. After an error nothing of the attempt is left behind. What takes the place is on the disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
+        _synchronise_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -192,15 +195,19 @@ def has_digest(path: Path, sha256: str) -> bool:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keeps other processes out while it is open; one that dies lets go. Some systems have no such locks."""
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keeps other processes out while it is open; one that dies lets go. Some systems have no such locks.
+
+    Raises:
+        BlockingIOError: at once, without `wait`, if another process is in.
+    """
     try:
         import fcntl
     except ImportError:
         yield
         return
     with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
 

@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 P = TypeVar("P", bound="Picture")
 
+T = TypeVar("T")
+
 Result = Classification | Detections | Segmentation
 
 
@@ -293,21 +295,36 @@ class Predictor:
         Raises:
             ValueError: at once, if the network has no classifier, takes no pictures, or an argument makes no sense.
         """
+        return self.stream_of(pictures, lambda picture: picture, batch=batch, readers=readers)
+
+    def stream_of(
+        self, items: Iterable[T], read: Callable[[T], Picture], *, batch: int = 8, readers: int | None = None
+    ) -> Iterator[tuple[T, Any]]:
+        """As `stream`, of things that pictures are read from: `read` runs in the threads that decode.
+
+        Raises:
+            ValueError: at once, as `stream` does.
+        """
         self._needs_classes()
         check_whole("batch", batch, least=1, most=4096)
         if readers is not None:
             check_whole("readers", readers, least=1, most=1024)
-        return self._stream(pictures, self.preprocessing, batch, readers or usable_cores())
+        contract = self.preprocessing
+
+        def prepare(item: T) -> Prepared:
+            return _prepare(read(item), contract, self.tile)
+
+        return self._stream(items, prepare, batch, readers or usable_cores())
 
     def _stream(
-        self, pictures: Iterable[P], contract: Preprocessing, batch: int, readers: int
-    ) -> Iterator[tuple[P, Result | Exception]]:
+        self, items: Iterable[T], prepare: Callable[[T], Prepared], batch: int, readers: int
+    ) -> Iterator[tuple[T, Result | Exception]]:
         pool = ThreadPoolExecutor(readers)
         try:
-            waiting: deque[tuple[P, Future[Prepared]]] = deque()
-            group: list[tuple[P, Prepared | Exception]] = []
-            for picture in pictures:
-                waiting.append((picture, pool.submit(_prepare, picture, contract, self.tile)))
+            waiting: deque[tuple[T, Future[Prepared]]] = deque()
+            group: list[tuple[T, Prepared | Exception]] = []
+            for item in items:
+                waiting.append((item, pool.submit(prepare, item)))
                 if len(waiting) > 2 * batch:
                     group.append(_outcome(*waiting.popleft()))
                 if len(group) == batch:
@@ -322,10 +339,10 @@ class Predictor:
             # Whoever stops early does not wait for pictures that nobody will look at.
             pool.shutdown(cancel_futures=True)
 
-    def _interpret_group(self, group: list[tuple[P, Prepared | Exception]]) -> Iterator[tuple[P, Result | Exception]]:
+    def _interpret_group(self, group: list[tuple[T, Prepared | Exception]]) -> Iterator[tuple[T, Result | Exception]]:
         results = iter(self.interpret([found for _, found in group if not isinstance(found, Exception)]))
-        for picture, found in group:
-            yield picture, found if isinstance(found, Exception) else next(results)
+        for item, found in group:
+            yield item, found if isinstance(found, Exception) else next(results)
 
     def _needs_classes(self) -> None:
         if self.architecture.classes is None:
@@ -349,12 +366,12 @@ def _prepare(picture: Picture, contract: Preprocessing, tile: bool, most_pixels:
     return Prepared(np.asarray(image) if tile else fit(image, contract), image.size)
 
 
-def _outcome(picture: P, future: Future[Prepared]) -> tuple[P, Prepared | Exception]:
+def _outcome(item: T, future: Future[Prepared]) -> tuple[T, Prepared | Exception]:
     try:
-        return picture, future.result()
+        return item, future.result()
     except Exception as error:
         # Out of memory, say: this picture's failure, not that of the others.
-        return picture, error
+        return item, error
 
 
 def load(

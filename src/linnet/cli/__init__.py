@@ -14,6 +14,7 @@ COMMANDS = {
     "quantize": "a model of eight bits, kept only if it is as good",
     "check": "what is wrong or odd in a data set, before training",
     "profile": "parameters, multiply-adds and memory of a network, per layer",
+    "choose": "the width, resolution and precision that fit a budget on this machine",
     "convert": "other people's weights to a linnet checkpoint",
     "export": "a model for other runtimes, run and compared before it is kept",
     "verify": "whether a file computes here what it did where it was written",

@@ -18,7 +18,8 @@ from typing import Any
 
 import tyro
 
-from linnet.catalogue import DEFAULT_MODEL
+from linnet.catalogue import DEFAULT_MODEL, find_model
+from linnet.checkpoint import load_checkpoint
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, progress, show, table
 from linnet.data import DataSet, find_for
 from linnet.data.parts import Part
@@ -66,6 +67,10 @@ class Options:
     """The runtime that runs the network."""
     threads: int | None = None
     """The number of cores to use. The default is what the runtime chooses."""
+    cluster: str | None = None
+    """A Ray cluster that does the work: `local` for processes on all cores of this machine, `auto` for the cluster that
+    this machine belongs to, or the address of a cluster's head (HOST:6379). The figures are the same in every digit.
+    Every machine must reach the pictures. --threads are then those of each process, 1 if they are not given."""
     json: bool = False
     """Print one JSON document instead of tables."""
 
@@ -75,6 +80,15 @@ def main(arguments: list[str]) -> int:
     options = parse(Options, "evaluate", __doc__, arguments)
     check_least("--batch", options.batch, 1)
     check_least("--threads", options.threads, 1)
+    if options.cluster is None:
+        return _evaluate(options)
+    from linnet.cluster import connect
+
+    with connect(options.cluster):
+        return _evaluate(options)
+
+
+def _evaluate(options: Options) -> int:
     predictor = _load(options.model, options)
     if predictor.architecture.classes is None:
         raise ValueError(f"'{options.model}' has no classifier: there is nothing to evaluate.")
@@ -149,6 +163,12 @@ def _measure_both(predictor: Predictor, other: Predictor, data: DataSet, options
 
 
 def _load(model: str, options: Options) -> Predictor:
+    if options.cluster is not None:
+        from linnet.cluster import ClusterPredictor
+        from linnet.cluster.workers import Setting
+
+        setting = Setting(options.runtime, options.threads or 1, MEASURING, options.batch, tile=options.tile)
+        return ClusterPredictor(load_checkpoint(find_model(model)), setting)
     return load(model, runtime=options.runtime, threads=options.threads, suppression=MEASURING, tile=options.tile)
 
 

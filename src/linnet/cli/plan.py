@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import statistics
 from typing import TYPE_CHECKING, Any, Literal
 
 from linnet.architecture.cost import cost
@@ -10,16 +10,12 @@ from linnet.checkpoint import Checkpoint
 from linnet.cli.terminal import show, size, table
 from linnet.engine.library import engine_instruction_set, measure_peak
 from linnet.engine.runtimes import NativeRuntime
+from linnet.engine.timing import time_pictures
 
 if TYPE_CHECKING:
     from linnet.engine.native import NativeSession
 
 ScheduleName = Literal["auto", "layerwise", "rows", "groups"]
-
-TIMED_SECONDS = 1.0
-"""For which the network runs; each step then has the least time of its runs."""
-
-FEWEST_RUNS = 5
 
 
 def describe_plan(
@@ -67,18 +63,10 @@ def describe_plan(
 
 
 def _time(session: NativeSession) -> dict[str, Any]:
-    import numpy as np
-
-    pixels = np.random.default_rng(0).integers(0, 256, (1, *session.size, session.channels), dtype=np.uint8)
-    taken: list[float] = []
-    begun = time.perf_counter()
-    while len(taken) < FEWEST_RUNS or time.perf_counter() - begun < TIMED_SECONDS:
-        start = time.perf_counter()
-        session.run(pixels)
-        taken.append(1e3 * (time.perf_counter() - start))
+    taken = time_pictures(session)
     return {
-        "median_milliseconds": float(np.median(taken)),
-        "least_milliseconds": min(taken),
+        "median_milliseconds": 1e3 * statistics.median(taken),
+        "least_milliseconds": 1e3 * min(taken),
         "peak_multiply_adds_per_second": measure_peak(),
     }
 

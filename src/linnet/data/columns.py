@@ -115,13 +115,23 @@ def has_objects(path: Path) -> bool:
 
 
 def _pictures(table: Any) -> Any:
+    found = picture_column(table.schema)
+    if found is None:
+        return None
+    name, inside = found
+    column = table.column(name).combine_chunks()
+    return column.field(inside) if inside else column
+
+
+def picture_column(schema: Any) -> tuple[str, str | None] | None:
+    """The column that holds encoded pictures, and the field in it where it is a struct; None where there is none."""
     import pyarrow as arrow
 
-    for field in table.schema:
+    for field in schema:
         if arrow.types.is_binary(field.type) or arrow.types.is_large_binary(field.type):
-            return table.column(field.name).combine_chunks()
+            return field.name, None
         if arrow.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
-            return table.column(field.name).combine_chunks().field("bytes")
+            return field.name, "bytes"
     return None
 
 

@@ -218,6 +218,11 @@ class Unknown(NamedTuple):
     """Of a classifier with the class -1; of a detector without the objects of this class."""
 
 
+def picture_of(sample: Sample) -> Path | bytes:
+    """`Sample.picture`, for readers in other threads and processes."""
+    return sample.picture
+
+
 @dataclass(frozen=True)
 class DataSet:
     """Pictures and what is to be learnt of them, in three parts.

@@ -5,15 +5,18 @@ A source is small and can be pickled: worker processes get a million of them.
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
 from linnet.data.columns import read_table
+from linnet.data.stores import Stored
 from linnet.files import TIMEOUT_SECONDS, replacing
 
 AHEAD = 1 << 18
@@ -132,6 +135,50 @@ class ParquetRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Linked:
+    """A picture of its own behind http.
+
+    Attributes:
+        name: its address.
+    """
+
+    name: str
+
+    @property
+    def picture(self) -> bytes:
+        """The encoded picture, read anew each time."""
+        with open_file(Address(self.name)) as file:
+            return file.read()
+
+    @property
+    def file(self) -> Address:
+        """Its address."""
+        return Address(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A picture whose bytes have been read, in passing, from a file of many.
+
+    Attributes:
+        name: of the file, and which picture of it.
+        file: that holds it.
+        content: its bytes; nothing where there is no picture.
+    """
+
+    name: str
+    file: Location | Stored
+    content: bytes
+
+    @property
+    def picture(self) -> bytes:
+        """The encoded picture; a ValueError if there is none."""
+        if not self.content:
+            raise ValueError(f"{self.name}: there is no picture.")
+        return self.content
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """A part of a shard.
 
@@ -187,6 +234,53 @@ def read_span(place: Location, offset: int, size: int) -> bytes:
         return reader.read(offset, size)
 
 
+def open_file(place: Location | Stored) -> IO[bytes]:
+    """A file to be read from anywhere in it, wherever it lies.
+
+    Raises:
+        OSError: if it cannot be had.
+    """
+    if isinstance(place, Stored):
+        stored: IO[bytes] = place.open()
+        return stored
+    return io.BufferedReader(_Seekable(place.url), AHEAD) if isinstance(place, Address) else place.open("rb")
+
+
+class _Seekable(io.RawIOBase):
+    """A file behind http, of which what is asked for is read."""
+
+    def __init__(self, url: str) -> None:
+        self._file = _RemoteFile(url)
+        self._file.read(0, 0)
+        self._place, self._size = 0, self._file.end
+        if self._size is None:
+            raise OSError(f"{url} cannot be read: the server does not say how long it is.")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size or 0}
+        self._place = max(starts[whence] + offset, 0)
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        size = max(min(len(buffer), (self._size or 0) - self._place), 0)
+        buffer[:size] = self._file.read(self._place, size) if size else b""
+        self._place += size
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 def fetch_shard(address: Address, target: Path, size: int) -> None:
     """Copies the first `size` bytes of a shard behind http into a file, which appears only when it is whole."""
     with replacing(target) as temporary, closing(_RemoteFile(address.url)) as reader, temporary.open("xb") as file:
@@ -240,15 +334,16 @@ class _RemoteFile:
                 if error.code == 416:
                     raise _too_short(self.url, offset, offset + size) from None
                 if error.code < 500 and error.code not in (408, 425, 429):
-                    raise OSError(f"{self.url} cannot be read: {reason}.") from None
+                    kind = {404: FileNotFoundError, 410: FileNotFoundError, 403: PermissionError, 401: PermissionError}
+                    raise kind.get(error.code, OSError)(f"{self.url} cannot be read: {reason}.") from None
             except (OSError, HTTPException) as error:
                 reason = str(getattr(error, "reason", error)) or type(error).__name__
             self.close()
             if wait is not None:
                 time.sleep(wait)
         raise OSError(
-            f"{self.url} cannot be read: {reason}; {1 + len(WAITS)} attempts were made. When it is there again, "
-            "--resume goes on."
+            f"{self.url} cannot be read: {reason}; {1 + len(WAITS)} attempts were made. When it is there again, the "
+            "same command goes on (a training with --resume)."
         )
 
     def _read(self, offset: int, size: int) -> bytes:

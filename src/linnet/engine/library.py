@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import warnings
 from collections.abc import Iterable
 from functools import cache
@@ -430,6 +431,12 @@ def native_version() -> str | None:
     """Version of the native library, which equals the package's; None where there is no library."""
     library = load_library()
     return None if library is None else str(library.linnet_version().decode())
+
+
+def library_digest() -> str | None:
+    """SHA-256 of the native library's file, which says whether it is the same; None where there is no library."""
+    library = load_library()
+    return None if library is None else hashlib.sha256(Path(library._name).read_bytes()).hexdigest()
 
 
 def instruction_set() -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.data.dataset import Sample
+from linnet.data.dataset import Sample, picture_of
 from linnet.data.sources import Location
 from linnet.evaluation.figures import Progress, Table, spell, with_interval
 from linnet.evaluation.uncertainty import Difference, Interval, interval_of, paired, resample, wilson
@@ -235,7 +235,7 @@ def measure_accuracy(
     names = predictor.classes or tuple(str(index) for index in range(classes))
     accuracy = Accuracy(names, np.zeros((classes, classes), np.int64))
     worst: list[tuple[float, int, Mistake]] = []
-    results = predictor.stream((sample.picture for sample in samples), batch=batch)
+    results = predictor.stream_of(samples, picture_of, batch=batch)
     for number, (sample, (_, result)) in enumerate(zip(samples, results, strict=True), start=1):
         if isinstance(result, Exception):
             accuracy.failed.append((sample.name, describe_failure(result)))

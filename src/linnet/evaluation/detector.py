@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from linnet.data.dataset import Sample
+from linnet.data.dataset import Sample, picture_of
 from linnet.detection import Suppression
 from linnet.evaluation.accuracy import SHOWN_CLASSES
 from linnet.evaluation.average_precision import FIGURES, AveragePrecision, measure_precision
@@ -164,7 +164,7 @@ def measure_detector(
     read: list[Sample] = []
     found: list[Detections] = []
     failed: list[tuple[str, str]] = []
-    results = predictor.stream((sample.picture for sample in samples), batch=batch)
+    results = predictor.stream_of(samples, picture_of, batch=batch)
     for number, (sample, (_, result)) in enumerate(zip(samples, results, strict=True), start=1):
         if isinstance(result, Exception):
             failed.append((sample.name, describe_failure(result)))

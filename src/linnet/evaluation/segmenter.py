@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from linnet.data.dataset import Sample
+from linnet.data.dataset import Sample, picture_of
 from linnet.evaluation.accuracy import SHOWN_CLASSES
 from linnet.evaluation.figures import Progress, Table, spell, with_interval
 from linnet.evaluation.pixels import FIGURES, PixelCounts, PixelStatistic, count_pixels, figures_of
@@ -224,7 +224,7 @@ def measure_segmenter(
     answers: list[LabelMap] = []
     failed: list[tuple[str, str]] = []
     worst: list[tuple[float, int, Worst]] = []
-    results = predictor.stream((sample.picture for sample in samples), batch=batch)
+    results = predictor.stream_of(samples, picture_of, batch=batch)
     for number, (sample, (_, result)) in enumerate(zip(samples, results, strict=True), start=1):
         counted = _counted(sample, result, classes)
         if isinstance(counted, Exception):

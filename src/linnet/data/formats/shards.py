@@ -17,6 +17,7 @@ import numpy as np
 from linnet.data.formats.format import Format
 from linnet.data.leftovers import CLASS_FILE, omit_files, omit_folder
 from linnet.data.parts import PARTS, Part, part_in
+from linnet.data.pieces import member_key
 from linnet.data.places import Place
 from linnet.data.reading import Labelled, Reading
 from linnet.data.sources import Address, Location, Span
@@ -277,10 +278,8 @@ def scan_shard(path: Path) -> Members:
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                folder, name = os.path.split(member.name)
-                stem, _, ending = name.partition(".")
-                key, ending = os.path.join(folder, stem), f".{ending.lower()}"
-                if not member.isreg() or not stem:
+                key, ending = member_key(member.name)
+                if not member.isreg() or not key:
                     continue
                 if ending == ".cls":
                     content = tar.extractfile(member)

@@ -1,0 +1,1 @@
+"""Which network fits a budget: exact costs, times measured on this machine, published accuracies."""

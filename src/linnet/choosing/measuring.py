@@ -1,0 +1,138 @@
+"""What candidates take on this machine: measured once, and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from linnet.catalogue import cache_folder
+from linnet.choosing.candidates import Candidate
+from linnet.engine.library import engine_instruction_set, library_digest
+from linnet.engine.runtimes import NativeRuntime
+from linnet.engine.timing import time_pictures
+from linnet.files import write_atomically
+from linnet.machine import processor_name, usable_cores
+
+SECONDS = 0.3
+"""For which a candidate runs."""
+
+LIMIT = 240.0
+"""Seconds after which what has not been measured is left for another time."""
+
+KEPT_EVERY = 20
+"""Measurements after which the cache is written, so that a stop costs little."""
+
+WARM_UP = 0.05
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a candidate takes.
+
+    Attributes:
+        latency_ms: median of one picture.
+        least_ms: the fastest run.
+        memory_bytes: of all activations and scratch spaces, planned beforehand; exact.
+        size_bytes: of the checkpoint's file; exact.
+    """
+
+    latency_ms: float
+    least_ms: float
+    memory_bytes: int
+    size_bytes: int
+
+
+def measure(candidate: Candidate, threads: int, seconds: float = SECONDS) -> Measured:
+    """Runs a candidate with random weights in the native engine."""
+    session = NativeRuntime(candidate.checkpoint(), threads).session
+    assert session is not None
+    # The first runs find cold caches and sleeping threads.
+    time_pictures(session, seconds=min(WARM_UP, seconds))
+    taken = time_pictures(session, seconds=seconds)
+    return Measured(1e3 * statistics.median(taken), 1e3 * min(taken), session.arena_bytes, candidate.size_bytes())
+
+
+class Cache:
+    """What has been measured on this machine with so many threads and classes.
+
+    Attributes:
+        path: of its file, whose name follows from the machine, the engine, threads and classes.
+        found: key of a candidate → what was measured.
+    """
+
+    def __init__(self, threads: int, classes: int) -> None:
+        self.machine = {
+            "processor": processor_name(),
+            "cores": usable_cores(),
+            "instruction_set": engine_instruction_set(),
+            "engine": library_digest(),
+            "threads": threads,
+            "classes": classes,
+        }
+        digest = hashlib.sha256(json.dumps(self.machine, sort_keys=True).encode()).hexdigest()[:16]
+        self.path: Path = cache_folder() / "choose" / f"{digest}.json"
+        self.found: dict[str, Measured] = {}
+        # A damaged cache is measured anew.
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            rows: Mapping[str, Any] = json.loads(self.path.read_bytes())["rows"]
+            self.found = {key: Measured(**row) for key, row in rows.items()}
+
+    def forget(self) -> None:
+        """Measures everything anew."""
+        self.found = {}
+
+    def keep(self) -> None:
+        """Writes the file; where that cannot be, the next command measures again."""
+        document = {"machine": self.machine, "rows": {key: asdict(row) for key, row in self.found.items()}}
+        with suppress(OSError):
+            write_atomically(self.path, json.dumps(document, indent=1).encode())
+
+
+def measure_all(
+    wanted: Iterable[Candidate],
+    cache: Cache,
+    threads: int,
+    *,
+    limit: float | None = None,
+    seconds: float = SECONDS,
+    progress: Callable[[Candidate], None] = lambda candidate: None,
+) -> list[Candidate]:
+    """Measures what the cache does not have, in this order and as long as time allows.
+
+    Args:
+        wanted: may look at what has been measured before it gives the next.
+        cache: gets the measurements.
+        threads: of the engine.
+        limit: seconds in all; None takes `LIMIT`.
+        seconds: for each candidate.
+        progress: called with each candidate that is about to be measured.
+
+    Returns:
+        Those for which there was no time.
+    """
+    begun, limit = time.monotonic(), LIMIT if limit is None else limit
+    late: list[Candidate] = []
+    fresh = 0
+    try:
+        for candidate in wanted:
+            if candidate.key in cache.found:
+                continue
+            if time.monotonic() - begun > limit:
+                late.append(candidate)
+                continue
+            progress(candidate)
+            cache.found[candidate.key] = measure(candidate, threads, seconds)
+            fresh += 1
+            if fresh % KEPT_EVERY == 0:
+                cache.keep()
+    finally:
+        if fresh:
+            cache.keep()
+    return late

@@ -1,0 +1,75 @@
+"""Accuracy against latency, the choice marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from linnet.choosing.choice import Bounds, Row, front
+from linnet.figures import new_figure, save_figure
+
+STYLES = {
+    ("mobilenet_v2", "int8"): ("o", "#1565c0", "MobileNetV2, int8"),
+    ("mobilenet_v2", "float32"): ("o", "#8ab4e8", "MobileNetV2, float32"),
+    ("mobilenet_v1", "int8"): ("s", "#e07b00", "MobileNetV1, int8"),
+    ("mobilenet_v1", "float32"): ("s", "#f2bd7c", "MobileNetV1, float32"),
+}
+"""Family and precision → marker, colour and name."""
+
+BEST, FRONT = "#1b5e20", "#37474f"
+
+
+def draw_choice(path: Path, every: Sequence[Row], best_first: Sequence[Row], bounds: Bounds, title: str) -> None:
+    """Writes a PNG: every network measured, the front of those that fit, the bound on latency, and the choice.
+
+    Filled marks are published accuracies, hollow ones lie between them.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    figure = new_figure(9, 6)
+    axes = figure.add_subplot()
+    axes.set(xscale="log")
+    for (network, precision), (marker, colour, name) in STYLES.items():
+        shown = [row for row in every if (row.candidate.network, row.candidate.precision) == (network, precision)]
+        for published in (True, False):
+            some = [row for row in shown if row.candidate.published == published]
+            axes.plot(
+                [row.measured.latency_ms for row in some],
+                [100 * row.quality for row in some],
+                marker,
+                color=colour,
+                markerfacecolor=colour if published else "none",
+                markersize=5 if published else 3.5,
+                label=name if published and some else "",
+                linestyle="none",
+            )
+    if best_first:
+        # Of those that nothing beats, some only take less memory than a faster one.
+        line = front(best_first, Bounds())[::-1]
+        axes.step(
+            [row.measured.latency_ms for row in line],
+            [100 * row.quality for row in line],
+            where="post",
+            color=FRONT,
+            linewidth=1.2,
+            label="fits, and nothing is as fast and better",
+            zorder=1,
+        )
+        best = best_first[0]
+        text = f"{best.candidate.width:g} at {best.candidate.resolution}, {best.candidate.precision}"
+        place = (best.measured.latency_ms, 100 * best.quality)
+        axes.plot(*place, "*", color=BEST, markersize=17, label=f"the choice: {text}")
+    if bounds.latency is not None:
+        axes.axvline(bounds.latency, color="#b71c1c", linestyle="--", label=f"--latency {bounds.latency:g}")
+    own = any(row.data_top1 is not None for row in every)
+    axes.set(
+        xlabel="milliseconds a picture, measured here",
+        ylabel=f"top-1 on {'your data' if own else 'ImageNet'}, % (filled: published in float32)",
+        title=title,
+    )
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(visible=True, alpha=0.25)
+    axes.legend(fontsize=8, loc="lower right")
+    save_figure(figure, path)

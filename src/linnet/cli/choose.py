@@ -1,0 +1,177 @@
+"""Chooses the width, resolution and precision that fit a budget.
+
+Every MobileNetV1 and V2 that has a published accuracy, and others between, in float32 and in eight bits, is run by the
+native engine on this machine with random weights, which takes up to four minutes; the times are kept in the cache, so
+the next choice takes a second. What fits all bounds and is beaten by nothing else is listed, best first, with the
+command that trains it. Accuracy is that on ImageNet as published, or, where it is marked with a tilde, interpolated;
+with --data it is that of a short training on your own pictures instead.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from linnet.choosing.candidates import Candidate, candidates
+from linnet.choosing.choice import Bounds, Row, fitting, front, nearest, worth_measuring
+from linnet.choosing.measuring import LIMIT, Cache, measure_all
+from linnet.cli.terminal import UsageError, check_least, live_progress, parse, print_json, show, size, table
+from linnet.engine.library import engine_instruction_set, missing_library, native_version
+from linnet.engine.runtimes import MOST_THREADS
+from linnet.machine import usable_cores
+
+SHOWN = 12
+"""Rows of the table."""
+
+UNSTEADY = 1.5
+"""A median of so many times the fastest run is of a machine that did something else."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `linnet choose`."""
+
+    classes: int = 1000
+    """The number of classes that the network shall tell apart."""
+    latency: float | None = None
+    """The most milliseconds that one picture may take on this machine."""
+    memory: int | None = None
+    """The most bytes of memory for activations: all tensors and scratch spaces of the engine, weights not counted."""
+    size: int | None = None
+    """The most bytes of the model's file."""
+    multiply_adds: int | None = None
+    """The most multiply-adds of one picture."""
+    threads: int | None = None
+    """The number of threads that the engine gets. The default is all cores."""
+    data: Path | None = None
+    """Labelled pictures of your own. Networks are then ranked by a short training on frozen features of them, which
+    takes a few minutes, instead of by ImageNet; only those take part whose ImageNet weights are on this machine."""
+    plot: Path | None = None
+    """A PNG file to draw accuracy against latency to, with the choice marked."""
+    again: bool = False
+    """Measure again what is in the cache."""
+    json: bool = False
+    """Print the networks as one JSON document, best first."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    options = parse(Options, "choose", __doc__, arguments)
+    bounds = _bounds(options)
+    if native_version() is None or engine_instruction_set() is None:
+        raise ValueError(f"Choosing measures with the native engine, which is not there. {missing_library()}")
+    threads = min(options.threads or usable_cores(), MOST_THREADS)
+    every = list(candidates(options.classes))
+    rows = _measured(every, bounds, threads, options)
+    within = fitting(rows, bounds)
+    if options.data is not None and within:
+        from linnet.choosing.ranking import rank
+
+        with live_progress() as reporter:
+            rows = within = rank(within, options.data, reporter)
+    best_first = front(within, bounds)
+    if options.plot is not None:
+        from linnet.choosing.picture import draw_choice
+
+        title = f"{options.classes:,} classes, {threads} thread{'s' * (threads > 1)}, {engine_instruction_set()}"
+        draw_choice(options.plot, rows, best_first, bounds, title)
+    if not best_first:
+        raise ValueError(_refusal(rows, bounds))
+    data = shlex.quote(str(options.data)) if options.data is not None else "DATA"
+    if options.json:
+        print_json([row.to_json(data) for row in best_first])
+    else:
+        _show(best_first, rows, data)
+    return 0
+
+
+def _bounds(options: Options) -> Bounds:
+    check_least("--classes", options.classes, 1)
+    check_least("--threads", options.threads, 1)
+    for flag in ("latency", "memory", "size", "multiply_adds"):
+        value = getattr(options, flag)
+        if value is not None and not value > 0:
+            raise UsageError(f"--{flag.replace('_', '-')} (={value}) must be above 0.")
+    if options.plot is not None and options.plot.suffix.lower() != ".png":
+        raise UsageError(f"--plot '{options.plot}' must end with .png.")
+    return Bounds(options.latency, options.memory, options.size, options.multiply_adds)
+
+
+def _measured(every: Sequence[Candidate], bounds: Bounds, threads: int, options: Options) -> list[Row]:
+    """What is known of every candidate, after measuring what is not."""
+    cache = Cache(threads, options.classes)
+    if options.again:
+        cache.forget()
+    known = len(cache.found)
+    if not known:
+        print(
+            f"linnet: measuring on {threads} thread{'s' * (threads > 1)}, for {LIMIT / 60:.0f} minutes at most. Leave "
+            "the machine alone meanwhile; the times are kept.",
+            file=sys.stderr,
+        )
+    with live_progress() as reporter:
+
+        def progress(candidate: Candidate) -> None:
+            reporter.update("measuring", len(cache.found), len(every), candidate.key)
+
+        late = measure_all(worth_measuring(every, cache.found, bounds), cache, threads, progress=progress)
+    if late:
+        print(
+            f"linnet: {len(late)} networks between the published ones were not measured in the time; the same command "
+            "goes on with them.",
+            file=sys.stderr,
+        )
+    rows = [Row(each, cache.found[each.key]) for each in every if each.key in cache.found]
+    if sum(row.measured.latency_ms > UNSTEADY * row.measured.least_ms for row in rows) > len(rows) / 4:
+        print(
+            "linnet: the machine was busy while it was measured: many medians are far above the fastest runs. --again "
+            "measures anew, on a quiet machine.",
+            file=sys.stderr,
+        )
+    return rows
+
+
+def _refusal(rows: Sequence[Row], bounds: Bounds) -> str:
+    given = bounds.given()
+    if not rows or not given:
+        return "No network is within --multiply-adds: loosen it."
+    best, loosen = nearest(rows, bounds)
+    network = best.candidate
+    return (
+        f"Nothing fits this budget. The nearest is {network.network} {network.width:g} at {network.resolution} in "
+        f"{network.precision}: loosen {' and '.join(loosen)}."
+    )
+
+
+def _show(best_first: Sequence[Row], rows: Sequence[Row], data: str) -> None:
+    own = best_first[0].data_top1 is not None
+    columns = [("network", "left"), ("width", "right"), ("pixels", "right"), ("precision", "left")]
+    columns += [("parameters", "right"), ("multiply-adds", "right"), ("ms", "right"), ("memory", "right")]
+    columns += [("file", "right"), *([("your data", "right")] if own else []), ("ImageNet top-1", "right")]
+    lines = []
+    for row in best_first[:SHOWN]:
+        candidate, accuracy = row.candidate, row.candidate.accuracy
+        lines.append(
+            (
+                candidate.network,
+                f"{candidate.width:g}",
+                str(candidate.resolution),
+                candidate.precision,
+                f"{candidate.cost.parameters:,}",
+                f"{candidate.cost.multiply_adds:,}",
+                f"{row.measured.latency_ms:.2f}",
+                size(row.measured.memory_bytes),
+                size(row.measured.size_bytes),
+                *([f"{row.data_top1:.1%}"] if row.data_top1 is not None else []),
+                f"{'' if accuracy.published else '~ '}{accuracy.top1:.1%}",
+            )
+        )
+    more = len(best_first) - len(lines)
+    show(
+        table(columns, lines),
+        f"{len(best_first)} of {len(rows)} networks fit and are beaten by none" + f"; {more} more fit" * (more > 0),
+        f"the best: {best_first[0].candidate.command(data)}",
+    )

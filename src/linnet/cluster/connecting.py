@@ -1,0 +1,133 @@
+"""A connection to a Ray cluster, or one that is started on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from linnet.machine import usable_cores
+
+LOCAL = "local"
+"""Stands for a cluster of this machine alone, which ends with the command."""
+
+STORE_BYTES = 1 << 28
+"""Of the memory that processes of one machine share: models, names and rows, but no pictures, go through it."""
+
+PATIENCE = 5.0
+"""Seconds within which the head of a cluster answers, or is not there."""
+
+USUAL_PORT = 6379
+
+
+def ray_module() -> Any:
+    """Ray; a ModuleNotFoundError that says what to install where it is missing."""
+    # Nobody is told that linnet was used.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # What it says of itself is for those who work on it; what went wrong comes as an error.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # What later versions will do by themselves, and warn of until then.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+        import ray.data
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "A cluster needs Ray: pip install 'linnet[cluster]', on every machine.", name=error.name
+        ) from None
+    return ray
+
+
+@contextmanager
+def connect(address: str = LOCAL) -> Iterator[None]:
+    """Connects to a cluster while the block runs; does nothing where this process is connected already.
+
+    Args:
+        address: `local` for the cores of this machine, `auto` for the cluster that this machine belongs to, or the
+            address of a cluster's head, `HOST:6379`.
+
+    Raises:
+        OSError: if no cluster is there.
+        ValueError: if it runs another version of Ray or Python.
+        ModuleNotFoundError: without Ray.
+    """
+    ray = ray_module()
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
+    if address == LOCAL:
+        options |= {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    elif address != "auto":
+        _check_there(address)
+    try:
+        with _quiet_stderr():
+            ray.init(**options)
+    except ConnectionError as error:
+        raise OSError(f"There is no Ray cluster at '{address}' ({_first_line(error)}). {_how_to_start()}") from None
+    except getattr(ray.exceptions, "AuthenticationError", ()) as error:  # Older versions have none.
+        raise OSError(
+            f"The cluster at '{address}' wants its token ({_first_line(error)}). Copy ~/.ray/auth_token from its head "
+            "to this machine; `ray get-auth-token --generate` makes one."
+        ) from None
+    except (RuntimeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        if "ersion" not in text:
+            raise
+        raise ValueError(
+            f"The cluster at '{address}' runs other versions than this machine: {text} Install the same on both: Ray "
+            f"{ray.__version__}, Python {sys.version.split()[0]}."
+        ) from None
+    try:
+        # Bars are for people.
+        ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Ray's native part says on stderr that it says nothing on stderr; what goes wrong comes as an error."""
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, ValueError):
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _check_there(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal() or not host:
+        raise ValueError(f"--cluster '{address}' must be `local`, `auto` or HOST:PORT, such as 10.0.0.1:{USUAL_PORT}.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OSError(f"There is no Ray cluster at '{address}' ({reason}). {_how_to_start()}") from None
+
+
+def _how_to_start() -> str:
+    return (
+        f"`ray start --head --port {USUAL_PORT}` starts one, `ray start --address HOST:{USUAL_PORT}` adds a machine; "
+        "`local` needs none."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")
