@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard native/*/*.h native/*/*.cpp native/*/*.inl)
-FORMATTED := $(wildcard native/*/*.h native/*/*.cpp native/*/*.c)
+FORMATTED := $(wildcard native/*/*.h native/*/*.cpp native/*/*.c src/linnet/export/*/kernels/*.c tests/board/*.c tests/board/*.h)
 # One thread a test process: two processes share the two cores better than four threads do. Tests start Python many
 # times: bytecode is kept, also where the environment says otherwise, as it does in many containers.
 FOR_TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
@@ -13,7 +13,7 @@ INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)
 STRICT := SKBUILD_CMAKE_DEFINE=LINNET_STRICT=ON
 TELL := $(BIN)/python -c 'import linnet.engine.library as l; l.native_version() or print("Without a C++ compiler: linnet runs without its native engine.")'
 
-.PHONY: setup fix check test test-slow test-all test-isa test-parity test-mediapipe bench demo docs
+.PHONY: setup fix check test test-slow test-all test-isa test-parity test-mediapipe bench demo docs page
 
 setup: .venv/dev.stamp
 
@@ -79,6 +79,11 @@ test-parity: .venv-parity/parity.stamp
 
 test-mediapipe: .venv/dev.stamp .venv-mediapipe/mediapipe.stamp
 	$(FOR_TESTS) LINNET_MEDIAPIPE=.venv-mediapipe/bin/python $(BIN)/pytest $(TWO) tests/mediapipe
+
+# The engine as WebAssembly, for `linnet export --format page`: both builds into src/linnet/page/site, with their digests.
+page: .venv/dev.stamp
+	$(INSTALL) -e '.[page]'
+	$(BIN)/python -m linnet.page.build build/page
 
 .venv/docs.stamp: .venv/dev.stamp pyproject.toml constraints.txt
 	$(INSTALL) mkdocs-material 'mkdocstrings[python]'

@@ -52,6 +52,10 @@ def page() -> str:
         "trained": latest("trained"),
         "eight_bits": latest("eight-bits"),
         "converted": latest("converted"),
+        "microcontroller": latest("microcontroller"),
+        "browser": latest("page"),
+        "http_server": latest("http-server"),
+        "films": latest("films"),
     }
     tables = {
         "classifier_costs": _classifier_costs(),
@@ -61,8 +65,13 @@ def page() -> str:
         "quantised": _quantised(documents["eight_bits"]["rows"]),
         "converted_files": _converted(documents["converted"]["rows"]),
         "training_table": _training(),
+        "microcontroller_table": _microcontroller(documents["microcontroller"]["rows"]),
+        "instructions_table": _instructions(documents["microcontroller"]["rows"]),
+        "browser_table": _browser(documents["browser"]),
     }
     text = Path(__file__).with_name("benchmarks.md").read_text(encoding="utf-8")
+    turns = documents["http_server"]["ratios"]
+    tables |= {"lowest": min(turns), "highest": max(turns)}
     return text.format(**documents, **tables, **said_of_engine(documents["engine"]), **_cold(documents["cold_start"]))
 
 
@@ -70,6 +79,15 @@ def as_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown."""
     lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
     return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+
+
+def _browser(document: dict[str, Any]) -> str:
+    """The page's engine beside onnxruntime-web, and its eight bits beside its floats."""
+    rows = [
+        (name.replace(" beside ", " | "), f"{ratio['median_of_rounds']:.2f}", f"{ratio['minima']:.2f}")
+        for name, ratio in document["ratios"].items()
+    ]
+    return as_table(("what", "beside what", "times as fast, median of rounds", "of minima"), rows)
 
 
 def _millions(number: float) -> str:
@@ -200,6 +218,30 @@ def _converted(rows: Iterable[dict[str, Any]]) -> str:
         for row in rows
     ]
     return as_table(("file", "top-1 converted", "its own integer graph", "same class", "tensors correlate by"), cells)
+
+
+def _microcontroller(rows: Sequence[dict[str, Any]]) -> str:
+    """Memory of exported C files, and their time beside the engine's."""
+    found = []
+    for row in rows:
+        own = row["float"]
+        sizes = [f"{own[key]:,}" for key in ("ram_bytes", "stack_bytes", "flash_bytes")]
+        found.append((row["network"], _millions(own["multiply_adds"]), *sizes, f"{row['host']['ratio']:.2f}"))
+    return as_table(("network", "multiply-adds", "RAM", "stack", "flash", "time over the engine's"), found)
+
+
+def _instructions(rows: Sequence[dict[str, Any]]) -> str:
+    """Instructions of exported C files on boards: millions, and for each multiply-add."""
+    counted = [row for row in rows if row["float"]["instructions"]]
+    boards = [*counted[0]["float"]["instructions"]]
+    found = []
+    for row in counted:
+        for kind in ("float", "fixed"):
+            own = row[kind]
+            counts = [own["instructions"][board] for board in boards]
+            cells = [f"{count / 1e6:.1f} M ({count / own['multiply_adds']:.2f})" for count in counts]
+            found.append((row["network"] if kind == "float" else "the same, `--fixed-point`", *cells))
+    return as_table(("network", *boards), found)
 
 
 def _training() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
+from film_writer import times_of, write_film
 from measured import keep_measured
 from networks import checkpoint_of
 from PIL import Image
@@ -72,6 +73,11 @@ SLOW = ("linnet paper all", "linnet train")
 def test_its_commands_run(command: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if command.startswith("linnet choose"):
         keep_measured(classes=10)
+    if command.startswith("linnet serve"):
+        pytest.skip("a server does not end by itself; tests/serving runs it")
+    if "film" in command:
+        pytest.importorskip("av", reason="films need PyAV: pip install 'linnet[video]'")
+        write_film(desk / "film.mp4", times_of(5))
     # One epoch shows as much as eight.
     shorter = ["--epochs", "1", "--workers", "0"] if command.startswith("linnet train") else []
     assert main([*shlex.split(command)[1:], *shorter]) == 0

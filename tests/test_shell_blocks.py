@@ -12,10 +12,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from film_writer import times_of, write_film
 from measured import keep_measured
 from networks import checkpoint_of
 from pictures import COLOURS, write_pictures, write_scenes
@@ -40,11 +42,18 @@ NOT_RUN = {
     "make check": "is run beside this suite, by .ci/run",
     "make docs": "is run beside this suite, by .ci/run",
     "make bench": "measures for minutes",
+    "python -m http.server": "serves until it is stopped",
     "pip install linnet": "needs a package index; test_install.py installs linnet",
     "torchrun --nnodes 4": "needs four machines",
     "linnet predict photos/ --out results/ --cluster local": "needs Ray; tests/cluster runs it",
     "linnet predict s3://bucket/photos": "needs a bucket and a cluster",
     "ray start": "needs several machines",
+    "gcc": "tests/export/test_c_file.py compiles the page's program",
+    "arm-none-eabi-gcc": "tests/export/test_c_boards.py compiles for these processors, where it is installed",
+    "linnet serve": "does not end by itself; tests/serving runs it",
+    "linnet predict camera:0": "needs a camera; tests/films runs a picture of FFmpeg's in its place",
+    "docker build": "needs Docker",
+    "docker run": "needs Docker",
 }
 """Beginning of a line → why it is not run. That the targets of `make` exist is tested in test_readme.py."""
 
@@ -94,6 +103,8 @@ def desk(tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) ->
         tmp_path / "mine.safetensors",
     )
     write_scenes(tmp_path / "boxes", train=8, validation=4, test=4)
+    if find_spec("av") is not None:
+        write_film(tmp_path / "film.mp4", times_of(5))
     (tmp_path / "photos").mkdir()
     shutil.copy(picture_file, tmp_path / "photos")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
@@ -133,6 +144,8 @@ def test_there_are_blocks() -> None:
 @pytest.mark.parametrize("name", BLOCKS)
 def test_it_runs(name: str, desk: Path) -> None:
     for line in BLOCKS[name]:
+        if "film.mp4" in line:
+            pytest.importorskip("av", reason="films need PyAV: pip install 'linnet[video]'")
         if reason_of(line) is None and not line.startswith(SLOW):
             run_line(line)
 

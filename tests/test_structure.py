@@ -34,9 +34,11 @@ ALLOWED: dict[str, set[str]] = {
     "engine.runtimes": {"architecture", "checkpoint", "engine", "images", "nn", *GROUND},
     "data": {"architecture", "images", *GROUND},
     "weights": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
+    "page": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
     # The .pte file is made of the torch module, which is imported once one is asked for.
     "export": {
-        "architecture", "checkpoint", "detection", "engine", "images", "nn", "quantisation", "weights", *GROUND,
+        "architecture", "checkpoint", "detection", "engine", "images", "nn", "page", "quantisation", "weights",
+        *GROUND,
     },
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
     "choosing": {
@@ -58,6 +60,9 @@ ALLOWED: dict[str, set[str]] = {
         "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes", "images", "predictions",
         "predictor", *GROUND,
     },
+    "explanation": {"architecture", "images", "predictor", "results", *GROUND},
+    "films": {"images", "predictor", "results", *GROUND},
+    "serving": {"images", "predictor", "results", *GROUND},
     "evaluation": {"checkpoint", "data", "detection", "figures", "images", "predictor", "results", *GROUND},
     # Recipes, starts and the loop: nothing here knows a task.
     "training": {
@@ -78,13 +83,17 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         "architecture", "bench", "catalogue", "checkpoint", "choosing", "cluster", "data", "detection", "engine",
-        "engine.runtimes", "evaluation", "export", "images", "paper", "predictions", "predictor", "published",
-        "quantisation.post_training", "results", "tasks", "training", "training.run", "weights", *GROUND,
+        "engine.runtimes", "evaluation", "explanation", "export", "films", "images", "paper", "predictions",
+        "predictor", "published", "quantisation.post_training", "results", "serving", "tasks", "training",
+        "training.run", "weights", *GROUND,
     },
 }  # fmt: skip
 
 HEAVY = {
     "ray",
+    "av",
+    "starlette",
+    "uvicorn",
     "torch",
     "kornia",
     "pyarrow",
@@ -110,6 +119,7 @@ AT_IMPORT = {
     "nn": {"numpy", "torch"},
     "data": {"numpy"},
     "weights": {"numpy", "tflite", "flatbuffers"},
+    "page": {"numpy"},
     "export": {"numpy", "onnx", "tflite", "flatbuffers"},
     "paper": {"numpy"},
     "catalogue": set(),
@@ -118,6 +128,9 @@ AT_IMPORT = {
     "published": set(),
     "predictor": {"numpy"},
     "predictions": {"numpy"},
+    "explanation": {"numpy"},
+    "films": {"numpy"},
+    "serving": {"starlette", "uvicorn"},
     "bench": {"numpy"},
     "evaluation": {"numpy"},
     "training": {"numpy", "torch", "lightning_fabric", "safetensors"},
@@ -307,6 +320,8 @@ def test_no_command_loads_torch(small_model: Path, picture_file: Path, tmp_path:
         "bench": [*model, "--runtimes", "numpy", "--seconds", "0.1"],
     }
     # Training is what torch is for.
+    # A server that has what it needs does not end by itself; what it loads then is asked in tests/serving.
+    commands["serve"] = [*model, "--host", "192.0.2.1"]
     assert commands.keys() == COMMANDS.keys() - {"train"}
     for name, arguments in commands.items():
         loaded = modules_after(run_quietly([name, *arguments]))

@@ -35,7 +35,9 @@ class Array {
 
   bool allocate(Index count) {
     give_memory(data_);
-    data_ = static_cast<Item*>(take_memory(static_cast<std::size_t>(count) * sizeof(Item)));
+    // Where addresses have 32 bits, a size beyond them would come out small.
+    const bool fits = count <= static_cast<Index>(PTRDIFF_MAX / sizeof(Item));
+    data_ = fits ? static_cast<Item*>(take_memory(static_cast<std::size_t>(count) * sizeof(Item))) : nullptr;
     size_ = data_ == nullptr ? 0 : count;
     return data_ != nullptr;
   }

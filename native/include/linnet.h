@@ -62,7 +62,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /** Counts the changes of this interface: of what a function takes and gives, and of how structures lie in memory. */
-#define LINNET_INTERFACE 4
+#define LINNET_INTERFACE 5
 
 /** LINNET_INTERFACE of the headers that this library was built with. A caller that was built with another number, or
  * a library without this function, must not call any other: structures would be read from the wrong places. */
@@ -390,6 +390,54 @@ int64_t linnet_labels_workspace(const linnet_labelling* rule);
  */
 int linnet_labels(const linnet_labelling* rule, const void* logits, void* workspace, uint8_t* labels,
                   linnet_error* error);
+
+/*
+ * Pictures: from their pixels to a network's bytes.
+ */
+
+#define LINNET_NEAREST 0
+#define LINNET_BILINEAR 1
+#define LINNET_BICUBIC 2
+
+/** What of a picture is resized, and how. */
+typedef struct linnet_resampling {
+  int64_t width, height, row_bytes; /* of the picture; a row may be longer than its pixels */
+  int32_t pixel_bytes;              /* from 1 to 4, of which the first `channels` are resized */
+  int32_t channels;
+  int32_t interpolation;
+  int32_t antialias; /* 1: filters when scaling down, as Pillow; 0, of bilinear: samples, as TensorFlow, all of it */
+  float box[4];      /* left, top, right and bottom of what is resized; all: 0, 0, width, height */
+  int64_t new_width, new_height; /* pixels that the box becomes */
+  int64_t window[4];             /* left, top, width and height of those that are made */
+} linnet_resampling;
+
+/** Resizes as Pillow does, to the bit. `resized` gets [window height][window width][channels]. */
+int linnet_resample(const linnet_resampling* rule, const uint8_t* pixels, uint8_t* resized, linnet_error* error);
+
+#define LINNET_SHORTER_SIDE 0 /* covers the network's size over `crop`, and cuts the centre out */
+#define LINNET_CENTRAL_CROP 1 /* cuts the central `crop` share of both sides out, then squashes it */
+#define LINNET_SQUASH 2
+
+#define LINNET_RGB 0
+#define LINNET_BGR 1
+#define LINNET_GREY 2 /* one channel, by the integers of Pillow's conversion (ITU-R 601) */
+
+/** The preprocessing contract of a checkpoint: how a picture becomes the pixels that a session takes. */
+typedef struct linnet_preparation {
+  int32_t height, width; /* of the network's input */
+  int32_t resize, interpolation;
+  double crop; /* from 0.01 to 1 */
+  int32_t antialias, colours;
+} linnet_preparation;
+
+/** Resizes and cuts an RGB picture, [height][width][pixel_bytes] of 3 or 4 bytes a pixel, as a contract says.
+ * `prepared` gets [rule height][rule width][3], or [1] of grey. */
+int linnet_prepare(const linnet_preparation* rule, const uint8_t* pixels, int64_t width, int64_t height,
+                   int32_t pixel_bytes, uint8_t* prepared, linnet_error* error);
+
+/** Fills a session's table, [channels][256]: (value / 255 - mean) / std of each channel. */
+int linnet_normalisation_table(int32_t channels, const float* mean, const float* std, float* table,
+                               linnet_error* error);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -9,6 +9,7 @@ namespace linnet {
 static const int kLanes = 8;
 // 6 pixels by 4 blocks.
 static const int kTileRegisters = 24, kMostRows = 6, kDepthwisePixels = 8;
+static const int kUnroll = 2;
 static const Index kPanelBlocks = 4;
 
 #include "engine_table.inl"

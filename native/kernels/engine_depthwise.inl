@@ -23,8 +23,10 @@ static void depthwise_tile(const DepthwiseRow& job, Index x) {
         LINNET_PIN(value);
 #pragma GCC unroll 3
         for (int k = 0; k < 3; ++k) {
-          if ((i - k) % kStride == 0 && i >= k && (i - k) / kStride < kPixels)
-            sums[(i - k) / kStride] += value * tap[k];
+          if ((i - k) % kStride == 0 && i >= k && (i - k) / kStride < kPixels) {
+            Vec& sum = sums[(i - k) / kStride];
+            sum = add_product(sum, value, tap[k]);
+          }
         }
       }
     }
@@ -81,7 +83,7 @@ static void dilated_tile(const DepthwiseRow& job, Index x) {
       if (row == nullptr || (kPixels == 1 && (column < 0 || column >= job.width))) continue;
       const Vec weight = load(job.taps + tap * kBlock + part * kLanes);
       const float* input = row + column * kBlock + part * kLanes;
-      for (int i = 0; i < kPixels; ++i) sums[i] += load(input + i * job.stride * kBlock) * weight;
+      for (int i = 0; i < kPixels; ++i) sums[i] = add_product(sums[i], load(input + i * job.stride * kBlock), weight);
     }
     float* output = job.output + x * kBlock + part * kLanes;
     for (int i = 0; i < kPixels; ++i) store(output + i * kBlock, clamp(sums[i], splat(job.lowest), splat(job.highest)));
@@ -130,7 +132,7 @@ static void accumulate_rows(const float* values, Index columns, const float* wei
   for (Index column = 0; column < columns; column += kLanes) {
     Vec sum = load(outputs + column);
 #pragma GCC unroll 8
-    for (int k = 0; k < kInputs; ++k) sum += value[k] * load(weights + k * columns + column);
+    for (int k = 0; k < kInputs; ++k) sum = add_product(sum, value[k], load(weights + k * columns + column));
     store(outputs + column, sum);
   }
 }
@@ -168,7 +170,7 @@ static Index multiply_add(Index rounds, float* sink) {
     // Else one product would do for all rounds.
     LINNET_PIN(factor);
 #pragma GCC unroll 12
-    for (int i = 0; i < count; ++i) sums[i] += value * factor;
+    for (int i = 0; i < count; ++i) sums[i] = add_product(sums[i], value, factor);
 #pragma GCC unroll 12
     for (int i = 0; i < count; ++i) LINNET_PIN(sums[i]);
   }

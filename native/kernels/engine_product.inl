@@ -1,6 +1,6 @@
 // The pointwise convolution and everything else that is a product of matrices: register tiles of some pixels times one
 // panel of output channels. The including file defines kLanes, the floats of a register, kTileRegisters, the registers
-// that may hold sums, kMostRows, and kPanelBlocks.
+// that may hold sums, kMostRows, kUnroll, the inputs that are taken together, and kPanelBlocks.
 
 // Registers of one block of channels, and where register v of a row lies if blocks are `step` floats apart.
 static const int kParts = kBlock / kLanes;
@@ -38,9 +38,9 @@ static void product_tile(const Product& job, Index pixel, const float* fetched, 
   const float *a = job.a + pixel * step, *b = job.weights;
   for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
     for (Index line = 0; line < lines; ++line, fetched += kLine) __builtin_prefetch(fetched, 0, 2);
-    // Two inputs at a time: left alone gcc unrolls tiles of less than six rows whole, and keeps sums and weights in
+    // A few inputs at a time: left alone gcc unrolls tiles of less than six rows whole, and keeps sums and weights in
     // memory.
-#pragma GCC unroll 2
+#pragma GCC unroll kUnroll
     for (Index k = 0; k < run; ++k, b += kBlocks * kBlock) {
       Vec weights[vectors];
 #pragma GCC unroll 16
@@ -49,7 +49,7 @@ static void product_tile(const Product& job, Index pixel, const float* fetched, 
       for (int row = 0; row < kRows; ++row) {
         const Vec value = splat(a[row * step + k]);
 #pragma GCC unroll 16
-        for (int v = 0; v < vectors; ++v) sums[row][v] += value * weights[v];
+        for (int v = 0; v < vectors; ++v) sums[row][v] = add_product(sums[row][v], value, weights[v]);
       }
     }
   }

@@ -12,6 +12,15 @@ static inline Ints pair_of(__m256i both) {
 }
 #endif
 
+#if defined(__wasm_simd128__)
+static inline Ints pair_of(v128_t both, int part) {
+  const v128_t none = wasm_i32x4_const_splat(0);
+  return reinterpret_cast<Ints>(
+      part == 0 ? wasm_i8x16_shuffle(both, none, 0, 16, 8, 16, 1, 16, 9, 16, 2, 16, 10, 16, 3, 16, 11, 16)
+                : wasm_i8x16_shuffle(both, none, 4, 16, 12, 16, 5, 16, 13, 16, 6, 16, 14, 16, 7, 16, 15, 16));
+}
+#endif
+
 #if LINNET_QUADS
 // Four pixels [4][kBlock] as words of 8 bits.
 static inline Ints quad_of(Ints all) {
@@ -55,6 +64,14 @@ struct Columns {
       const __m128i both =
           _mm_set_epi64x(static_cast<long long>(pixel(row, column + 1)), static_cast<long long>(pixel(row, column)));
       return pair_of(_mm256_broadcastsi128_si256(both));
+    }
+#elif defined(__wasm_simd128__)
+    if constexpr (kInside) {
+      return pair_of(wasm_v128_load(place(row, column)), part);
+    } else {
+      return pair_of(wasm_i64x2_make(static_cast<std::int64_t>(pixel(row, column)),
+                                     static_cast<std::int64_t>(pixel(row, column + 1))),
+                     part);
     }
 #else
     if constexpr (kInside) {

@@ -8,7 +8,7 @@ static constexpr int rows_of() {
 }
 
 template <int kBlocks, int kRows, bool kAdds>
-static inline void finish_tile(const IntegerProduct& job, Index pixel, Ints (&sums)[kRows][kBlocks * kParts]) {
+LINNET_INLINE void finish_tile(const IntegerProduct& job, Index pixel, Ints (&sums)[kRows][kBlocks * kParts]) {
   const Rounding rounding = rounding_of(job.rule);
 #pragma GCC unroll 16
   for (int v = 0; v < kBlocks * kParts; ++v) {
@@ -30,7 +30,7 @@ static inline void finish_tile(const IntegerProduct& job, Index pixel, Ints (&su
 
 // Adds the products of a tile to its sums. kRun and kStep are the job's, known while compiling; 0: read from the job.
 template <int kBlocks, int kRows, int kRun, int kStep>
-static inline void add_products(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines,
+LINNET_INLINE void add_products(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines,
                                 Ints (&sums)[kRows][kBlocks * kParts]) {
   constexpr int vectors = kBlocks * kParts;
   const Index step = kStep != 0 ? kStep : job.a_pixel_step, run = kRun != 0 ? kRun : job.run;

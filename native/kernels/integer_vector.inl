@@ -70,6 +70,9 @@ static inline void store_bytes(std::uint8_t* p, Ints v) {
   const __m128i all = reinterpret_cast<__m128i>(v), half = _mm_packs_epi32(all, all);
   const std::int32_t word = _mm_cvtsi128_si32(_mm_packus_epi16(half, half));
   __builtin_memcpy(p, &word, 4);
+#elif defined(__wasm_simd128__)
+  const v128_t all = reinterpret_cast<v128_t>(v), half = wasm_i16x8_narrow_i32x4(all, all);
+  wasm_v128_store32_lane(p, wasm_u8x16_narrow_i16x8(half, half), 0);
 #else
   const Bytes bytes = __builtin_convertvector(v, Bytes);
   __builtin_memcpy(p, &bytes, kLanes);
@@ -88,6 +91,9 @@ static inline void store_operands(Operand* p, Ints v) {
 #elif defined(__SSE2__)
     const __m128i all = reinterpret_cast<__m128i>(v);
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(all, all));
+#elif defined(__wasm_simd128__)
+    const v128_t all = reinterpret_cast<v128_t>(v);
+    wasm_v128_store64_lane(p, wasm_i16x8_narrow_i32x4(all, all), 0);
 #else
     typedef std::int16_t Shorts __attribute__((vector_size(2 * kLanes)));
     const Shorts shorts = __builtin_convertvector(v, Shorts);

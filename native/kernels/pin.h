@@ -15,4 +15,8 @@
 // many such addresses before a loop, and keep those that find no register in memory.
 #define LINNET_PIN_ADDRESS(p) asm("" : "+r"(p))
 
+// What is handed sums by reference: were it called, they would be kept in memory, and stored anew in each turn of a
+// loop.
+#define LINNET_INLINE static inline __attribute__((always_inline))
+
 #endif

@@ -8,6 +8,16 @@ static inline Vec load(const float* p) { return *reinterpret_cast<const VecInMem
 static inline void store(float* p, Vec v) { *reinterpret_cast<VecInMemory*>(p) = v; }
 static inline Vec splat(float x) { return x - Vec{}; }
 
+// sum + a * b: rounded once where the instruction set can, and else as the compiler decides.
+static inline Vec add_product(Vec sum, Vec a, Vec b) {
+#if defined(__wasm_relaxed_simd__)
+  // No compiler contracts to an instruction whose rounding is the browser's matter.
+  return __builtin_wasm_relaxed_madd_f32x4(a, b, sum);
+#else
+  return sum + a * b;
+#endif
+}
+
 // The first `count` floats; the other lanes are zeros.
 static inline Vec load_part(const float* p, Index count) {
   if (count >= kLanes) return load(p);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -29,3 +30,10 @@ def instruction_set_refused(widest: str | None) -> str:
         f"LINNET_ISA is {os.environ.get('LINNET_ISA')!r}; this processor has 'baseline' and what leads up to "
         f"{widest!r}. Unset it to take the widest."
     )
+
+
+def require_packages(extra: str, task: str, *packages: str) -> None:
+    """Raises a ModuleNotFoundError, a sentence with what to install, unless all packages of an extra are there."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(f"{task} needs {package}: pip install 'linnet[{extra}]'.", name=package)

@@ -21,7 +21,7 @@ from linnet.detection import Suppression, anchors, detect
 from linnet.engine.reference import Output
 from linnet.engine.runtimes import RUNTIMES, Runtime, RuntimeName, choose_runtime
 from linnet.export.shipped import Shipped, ShippedRuntime, format_of, open_exported
-from linnet.images import Preprocessing, check_pixels, decode, fit
+from linnet.images import LARGEST_PICTURE, Preprocessing, check_pixels, decode, fit
 from linnet.machine import usable_cores
 from linnet.results import Classification, Detections, Segmentation
 from linnet.segmentation import cut, label_map, merge, tiles_of
@@ -227,8 +227,38 @@ class Predictor:
             ValueError: if the picture cannot be decoded, or the network has no classifier.
             OSError: if the file is missing or may not be read.
         """
+        return self.interpret([self.prepare(picture)])[0]
+
+    def prepare(self, picture: Picture, *, most_pixels: int = LARGEST_PICTURE) -> Prepared:
+        """The first half of a call, which needs no network: the picture at its size. Any thread may do it.
+
+        Args:
+            picture: as a call takes it.
+            most_pixels: above which a picture is refused before it is decoded.
+
+        Raises:
+            ValueError: if the picture cannot be decoded, or the network has no classifier.
+            OSError: if the file is missing or may not be read.
+        """
         self._needs_classes()
-        return self._interpret([_prepare(picture, self.preprocessing, self.tile)])[0]
+        return _prepare(picture, self.preprocessing, self.tile, most_pixels)
+
+    def interpret(self, pictures: Sequence[Prepared]) -> list[Result]:
+        """The second half of a call: what the network says of prepared pictures, in one forward pass."""
+        if not pictures:
+            return []
+        if self.tile:
+            return [self._interpret_tiles(picture) for picture in pictures]
+        outputs = self.forward(np.stack([picture.pixels for picture in pictures]))
+        return self._interpret_outputs(outputs, [picture.size for picture in pictures])
+
+    def _interpret_tiles(self, picture: Prepared) -> Result:
+        """The label map of a picture that has its own size, window by window."""
+        window, segmenter = self.preprocessing.size[::-1], cast(Any, self.architecture)
+        tiles = tiles_of(picture.size, window)
+        answers = ((tile, self.forward(cut(picture.pixels, tile, window)[None])[0]) for tile in tiles)
+        labels = merge(picture.size, window, answers, segmenter.grid)
+        return Segmentation(labels, segmenter.classes, self.classes)
 
     def forward(self, pixels: NDArray[np.uint8]) -> Output:
         """(N, H, W, 3) uint8 RGB of the network's size → (N, classes) logits or (N, C) pooled features.
@@ -310,25 +340,9 @@ class Predictor:
             pool.shutdown(cancel_futures=True)
 
     def _interpret_group(self, group: list[tuple[T, Prepared | Exception]]) -> Iterator[tuple[T, Result | Exception]]:
-        results = iter(self._interpret([found for _, found in group if not isinstance(found, Exception)]))
+        results = iter(self.interpret([found for _, found in group if not isinstance(found, Exception)]))
         for item, found in group:
             yield item, found if isinstance(found, Exception) else next(results)
-
-    def _interpret(self, pictures: list[Prepared]) -> list[Result]:
-        if not pictures:
-            return []
-        if self.tile:
-            return [self._interpret_tiles(picture) for picture in pictures]
-        outputs = self.forward(np.stack([picture.pixels for picture in pictures]))
-        return self._interpret_outputs(outputs, [picture.size for picture in pictures])
-
-    def _interpret_tiles(self, picture: Prepared) -> Result:
-        """The label map of a picture that has its own size, window by window."""
-        window, segmenter = self.preprocessing.size[::-1], cast(Any, self.architecture)
-        tiles = tiles_of(picture.size, window)
-        answers = ((tile, self.forward(cut(picture.pixels, tile, window)[None])[0]) for tile in tiles)
-        labels = merge(picture.size, window, answers, segmenter.grid)
-        return Segmentation(labels, segmenter.classes, self.classes)
 
     def _needs_classes(self) -> None:
         if self.architecture.classes is None:
@@ -347,8 +361,8 @@ class Predictor:
         return self._runtime.run(pixels, names)
 
 
-def _prepare(picture: Picture, contract: Preprocessing, tile: bool) -> Prepared:
-    image = decode(picture)
+def _prepare(picture: Picture, contract: Preprocessing, tile: bool, most_pixels: int = LARGEST_PICTURE) -> Prepared:
+    image = decode(picture, most_pixels=most_pixels)
     return Prepared(np.asarray(image) if tile else fit(image, contract), image.size)
 
 

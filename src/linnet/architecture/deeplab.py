@@ -257,7 +257,14 @@ def _last_of_each_stride(build: GraphBuilder) -> dict[int, str]:
 
 SEGMENTER_VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "modern": {"context_channels": 128, "pooled_norm": False, "skips": (8, 4, 2), "grid": "half_pixel"},
+    "modern": {
+        "context_channels": 128,
+        "pooled_norm": False,
+        "skips": (8, 4, 2),
+        "decoder_channels": 32,
+        "joining": "add",
+        "grid": "half_pixel",
+    },
 }
 """Name → what it changes of the defaults."""
 

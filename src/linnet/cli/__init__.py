@@ -18,6 +18,7 @@ COMMANDS = {
     "convert": "other people's weights to a linnet checkpoint",
     "export": "a model for other runtimes, run and compared before it is kept",
     "verify": "whether a file computes here what it did where it was written",
+    "serve": "models over HTTP: a page, and an interface for programs",
     "bench": "linnet's engine beside every runtime that is installed",
     "paper": "the paper's tables and figures, made again beside the printed values",
     "models": "the models on this machine and those to download",

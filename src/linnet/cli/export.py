@@ -1,9 +1,12 @@
-"""Exports a model for other runtimes: ONNX and TFLite, of standard operators only, ExecuTorch, ncnn, programs in C.
+"""Exports a model for other runtimes: ONNX and TFLite, of standard operators only, ExecuTorch, ncnn, C, a page.
 
 Before a file is kept, its own runtime runs it, if it is installed, and the outputs are compared with linnet's own: a
 file that computes something else is not written. ONNX needs onnx and onnxruntime (pip install 'linnet[train]'); TFLite
 is run where ai-edge-litert is installed; ncnn needs ncnn and pnnx, .pte needs executorch. The folder for programs in C
-(--format engine) has the layers and weights of a classifier for linnet's own engine.
+(--format engine) has the layers and weights of a classifier for linnet's own engine. A quantised model becomes one C
+file and a header for microcontrollers, without a library; the C compiler of this machine compiles them and they are
+run. The folder that --format page writes is a page for any web server, which looks at pictures and through the camera
+on the device of whoever opens it; it is run with Node.js.
 """
 
 from __future__ import annotations
@@ -42,11 +45,11 @@ class Options:
     model: tyro.conf.Positional[str]
     """The model: a checkpoint file, or a name that `linnet models` lists."""
     file: tyro.conf.Positional[Path]
-    """The file or folder to write. The ending of a file names the format (.onnx, .tflite or .pte), unless --format
+    """The file or folder to write. The ending of a file names the format (.onnx, .tflite, .pte or .c), unless --format
     does."""
     format: str | None = None
-    """The format to write: `onnx`, `tflite`, `pte`, or of folders `engine` or `ncnn`. The default is what the ending
-    of the file says."""
+    """The format to write: `onnx`, `tflite`, `pte`, `c`, or of folders `engine`, `ncnn` or `page`. The default is what
+    the ending of the file says."""
     inputs: Literal["normalised", "pixels", "integers"] | None = None
     """The input of the exported network: `normalised` values in float32, (N, C, H, W) of ONNX and (1, H, W, C) of
     TFLite; `pixels`, (N, H, W, 3) uint8 RGB, which the network then normalises itself; or, of TFLite, the `integers`
@@ -67,6 +70,14 @@ class Options:
     most_drop: float | None = None
     """What the file may lose of top-1, AP or mIoU against the model, a fraction of 1. The default is 0.01. Without
     labels it is the share of pictures on which the best answer may be another, by default 0.05."""
+    fixed_point: bool = False
+    """A C file multiplies sums by integers instead of floats, for processors without a unit for these. Its results are
+    then those of TensorFlow Lite's reference kernels."""
+    ram: int | None = None
+    """The bytes of memory for a C file's activations. A network that needs more is refused, with the fewest bytes that
+    it can run in."""
+    title: str | None = None
+    """What a page, and the app that a phone makes of it, is called. The default is the name of the folder."""
     strict: bool = False
     """Write nothing that cannot be run here. By default what has no runtime on this machine is written all the same,
     and it is said that it was not run."""
@@ -132,7 +143,7 @@ def _report(result: Export, found: Format, options: Options, shipping: Shipping 
     operators = f", operators {', '.join(result.operators)}" if result.operators else ""
     if shipping is not None:
         _show_measured(*shipping)
-    show(f"written: {result.path} ({size(result.size_bytes)}){operators}", f"checked: {checked}")
+    show(f"written: {result.path} ({size(result.size_bytes)}){operators}", f"checked: {checked}", *_needs(result))
     return 0
 
 
@@ -144,6 +155,20 @@ def _show_measured(measured: Measured, verdict: Verdict, choice: Choice) -> None
     rows.append(("best answers equal", "", spell(measured.same, measured.same_interval, percent=True), ""))
     headings = (("figure", "left"), ("model", "right"), ("file", "right"), ("difference (95 %)", "right"))
     show(table(headings, rows), f"measured on {choice.where}: {verdict.sentence}")
+
+
+def _needs(result: Export) -> list[str]:
+    """What a network for microcontrollers needs, in a line or none."""
+    more = result.more
+    if "ram_bytes" not in more:
+        return []
+    if more["measured_on"] is None:
+        beside = (
+            f"flash {more['flash_bytes']:,} bytes of constants (without arm-none-eabi-gcc code and stack are unknown)"
+        )
+    else:
+        beside = f"stack at most {more['stack_bytes']:,}, flash {more['flash_bytes']:,} bytes (Cortex-M4, -O2)"
+    return [f"needs:   RAM {more['ram_bytes']:,} bytes, {beside}, {more['multiply_adds']:,} multiply-adds"]
 
 
 def _document(result: Export, found: Format) -> dict[str, Any]:

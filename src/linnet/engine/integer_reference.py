@@ -27,7 +27,7 @@ from linnet.architecture import (
 )
 from linnet.architecture.cost import graph_of
 from linnet.engine.reference import LAYOUTS, RUN, NumpyNetwork, Runner
-from linnet.quantisation import rule
+from linnet.quantisation import fixed_point, rule
 from linnet.quantisation.scheme import Encoding, Quantisation
 from linnet.quantisation.tensors import INPUT_SPAN, centred, check_tensors
 
@@ -137,12 +137,17 @@ def _weighted(step: _Step, read: list[Integers]) -> Integers:
     operation, weights, dtype = step.operation, step.weights, step.quantisation.dtype
     assert weights is not None
     assert weights.factor is not None
-    activation = getattr(operation, "activation", "linear")
-    plain = replace(operation, activation="linear") if activation != "linear" else operation
+    limits = rule.bounds(dtype, step.result, operation.activation)
+    sums = _sums(operation, read[0], step.given[0], weights)
+    return rule.requantise(sums, weights.factor, step.result, dtype, limits)
+
+
+def _sums(operation: Convolve | Linear, read: Integers, given: Encoding, weights: _Weights) -> NDArray[Any]:
+    """What a convolution or a linear layer sums, bias included, before anything is rounded."""
+    plain = replace(operation, activation="linear") if operation.activation != "linear" else operation
     kind = weights.weight.dtype
-    inputs = read[0].astype(kind) - kind.type(step.given[0].zero)
-    sums = RUN[type(operation)](plain, [inputs], (weights.weight, weights.bias), False)
-    return rule.requantise(sums, weights.factor, step.result, dtype, rule.bounds(dtype, step.result, activation))
+    inputs = read.astype(kind) - kind.type(given.zero)
+    return RUN[type(operation)](plain, [inputs], (weights.weight, weights.bias), False)
 
 
 def _add(step: _Step, read: list[Integers]) -> Integers:
@@ -179,3 +184,38 @@ STEPS: dict[type[Operation], Callable[[_Step, list[Integers]], Integers]] = {
     Resize: _resize,
 }
 """Kind of operation → what runs it on integers."""
+
+
+class FixedPointNetwork(IntegerNetwork):
+    """A quantised network as `linnet.quantisation.fixed_point` rounds it: what runs where there is no float.
+
+    Raises:
+        ValueError: also if an operation runs in float, or the mean of a network is an average.
+    """
+
+    def __init__(self, network: Architecture | Graph, tensors: Tensors, quantisation: Quantisation) -> None:
+        super().__init__(network, tensors, quantisation)
+        self._factors = {
+            operation.name: fixed_point.multipliers(
+                quantisation.encodings[operation.reads[0]],
+                tensors[f"{operation.label}.weight.scale"],
+                quantisation.encodings[operation.name],
+                operation.out_channels,
+            )
+            for operation in self.graph.operations
+            if isinstance(operation, Convolve | Linear) and operation.name not in quantisation.floating
+        }
+
+    def _step(self, operation: Operation, read: list[Integers]) -> Integers:
+        dtype, encodings = self.quantisation.dtype, self.quantisation.encodings
+        given, result = [encodings[name] for name in operation.reads], encodings[operation.name]
+        if isinstance(operation, Convolve | Linear) and operation.name in self._factors:
+            sums = _sums(operation, read[0], given[0], self._weights[operation.name])
+            limits = fixed_point.bounds(dtype, result, operation.activation)
+            rounded = fixed_point.requantise_once if isinstance(operation, Linear) else fixed_point.requantise
+            return rounded(sums, self._factors[operation.name], result, dtype, limits)
+        if isinstance(operation, Add):
+            return fixed_point.add(read[0], read[1], (given[0], given[1]), result, dtype)
+        if isinstance(operation, Pool) and self.quantisation.pooling == "mean":
+            return fixed_point.pool_mean(read[0], given[0], result, dtype)
+        return super()._step(operation, read)

@@ -12,7 +12,7 @@ from typing import Any
 
 NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
 
-INTERFACE = 4
+INTERFACE = 5
 """`LINNET_INTERFACE` of linnet.h: the functions and structures below are those of this number."""
 
 NOT_BUILT = (
@@ -39,6 +39,9 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "linnet_session_step": (ctypes.c_int, [POINTER, COUNT, POINTER]),
     "linnet_detect_workspace": (COUNT, [POINTER]),
     "linnet_detect": (ctypes.c_int, [POINTER] * 10),
+    "linnet_resample": (ctypes.c_int, [POINTER] * 4),
+    "linnet_prepare": (ctypes.c_int, [POINTER, POINTER, COUNT, COUNT, ctypes.c_int32, POINTER, POINTER]),
+    "linnet_normalisation_table": (ctypes.c_int, [ctypes.c_int32, *[POINTER] * 4]),
     "linnet_labels_workspace": (COUNT, [POINTER]),
     "linnet_labels": (ctypes.c_int, [POINTER] * 5),
     "linnet_training_instruction_set": (ctypes.c_char_p, []),
@@ -293,6 +296,30 @@ class LabellingRule(ctypes.Structure):
     _fields_ = tuple(
         (name, ctypes.c_int32)
         for name in ("height", "width", "classes", "precision", "grid", "output_height", "output_width")
+    )
+
+
+class Resampling(ctypes.Structure):
+    """`linnet_resampling` of linnet.h: what of a picture is resized, and how."""
+
+    _fields_ = (
+        *((name, COUNT) for name in ("width", "height", "row_bytes")),
+        *((name, ctypes.c_int32) for name in ("pixel_bytes", "channels", "interpolation", "antialias")),
+        ("box", ctypes.c_float * 4),
+        ("new_width", COUNT),
+        ("new_height", COUNT),
+        ("window", COUNT * 4),
+    )
+
+
+class Preparation(ctypes.Structure):
+    """`linnet_preparation` of linnet.h: the preprocessing contract."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("height", "width", "resize", "interpolation")),
+        ("crop", ctypes.c_double),
+        ("antialias", ctypes.c_int32),
+        ("colours", ctypes.c_int32),
     )
 
 

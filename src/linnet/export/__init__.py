@@ -41,6 +41,8 @@ def export(
             `raw`: a detector's TFLite file gives offsets and logits instead of boxes and scores; a segmenter's file
             gives the logits of every pixel instead of the best class.
             `nms`: a detector's ONNX file gives boxes and scores instead of offsets and logits.
+            `fixed_point`: a C file multiplies sums by integers instead of floats.
+            `ram`: the bytes of memory that a C file may need.
 
     Raises:
         ValueError: if the format is unknown or cannot hold the network, what writes it is not installed, an option does

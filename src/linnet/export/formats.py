@@ -129,6 +129,25 @@ FORMATS = (
         Runtime("executorch", "pip install executorch", ("executorch",)),
         needs={"torch": "'linnet[train]'", "executorch": "executorch"},
     ),
+    Format(
+        "c",
+        ".c",
+        "linnet.export.microcontroller.exporting",
+        "export_c",
+        Runtime("a C compiler", "such as gcc: apt install gcc", programs=("cc", "gcc", "clang")),
+        precisions=("int8",),
+        options=("fixed_point", "ram"),
+    ),
+    Format(
+        "page",
+        "",
+        "linnet.export.page",
+        "export_page",
+        Runtime("Node.js", "version 20 or newer, from https://nodejs.org", programs=("node", "nodejs")),
+        tasks=("classification", "detection"),
+        precisions=("float32", "int8"),
+        options=("title",),
+    ),
 )
 
 BY_NAME = {each.name: each for each in FORMATS}

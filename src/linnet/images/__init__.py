@@ -22,6 +22,7 @@ from linnet.images.resizing import (
     normalise,
     prepare,
     resize_box,
+    seen_box,
     table_of,
 )
 from linnet.images.values import Stored, stored_values, turned
@@ -56,6 +57,7 @@ __all__ = [
     "picture_name",
     "prepare",
     "resize_box",
+    "seen_box",
     "stored_values",
     "table_of",
     "turned",

@@ -39,10 +39,15 @@ def picture_name(picture: Picture) -> str:
 
 
 class _UnreadError(ValueError):
-    """A picture above `LARGEST_PICTURE`, or of a format that is not installed; told apart from a damaged one."""
+    """A picture of too many pixels, or of a format that is not installed; told apart from a damaged one."""
 
 
-def decode(picture: Picture, *, shrink: Callable[[tuple[int, int]], int] | None = None) -> Image.Image:
+def decode(
+    picture: Picture,
+    *,
+    shrink: Callable[[tuple[int, int]], int] | None = None,
+    most_pixels: int = LARGEST_PICTURE,
+) -> Image.Image:
     """Any picture as an upright 8-bit RGB image; of an animation the first frame.
 
     EXIF orientation is applied, transparency is laid on white, and values of more than 8 bits are scaled by their range
@@ -54,16 +59,22 @@ def decode(picture: Picture, *, shrink: Callable[[tuple[int, int]], int] | None 
             answers with how many times smaller the image shall be: 1, 2, 4 or 8, at most the shorter side. Sides that
             this does not divide are rounded up; of a turned picture they would be padded at the wrong end, so that one
             comes whole. So does, unasked, everything that is no JPEG file.
+        most_pixels: above which a picture is refused before its pixels are decoded; at most `LARGEST_PICTURE`.
 
     Raises:
-        ValueError: if it is not a picture, is damaged, is larger than `LARGEST_PICTURE`, or is HEIC and pillow-heif is
+        ValueError: if it is not a picture, is damaged, is larger than `most_pixels`, or is HEIC and pillow-heif is
             not installed; the text names the file.
         OSError: if the file is missing or may not be read.
     """
-    return _decode(picture, shrink, [])
+    return _decode(picture, shrink, [], min(most_pixels, LARGEST_PICTURE))
 
 
-def _decode(picture: Picture, shrink: Callable[[tuple[int, int]], int] | None, scales: list[Range]) -> Image.Image:
+def _decode(
+    picture: Picture,
+    shrink: Callable[[tuple[int, int]], int] | None,
+    scales: list[Range],
+    most_pixels: int = LARGEST_PICTURE,
+) -> Image.Image:
     from PIL import Image
 
     if isinstance(picture, np.ndarray):
@@ -77,15 +88,20 @@ def _decode(picture: Picture, shrink: Callable[[tuple[int, int]], int] | None, s
                 opened.draft(None, (width // times, height // times))
         return _to_rgb(upright(_loaded(opened, content, scales)))
 
-    return read_opened(picture, pixels)
+    return read_opened(picture, pixels, most_pixels)
 
 
-def read_opened(picture: str | Path | bytes | Image.Image, read: Callable[[Image.Image, Any], T]) -> T:
+def read_opened(
+    picture: str | Path | bytes | Image.Image,
+    read: Callable[[Image.Image, Any], T],
+    most_pixels: int = LARGEST_PICTURE,
+) -> T:
     """What `read` makes of a picture's opened file and its content; a JPEG that lacks its end mark gets one.
 
     Args:
         picture: what to open.
         read: gets the image, whose pixels are not loaded yet, and the file's bytes, or the image itself.
+        most_pixels: above which the picture is refused before that.
 
     Raises:
         ValueError: as `decode`.
@@ -107,9 +123,9 @@ def read_opened(picture: str | Path | bytes | Image.Image, read: Callable[[Image
             if is_zero_filled(opened):
                 raise ValueError("it was cut off, and its end is filled with zeros")
             opened = Image.open(io.BytesIO(opened), formats=formats(opened))
-        if not 0 < opened.width * opened.height <= LARGEST_PICTURE:
+        if not 0 < opened.width * opened.height <= most_pixels:
             raise _UnreadError(
-                f"{name} has {opened.width} x {opened.height} pixels; linnet reads from 1 to {LARGEST_PICTURE:,}."
+                f"{name} has {opened.width} x {opened.height} pixels; from 1 to {most_pixels:,} are read."
             )
         return read(opened, content)
     except _UnreadError:
@@ -117,10 +133,10 @@ def read_opened(picture: str | Path | bytes | Image.Image, read: Callable[[Image
     except UnidentifiedImageError:
         raise ValueError(f"{name} is not a picture that linnet can read ({', '.join(formats())}).") from None
     except Image.DecompressionBombError:
-        raise ValueError(f"{name} has more than {LARGEST_PICTURE:,} pixels. Scale it down first.") from None
+        raise ValueError(f"{name} has more than {most_pixels:,} pixels. Scale it down first.") from None
     except Exception as error:
         if isinstance(content, bytes) and (whole := with_end(content)) is not None:
-            return read_opened(whole, read)
+            return read_opened(whole, read, most_pixels)
         # Pillow's plugins answer damaged files with exceptions of any kind.
         raise ValueError(f"{name} is damaged and cannot be decoded ({_first_line(error)}).") from None
 

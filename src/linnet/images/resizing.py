@@ -44,11 +44,26 @@ def fit(image: Image.Image, contract: Preprocessing) -> NDArray[np.uint8]:
         window = (_centre(whole[0], width), _centre(whole[1], height), width, height)
         return np.asarray(_resize(image, whole, contract, window))
     if contract.resize == "central_crop":
-        # As tf.image.central_crop: whole pixels, the same number off both ends.
-        left = int((image.width - image.width * contract.crop) / 2)
-        top = int((image.height - image.height * contract.crop) / 2)
-        image = image.crop((left, top, image.width - left, image.height - top))
+        image = image.crop(_central_box(image.size, contract))
     return np.asarray(_resize(image, (width, height), contract, (0, 0, width, height)))
+
+
+def seen_box(size: tuple[int, int], contract: Preprocessing) -> tuple[float, float, float, float]:
+    """The part x0, y0, x1, y1 of a picture of (width, height) pixels that `fit` shows a network."""
+    if contract.resize == "central_crop":
+        return _central_box(size, contract)
+    if contract.resize == "squash":
+        return (0, 0, *size)
+    whole = _covering_size(size, contract)
+    across, down = size[0] / whole[0], size[1] / whole[1]
+    left, top = _centre(whole[0], contract.size[1]), _centre(whole[1], contract.size[0])
+    return left * across, top * down, (left + contract.size[1]) * across, (top + contract.size[0]) * down
+
+
+def _central_box(size: tuple[int, int], contract: Preprocessing) -> tuple[int, int, int, int]:
+    # As tf.image.central_crop: whole pixels, the same number off both ends.
+    left, top = (int((side - side * contract.crop) / 2) for side in size)
+    return left, top, size[0] - left, size[1] - top
 
 
 def _covering_size(size: tuple[int, int], contract: Preprocessing) -> tuple[int, int]:

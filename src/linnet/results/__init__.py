@@ -2,6 +2,19 @@
 
 from linnet.results.classification import Classification, Prediction
 from linnet.results.detections import Detection, Detections
+from linnet.results.documents import document, top
 from linnet.results.segmentation import Region, Segmentation
+from linnet.results.tracked import TrackedDetection, TrackedDetections
 
-__all__ = ["Classification", "Detection", "Detections", "Prediction", "Region", "Segmentation"]
+__all__ = [
+    "Classification",
+    "Detection",
+    "Detections",
+    "Prediction",
+    "Region",
+    "Segmentation",
+    "TrackedDetection",
+    "TrackedDetections",
+    "document",
+    "top",
+]

@@ -9,6 +9,7 @@ from linnet.results.colours import COLOURS
 from linnet.results.detections import Detections
 from linnet.results.overlay import draw_segmentation
 from linnet.results.segmentation import Segmentation
+from linnet.results.tracked import TrackedDetection
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
@@ -37,7 +38,7 @@ def draw(image: Image.Image, result: Classification | Detections | Segmentation)
         return draw_segmentation(image, result)
     if isinstance(result, Detections):
         return draw_boxes(image, [_box(found) for found in result.top()])
-    return _draw_class(image, f"{result.score:.0%} {result.label}")
+    return draw_caption(image, f"{result.score:.0%} {result.label}")
 
 
 def draw_boxes(image: Image.Image, boxes: list[Box]) -> Image.Image:
@@ -55,6 +56,9 @@ def draw_boxes(image: Image.Image, boxes: list[Box]) -> Image.Image:
 
 
 def _box(found: Detection) -> Box:
+    if isinstance(found, TrackedDetection):
+        # The colour is the object's: neighbours of one class are told apart.
+        return Box(found.box, found.track, f"{found.track} {found.label} {found.score:.0%}")
     return Box(found.box, found.index, f"{found.label} {found.score:.0%}")
 
 
@@ -82,7 +86,8 @@ def _draw_box(
     pen.text((left + 2, top + 1), box.text, fill="black" if bright else "white", font=font)
 
 
-def _draw_class(image: Image.Image, text: str) -> Image.Image:
+def draw_caption(image: Image.Image, text: str) -> Image.Image:
+    """A copy with a line of text on a strip under it."""
     from PIL import Image, ImageDraw, ImageFont
 
     font_size = max(12, min(image.size) // 20)

@@ -111,7 +111,7 @@ def draw_legend(width: int, entries: Sequence[tuple[str, int]]) -> Image.Image:
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    font = ImageFont.load_default(size=min(max(12, width // 40), 28))
+    font = ImageFont.load_default(size=min(max(12, width // 60), 18))
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     line = round(font.size * 1.7)  # type: ignore[union-attr]
     gap, places = line // 3, []

@@ -1,0 +1,172 @@
+"""A quantised network as one C99 file and a header, for microcontrollers."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from linnet.architecture import Detector
+from linnet.architecture.cost import cost
+from linnet.checkpoint import Checkpoint
+from linnet.detection import anchors
+from linnet.engine.integer_reference import FixedPointNetwork, IntegerNetwork
+from linnet.export.microcontroller.checking import Footprint, as_numbers, find_compiler, measure, run_source
+from linnet.export.microcontroller.header import write_header
+from linnet.export.microcontroller.layers import Network, network_of
+from linnet.export.microcontroller.plan import make_plan
+from linnet.export.microcontroller.source import Source, ram_of, write_boxes, write_source
+from linnet.export.tflite_metadata import describe
+from linnet.export.vectors import as_fed, sample_pictures
+from linnet.export.written import Export, Precision, check_difference, differences
+from linnet.files import write_together
+from linnet.images import Preprocessing, grey_of, normalise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OURS = "Written by linnet export"
+"""What the beginning of our files says: beside the file that was named no others are replaced."""
+
+
+def export_c(
+    checkpoint: Checkpoint, path: str | Path, *, precision: Precision, fixed_point: bool = False, ram: int | None = None
+) -> Export:
+    """Writes a network for microcontrollers: `model.c` with all that runs, and `model.h` beside it.
+
+    Of a detector `model_boxes.c` is there too, which makes boxes of its offsets and logits.
+
+    It is compiled by the C compiler of this machine, where there is one, run on noisy pictures and compared with the
+    integer reference: every number must be equal.
+
+    Args:
+        checkpoint: a quantised network.
+        path: the C file; the header's name is the same but for its ending.
+        precision: `int8`.
+        fixed_point: sums are multiplied by integers instead of floats, for processors without them: as the reference
+            kernels of TensorFlow Lite do it (`linnet.quantisation.fixed_point`).
+        ram: bytes of static memory that there are.
+
+    Raises:
+        ValueError: if the network needs more memory or cannot be computed, or the compiled file computes something
+            else: then nothing is written.
+        OSError: if a file cannot be written.
+    """
+    path = Path(path)
+    detector = checkpoint.architecture if isinstance(checkpoint.architecture, Detector) else None
+    files, contract = _names(path, boxes=detector is not None), checkpoint.preprocessing
+    if contract is None:
+        channels = checkpoint.architecture.input_channels
+        raise ValueError(f"A C file takes pictures, grey or in colour; this network takes {channels} channels.")
+    if fixed_point and checkpoint.quantisation is not None and checkpoint.quantisation.dtype != "int8":
+        raise ValueError("Fixed point is there for int8; this network has uint8. Leave it away, or quantize again.")
+    network = network_of(checkpoint, _values(contract), fixed=fixed_point)
+    plan = make_plan(network)
+    needed = ram_of(plan)
+    if ram is not None and needed > ram:
+        raise ValueError(
+            f"The network needs {needed:,} bytes of memory, which is the least of all its plans; {ram:,} are given. A "
+            "lower resolution or width needs less."
+        )
+    # What stands in a comment can neither end it nor begin another, nor hide behind a backslash.
+    title = re.sub(r"\*/|/\*|[\\?]", " ", describe(checkpoint))
+    colours = "grey" if contract.colours == "grey" else "RGB"
+    source = write_source(
+        network,
+        plan,
+        header=files[1].name,
+        interface=write_header(
+            network, title=title, colours=colours, ram=needed, boxes=files[2].name if detector else ""
+        ),
+        swapped=contract.colours == "BGR",
+        fixed=fixed_point,
+    )
+    texts = {files[0].name: source.code, files[1].name: source.header}
+    if detector:
+        softmax = detector.scoring == "softmax"
+        texts[files[2].name] = write_boxes(anchors(detector), header=files[1].name, softmax=softmax)
+    # Compilers run beside the reference: of a large network each takes a second or two.
+    with ThreadPoolExecutor(2) as pool:
+        measured = pool.submit(measure, texts)
+        try:
+            compared = _compare(checkpoint, network, texts, fixed_point, pool)
+        except ValueError as error:
+            raise ValueError(f"'{path}' was not written, because it could not be run: {error}") from None
+    check_difference(path, "the compiled C file", compared, 0.0)
+    found = measured.result()
+    contents = {file: text.encode() for file, text in zip(files, texts.values(), strict=True)}
+    write_together(contents)
+    return Export(
+        path,
+        sum(map(len, contents.values())),
+        tuple(sorted({layer.operation.kind for layer in network.layers})),
+        None if compared is None else compared[0],
+        precision=precision,
+        equal=None if compared is None else compared[1],
+        more=_figures(checkpoint, source, found, files[1]),
+    )
+
+
+def _names(path: Path, *, boxes: bool) -> tuple[Path, ...]:
+    """The C file, its header, and the file of a detector's boxes.
+
+    Raises:
+        ValueError: if the compiler could not read the name, or a file that was not named is there and is not ours.
+    """
+    if re.search(r'["\\\x00-\x1f]', path.name):
+        raise ValueError(f"'{path}' has a character in its name with which no header can be included. Name it anew.")
+    if path.suffix == ".h":
+        raise ValueError(f"'{path}' would be the header's name too. Name a file that ends in .c.")
+    others = [path.with_suffix(".h"), *([path.with_name(f"{path.stem}_boxes.c")] if boxes else [])]
+    for other in others:
+        if other.is_file() and OURS.encode() not in other.read_bytes()[:65_536]:
+            raise ValueError(
+                f"'{other}' would be written too, and is there already as something else. Move it, or name another C "
+                "file."
+            )
+    return path, *others
+
+
+def _values(contract: Preprocessing) -> NDArray[np.float32]:
+    """What each value of a picture's bytes stands for, (channels, 256)."""
+    levels = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None, None], 3, axis=3)
+    return np.ascontiguousarray(normalise(levels, contract)[0, :, 0].T)
+
+
+def _compare(
+    checkpoint: Checkpoint, network: Network, texts: dict[str, str], fixed: bool, pool: Executor
+) -> tuple[float, bool] | None:
+    """How the compiled file differs from the reference; None where there is no compiler."""
+    compiler = find_compiler()
+    if compiler is None:
+        return None
+    assert checkpoint.preprocessing is not None
+    assert checkpoint.quantisation is not None
+    pixels = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
+    inputs = as_fed(pixels, checkpoint.preprocessing)
+    given = grey_of(pixels) if checkpoint.preprocessing.colours == "grey" else pixels
+    found = pool.submit(run_source, compiler, texts, [output.size for output in network.outputs], given)
+    kind = FixedPointNetwork if fixed else IntegerNetwork
+    reference = kind(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
+    expected, _ = reference.run(inputs)
+    outputs: list[Any] = list(expected) if isinstance(expected, tuple) else [expected]
+    numbers = [
+        as_numbers(values, output.scale, output.zero).reshape(wanted.shape)
+        for values, output, wanted in zip(found.result(), network.outputs, outputs, strict=True)
+    ]
+    return differences(numbers, outputs)
+
+
+def _figures(checkpoint: Checkpoint, source: Source, found: Footprint | None, header: Path) -> dict[str, Any]:
+    """What the command prints and `--json` has."""
+    return {
+        "header": str(header),
+        "ram_bytes": source.ram,
+        "flash_bytes": source.constants if found is None else found.flash,
+        "stack_bytes": None if found is None else found.stack,
+        "measured_on": None if found is None else "cortex-m4",
+        "multiply_adds": cost(checkpoint.architecture).multiply_adds,
+    }

@@ -1,0 +1,1 @@
+"""The page: a model that runs in a browser, on the engine as WebAssembly."""
