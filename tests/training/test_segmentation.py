@@ -287,7 +287,7 @@ def test_the_recipe_follows_from_the_data(data: Path, tmp_path: Path) -> None:
     assert plan.recipe == SEGMENT_FINETUNE
     assert plan.start.resolution == (48, 64)
     resolved, reasons = SEGMENT_FINETUNE.resolve(20, pretrained=True)
-    assert (resolved.repeats, resolved.epochs, resolved.batch_norm) == (30, 10, "trained")
+    assert (resolved.repeats, resolved.epochs, resolved.batch_norm) == (30, 8, "trained")
     # The more pictures, the more is seen, up to a limit.
     more = [SEGMENT_FINETUNE.resolve(count, pretrained=True)[0] for count in (367, 100_000)]
     assert [(recipe.repeats, recipe.epochs) for recipe in more] == [(2, 40), (1, 3)]

@@ -10,7 +10,7 @@ from linnet.architecture.network import OptionError, check_number, check_whole
 from linnet.data.batches.mask_views import ViewOptions
 from linnet.training.recipe import Choice, Recipe
 
-EPOCHS, FEWEST, MOST = 80, 6_000, 40_000
+EPOCHS, FEWEST, MOST = 80, 4_800, 40_000
 """Times that a fine-tuning shows each picture, and views that it shows in all at the least and at the most."""
 
 EPOCH_VIEWS = 600
