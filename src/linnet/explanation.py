@@ -106,8 +106,8 @@ class Explainer:
 def _ending(predictor: Predictor) -> tuple[Pool, Linear]:
     """The last two operations of a network whose answers have maps."""
     operations = predictor.architecture.graph.operations
-    if predictor.checkpoint.task != "classification":
-        raise ValueError(f"Only a classifier's answers are explained; this network is for {predictor.checkpoint.task}.")
+    if predictor.network.task != "classification":
+        raise ValueError(f"Only a classifier's answers are explained; this network is for {predictor.network.task}.")
     if predictor.architecture.classes is None:
         raise ValueError("This network has no classifier: there is no answer to explain.")
     pool, linear = operations[-2:]

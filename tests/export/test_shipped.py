@@ -19,6 +19,7 @@ from PIL import Image
 from quantised import quantised_checkpoint
 
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
+from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from linnet.cli import main
@@ -332,3 +333,32 @@ def test_formats_are_known_by_their_first_bytes(tmp_path: Path, small_model: Pat
     found = format_of(tmp_path / "odd.name")
     assert found is not None
     assert found.name == "tflite"
+
+
+@pytest.mark.parametrize("raw", [False, True], ids=["labels", "logits"])
+@pytest.mark.parametrize("ending", [".onnx", ".tflite"])
+def test_a_segmenter_s_file_gives_maps(
+    tmp_path: Path, ending: str, raw: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = deeplab(backbone=MobileNetV2(width=0.2, resolution=(48, 65)), classes=4)
+    checkpoint, path = checkpoint_of(network, classes=CLASSES), tmp_path / f"network{ending}"
+    export(checkpoint, path, raw=raw)
+    picture = pictures_of(checkpoint, 1)[0].repeat(2, axis=0).repeat(2, axis=1)
+    found, expected = load(path)(picture), load_numpy(checkpoint)(picture)
+    assert found.labels.shape == expected.labels.shape == (96, 130)
+    # Labels are decided at the network's size, and a pixel takes the nearest.
+    assert (found.labels == expected.labels).mean() > (0.97 if raw else 0.9)
+    assert main(["verify", str(path)]) == 0
+    with pytest.raises(ValueError, match="are for checkpoints"):
+        load(path, tile=True)
+
+
+def test_a_file_as_shipped_predicts_into_parquet_too(tmp_path: Path, picture_file: Path) -> None:
+    import pyarrow.parquet as pq
+
+    export(made("v2", quantised=True), tmp_path / "network.tflite")
+    out = tmp_path / "out.parquet"
+    assert main(["predict", str(picture_file), "--model", str(tmp_path / "network.tflite"), "--out", str(out)]) == 0
+    (row,) = pq.read_table(out).to_pylist()
+    assert row["label"] in CLASSES
+    assert row["error"] is None

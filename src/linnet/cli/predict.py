@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from linnet.architecture import Detector
 from linnet.catalogue import DEFAULT_MODEL
 from linnet.cli.films import Watching, watch_films
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, show, table
@@ -225,7 +226,7 @@ def _load(options: Options) -> Predictor:
         tile=options.tile,
     )
     task = TASKS[predictor.architecture.task]
-    if options.track and predictor.checkpoint.task != "detection":
+    if options.track and not isinstance(predictor.architecture, Detector):
         raise UsageError(f"--track is for detectors; '{options.model}' is a {task.network}.")
     if options.masks is not None and not task.makes_masks:
         raise UsageError(f"--masks is for segmenters; '{options.model}' is a {task.network}.")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from linnet.architecture import Detector
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint
 from linnet.cli.terminal import UsageError, print_json, progress, show
@@ -25,8 +26,8 @@ def predict_into_file(options: Options, predictor: Predictor) -> int:
     assert options.out is not None
     folder = uncertain_folder(options.out)
     if options.uncertain is not None:
-        if predictor.checkpoint.task not in RANKED:
-            raise UsageError(f"--uncertain is for {' and '.join(RANKED)}, not for {predictor.checkpoint.task}.")
+        if predictor.network.task not in RANKED:
+            raise UsageError(f"--uncertain is for {' and '.join(RANKED)}, not for {predictor.network.task}.")
         check_folder(folder)
     gathered = gather(options.pictures)
     for sentence in gathered.left:
@@ -63,7 +64,7 @@ def _predict(results: Results, predictor: Predictor, gathered: Gathered, options
         with progress(gathered.count, "predicting") as advance:
             predict_into(results, predictor, gathered, top=options.top, progress=advance)
         return
-    if not isinstance(predictor.checkpoint, Checkpoint):
+    if not isinstance(predictor.network, Checkpoint):
         raise UsageError(f"--cluster runs checkpoints; '{options.model}' is a file for another runtime.")
     from linnet.cluster import connect
     from linnet.cluster.predicting import predict_into as predict_on_cluster
@@ -71,14 +72,14 @@ def _predict(results: Results, predictor: Predictor, gathered: Gathered, options
 
     setting = Setting(options.runtime, options.threads or 1, predictor.suppression, top=options.top, tile=options.tile)
     with connect(options.cluster):
-        predict_on_cluster(results, predictor.checkpoint, gathered, setting=setting)
+        predict_on_cluster(results, predictor.network, gathered, setting=setting)
 
 
 def _identity(options: Options, predictor: Predictor) -> Identity:
     """Of which model and source the results are, and everything else that their rows depend on."""
     file = find_model(options.model)
     settings: dict[str, Any] = {"top": options.top}
-    if predictor.checkpoint.task == "detection":
+    if isinstance(predictor.architecture, Detector):
         suppression = predictor.suppression
         settings |= {"score_threshold": suppression.score_threshold, "iou_threshold": suppression.iou_threshold}
     if predictor.tile:
@@ -88,7 +89,7 @@ def _identity(options: Options, predictor: Predictor) -> Identity:
         model=hashlib.sha256(file.read_bytes()).hexdigest(),
         source=tuple(local),
         places=tuple(text if "://" in text else str(Path(text).resolve()) for text in local),
-        task=predictor.checkpoint.task,
+        task=predictor.network.task,
         settings=settings,
     )
 

@@ -62,7 +62,7 @@ def find_uncertain(results: Results, predictor: Predictor, gathered: Gathered, c
     in the picture and not in its mirror image, or the other way round. Only of the `CANDIDATES` x `count` least sure
     pictures by the first is the second found out.
     """
-    detects = predictor.checkpoint.task == "detection"
+    detects = predictor.network.task == "detection"
     lowest = predictor.suppression.score_threshold if detects else 0.0
     wanted = CANDIDATES * count if detects else count
     # Of equals, those whose names come first.

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from linnet.checkpoint import Checkpoint
+from linnet.export.shipped import Shipped
 from linnet.serving.limits import Limits, Refusal, Room
 from linnet.serving.metrics import Metrics
 from linnet.serving.pipeline import Pipeline, Threads
@@ -87,12 +89,18 @@ class Service:
         return [
             {
                 "name": name,
-                "task": model.checkpoint.task,
+                "task": model.network.task,
                 "classes": list(model.classes or map(str, range(model.architecture.classes or 0))),
                 "size": list(model.preprocessing.size),
-                "precision": "float32" if model.checkpoint.quantisation is None else "int8",
+                "precision": _precision(model.network),
                 "runtime": model.runtime,
-                "score": dict(model.checkpoint.score),
+                "score": dict(model.network.score) if isinstance(model.network, Checkpoint) else {},
             }
             for name, model in self.models.items()
         ]
+
+
+def _precision(network: Checkpoint | Shipped) -> str:
+    if isinstance(network, Shipped):
+        return network.contract.precision
+    return "float32" if network.quantisation is None else "int8"
