@@ -77,11 +77,19 @@ def lines_of(block: str) -> list[str]:
     return [line for line in map(str.strip, joined.splitlines()) if line and not line.startswith("#")]
 
 
-BLOCKS = {
-    f"{page}-{number}": lines_of(block)
-    for page in PAGES
-    for number, block in enumerate(re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL))
-}
+STORIES = ("docs/tutorial.md",)
+"""Pages whose blocks follow one another, each on what the ones before it have left."""
+
+
+def blocks_of(page: str) -> list[list[str]]:
+    """The commands of each block of a page; of a story, all as one."""
+    found = [
+        lines_of(block) for block in re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL)
+    ]
+    return [[line for lines in found for line in lines]] if page in STORIES else found
+
+
+BLOCKS = {f"{page}-{number}": lines for page in PAGES for number, lines in enumerate(blocks_of(page))}
 """Page and number of a block → its commands."""
 
 
