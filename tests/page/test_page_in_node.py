@@ -63,6 +63,13 @@ def test_numbers_are_those_of_the_reference(
     assert export(quantised_checkpoint(architecture), tmp_path / "float", format="page").equal is True
 
 
+def test_other_labels_keep_the_page_from_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("linnet.export.page.label_map", lambda logits, size, *_, **__: np.full(size[::-1], 4, np.uint8))
+    with pytest.raises(ValueError, match="was not written: of the same logits its engine makes other labels"):
+        export(checkpoint_of(COARSE), tmp_path / "page", format="page")
+    assert not (tmp_path / "page").exists()
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "page"
     assert main(["export", "cifar10-int8", str(folder), "--format", "page", "--title", "Things", "--json"]) == 0
@@ -158,8 +165,9 @@ console.log(JSON.stringify({ logits: Array.from(logits), labels: Array.from(netw
 """
 
 
-@pytest.mark.parametrize("size", [(131, 77), (40, 150), (1, 1)], ids=str)
-@pytest.mark.parametrize("kind", ["float32", "int8", "uint8"])
+@pytest.mark.parametrize(
+    ("kind", "size"), [("float32", (131, 77)), ("int8", (40, 150)), ("int8", (1, 1)), ("uint8", (131, 77))], ids=str
+)
 @pytest.mark.parametrize("network", [SEGMENTER, COARSE], ids=["half pixels", "corners"])
 def test_labels_are_those_of_predict(network: DeepLab, kind: str, size: tuple[int, int], tmp_path: Path) -> None:
     checkpoint = segmenter(network, kind)

@@ -88,7 +88,7 @@ def _compare(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> tuple[float,
     logits, labels = _split(rows, [*expected, pixels[..., 0]])
     decided = [label_map(each, size, grid, quantisation=checkpoint.quantisation) for each in logits]
     if not np.array_equal(labels, decided):
-        raise ValueError("The page's engine makes other labels of a segmenter's logits than linnet does.")
+        raise ValueError("The page was not written: of the same logits its engine makes other labels than linnet.")
     return differences([logits], expected)
 
 
