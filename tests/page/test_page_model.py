@@ -118,8 +118,6 @@ def test_a_segmenter_has_its_grid_and_the_colours_of_an_overlay() -> None:
         "colours": palette()[:3].tolist(),
         "clear": [1],
     }
-    with pytest.raises(ValueError, match="whose logits are in eight bits, or one that is in float32 wholly"):
-        page_model(quantised_checkpoint(SEGMENTER, floating=("logits",)), "x")
 
 
 def test_names_of_classes_are_kept_in_any_script() -> None:

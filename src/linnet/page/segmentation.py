@@ -29,12 +29,9 @@ def segmenting(
         ValueError: if the engine does not give the logits as `linnet_labels` takes them.
     """
     height, width, count = program.graph.shape_of(program.outputs[0])
-    whole = [{"tensor": 0, "start": 0, "count": height * width * count}]
-    is_bytes = outputs[0][0]["values"] >= 0
-    if [[{**part, "values": 0} for part in parts] for parts in outputs] != [[{**whole[0], "values": 0}]]:
+    whole = {"tensor": 0, "start": 0, "count": height * width * count}
+    if [[{**part, **whole} == part for part in parts] for parts in outputs] != [[True]]:
         raise ValueError("The page cannot read this segmenter's logits: they are not one map.")
-    if is_bytes != (program.quantisation is not None):
-        raise ValueError("The page takes a segmenter whose logits are in eight bits, or one that is in float32 wholly.")
     return {
         "height": height,
         "width": width,
