@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
     "choosing": {
-        "architecture", "catalogue", "checkpoint", "data", "engine", "engine.runtimes", "figures", "images", "nn",
+        "architecture", "catalogue", "checkpoint", "data", "engine", "engine.runtimes", "export", "figures", "images", "nn",
         "paper", "published", "quantisation", "tasks", "training", *GROUND,
     },
     "published": set(),
