@@ -42,8 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
     "choosing": {
-        "architecture", "catalogue", "checkpoint", "data", "engine", "engine.runtimes", "figures", "images", "nn",
-        "paper", "published", "quantisation", "tasks", "training", *GROUND,
+        "architecture", "catalogue", "checkpoint", "data", "engine", "engine.runtimes", "export", "figures",
+        "images", "nn", "paper", "published", "quantisation", "tasks", "training", *GROUND,
     },
     "published": set(),
     "catalogue": {"checkpoint", "published", "weights", *GROUND},

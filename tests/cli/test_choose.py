@@ -58,6 +58,10 @@ def test_the_command_draws(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     code, _, _ = run([*CHOOSE, "--latency", 5, "--plot", tmp_path / "choice.png"], capsys)
     assert code == 0
     assert (tmp_path / "choice.png").read_bytes().startswith(b"\x89PNG")
+    words = ["choose", "--classes", 10, "--target", "c", "--multiply-adds", 12_000_000, "--memory", 30_000]
+    code, _, _ = run([*words, "--plot", tmp_path / "c.png"], capsys)
+    assert code == 0
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
 
 
 @needs_native
@@ -106,3 +110,35 @@ def test_own_pictures_rank_what_has_weights(
     assert {(each["network"], each["width"]) for each in rows} == {("mobilenet_v1", 0.25)}
     assert all(set(each) == {*KEYS, "data_top1"} and 0 <= each["data_top1"] <= 1 for each in rows)
     assert str(data) in rows[0]["command"]
+
+
+def test_for_microcontrollers_the_c_files_memory_is_bounded(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without an engine: nothing runs.
+    monkeypatch.setattr("linnet.cli.choose.native_version", lambda: None)
+    words = ["choose", "--classes", 10, "--target", "c", "--multiply-adds", 12_000_000]
+    rows = run_json([*words, "--memory", 30_000], capsys)
+    assert rows
+    assert all(set(each) == KEYS and each["latency_ms"] is None and each["precision"] == "int8" for each in rows)
+    assert all(each["memory_bytes"] <= 30_000 for each in rows)
+    least = min(each["size_bytes"] for each in rows)
+    assert all(each["size_bytes"] <= least for each in run_json([*words, "--size", least], capsys))
+    code, out, err = run(words, capsys)
+    assert (code, err) == (0, "")
+    assert "RAM" in out
+    assert "program's own few kilobytes are not counted" in " ".join(out.split())
+    code, out, err = run([*words, "--memory", 10], capsys)
+    assert (code, out) == (1, "")
+    assert "loosen --memory to" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"), [(["--latency", 5], "Bound --multiply-adds"), (["--threads", 1], "has no threads")]
+)
+def test_a_microcontroller_has_neither_latency_nor_threads_here(
+    flags: list[Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(["choose", "--target", "c", *flags], capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err

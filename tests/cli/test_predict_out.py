@@ -7,7 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from networks import checkpoint_of
 from test_commands import run, run_json
+
+from linnet.architecture.deeplab import deeplab
+from linnet.checkpoint import save_checkpoint
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'linnet[train]'")
 
@@ -51,6 +55,8 @@ def test_it_counts_and_goes_on(small_model: Path, tmp_path: Path, capsys: pytest
         (["--out", "photos"], 1, "holds other files"),
         (["--out", "photos/0.png"], 1, "is a file"),
         (["--draw", "drawn"], 2, "does not go with --out"),
+        (["--out", "new.csv"], 1, "must end with .parquet, or be a folder"),
+        (["--out", "new.PARQUET"], 1, "must end with .parquet, or be a folder"),
         (["--uncertain", 0], 2, "at least 1"),
     ],
 )
@@ -64,6 +70,31 @@ def test_what_makes_no_sense_is_a_sentence(
     assert (got, out, err.count("\n")) == (code, "", 1)
     assert said in err
     assert Path("out.parquet").read_bytes() == before
+    assert not list(Path().glob("new*"))
+
+
+def test_a_source_that_is_not_there_leaves_nothing_behind(
+    small_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", "phtos", "--model", small_model, "--out", "out.parquet"]
+    code, out, err = run(command, capsys)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "'phtos'" in err
+    command[1] = "photos"
+    assert run(command, capsys)[0] == 0
+
+
+def test_what_is_of_another_task_is_said_in_whole_words(
+    small_model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    segmenter = deeplab(variant="modern", width=0.1, resolution=(24, 32), classes=3)
+    save_checkpoint(checkpoint_of(segmenter), tmp_path / "segmenter.safetensors")
+    command = ["predict", "photos", "--model", small_model, "--out", "out.parquet"]
+    run(command, capsys)
+    command[3] = tmp_path / "segmenter.safetensors"
+    code, _, err = run(command, capsys)
+    assert code == 1
+    assert "the task (classification there, segmentation here)" in err
 
 
 def test_of_another_folder_of_the_same_name_nothing_is_added(

@@ -64,9 +64,10 @@ class Row:
 
     @property
     def takes(self) -> dict[str, float]:
-        """What may be bounded."""
+        """What may be bounded; latency only where it was measured."""
+        latency = self.measured.latency_ms
         return {
-            "latency_ms": self.measured.latency_ms,
+            **({} if latency is None else {"latency_ms": latency}),
             "memory_bytes": self.measured.memory_bytes,
             "size_bytes": self.measured.size_bytes,
             "multiply_adds": self.candidate.cost.multiply_adds,
@@ -82,12 +83,18 @@ class Row:
             "resolution": candidate.resolution,
             "precision": candidate.precision,
             "parameters": candidate.cost.parameters,
+            "latency_ms": None,
             **self.takes,
             "imagenet_top1": round(accuracy.top1, 4),
             "imagenet_top1_is": "published" if accuracy.published else "interpolated",
             **own,
             "command": candidate.command(data),
         }
+
+
+def spent(rows: Iterable[Row]) -> str:
+    """What networks are told apart by besides their quality: latency, or memory where no latency was measured."""
+    return "latency_ms" if all("latency_ms" in row.takes for row in rows) else "memory_bytes"
 
 
 def fitting(rows: Iterable[Row], bounds: Bounds) -> list[Row]:
@@ -100,16 +107,17 @@ def front(rows: Sequence[Row], bounds: Bounds) -> list[Row]:
     """The rows that no other beats, best first.
 
     A row beats another if it is as good and as fast and takes as little of everything that is bounded, and is better
-    in one of these.
+    in one of these. Memory stands for speed where no latency was measured.
     """
-    names = tuple(dict.fromkeys(("latency_ms", *bounds.given())))
+    cost = spent(rows)
+    names = tuple(dict.fromkeys((cost, *bounds.given())))
     marks = [(-row.quality, *(row.takes[name] for name in names)) for row in rows]
     kept = [
         row
         for row, mark in zip(rows, marks, strict=True)
         if not any(other != mark and all(a <= b for a, b in zip(other, mark, strict=True)) for other in marks)
     ]
-    return sorted(kept, key=lambda row: (-row.quality, row.measured.latency_ms))
+    return sorted(kept, key=lambda row: (-row.quality, row.takes[cost]))
 
 
 def nearest(rows: Sequence[Row], bounds: Bounds) -> tuple[Row, list[str]]:
@@ -162,7 +170,7 @@ def worth_measuring(every: Iterable[Candidate], found: Mapping[str, Measured], b
             return 0.0
         cost = candidate.cost.multiply_adds
         near = min(alike, key=lambda each: abs(each.cost.multiply_adds / cost - 1))
-        return found[near.key].latency_ms * cost / near.cost.multiply_adds
+        return (found[near.key].latency_ms or 0.0) * cost / near.cost.multiply_adds
 
     most = bounds.latency
     order = {candidate.key: guessed(candidate) for candidate in rest}

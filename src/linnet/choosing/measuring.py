@@ -37,14 +37,14 @@ class Measured:
     """What a candidate takes.
 
     Attributes:
-        latency_ms: median of one picture.
-        least_ms: the fastest run.
+        latency_ms: median of one picture; None where nothing runs here.
+        least_ms: the fastest run; None likewise.
         memory_bytes: of all activations and scratch spaces, planned beforehand; exact.
-        size_bytes: of the checkpoint's file; exact.
+        size_bytes: of the checkpoint's file, exact; of a C file, what its weights and tables take.
     """
 
-    latency_ms: float
-    least_ms: float
+    latency_ms: float | None
+    least_ms: float | None
     memory_bytes: int
     size_bytes: int
 
@@ -59,24 +59,30 @@ def measure(candidate: Candidate, threads: int, seconds: float = SECONDS) -> Mea
     return Measured(1e3 * statistics.median(taken), 1e3 * min(taken), session.arena_bytes, candidate.size_bytes())
 
 
+def native_conditions(threads: int, classes: int) -> dict[str, Any]:
+    """On what the engine's figures depend: this machine, the engine, threads and classes."""
+    return {
+        "processor": processor_name(),
+        "cores": usable_cores(),
+        "instruction_set": engine_instruction_set(),
+        "engine": library_digest(),
+        "threads": threads,
+        "classes": classes,
+    }
+
+
 class Cache:
-    """What has been measured on this machine with so many threads and classes.
+    """What has been measured under these conditions.
 
     Attributes:
-        path: of its file, whose name follows from the machine, the engine, threads and classes.
+        conditions: on which figures depend: those of `native_conditions`, or others.
+        path: of its file, whose name follows from the conditions.
         found: key of a candidate → what was measured.
     """
 
-    def __init__(self, threads: int, classes: int) -> None:
-        self.machine = {
-            "processor": processor_name(),
-            "cores": usable_cores(),
-            "instruction_set": engine_instruction_set(),
-            "engine": library_digest(),
-            "threads": threads,
-            "classes": classes,
-        }
-        digest = hashlib.sha256(json.dumps(self.machine, sort_keys=True).encode()).hexdigest()[:16]
+    def __init__(self, conditions: Mapping[str, Any]) -> None:
+        self.conditions = dict(conditions)
+        digest = hashlib.sha256(json.dumps(self.conditions, sort_keys=True).encode()).hexdigest()[:16]
         self.path: Path = cache_folder() / "choose" / f"{digest}.json"
         self.found: dict[str, Measured] = {}
         # A damaged cache is measured anew.
@@ -90,7 +96,7 @@ class Cache:
 
     def keep(self) -> None:
         """Writes the file; where that cannot be, the next command measures again."""
-        document = {"machine": self.machine, "rows": {key: asdict(row) for key, row in self.found.items()}}
+        document = {"conditions": self.conditions, "rows": {key: asdict(row) for key, row in self.found.items()}}
         with suppress(OSError):
             write_atomically(self.path, json.dumps(document, indent=1).encode())
 
@@ -98,10 +104,9 @@ class Cache:
 def measure_all(
     wanted: Iterable[Candidate],
     cache: Cache,
-    threads: int,
+    how: Callable[[Candidate], Measured],
     *,
     limit: float | None = None,
-    seconds: float = SECONDS,
     progress: Callable[[Candidate], None] = lambda candidate: None,
 ) -> list[Candidate]:
     """Measures what the cache does not have, in this order and as long as time allows.
@@ -109,9 +114,8 @@ def measure_all(
     Args:
         wanted: may look at what has been measured before it gives the next.
         cache: gets the measurements.
-        threads: of the engine.
+        how: finds out what a candidate takes.
         limit: seconds in all; None takes `LIMIT`.
-        seconds: for each candidate.
         progress: called with each candidate that is about to be measured.
 
     Returns:
@@ -128,7 +132,7 @@ def measure_all(
                 late.append(candidate)
                 continue
             progress(candidate)
-            cache.found[candidate.key] = measure(candidate, threads, seconds)
+            cache.found[candidate.key] = how(candidate)
             fresh += 1
             if fresh % KEPT_EVERY == 0:
                 cache.keep()

@@ -1,11 +1,11 @@
-"""Accuracy against latency, the choice marked."""
+"""Accuracy against latency, or the memory of a microcontroller, the choice marked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from linnet.choosing.choice import Bounds, Row, front
+from linnet.choosing.choice import Bounds, Row, front, spent
 from linnet.figures import new_figure, save_figure
 
 STYLES = {
@@ -18,14 +18,18 @@ STYLES = {
 
 BEST, FRONT = "#1b5e20", "#37474f"
 
+KB = 1000
+
 
 def draw_choice(path: Path, every: Sequence[Row], best_first: Sequence[Row], bounds: Bounds, title: str) -> None:
     """Writes a PNG: every network measured, the front of those that fit, the bound on latency, and the choice.
 
-    Filled marks are published accuracies, hollow ones lie between them.
+    Filled marks are published accuracies, hollow ones lie between them. Where no latency was measured memory is drawn.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
+    cost = spent(every)
+    timed = cost == "latency_ms"
     figure = new_figure(9, 6)
     axes = figure.add_subplot()
     axes.set(xscale="log")
@@ -34,7 +38,7 @@ def draw_choice(path: Path, every: Sequence[Row], best_first: Sequence[Row], bou
         for published in (True, False):
             some = [row for row in shown if row.candidate.published == published]
             axes.plot(
-                [row.measured.latency_ms for row in some],
+                [_value(row, cost) for row in some],
                 [100 * row.quality for row in some],
                 marker,
                 color=colour,
@@ -47,23 +51,26 @@ def draw_choice(path: Path, every: Sequence[Row], best_first: Sequence[Row], bou
         # Of those that nothing beats, some only take less memory than a faster one.
         line = front(best_first, Bounds())[::-1]
         axes.step(
-            [row.measured.latency_ms for row in line],
+            [_value(row, cost) for row in line],
             [100 * row.quality for row in line],
             where="post",
             color=FRONT,
             linewidth=1.2,
-            label="fits, and nothing is as fast and better",
+            label=f"fits, and nothing is as {'fast' if timed else 'small'} and better",
             zorder=1,
         )
         best = best_first[0]
         text = f"{best.candidate.width:g} at {best.candidate.resolution}, {best.candidate.precision}"
-        place = (best.measured.latency_ms, 100 * best.quality)
+        place = (_value(best, cost), 100 * best.quality)
         axes.plot(*place, "*", color=BEST, markersize=17, label=f"the choice: {text}")
-    if bounds.latency is not None:
-        axes.axvline(bounds.latency, color="#b71c1c", linestyle="--", label=f"--latency {bounds.latency:g}")
+    bound, flag = (bounds.latency, "latency") if timed else (bounds.memory, "memory")
+    if bound is not None:
+        axes.axvline(bound / (1 if timed else KB), color="#b71c1c", linestyle="--", label=f"--{flag} {bound:g}")
     own = any(row.data_top1 is not None for row in every)
     axes.set(
-        xlabel="milliseconds a picture, measured here",
+        xlabel="milliseconds a picture, measured here"
+        if timed
+        else "kB of RAM that the C file needs, weights not counted",
         ylabel=f"top-1 on {'your data' if own else 'ImageNet'}, % (filled: published in float32)",
         title=title,
     )
@@ -73,3 +80,8 @@ def draw_choice(path: Path, every: Sequence[Row], best_first: Sequence[Row], bou
     axes.grid(visible=True, alpha=0.25)
     axes.legend(fontsize=8, loc="lower right")
     save_figure(figure, path)
+
+
+def _value(row: Row, cost: str) -> float:
+    """Milliseconds, or kilobytes."""
+    return row.takes[cost] / (1 if cost == "latency_ms" else KB)

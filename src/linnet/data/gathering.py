@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -89,7 +90,11 @@ class _Finding:
             others = (inner.join(name) for inner in folder.walk() for name in inner.ending(PARQUET, TAR))
             self._add_inside(text, [*folder.all_pictures(), *sorted(others)])
         else:
-            for path in find_pictures([text]):
+            paths = find_pictures([text])
+            # A typing error is no picture that cannot be read.
+            if paths == [Path(text)] and not paths[0].exists():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), text)
+            for path in paths:
                 self._add_one(None, str(path))
 
     def _add_address(self, address: Address) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUFFIX = ".parquet"
+FILES = (SUFFIX, ".csv", ".tsv", ".json", ".jsonl", ".txt", ".xlsx", ".pq", ".arrow", ".feather")
+"""Whoever names one of these expects a file, in whatever case; a folder would be made of all but the first."""
+
 KEY = b"linnet"
 COMMON = "_common_metadata"
 """What Parquet calls the file that has the columns of a folder and nothing else; readers pass over it."""
@@ -85,7 +89,8 @@ class Identity:
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value[:3])) + " …" * (len(value) > 3)
-    return str(value)[:12]
+    text = str(value)
+    return text[:12] if re.fullmatch(r"[0-9a-f]{32,}", text) else text
 
 
 class Done:
@@ -165,6 +170,10 @@ class Results:
         elif self.folder.exists():
             raise ValueError(
                 f"'{self.folder}' is a file. Results are a file *{SUFFIX} or a folder: name another --out."
+            )
+        elif not self.single and self.out.suffix.lower() in FILES:
+            raise ValueError(
+                f"Results are written as Parquet: --out '{self.out}' must end with {SUFFIX}, or be a folder."
             )
 
     def _compare(self, path: Path) -> None:

@@ -17,7 +17,7 @@ from linnet.engine.integer_reference import FixedPointNetwork, IntegerNetwork
 from linnet.export.microcontroller.checking import Footprint, as_numbers, find_compiler, measure, run_source
 from linnet.export.microcontroller.header import write_header
 from linnet.export.microcontroller.layers import Network, network_of
-from linnet.export.microcontroller.plan import make_plan
+from linnet.export.microcontroller.plan import Plan, make_plan
 from linnet.export.microcontroller.source import Source, ram_of, write_boxes, write_source
 from linnet.export.tflite_metadata import describe
 from linnet.export.vectors import as_fed, sample_pictures
@@ -63,8 +63,7 @@ def export_c(
         raise ValueError(f"A C file takes pictures, grey or in colour; this network takes {channels} channels.")
     if fixed_point and checkpoint.quantisation is not None and checkpoint.quantisation.dtype != "int8":
         raise ValueError("Fixed point is there for int8; this network has uint8. Leave it away, or quantize again.")
-    network = network_of(checkpoint, _values(contract), fixed=fixed_point)
-    plan = make_plan(network)
+    network, plan = plan_of(checkpoint, fixed=fixed_point)
     needed = ram_of(plan)
     if ram is not None and needed > ram:
         raise ValueError(
@@ -108,6 +107,17 @@ def export_c(
         equal=None if compared is None else compared[1],
         more=_figures(checkpoint, source, found, files[1]),
     )
+
+
+def plan_of(checkpoint: Checkpoint, *, fixed: bool) -> tuple[Network, Plan]:
+    """The layers of a quantised network that takes pictures, and how they run in the least memory.
+
+    Raises:
+        ValueError: if something of it cannot run; the text says what.
+    """
+    assert checkpoint.preprocessing is not None
+    network = network_of(checkpoint, _values(checkpoint.preprocessing), fixed=fixed)
+    return network, make_plan(network)
 
 
 def _names(path: Path, *, boxes: bool) -> tuple[Path, ...]:
