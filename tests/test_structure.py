@@ -34,11 +34,11 @@ ALLOWED: dict[str, set[str]] = {
     "engine.runtimes": {"architecture", "checkpoint", "engine", "images", "nn", *GROUND},
     "data": {"architecture", "images", *GROUND},
     "weights": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
-    "page": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", *GROUND},
+    "page": {"architecture", "checkpoint", "detection", "engine", "images", "quantisation", "results", *GROUND},
     # The .pte file is made of the torch module, which is imported once one is asked for.
     "export": {
-        "architecture", "checkpoint", "detection", "engine", "images", "nn", "page", "quantisation", "weights",
-        *GROUND,
+        "architecture", "checkpoint", "detection", "engine", "images", "nn", "page", "quantisation", "segmentation",
+        "weights", *GROUND,
     },
     "paper": {"architecture", "checkpoint", "engine", "figures", "images", "nn", "predictor", *GROUND},
     "choosing": {

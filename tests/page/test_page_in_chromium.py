@@ -14,10 +14,15 @@ import pytest
 from browser import READY, browser, playwright, served, write_film
 from numpy.typing import NDArray
 from PIL import Image
+from segmenters import segmenter
 
 import linnet
+from linnet.architecture import MobileNetV2
+from linnet.architecture.deeplab import deeplab
 from linnet.export import export
-from linnet.results import Classification
+from linnet.predictor import Predictor
+from linnet.results import Classification, Segmentation
+from linnet.results.overlay import palette
 
 pytestmark = pytest.mark.slow
 
@@ -204,6 +209,85 @@ def test_files_of_all_kinds_are_seen_as_predict_sees_them(page: Any, address: st
             # What is half transparent is rounded in the browser's own way.
             allowed = 0.01 if name == "transparent" else 1e-4
             assert abs(found["score"] - expected.scores[found["index"]]) <= allowed, name
+
+
+SEGMENTER = deeplab(backbone=MobileNetV2(width=0.35), resolution=(96, 128), classes=4, variant="modern")
+PIXELS = """() => {
+  const canvas = document.getElementById("overlay");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const seen = [];
+  for (const y of [0.2, 0.5, 0.8]) {
+    for (const x of [0.1, 0.3, 0.5, 0.7, 0.9]) {
+      const at = 4 * (Math.floor(y * canvas.height) * canvas.width + Math.floor(x * canvas.width));
+      seen.push([y, x, ...data.subarray(at, at + 4)]);
+    }
+  }
+  return seen;
+}"""
+"""Places on the overlay in shares of its sides, with their red, green, blue and opacity."""
+
+
+def test_a_label_map_is_laid_over_the_picture_and_the_camera(page: Any, tmp_path: Path) -> None:
+    names = ("background", "road", "sky", "tree")
+    for name in ("float32", "int8"):
+        checkpoint = segmenter(SEGMENTER, name, classes=names)
+        export(checkpoint, tmp_path / name, format="page")
+        predictor = Predictor(checkpoint, threads=1)
+        images = [*drawn(3), Image.fromarray(disc(320))]
+        with served(tmp_path / name) as address:
+            page.goto(address)
+            page.wait_for_selector(READY, timeout=SECONDS)
+            answers = page.evaluate(LOOK_AT_LABELS, [base64.b64encode(png(image)).decode() for image in images])
+            for image, answer in zip(images, answers, strict=True):
+                expected = predictor(image)
+                assert isinstance(expected, Segmentation)
+                labels = np.frombuffer(base64.b64decode(answer["labels"]), np.uint8).reshape(expected.labels.shape)
+                # In float32 another order of sums may decide between two equals.
+                assert (labels == expected.labels).mean() >= (1 if name == "int8" else 0.999)
+            page.set_input_files("#file", [chosen("disc.png", images[-1])])
+            page.wait_for_selector("#results li", timeout=SECONDS)
+            _check_legend(page, expected)
+            _check_tints(page, expected)
+            page.click("#camera")
+            until(page, "document.getElementById('times').textContent.includes('frames a second')")
+            assert any(opacity > 0 for *_, opacity in page.evaluate(PIXELS))
+            page.click("#camera")
+
+
+def _check_legend(page: Any, expected: Segmentation) -> None:
+    regions = sorted(expected.top(), key=lambda region: region.index)
+    assert len(regions) > 1
+    assert page.locator("#results .label").all_inner_texts() == [region.label for region in regions]
+    shares = [float(share.rstrip("%")) for share in page.locator("#results .score").all_inner_texts()]
+    assert np.abs(np.array(shares) - [100 * region.share for region in regions]).max() < 0.11
+
+
+def _check_tints(page: Any, expected: Segmentation) -> None:
+    """Away from the lines between classes a place has its class's colour, and the background none."""
+    height, width = expected.labels.shape
+    checked = 0
+    for y, x, *colour in page.evaluate(PIXELS):
+        row, column = int(y * height), int(x * width)
+        around = expected.labels[max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5]
+        if (around != around[0, 0]).any():
+            continue
+        checked += 1
+        index = int(around[0, 0])
+        tint = (0, 0, 0, 0) if expected.name(index) == "background" else (*palette()[index].tolist(), 128)
+        assert np.abs(np.array(colour) - tint).max() <= 3
+    assert checked > 0
+
+
+LOOK_AT_LABELS = LOOK.replace(
+    "  return answers;",
+    """  const text = (bytes) => {
+    let letters = "";
+    for (const byte of bytes) letters += String.fromCharCode(byte);
+    return btoa(letters);
+  };
+  return answers.map(({ labels }) => ({ labels: text(labels) }));""",
+)
+"""The same with a segmenter's labels as base64."""
 
 
 def best_line(page: Any) -> str:

@@ -13,14 +13,18 @@ from networks import checkpoint_of
 from numpy.typing import NDArray
 from PIL import Image
 from quantised import quantised_checkpoint
+from segmenters import segmenter
 
-from linnet.architecture import Linear, MobileNetV2
+from linnet.architecture import Architecture, DeepLab, Linear, MobileNetV2
+from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import Checkpoint
 from linnet.cli import main
 from linnet.export import export
 from linnet.images import Preprocessing, fit, grey_of
-from linnet.page.folder import SITE
+from linnet.page.folder import SITE, page_files
+from linnet.predictor import Predictor
+from linnet.segmentation import label_map
 
 pytestmark = pytest.mark.skipif(
     shutil.which("node") is None and shutil.which("nodejs") is None, reason="there is no Node.js here"
@@ -29,6 +33,8 @@ pytestmark = pytest.mark.skipif(
 NODE = shutil.which("node") or shutil.which("nodejs") or "node"
 CLASSIFIER = MobileNetV2(width=0.35, resolution=48, classes=4)
 DETECTOR = ssdlite(backbone=MobileNetV2(width=0.35), resolution=96, classes=3)
+SEGMENTER = deeplab(backbone=MobileNetV2(width=0.35), resolution=(64, 96), classes=5, variant="modern")
+COARSE = deeplab(backbone=MobileNetV2(width=0.35), resolution=(64, 64), classes=3)
 
 
 def run_in_node(folder: Path, script: str, given: bytes = b"") -> str:
@@ -40,9 +46,11 @@ def run_in_node(folder: Path, script: str, given: bytes = b"") -> str:
     return done.stdout.decode()
 
 
-@pytest.mark.parametrize("architecture", [CLASSIFIER, DETECTOR], ids=["classifier", "detector"])
+@pytest.mark.parametrize(
+    "architecture", [CLASSIFIER, DETECTOR, SEGMENTER, COARSE], ids=["classifier", "detector", "segmenter", "coarse"]
+)
 def test_numbers_are_those_of_the_reference(
-    architecture: MobileNetV2, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    architecture: Architecture, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written = export(checkpoint_of(architecture), tmp_path / "float", format="page", title="Finches")
     assert written.difference is not None
@@ -53,6 +61,13 @@ def test_numbers_are_those_of_the_reference(
     assert (exact.precision, exact.difference) == ("int8", 0)
     # Written again over the older page.
     assert export(quantised_checkpoint(architecture), tmp_path / "float", format="page").equal is True
+
+
+def test_other_labels_keep_the_page_from_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("linnet.export.page.label_map", lambda logits, size, *_, **__: np.full(size[::-1], 4, np.uint8))
+    with pytest.raises(ValueError, match="was not written: of the same logits its engine makes other labels"):
+        export(checkpoint_of(COARSE), tmp_path / "page", format="page")
+    assert not (tmp_path / "page").exists()
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,6 +150,39 @@ def test_a_map_adds_up_to_the_class_s_score(kind: str, tmp_path: Path) -> None:
         weights = np.abs(checkpoint.dequantised().tensors[f"{name}.weight"]).sum(axis=1)
         allowed = float(encodings[linear.reads[0]].scale * weights.max() + encodings[name].scale) / 2 + 1e-5
     assert np.abs(shares.mean(axis=1) + bias - logits).max() <= allowed
+
+
+LABEL = """
+import { readFileSync } from "node:fs";
+import { Engine, Network } from "./engine.js";
+import { readModel } from "./model.js";
+const buffer = (file) => new Uint8Array(readFileSync(file)).buffer;
+const network = new Network(await Engine.load(buffer(ENGINE)), readModel(buffer("model.safetensors")));
+const [width, height] = [SIZE];
+network.prepare({ data: readFileSync(0), width, height });
+const [logits] = network.run();
+console.log(JSON.stringify({ logits: Array.from(logits), labels: Array.from(network.label(width, height)) }));
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("float32", (131, 77)), ("int8", (40, 150)), ("int8", (1, 1)), ("uint8", (131, 77))], ids=str
+)
+@pytest.mark.parametrize("network", [SEGMENTER, COARSE], ids=["half pixels", "corners"])
+def test_labels_are_those_of_predict(network: DeepLab, kind: str, size: tuple[int, int], tmp_path: Path) -> None:
+    checkpoint = segmenter(network, kind)
+    for name, content in page_files(checkpoint, "x").items():
+        (tmp_path / name).write_bytes(content)
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
+    script = LABEL.replace("SIZE", f"{size[0]}, {size[1]}").replace("ENGINE", '"engine.wasm"')
+    found = json.loads(run_in_node(tmp_path, script, pixels.tobytes()))
+    labels = np.array(found["labels"], np.uint8).reshape(size[::-1])
+    logits = np.array(found["logits"], np.float32).reshape(network.graph.shape_of("logits"))
+    assert len(np.unique(labels)) > 1 or size == (1, 1)
+    assert np.array_equal(labels, label_map(logits, size, network.grid, quantisation=checkpoint.quantisation))
+    expected = Predictor(checkpoint, runtime="numpy")(Image.fromarray(np.ascontiguousarray(pixels[..., :3])))
+    # In float32 another order of sums may decide between two equals.
+    assert (labels == expected.labels).mean() >= (0.999 if kind == "float32" else 1)
 
 
 SUPPORT = """

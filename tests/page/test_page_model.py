@@ -13,15 +13,18 @@ from quantised import quantised_checkpoint
 from safetensors.numpy import load
 
 from linnet.architecture import MobileNetV2
+from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.engine.program import Program, lower
 from linnet.engine.reference import NumpyNetwork
 from linnet.images import normalise
 from linnet.page.model import page_model
+from linnet.results.overlay import palette
 
 CLASSIFIER = MobileNetV2(width=0.35, resolution=48, classes=4)
 DETECTOR = ssdlite(backbone=MobileNetV2(width=0.35), resolution=96, classes=3)
+SEGMENTER = deeplab(backbone=MobileNetV2(width=0.35), resolution=(64, 96), classes=3, variant="modern")
 
 
 def read(content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -56,6 +59,8 @@ CHECKPOINTS = {
     "classifier in bytes": lambda: quantised_checkpoint(CLASSIFIER),
     "detector": lambda: checkpoint_of(DETECTOR),
     "detector in bytes": lambda: quantised_checkpoint(DETECTOR),
+    "segmenter": lambda: checkpoint_of(SEGMENTER),
+    "segmenter in bytes": lambda: quantised_checkpoint(SEGMENTER),
 }
 
 
@@ -102,6 +107,17 @@ def test_what_has_no_map_is_not_explained() -> None:
     assert "explain" in read(page_model(quantised_checkpoint(CLASSIFIER), "x"))[0]
     # Its weights have a zero point.
     assert "explain" not in read(page_model(quantised_checkpoint(CLASSIFIER, dtype="uint8"), "x"))[0]
+
+
+def test_a_segmenter_has_its_grid_and_the_colours_of_an_overlay() -> None:
+    checkpoint = checkpoint_of(SEGMENTER, classes=("sky", "Background", "road"))
+    assert read(page_model(checkpoint, "x"))[0]["segmentation"] == {
+        "height": 32,
+        "width": 48,
+        "grid": 1,
+        "colours": palette()[:3].tolist(),
+        "clear": [1],
+    }
 
 
 def test_names_of_classes_are_kept_in_any_script() -> None:

@@ -144,7 +144,7 @@ FORMATS = (
         "linnet.export.page",
         "export_page",
         Runtime("Node.js", "version 20 or newer, from https://nodejs.org", programs=("node", "nodejs")),
-        tasks=("classification", "detection"),
+        tasks=("classification", "detection", "segmentation"),
         precisions=("float32", "int8"),
         options=("title",),
     ),

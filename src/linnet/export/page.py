@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import linnet.page
+from linnet.architecture import DeepLab
 from linnet.engine.integer_reference import numpy_network
 from linnet.export.vectors import as_fed, sample_pictures
 from linnet.export.written import Export, check_difference, differences
 from linnet.page.folder import check_folder, page_files, write_page
+from linnet.segmentation import label_map
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +37,7 @@ def export_page(checkpoint: Checkpoint, path: str | Path, *, precision: Precisio
     """Writes the page, if its engine computes in Node what the numpy reference computes.
 
     Args:
-        checkpoint: a classifier or a detector that takes pictures.
+        checkpoint: a classifier, a detector or a segmenter that takes pictures.
         path: the folder. One that is there must be empty, or hold a page.
         precision: as the checkpoint is.
         title: what the page is called; the folder's name, if not given.
@@ -63,7 +65,10 @@ def export_page(checkpoint: Checkpoint, path: str | Path, *, precision: Precisio
 
 
 def _compare(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> tuple[float, bool] | None:
-    """How the page's outputs differ from the reference; None without Node."""
+    """How the page's outputs differ from the reference; None without Node.
+
+    Of a segmenter the labels are compared too, with those that numpy makes of the page's own logits: these are equal.
+    """
     program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
         return None
@@ -77,11 +82,20 @@ def _compare(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> tuple[float,
         # Node takes modules for such by this.
         (Path(folder) / "package.json").write_text('{"type": "module"}')
         rows = run_page(program, Path(folder), pixels)
-    return differences(_split(rows, expected), expected)
+    if not isinstance(checkpoint.architecture, DeepLab):
+        return differences(_split(rows, expected), expected)
+    size, grid = (pixels.shape[2], pixels.shape[1]), checkpoint.architecture.grid
+    logits, labels = _split(rows, [*expected, pixels[..., 0]])
+    decided = [label_map(each, size, grid, quantisation=checkpoint.quantisation) for each in logits]
+    if not np.array_equal(labels, decided):
+        raise ValueError("The page was not written: of the same logits its engine makes other labels than linnet.")
+    return differences([logits], expected)
 
 
 def run_page(program: str, folder: Path, pixels: NDArray[np.uint8], **environment: str) -> NDArray[np.float32]:
     """All outputs of a page's model in Node, picture by picture: one row of numbers each.
+
+    Behind a segmenter's logits come the labels of the picture's pixels.
 
     Args:
         program: Node.

@@ -26,7 +26,7 @@ def page_files(checkpoint: Checkpoint, title: str) -> dict[str, bytes]:
     """All files of a page for a model: name → content.
 
     Args:
-        checkpoint: a classifier or a detector that takes pictures.
+        checkpoint: a classifier, a detector or a segmenter that takes pictures.
         title: what the page and the installed app are called.
 
     Raises:

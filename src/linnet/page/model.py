@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.architecture import DeepLab
 from linnet.architecture.ssdlite import Detector
 from linnet.detection import Suppression, anchors
 from linnet.engine.library import INTERFACE, UINT8, ProgramLayer
 from linnet.engine.program import Program, lower
 from linnet.images import Preprocessing, table_of
 from linnet.page.explanation import explained
+from linnet.page.segmentation import segmenting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +36,7 @@ FORMAT = 1
 LARGEST = 100_000_000
 """Bytes of weights that the page takes: a browser holds it as it came, packed for the engine, and in its cache."""
 
-TASKS = ("classification", "detection")
+TASKS = ("classification", "detection", "segmentation")
 """What the page can show."""
 
 
@@ -42,7 +44,7 @@ def page_model(checkpoint: Checkpoint, name: str, suppression: Suppression | Non
     """The file of a model for the page.
 
     Args:
-        checkpoint: a classifier or a detector that takes pictures.
+        checkpoint: a classifier, a detector or a segmenter that takes pictures.
         name: what the page calls it.
         suppression: of a detector, which boxes are shown.
 
@@ -82,6 +84,8 @@ def page_model(checkpoint: Checkpoint, name: str, suppression: Suppression | Non
     if isinstance(architecture, Detector):
         tensors["anchors"] = anchors(architecture)
         document["detection"] = {"scoring": architecture.scoring, **asdict(suppression or Suppression())}
+    elif isinstance(architecture, DeepLab):
+        document["segmentation"] = segmenting(architecture, program, outputs, document["classes"])
     elif (parts := explained(program, checkpoint)) is not None:
         document["explain"], tensors["features"], tensors["scales"] = parts
     return save(tensors, {"linnet-page": json.dumps(document, ensure_ascii=False)})
@@ -90,7 +94,7 @@ def page_model(checkpoint: Checkpoint, name: str, suppression: Suppression | Non
 def _contract_of(checkpoint: Checkpoint) -> Preprocessing:
     """The contract of a model that the page can run; a ValueError for any other one."""
     if checkpoint.task not in TASKS:
-        raise ValueError(f"The page shows {' and '.join(TASKS)}; this model is of {checkpoint.task}.")
+        raise ValueError(f"The page shows {', '.join(TASKS)}; this model is of {checkpoint.task}.")
     if checkpoint.architecture.classes is None:
         raise ValueError("This network has no classifier: the page would have nothing to show.")
     if checkpoint.preprocessing is None:

@@ -1,5 +1,6 @@
 // Runs a page's model in Node: `node run.mjs FOLDER`. Pictures of the model's size, [height][width][3] bytes, come on
-// standard input; the outputs of each go to standard output, one behind the other, as float32.
+// standard input; the outputs of each go to standard output, one behind the other, as float32; a
+// segmenter's labels of the pixels behind its logits.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -28,5 +29,6 @@ for (let begin = 0; begin < pictures.length; begin += 3 * height * width) {
   network.prepare({ data, width, height });
   network.document.preprocessing = given;
   for (const output of network.run()) outputs.push(Buffer.from(output.buffer));
+  if (network.document.segmentation) outputs.push(Buffer.from(Float32Array.from(network.label(width, height)).buffer));
 }
 writeFileSync(1, Buffer.concat(outputs));

@@ -1,7 +1,7 @@
 // The page: pictures and camera on one side, what the model says on the other, the engine in a worker between them.
 
 import { Camera } from "./camera.js";
-import { clear, drawBoxes, drawMap, drawPicture } from "./drawing.js";
+import { clear, drawBoxes, drawLabels, drawMap, drawPicture } from "./drawing.js";
 import { seenBox } from "./explanation.js";
 import { cacheName } from "./kept.js";
 import { Looker } from "./looker.js";
@@ -59,6 +59,8 @@ function show(answer, width, height, mirrored) {
   const overlay = at("overlay");
   if (answer.found) {
     drawBoxes(overlay, width, height, answer.found, model.classes, mirrored);
+  } else if (answer.labels) {
+    drawLabels(overlay, width, height, answer.labels, model.segmentation, mirrored);
   } else if (answer.explanation) {
     drawMap(overlay, width, height, answer.explanation, seenBox(model.preprocessing, width, height), mirrored);
   } else {

@@ -1,10 +1,11 @@
-// Pictures, boxes and maps on canvases.
+// Pictures, boxes, label maps and maps that explain on canvases.
 
 import { text } from "./strings.js";
 
 // Okabe and Ito's, which the colour-blind can tell apart too; the same as in `linnet predict --draw`.
 const COLOURS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"];
 const DARK = new Set(["#0072b2", "#d55e00", "#009e73"]);
+const TINT = 128; // of 255: how much of a class's colour is seen
 const MANY = 6; // objects
 const LONGEST = 1600; // pixels of a side of a canvas: more is not seen
 
@@ -61,6 +62,48 @@ export function drawBoxes(canvas, pictureWidth, pictureHeight, found, classes, m
     context.fillStyle = DARK.has(colourOf(index)) ? "#fff" : "#000";
     context.fillText(label, x + 5, y + 10.5);
   }
+}
+
+/**
+ * Tints every pixel by its class, with lines between the classes, as `linnet predict --draw` does.
+ *
+ * @param {Uint8Array} labels [pictureHeight][pictureWidth] classes
+ * @param {{colours: number[][], clear: number[]}} paint a colour for every class, and the classes that are left out
+ */
+export function drawLabels(canvas, pictureWidth, pictureHeight, labels, paint, mirrored) {
+  const { context, width, height } = open(canvas);
+  if (mirrored) context.transform(-1, 0, 0, 1, width, 0);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(labelPicture(pictureWidth, pictureHeight, labels, paint), 0, 0, width, height);
+}
+
+// A pixel of a picture that is larger than what is seen is that of the label nearest to its middle.
+function labelPicture(pictureWidth, pictureHeight, labels, { colours, clear }) {
+  const scale = Math.min(1, LONGEST / Math.max(pictureWidth, pictureHeight));
+  const width = Math.max(1, Math.round(pictureWidth * scale));
+  const height = Math.max(1, Math.round(pictureHeight * scale));
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  const near = (i, side, all) => Math.min(all - 1, Math.floor(((i + 0.5) * all) / side));
+  const columns = Array.from({ length: width }, (_, x) => near(x, width, pictureWidth));
+  const rows = Array.from({ length: height }, (_, y) => pictureWidth * near(y, height, pictureHeight));
+  // Bytes in the order red, green, blue, opacity.
+  const tints = colours.map(([red, green, blue], index) =>
+    clear.includes(index) ? [0, 0] : [TINT, 255].map((alpha) => ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0),
+  );
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let y = 0; y < height; ++y) {
+    const below = rows[Math.min(y + 1, height - 1)];
+    for (let x = 0; x < width; ++x) {
+      const label = labels[rows[y] + columns[x]];
+      const right = labels[rows[y] + columns[Math.min(x + 1, width - 1)]];
+      const isEdge = label !== right || label !== labels[below + columns[x]];
+      pixels[y * width + x] = tints[label][Number(isEdge)];
+    }
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
 }
 
 /** Draws which places spoke for a class (warm) and against it (cold), over the part that the network saw. */

@@ -11,6 +11,8 @@ const ERROR_BYTES = 256;
 const OPTIONS_BYTES = 48;
 const RULE_BYTES = 48;
 const PREPARATION_BYTES = 32;
+const LABELLING_BYTES = 28;
+const PRECISIONS = { 4: 0, 1: 1 }; // of logits with so many bytes
 
 // The smallest modules that need vectors, and relaxed ones: a function that gives i32x4 zeros, and one that gives
 // f32x4.relaxed_madd of zeros.
@@ -243,6 +245,32 @@ export class Network {
       score,
       box: Array.from(boxes.subarray(4 * i, 4 * i + 4)),
     }));
+  }
+
+  /**
+   * Of a segmenter that has just run: the class of every pixel of a picture of this size, [height][width].
+   *
+   * @returns {Uint8Array}
+   */
+  label(width, height) {
+    const { engine } = this;
+    const { height: rows, width: columns, grid } = this.document.segmentation;
+    const [{ count, bytes }] = this.document.tensors;
+    const taken = [];
+    const take = (size) => taken[taken.push(engine.take(size)) - 1];
+    try {
+      const rule = take(LABELLING_BYTES);
+      const view = engine.view(rule, LABELLING_BYTES);
+      [rows, columns, count / (rows * columns), PRECISIONS[bytes], grid, height, width].forEach((value, i) => {
+        view.setInt32(4 * i, value, true);
+      });
+      const workspace = take(Math.max(Number(engine.exports.linnet_labels_workspace(rule)), 0));
+      const labels = take(width * height);
+      engine.call("linnet_labels", rule, this.session.places[0], workspace, labels);
+      return engine.bytes(labels, width * height).slice();
+    } finally {
+      taken.forEach((address) => engine.give(address));
+    }
   }
 }
 

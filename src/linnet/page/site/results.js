@@ -1,7 +1,10 @@
-// What the model says, as a list: classes with bars, or objects with their colours.
+// What the model says, as a list: classes with bars, objects with their colours, or the legend of a label map.
 
 import { colourOf } from "./drawing.js";
 import { text } from "./strings.js";
+
+const SPOKEN = 3; // classes of a label map
+const LEGEND = 40; // lines at most
 
 export class Results {
   #list;
@@ -26,11 +29,13 @@ export class Results {
 
   show(answer, model, explained) {
     if (answer.found) this.#showFound(answer.found, model);
+    else if (answer.regions) this.#showRegions(answer.regions, model);
     else this.#showClasses(answer, model, explained);
   }
 
   /** The same in a sentence. */
-  sentence({ classes, found }, { classes: names }) {
+  sentence({ classes, found, regions }, { classes: names }) {
+    if (regions) return regions.slice(0, SPOKEN).map(({ index, share }) => text.line(names[index], share)).join("; ");
     if (!found) return text.line(names[classes[0].index], classes[0].score);
     const counted = byClass(found).map(({ index, count }) => `${count} × ${names[index]}`);
     return [found.length > 0 ? text.found(found.length) : text.nothing, ...counted].join(" ");
@@ -65,6 +70,21 @@ export class Results {
       mark.style.background = colourOf(index);
       setText(name, model.classes[index]);
       setText(number, text.several(count, score));
+    });
+  }
+
+  // In the order of the classes: by size they would not hold still before a camera.
+  #showRegions(regions, { classes, segmentation: { colours, clear } }) {
+    this.#note.textContent = text.regions(regions.length);
+    const lines = regions.slice(0, LEGEND).sort((a, b) => a.index - b.index);
+    this.#fill(lines.length, "div");
+    lines.forEach(({ index, share }, place) => {
+      const line = this.#list.children[place].firstElementChild;
+      const [mark, name, number] = line.children;
+      mark.className = "swatch";
+      mark.style.background = clear.includes(index) ? "transparent" : `rgb(${colours[index].join(" ")})`;
+      setText(name, classes[index]);
+      setText(number, text.share(share));
     });
   }
 

@@ -39,6 +39,7 @@ export const text = {
   severalTitle: "How many there are, and the score of the best",
   boxLabel: (label, score) => `${label} ${percent.format(score)}`,
   found: (count) => (count === 1 ? "One object found." : `${count} objects found.`),
+  regions: (count) => (count === 1 ? "One class, and its share of the picture:" : `${count} classes, and their shares of the picture:`),
   times: (milliseconds, rate) =>
     rate > 0 ? `${number.format(milliseconds)} ms · ${number.format(rate)} frames a second` : `${number.format(milliseconds)} ms`,
   timesTitle: "For the whole of one picture: resizing, network and results",

@@ -28,7 +28,7 @@ const answers = {
     const pixels = pixelsOf(bitmap);
     const started = performance.now();
     network.prepare(pixels);
-    return { ...answer(explained), width, height, milliseconds: performance.now() - started };
+    return { ...answer(explained, width, height), width, height, milliseconds: performance.now() - started };
   },
 
   // The same picture once more, to explain another class, or none.
@@ -37,15 +37,28 @@ const answers = {
   },
 };
 
-function answer(explained) {
+function answer(explained, width, height) {
   const asked = explained !== null && network.document.explain !== undefined;
   const outputs = network.run(asked);
   if (network.document.task === "detection") return { found: network.detect(outputs) };
+  if (network.document.task === "segmentation") {
+    const labels = network.label(width, height);
+    return { labels, regions: regionsOf(labels) };
+  }
   const scores = softmax(outputs[0]);
   return {
     classes: best(scores, MOST_CLASSES).map((index) => ({ index, score: scores[index] })),
     explanation: asked ? explain(network, explained) : null,
   };
+}
+
+// The classes that are there with their shares of the pixels, the largest first, as `Segmentation.top` has them.
+function regionsOf(labels) {
+  const counts = new Uint32Array(256);
+  for (const label of labels) ++counts[label];
+  const there = [...counts.keys()].filter((index) => counts[index] > 0);
+  there.sort((a, b) => counts[b] - counts[a] || a - b);
+  return there.map((index) => ({ index, share: counts[index] / labels.length }));
 }
 
 // Numbers of the highest scores; of equals the lower one first, as `Classification.top` has them.
@@ -55,7 +68,8 @@ function best(scores, count) {
 
 addEventListener("message", async ({ data: { id, kind, ...request } }) => {
   try {
-    postMessage({ id, ...(await answers[kind](request)) });
+    const given = await answers[kind](request);
+    postMessage({ id, ...given }, given.labels ? [given.labels.buffer] : []);
   } catch (error) {
     const outOfMemory = error instanceof RangeError || error instanceof WebAssembly.RuntimeError;
     postMessage({ id, error: outOfMemory ? "memory" : error.message });
