@@ -164,3 +164,4 @@ def test_predict_refuses_before_it_works(
         printed = capsys.readouterr()
         assert sentence in printed.err
         assert not printed.out
+    assert not Path(out).exists()

@@ -366,6 +366,8 @@ def _refuse(path: Path, content: bytes) -> NoReturn:
         found = "is a Python pickle, which linnet never opens: see `linnet convert`"
     elif start[4:8] == b"TFL3":
         found = "is a TFLite file: see `linnet convert`"
+    elif path.suffix.lower() == ".onnx":
+        found = "is an ONNX file by its name: see `linnet convert`"
     elif start[8:9] == b"{":
         found = "is cut off or damaged within its header"
     else:

@@ -194,7 +194,10 @@ class Predictor:
     def checkpoint(self) -> Checkpoint:
         """The weights with all that belongs to them; a ValueError for an exported file."""
         if isinstance(self.network, Shipped):
-            raise ValueError(f"'{self.network.path}' is run as it is. `linnet convert` reads its weights.")
+            raise ValueError(
+                f"'{self.network.path}' is an exported file, which is run as it is: this needs a checkpoint. "
+                "`linnet convert` reads its weights into one."
+            )
         return self.network
 
     @property

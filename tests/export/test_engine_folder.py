@@ -47,6 +47,18 @@ def test_what_is_compiled_is_compared(tmp_path: Path, name: str, quantised: bool
     assert len((tmp_path / "model" / "main.c").read_text().splitlines()) <= 40
 
 
+def test_a_program_of_somebody_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "main.c").write_text("mine")
+    checkpoint = checkpoint_of(NETWORKS["v2"])
+    with pytest.raises(ValueError, match=r"main\.c' would be written over, and '.*' holds no linnet\.h: .* new folder"):
+        export(checkpoint, tmp_path, format="engine")
+    assert [path.name for path in tmp_path.iterdir()] == ["main.c"]
+    (tmp_path / "main.c").rename(tmp_path / "mine.c")
+    for _ in range(2):
+        export(checkpoint, tmp_path, format="engine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "mine.c"])
+
+
 def test_the_command(tmp_path: Path, small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     needed("cc")
     assert main(["export", str(small_model), str(tmp_path / "model"), "--format", "engine", "--json"]) == 0

@@ -97,3 +97,22 @@ def test_data_is_for_what_linnet_can_run(tmp_path: Path, small_model: Path, caps
     assert "--data: linnet cannot run engine on pictures; it can run onnx or tflite" in capsys.readouterr().err
     assert main(["export", str(small_model), str(tmp_path / "a.onnx"), "--most-drop", "2"]) == 2
     assert "must be a fraction of 1" in capsys.readouterr().err
+    assert main(["export", str(small_model), str(tmp_path / "a.onnx"), "--most-drop", "0.1"]) == 2
+    assert "nothing is without --data" in capsys.readouterr().err
+
+
+def test_the_model_itself_is_not_written_over(
+    tmp_path: Path, small_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = small_model.read_bytes()
+    (tmp_path / "other.tflite").symlink_to(small_model)
+    for name in (str(small_model), str(tmp_path / "other.tflite")):
+        assert main(["export", str(small_model), name, "--format", "tflite"]) == 2
+        assert "is the model itself. Name another file." in capsys.readouterr().err
+    assert small_model.read_bytes() == before
+
+
+def test_an_onnx_file_in_place_of_a_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"\x08\x08\x12\x06linnet" + bytes(64))
+    assert main(["export", str(tmp_path / "a.onnx"), str(tmp_path / "a.tflite")]) == 1
+    assert "is an ONNX file by its name: see `linnet convert`" in capsys.readouterr().err

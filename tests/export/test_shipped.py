@@ -265,6 +265,16 @@ DAMAGED: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 
+def test_a_cut_file_is_said_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = export(made("v2", quantised=False), tmp_path / "a.tflite").path
+    path.write_bytes(path.read_bytes()[:3000])
+    for command in (["verify"], ["convert", "--out", str(tmp_path / "b.safetensors")]):
+        assert main([command[0], str(path), *command[1:]]) == 1
+        printed = capsys.readouterr().err
+        assert "it breaks off, or points outside of itself" in printed
+        assert "unpack" not in printed
+
+
 @pytest.mark.parametrize("name", DAMAGED)
 def test_damaged_test_vectors_are_named(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "network.onnx"
@@ -309,7 +319,7 @@ def test_refusals_say_the_true_cause(tmp_path: Path, monkeypatch: pytest.MonkeyP
     export(checkpoint, path)
     with pytest.raises(ValueError, match=r"run by onnxruntime, its own runtime\. 'numpy' is for checkpoints"):
         load(path, runtime="numpy")
-    with pytest.raises(ValueError, match="`linnet convert` reads its weights"):
+    with pytest.raises(ValueError, match=r"this needs a checkpoint\. `linnet convert` reads"):
         load(path).checkpoint  # noqa: B018
     with pytest.raises(ValueError, match="gives its outputs alone, not 'pool'"):
         load(path).tensors(pictures_of(checkpoint), ["pool"])

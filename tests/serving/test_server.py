@@ -216,6 +216,12 @@ def test_each_line_of_the_log_is_an_object(server: Running, files: Path) -> None
         (b"--b--\r\n", "multipart/form-data", 400, "no boundary"),
         (b"--b\r\n", "multipart/form-data; boundary=b", 400, "break off"),
         (b"??", "multipart/form-data; boundary=b", 400, "damaged"),
+        (
+            b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nother\r\n--b--\r\n',
+            "multipart/form-data; boundary=b",
+            400,
+            "a field `model`, which belongs into the address: /v1/predict?model=",
+        ),
         (b"x" * 16_000_001, "image/png", 413, "16,000,000 bytes"),
     ],
 )

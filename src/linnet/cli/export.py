@@ -69,7 +69,7 @@ class Options:
     runtime, beside the model in linnet's, and not written if more is lost than --most-drop. For .onnx and .tflite."""
     most_drop: float | None = None
     """What the file may lose of top-1, AP or mIoU against the model, a fraction of 1. The default is 0.01. Without
-    labels it is the share of pictures on which the best answer may be another, by default 0.05."""
+    labels it is the share of pictures on which the best answer may be another, by default 0.05. For --data."""
     fixed_point: bool = False
     """A C file multiplies sums by integers instead of floats, for processors without a unit for these. Its results are
     then those of TensorFlow Lite's reference kernels."""
@@ -90,10 +90,15 @@ def main(arguments: list[str]) -> int:
     options = parse(Options, "export", __doc__, arguments)
     if options.most_drop is not None and not 0 <= options.most_drop <= 1:
         raise UsageError(f"--most-drop (={options.most_drop:g}) must be a fraction of 1; 0.01 is one point.")
+    if options.most_drop is not None and options.data is None:
+        raise UsageError("--most-drop is for a file that is measured, and nothing is without --data. Name a data set.")
     found = find_format(options.file, options.format)
     if options.data is not None and not found.reader:
         raise UsageError(f"--data: linnet cannot run {found.name} on pictures; it can run {either(MEASURED)}.")
-    checkpoint = load_checkpoint(find_model(options.model))
+    model = find_model(options.model)
+    if options.file.exists() and options.file.samefile(model):
+        raise UsageError(f"'{options.file}' is the model itself. Name another file.")
+    checkpoint = load_checkpoint(model)
     if options.data is None:
         return _report(_export(checkpoint, options.file, found, options), found, options, None)
     if not found.runtime.is_here():

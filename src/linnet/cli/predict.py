@@ -118,9 +118,11 @@ def main(arguments: list[str]) -> int:
     _check_films(options, films)
     files = _find(pictures)
     predictor = _load(options)
+    # A network that cannot be explained is refused before a folder is made.
+    explain = None if options.explain is None else Explainer(predictor)
     _prepare_folders(options, _folders(files, films))
     taken: set[str] = set()
-    failed = _predict(predictor, files, options, taken, lines=bool(films))
+    failed = _predict(predictor, explain, files, options, taken, lines=bool(films))
     if films:
         how = Watching(options.top, options.draw, options.every, options.track, options.json)
         failed = watch_films(predictor, films, how, taken) or failed
@@ -142,19 +144,27 @@ def _into_file(options: Options) -> int:
 def _prepare_folders(options: Options, read: set[Path]) -> None:
     """Makes what the options write to; none of it may hold pictures of this run, and each has a folder of its own."""
     written: dict[Path, str] = {}
-    for flag, folder in (("--draw", options.draw), ("--masks", options.masks), ("--explain", options.explain)):
-        if folder is None:
-            continue
+    named = (("--draw", options.draw), ("--masks", options.masks), ("--explain", options.explain))
+    given = [(flag, folder) for flag, folder in named if folder is not None]
+    for flag, folder in given:
         if folder.resolve() in read:
             raise UsageError(f"{flag} '{folder}' holds pictures of this run. Name another folder.")
         if (other := written.setdefault(folder.resolve(), flag)) != flag:
             raise UsageError(f"{other} and {flag} both name '{folder}': their files would have the same names.")
+    for flag, folder in given:
         prepare_folder(flag, folder)
 
 
-def _predict(predictor: Predictor, files: list[Path], options: Options, taken: set[str], *, lines: bool) -> bool:
+def _predict(
+    predictor: Predictor,
+    explain: Explainer | None,
+    files: list[Path],
+    options: Options,
+    taken: set[str],
+    *,
+    lines: bool,
+) -> bool:
     """Predicts pictures; whether one of them could not be read. JSON is one document, or a line for each picture."""
-    explain = None if options.explain is None else Explainer(predictor)
     documents: list[dict[str, Any]] = []
     failed = False
     for file, result in predictor.stream(files):

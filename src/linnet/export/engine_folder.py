@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+NAMES = ("CMakeLists.txt", "main.c", "model.bin", "model.c", "model.h")
+"""Of the files in the folder, beside `linnet.h`."""
+
 COMPILERS = ("cc", "gcc", "clang")
 
 TOLERANCE = 1e-4
@@ -45,15 +48,16 @@ def export_engine(checkpoint: Checkpoint, path: str | Path, *, precision: Precis
 
     Args:
         checkpoint: a classifier or feature extractor that takes pictures.
-        path: the folder; files of other names in it stay.
+        path: the folder; files of other names in it stay. An older one of ours is written anew.
         precision: of the network.
 
     Raises:
-        ValueError: if the native library is not there, the engine cannot run the network, or the program computes
-            something else: then nothing is written.
+        ValueError: if the native library is not there, the engine cannot run the network, the program computes
+            something else, or the folder holds somebody's program of the same names: then nothing is written.
         OSError: if a file cannot be written.
     """
     path = Path(path)
+    _check_folder(path)
     if checkpoint.preprocessing is None:
         raise ValueError(f"A network of {checkpoint.architecture.input_channels} channels takes no pictures.")
     library, header = library_path(), header_path()
@@ -79,6 +83,16 @@ def export_engine(checkpoint: Checkpoint, path: str | Path, *, precision: Precis
         equal=None if compared is None else compared[1],
         more={"files": sorted(files)},
     )
+
+
+def _check_folder(path: Path) -> None:
+    """Raises a ValueError if files would be written over that are not ours: `linnet.h` is in no other folder."""
+    taken = [name for name in NAMES if (path / name).exists()]
+    if taken and not (path / "linnet.h").is_file():
+        raise ValueError(
+            f"'{path / taken[0]}' would be written over, and '{path}' holds no linnet.h: it was not made by linnet "
+            "export. Name a new folder."
+        )
 
 
 def files_of(checkpoint: Checkpoint) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ and its own graph is run (`linnet.weights.parity`).
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -131,7 +132,8 @@ def open_exported(path: Path, found: Format) -> Shipped:
         raise
     except Exception as error:
         # A damaged flatbuffer leads its reader anywhere, and to exceptions of any kind.
-        raise ValueError(f"'{path}' is damaged: {error}.") from None
+        cause = "it breaks off, or points outside of itself" if isinstance(error, struct.error) else error
+        raise ValueError(f"'{path}' is damaged: {cause}.") from None
     if contract is None:
         return _foreign(path, found)
 

@@ -160,7 +160,7 @@ def _entry(number: int, entry: dict[str, Any]) -> tuple[str, bytes]:
 
 
 def _from_multipart(content_type: str, body: bytes) -> list[tuple[str, bytes]]:
-    """The parts that have a file name; other fields are not read."""
+    """The parts that have a file name; other fields are not read, and refused if the address is their place."""
     from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import parse_options_header
 
@@ -174,6 +174,9 @@ def _from_multipart(content_type: str, body: bytes) -> list[tuple[str, bytes]]:
         raise Refusal(400, "The parts of the body are damaged.") from None
     if not parts.whole:
         raise Refusal(400, "The parts of the body break off.")
+    if parts.misplaced:
+        name = parts.misplaced[0]
+        raise Refusal(400, f"The form has a field `{name}`, which belongs into the address: /v1/predict?{name}=…")
     return parts.files
 
 
@@ -182,6 +185,7 @@ class _Parts:
 
     def __init__(self) -> None:
         self.files: list[tuple[str, bytes]] = []
+        self.misplaced: list[str] = []
         self.whole = False
         self._field = self._value = self._disposition = b""
         self._content = bytearray()
@@ -228,6 +232,9 @@ class _Parts:
         options = parse_options_header(self._disposition)[1]
         if b"filename" in options:
             self.files.append((options[b"filename"].decode("utf-8", "replace"), bytes(self._content)))
+        elif (name := options.get(b"name", b"").decode("utf-8", "replace")) in ("model", "top"):
+            # Left out it would be another model's answer.
+            self.misplaced.append(name)
 
     def _finish(self) -> None:
         self.whole = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -176,6 +177,8 @@ def convert(
 
 def _damaged(path: Path, error: Exception) -> ValueError:
     """A damaged flatbuffer leads its reader anywhere, and to exceptions of any kind."""
+    if isinstance(error, struct.error):
+        return ValueError(f"'{path}' is damaged: it cannot be read (it breaks off, or points outside of itself).")
     return ValueError(f"'{path}' is damaged: it cannot be read ({str(error) or type(error).__name__}).")
 
 
