@@ -150,7 +150,9 @@ def test_what_two_read_gets_both_gradients_and_sums_pass_them() -> None:
     build = GraphBuilder((4, 4, 2))
     first = build.convolve("first", INPUT, 2)
     graph = build.graph(build.pool("pool", build.add("sum", build.convolve("second", first, 2), first)))
-    network = begun(GraphNetwork(graph), room=2)
+    network = GraphNetwork(graph)
+    load_tensors(network, random_tensors(graph))
+    begun(network, room=2)
     network(pictures(graph)).sum().backward()
     with torch.no_grad():
         weight = network.module_of("second").convolution.weight
