@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from linnet.architecture.graph import Graph, GraphBuilder
 from linnet.architecture.mobilenet_v2 import MobileNetV2
@@ -20,14 +20,14 @@ from linnet.architecture.network import (
     EARLY_STRIDE,
     LARGEST_COUNT,
     TOTAL_STRIDE,
-    Architecture,
     Backbone,
+    OnBackbone,
     OptionError,
     check_fields,
     check_number,
     check_whole,
 )
-from linnet.architecture.operations import Convolve, Grid, Resize, Size, of_kind
+from linnet.architecture.operations import Convolve, Grid, Resize, of_kind
 from linnet.architecture.ssdlite import BACKBONES, WITHOUT_CLASSIFIER
 
 SegmenterVariant = Literal["paper", "modern"]
@@ -44,7 +44,7 @@ def _default_backbone() -> Backbone:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepLab(Architecture):
+class DeepLab(OnBackbone):
     """DeepLabv3 and what is like it (paper, section 6.3). See `linnet.deeplab`.
 
     Raises:
@@ -113,35 +113,6 @@ class DeepLab(Architecture):
         if list(skips) != sorted(set(skips), reverse=True):
             raise OptionError("skips", skips, "must name each stride once, the coarsest first")
         object.__setattr__(self, "skips", tuple(int(skip) for skip in skips))
-
-    def with_options(self, **options: Any) -> Self:
-        """See `Architecture.with_options`."""
-        own = {entry.name for entry in fields(self)}
-        changes = {name: value for name, value in options.items() if name in own}
-        inherited = {name: value for name, value in options.items() if name not in own}
-        if inherited:
-            changes["backbone"] = replace(changes.get("backbone", self.backbone), **inherited)
-        return replace(self, **changes)
-
-    @property
-    def width(self) -> float:
-        """The backbone's."""
-        return self.backbone.width
-
-    @property
-    def resolution(self) -> int | Size:
-        """The backbone's."""
-        return self.backbone.resolution
-
-    @property
-    def input_channels(self) -> int:
-        """The backbone's."""
-        return self.backbone.input_channels
-
-    @property
-    def folded(self) -> bool:
-        """The backbone's, which all that follows shares."""
-        return self.backbone.folded
 
     @property
     def feature_channels(self) -> int:

@@ -257,6 +257,41 @@ def add_stem(build: GraphBuilder, channels: int, stride: int) -> str:
         return build.convolve("", INPUT, channels, kernel=3, stride=stride)
 
 
+class OnBackbone(Architecture):
+    """A network with a backbone, a detector or a segmenter: what belongs to the backbone is asked of it."""
+
+    backbone: Backbone
+
+    def with_options(self, **options: Any) -> Self:
+        """See `Architecture.with_options`."""
+        own = {entry.name for entry in fields(self)}  # type: ignore[arg-type]
+        changes = {name: value for name, value in options.items() if name in own}
+        inherited = {name: value for name, value in options.items() if name not in own}
+        if inherited:
+            changes["backbone"] = replace(changes.get("backbone", self.backbone), **inherited)
+        return replace(self, **changes)  # type: ignore[type-var]
+
+    @property
+    def width(self) -> float:
+        """The backbone's."""
+        return self.backbone.width
+
+    @property
+    def resolution(self) -> int | Size:
+        """The backbone's."""
+        return self.backbone.resolution
+
+    @property
+    def input_channels(self) -> int:
+        """The backbone's."""
+        return self.backbone.input_channels
+
+    @property
+    def folded(self) -> bool:
+        """The backbone's, which all that follows shares."""
+        return self.backbone.folded
+
+
 class Striding:
     """Leaves early strides away, and turns late ones into dilation as TensorFlow's atrous networks do.
 

@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from linnet.architecture.graph import Graph, GraphBuilder
 from linnet.architecture.mobilenet_v1 import MobileNetV1
 from linnet.architecture.mobilenet_v2 import MobileNetV2
 from linnet.architecture.network import (
     LARGEST_COUNT,
-    Architecture,
     Backbone,
+    OnBackbone,
     OptionError,
     check_fields,
     check_number,
@@ -72,7 +72,7 @@ def released_backbone(name: str = "mobilenet_v2", **options: Any) -> Backbone:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detector(Architecture):
+class Detector(OnBackbone):
     """What SSDLite and SSD share: levels, anchors and heads on the features of a backbone.
 
     Raises:
@@ -153,35 +153,6 @@ class Detector(Architecture):
             check(name, value)
         kind = int if name in ("extra_channels", "extra_kernels", "head_kernels") else float
         object.__setattr__(self, name, tuple(kind(value) for value in values))
-
-    def with_options(self, **options: Any) -> Self:
-        """See `Architecture.with_options`."""
-        own = {entry.name for entry in fields(self)}
-        changes = {name: value for name, value in options.items() if name in own}
-        inherited = {name: value for name, value in options.items() if name not in own}
-        if inherited:
-            changes["backbone"] = replace(changes.get("backbone", self.backbone), **inherited)
-        return replace(self, **changes)
-
-    @property
-    def width(self) -> float:
-        """The backbone's."""
-        return self.backbone.width
-
-    @property
-    def resolution(self) -> int | Size:
-        """The backbone's."""
-        return self.backbone.resolution
-
-    @property
-    def input_channels(self) -> int:
-        """The backbone's."""
-        return self.backbone.input_channels
-
-    @property
-    def folded(self) -> bool:
-        """The backbone's, which heads and extra levels share."""
-        return self.backbone.folded
 
     @property
     def feature_channels(self) -> int:
