@@ -22,7 +22,7 @@ class Floats {
   using Sum = float;
   using Source = linnet::Source<float, float>;
   using Product = linnet::Product;
-  using DepthwiseRow = linnet::DepthwiseRow;
+  using DepthwiseRows = linnet::DepthwiseRows;
 
   explicit Floats(const Worker& worker) : worker_(worker) {}
 
@@ -82,9 +82,9 @@ class Floats {
     return {rows.data, rows.block_step(), nullptr};
   }
 
-  DepthwiseRow depthwise_of(const PackedLayer& layer, const Unit& unit, bool) const {
+  DepthwiseRows depthwise_of(const PackedLayer& layer, const Unit& unit, bool) const {
     const linnet_depthwise& own = layer.depthwise();
-    DepthwiseRow job = {};
+    DepthwiseRows job = {};
     job.width = unit.input.width;
     job.output_width = unit.inner.width;
     job.stride = own.window.stride;
@@ -94,11 +94,11 @@ class Floats {
     job.highest = own.highest;
     return job;
   }
-  static void take_block(const PackedLayer& layer, Index block, DepthwiseRow* job) {
+  static void take_block(const PackedLayer& layer, Index block, DepthwiseRows* job) {
     job->taps = layer.weights + block * 9 * kBlock;
     job->bias = layer.bias + block * kBlock;
   }
-  void filter(const DepthwiseRow& job) const { worker_.kernels().depthwise_row(job); }
+  void filter(const DepthwiseRows& job) const { worker_.kernels().depthwise_rows(job); }
   // What stands for a row outside of a map: nothing, which counts as zeros.
   static const float* outer_row(const PackedLayer&, const Map&, std::uint8_t*) { return nullptr; }
 
@@ -125,7 +125,7 @@ class Bytes {
   using Sum = std::int32_t;
   using Source = linnet::Source<Word, std::int32_t>;
   using Product = IntegerProduct;
-  using DepthwiseRow = IntegerDepthwise;
+  using DepthwiseRows = IntegerDepthwise;
 
   explicit Bytes(const Worker& worker) : worker_(worker), kernels_(worker.integers()), converts_(widens(kernels_)) {}
 
@@ -212,9 +212,9 @@ class Bytes {
     return {source.data, source.run_step, job.terms};
   }
 
-  DepthwiseRow depthwise_of(const PackedLayer& layer, const Unit& unit, bool operands) const {
+  DepthwiseRows depthwise_of(const PackedLayer& layer, const Unit& unit, bool operands) const {
     const linnet_depthwise& own = layer.depthwise();
-    DepthwiseRow job = {};
+    DepthwiseRows job = {};
     job.width = unit.input.width;
     job.output_width = unit.inner.width;
     job.stride = own.window.stride;
@@ -226,12 +226,12 @@ class Bytes {
     job.operands = operands;
     return job;
   }
-  static void take_block(const PackedLayer& layer, Index block, DepthwiseRow* job) {
+  static void take_block(const PackedLayer& layer, Index block, DepthwiseRows* job) {
     job->taps = layer.bytes.weights + block * 3 * kBlock * 4 * (layer.bytes.wide ? 2 : 1);
     job->bias = layer.bytes.bias + block * kBlock;
     job->multipliers = layer.bytes.multipliers + block * kBlock;
   }
-  void filter(const DepthwiseRow& job) const { kernels_.depthwise_row(job); }
+  void filter(const DepthwiseRows& job) const { kernels_.depthwise_rows(job); }
   // What stands for a row outside of a map; written anew for each step, whose scratch space others have used.
   static const std::uint8_t* outer_row(const PackedLayer& layer, const Map& padding, std::uint8_t* scratch) {
     std::uint8_t* row = scratch + padding.offset;

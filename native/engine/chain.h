@@ -6,12 +6,17 @@
 
 namespace linnet {
 
-// The three input rows of output row `r` of one block; `outer` stands for those outside of the map.
+// The three input rows of each of some rows of outputs of one block, from row `first` on; `outer` stands for those
+// outside of the map.
 template <typename Job, typename Number>
-void take_rows(Job* job, const Rows<Number>& input, const Number* outer, Index block, Index r, const Unit& unit) {
-  for (Index tap = 0; tap < 3; ++tap) {
-    const Index y = r * job->stride - unit.pad_top + tap * job->dilation;
-    job->rows[tap] = y < 0 || y >= unit.input.height ? outer : input.row(block, y);
+void take_rows(Job* job, const Rows<Number>& input, const Number* outer, Index block, Index first, Index count,
+               const Unit& unit) {
+  job->output_rows = count;
+  for (Index r = 0; r < count; ++r) {
+    for (Index tap = 0; tap < 3; ++tap) {
+      const Index y = (first + r) * job->stride - unit.pad_top + tap * job->dilation;
+      job->rows[r][tap] = y < 0 || y >= unit.input.height ? outer : input.row(block, y);
+    }
   }
 }
 
@@ -93,7 +98,7 @@ class Chain {
     const PackedLayer& filter = worker_.layer(unit.depthwise);
     auto job = math_.depthwise_of(filter, unit, true);
     const auto filter_block = [&](const Rows<Number>& rows, Index block) {
-      take_rows(&job, rows, state.outer, block, r, unit);
+      take_rows(&job, rows, state.outer, block, r, 1, unit);
       math_.take_block(filter, block, &job);
       job.output = filtered.row(block, 0);
       math_.filter(job);

@@ -102,8 +102,9 @@ class Groups {
     auto job = math_.depthwise_of(filter, unit_, true);
     for (Index block = 0; block < blocks; ++block) {
       math_.take_block(filter, first + block, &job);
-      for (Index r = 0; r < unit_.inner.height; ++r) {
-        take_rows(&job, input, outer_, shift + block, r, unit_);
+      for (Index r = 0; r < unit_.inner.height; r += kFilterRows) {
+        const Index rows = smaller(kFilterRows, unit_.inner.height - r);
+        take_rows(&job, input, outer_, shift + block, r, rows, unit_);
         job.output = filtered().row(place + block, r);
         math_.filter(job);
       }

@@ -3,15 +3,15 @@
 // kPixels outputs from column `x` on. kLeft: the first tap of the first one lies outside; kRight: the last tap of the
 // last one does. Each input is loaded once and goes to all outputs that it reaches.
 template <int kPixels, int kStride, bool kLeft, bool kRight>
-static void depthwise_tile(const DepthwiseRow& job, Index x) {
+static void depthwise_tile(const DepthwiseRows& job, Index r, Index x) {
   const Index first = x * kStride - job.pad_left;
   for (int part = 0; part < kParts; ++part) {
     Vec sums[kPixels];
     const Vec bias = load(job.bias + part * kLanes);
     for (int i = 0; i < kPixels; ++i) sums[i] = bias;
     for (int row = 0; row < 3; ++row) {
-      if (job.rows[row] == nullptr) continue;
-      const float* input = job.rows[row] + first * kBlock + part * kLanes;
+      if (job.rows[r][row] == nullptr) continue;
+      const float* input = job.rows[r][row] + first * kBlock + part * kLanes;
       LINNET_PIN_ADDRESS(input);
       const float* taps = job.taps + row * 3 * kBlock + part * kLanes;
       Vec tap[3] = {load(taps), load(taps + kBlock), load(taps + 2 * kBlock)};
@@ -30,82 +30,87 @@ static void depthwise_tile(const DepthwiseRow& job, Index x) {
         }
       }
     }
-    float* output = job.output + x * kBlock + part * kLanes;
+    float* output = job.output + (r * job.output_width + x) * kBlock + part * kLanes;
     const Vec lowest = splat(job.lowest), highest = splat(job.highest);
     for (int i = 0; i < kPixels; ++i) store(output + i * kBlock, clamp(sums[i], lowest, highest));
   }
 }
 
 template <int kPixels, int kStride>
-static void depthwise_edges(const DepthwiseRow& job, Index x, bool left, bool right) {
+static void depthwise_edges(const DepthwiseRows& job, Index r, Index x, bool left, bool right) {
   if (left) {
-    right ? depthwise_tile<kPixels, kStride, true, true>(job, x)
-          : depthwise_tile<kPixels, kStride, true, false>(job, x);
+    right ? depthwise_tile<kPixels, kStride, true, true>(job, r, x)
+          : depthwise_tile<kPixels, kStride, true, false>(job, r, x);
   } else {
-    right ? depthwise_tile<kPixels, kStride, false, true>(job, x)
-          : depthwise_tile<kPixels, kStride, false, false>(job, x);
+    right ? depthwise_tile<kPixels, kStride, false, true>(job, r, x)
+          : depthwise_tile<kPixels, kStride, false, false>(job, r, x);
   }
 }
 
 template <int kPixels, int kStride>
-static void depthwise_count(Index pixels, const DepthwiseRow& job, Index x, bool left, bool right) {
+static void depthwise_count(Index pixels, const DepthwiseRows& job, Index r, Index x, bool left, bool right) {
   if constexpr (kPixels > 0) {
     if (pixels == kPixels) {
-      depthwise_edges<kPixels, kStride>(job, x, left, right);
+      depthwise_edges<kPixels, kStride>(job, r, x, left, right);
     } else {
-      depthwise_count<kPixels - 1, kStride>(pixels, job, x, left, right);
+      depthwise_count<kPixels - 1, kStride>(pixels, job, r, x, left, right);
     }
   }
 }
 
 // Tiles of nearly equal width, as in `product_panel`.
 template <int kStride>
-static void depthwise_tiles(const DepthwiseRow& job) {
+static void depthwise_tiles(const DepthwiseRows& job, Index r) {
   const Index width = job.output_width, tiles = (width + kDepthwisePixels - 1) / kDepthwisePixels;
   const bool left = job.pad_left > 0, right = (width - 1) * kStride - job.pad_left + 2 >= job.width;
   for (Index tile = 0, x = 0; tile < tiles; ++tile) {
     const Index pixels = width / tiles + (tile < width % tiles ? 1 : 0);
-    depthwise_count<kDepthwisePixels, kStride>(pixels, job, x, left && tile == 0, right && tile == tiles - 1);
+    depthwise_count<kDepthwisePixels, kStride>(pixels, job, r, x, left && tile == 0, right && tile == tiles - 1);
     x += pixels;
   }
 }
 
 // Any dilation: kPixels outputs from column `x` on, of which all taps lie inside, or one, whose taps may lie outside.
 template <int kPixels>
-static void dilated_tile(const DepthwiseRow& job, Index x) {
+static void dilated_tile(const DepthwiseRows& job, Index r, Index x) {
   const Index first = x * job.stride - job.pad_left;
   for (int part = 0; part < kParts; ++part) {
     Vec sums[kPixels];
     for (int i = 0; i < kPixels; ++i) sums[i] = load(job.bias + part * kLanes);
     for (int tap = 0; tap < 9; ++tap) {
       const Index column = first + tap % 3 * job.dilation;
-      const float* row = job.rows[tap / 3];
+      const float* row = job.rows[r][tap / 3];
       if (row == nullptr || (kPixels == 1 && (column < 0 || column >= job.width))) continue;
       const Vec weight = load(job.taps + tap * kBlock + part * kLanes);
       const float* input = row + column * kBlock + part * kLanes;
       for (int i = 0; i < kPixels; ++i) sums[i] = add_product(sums[i], load(input + i * job.stride * kBlock), weight);
     }
-    float* output = job.output + x * kBlock + part * kLanes;
+    float* output = job.output + (r * job.output_width + x) * kBlock + part * kLanes;
     for (int i = 0; i < kPixels; ++i) store(output + i * kBlock, clamp(sums[i], splat(job.lowest), splat(job.highest)));
   }
 }
 
-static void depthwise_dilated(const DepthwiseRow& job) {
+static void depthwise_dilated(const DepthwiseRows& job, Index r) {
   const Index reach = 2 * job.dilation;
   for (Index x = 0; x < job.output_width;) {
     const Index first = x * job.stride - job.pad_left, last = first + (kDepthwisePixels - 1) * job.stride + reach;
     if (first >= 0 && last < job.width && x + kDepthwisePixels <= job.output_width) {
-      dilated_tile<kDepthwisePixels>(job, x);
+      dilated_tile<kDepthwisePixels>(job, r, x);
       x += kDepthwisePixels;
     } else {
-      dilated_tile<1>(job, x++);
+      dilated_tile<1>(job, r, x++);
     }
   }
 }
 
-static void depthwise_row(const DepthwiseRow& job) {
-  if (job.dilation != 1) return depthwise_dilated(job);
-  job.stride == 1 ? depthwise_tiles<1>(job) : depthwise_tiles<2>(job);
+static void depthwise_rows(const DepthwiseRows& job) {
+  for (Index r = 0; r < job.output_rows; ++r) {
+    if (job.dilation != 1) {
+      depthwise_dilated(job, r);
+    } else {
+      job.stride == 1 ? depthwise_tiles<1>(job, r) : depthwise_tiles<2>(job, r);
+    }
+  }
 }
 
 static void pool_block(Index pixels, const float* values, float scale, float* sums) {

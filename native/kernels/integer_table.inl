@@ -2,12 +2,14 @@
 // and, between the vectors and the rest, `Weights`, `load_weights`, `dot` and `dot16`; everything is static, so that no
 // linker can take one set's code for another's.
 
+#include "integer_narrow.inl"
 #if LINNET_WIDE
 #include "integer_wide.inl"
 #endif
+// Uses both.
 #include "integer_product.inl"
 // Uses kParts.
 #include "integer_depthwise.inl"
 
 #define LINNET_INTEGER_TABLE \
-  {sizeof(Operand), kOperandZero, kPanelBlocks, product, depthwise_row, widen, sum_pixels, join_block}
+  {sizeof(Operand), kOperandZero, kPanelBlocks, product, depthwise_rows, widen, sum_pixels, join_block}

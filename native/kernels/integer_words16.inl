@@ -1,5 +1,5 @@
-// Words of two numbers of 16 bits, multiplied and added to sums of 32 bits. Two products of bytes are below 2^17: nothing
-// saturates.
+// Words of two numbers of 16 bits, multiplied and added to sums of 32 bits. Two products of bytes are below 2^17:
+// nothing saturates.
 
 using Weights = Ints;
 
@@ -18,8 +18,8 @@ static inline Weights load_weights(const std::int8_t* p) {
 
 static inline Ints dot16(Ints sums, Ints values, Ints weights) {
 #if defined(__AVX2__)
-  return sums +
-         reinterpret_cast<Ints>(_mm256_madd_epi16(reinterpret_cast<__m256i>(values), reinterpret_cast<__m256i>(weights)));
+  return sums + reinterpret_cast<Ints>(
+                    _mm256_madd_epi16(reinterpret_cast<__m256i>(values), reinterpret_cast<__m256i>(weights)));
 #elif defined(__SSE2__)
   return sums +
          reinterpret_cast<Ints>(_mm_madd_epi16(reinterpret_cast<__m128i>(values), reinterpret_cast<__m128i>(weights)));
