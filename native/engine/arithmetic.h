@@ -15,6 +15,22 @@ struct Source {
   const Sum* terms;  // what belongs to all sums of a pixel, or null
 };
 
+// What `operand_of` gives for each byte of some pixels.
+template <typename Operand, typename OperandOf>
+void look_up(const std::uint8_t* pixel, Index count, Index channels, Operand* value, const OperandOf& operand_of) {
+  if (channels == 3) {
+    for (Index x = 0; x < count; ++x, pixel += 3, value += 3) {
+      value[0] = operand_of(0, pixel[0]);
+      value[1] = operand_of(1, pixel[1]);
+      value[2] = operand_of(2, pixel[2]);
+    }
+    return;
+  }
+  for (Index x = 0; x < count; ++x) {
+    for (Index channel = 0; channel < channels; ++channel) *value++ = operand_of(channel, *pixel++);
+  }
+}
+
 class Floats {
  public:
   using Number = float;
@@ -102,12 +118,11 @@ class Floats {
   // What stands for a row outside of a map: nothing, which counts as zeros.
   static const float* outer_row(const PackedLayer&, const Map&, std::uint8_t*) { return nullptr; }
 
-  // A picture's byte, and what lies outside.
-  // As a function of its own, so that its places stay in registers while rows are written.
-  auto operand_of() const {
-    return [table = reinterpret_cast<const float*>(worker_.session.table.data())](Index channel, std::uint8_t byte) {
-      return table[channel * 256 + byte];
-    };
+  // Pixels of a picture, and what lies outside.
+  void read_pixels(const std::uint8_t* pixels, Index count, Index channels, float* values) const {
+    const auto* table = reinterpret_cast<const float*>(worker_.session.table.data());
+    look_up(pixels, count, channels, values,
+            [=](Index channel, std::uint8_t byte) { return table[channel * 256 + byte]; });
   }
   static float outside(const PackedLayer&) { return 0; }
   static void copy_pixel(const float* from, float* to) { std::memcpy(to, from, kBlock * sizeof(float)); }
@@ -239,11 +254,21 @@ class Bytes {
     return row;
   }
 
-  auto operand_of() const {
+  // Of three channels a word for each pixel, whose last operand the next pixel overwrites: one more than `count` pixels
+  // have is written.
+  void read_pixels(const std::uint8_t* pixel, Index count, Index channels, Word* value) const {
+    if (channels == 3) {
+      const std::uint64_t* words = worker_.session.words.data();
+      for (Index x = 0; x < count; ++x, pixel += 3, value += 3) {
+        const auto word = words[pixel[0]] | words[256 + pixel[1]] | words[512 + pixel[2]];
+        std::memcpy(value, &word, 4 * sizeof(Word));
+      }
+      return;
+    }
     const std::uint8_t* table = worker_.session.table.data();
-    return [table, zero = kernels_.operand_zero](Index channel, std::uint8_t byte) {
+    look_up(pixel, count, channels, value, [table, zero = kernels_.operand_zero](Index channel, std::uint8_t byte) {
       return static_cast<Word>(table[channel * 256 + byte] - zero);
-    };
+    });
   }
   Word outside(const PackedLayer& layer) const {
     return static_cast<Word>(layer.given.integers.input_zero - kernels_.operand_zero);

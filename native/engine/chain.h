@@ -183,23 +183,15 @@ class Chain {
   void read_row(Operand* row, Index y, const Unit& unit, const PackedLayer& layer) {
     const Index width = unit.window.width, channels = layer.convolution().in_channels;
     const Operand outside = math_.outside(layer);
-    for (Index i = 0; i < width; ++i) row[i] = outside;
-    if (y < 0 || y >= unit.input.height) return;
-    const std::uint8_t* pixel = worker_.pixels + y * unit.input.width * channels;
-    Operand* value = row + unit.pad_left * channels;
-    const auto operand_of = math_.operand_of();
-    const Index end = unit.input.width;
-    if (channels == 3) {
-      for (Index x = 0; x < end; ++x, pixel += 3, value += 3) {
-        value[0] = operand_of(0, pixel[0]);
-        value[1] = operand_of(1, pixel[1]);
-        value[2] = operand_of(2, pixel[2]);
-      }
-      return;
-    }
-    for (Index x = 0; x < end; ++x) {
-      for (Index channel = 0; channel < channels; ++channel) *value++ = operand_of(channel, *pixel++);
-    }
+    const auto fill = [&](Index first, Index last) {
+      for (Index i = first; i < last; ++i) row[i] = outside;
+    };
+    if (y < 0 || y >= unit.input.height) return fill(0, width);
+    const Index first = unit.pad_left * channels, count = unit.input.width * channels;
+    // Rows are read from the top down, and the last one has room behind it: more than the pixels may be written.
+    math_.read_pixels(worker_.pixels + y * count, unit.input.width, channels, row + first);
+    fill(0, first);
+    fill(first + count, width);
   }
 
   // The pixels under the kernel are gathered for a row of outputs; then it is one product.

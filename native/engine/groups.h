@@ -46,11 +46,13 @@ class Groups {
   }
 
  private:
-  // Sums stand in the output itself if it holds such numbers and nobody else has sums of it.
+  // Sums stand in the output itself if it holds such numbers and nobody else has sums of it; of a single group of bytes
+  // there are none.
   Rows<Sum> sums_of(bool alone) const {
     if constexpr (sizeof(Sum) == sizeof(Number)) {
       if (alone) return output_;
     }
+    if (unit_.made.blocks == 0) return {};
     return rows_in<Sum>(scratch_, unit_.made);
   }
 
@@ -133,8 +135,8 @@ class Groups {
       // Of several threads none adds the bias: it comes when their sums are joined.
       if (!begins) product.bias = nullptr;
       if (begins && worker_.threads() > 1) product.bias = zeros_;
-      math_.gather(&product, sums_.row(panel, 0), sums_.block_step(), output_.row(panel, 0), output_.block_step(),
-                   ends);
+      Sum* sums = sums_.data == nullptr ? nullptr : sums_.row(panel, 0);
+      math_.gather(&product, sums, sums_.block_step(), output_.row(panel, 0), output_.block_step(), ends);
       if (added.data != nullptr) product.added = added.row(panel, 0);
       // The same rows of the next panel.
       const bool more = panel + blocks < layer.out_blocks;

@@ -63,9 +63,13 @@ struct Columns {
       return pair_of(
           _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(place(row, column)))));
     } else {
-      const __m128i both =
-          _mm_set_epi64x(static_cast<long long>(pixel(row, column + 1)), static_cast<long long>(pixel(row, column)));
-      return pair_of(_mm256_broadcastsi128_si256(both));
+      // Of two columns a mask of those that lie inside; it is the same for all rows.
+      const __m128i columns = _mm_set_epi64x(first + column + 1, first + column);
+      const __m128i inside = _mm_andnot_si128(_mm_cmpgt_epi64(_mm_setzero_si128(), columns),
+                                              _mm_cmpgt_epi64(_mm_set1_epi64x(width), columns));
+      const __m128i read = _mm_maskload_epi64(reinterpret_cast<const long long*>(place(row, column)), inside);
+      const __m128i outside = _mm_set1_epi64x(static_cast<long long>(padding));
+      return pair_of(_mm256_broadcastsi128_si256(_mm_blendv_epi8(outside, read, inside)));
     }
 #elif defined(__wasm_simd128__)
     if constexpr (kInside) {
@@ -92,24 +96,23 @@ struct Columns {
     if constexpr (kInside) {
       return load_ints(place(row, column));
     } else {
-#if LINNET_WIDE
+      const Index at = first + column;
+      const __m256i columns = _mm256_set_epi64x(at + 3, at + 2, at + 1, at);
+      const __m256i inside = _mm256_andnot_si256(_mm256_cmpgt_epi64(_mm256_setzero_si256(), columns),
+                                                 _mm256_cmpgt_epi64(_mm256_set1_epi64x(width), columns));
+      const __m256i read = _mm256_maskload_epi64(reinterpret_cast<const long long*>(place(row, column)), inside);
       const __m256i outside = _mm256_set1_epi64x(static_cast<long long>(padding));
-      return reinterpret_cast<Ints>(
-          _mm256_mask_loadu_epi64(outside, static_cast<__mmask8>(valid(column, 4)), place(row, column)));
-#else
-      return reinterpret_cast<Ints>(_mm256_set_epi64x(
-          static_cast<long long>(pixel(row, column + 3)), static_cast<long long>(pixel(row, column + 2)),
-          static_cast<long long>(pixel(row, column + 1)), static_cast<long long>(pixel(row, column))));
-#endif
+      return reinterpret_cast<Ints>(_mm256_blendv_epi8(outside, read, inside));
     }
   }
 #endif
 
 #if LINNET_WIDE
-  // A bit for each of some columns that lies inside.
-  unsigned valid(Index column, Index count) const {
-    const Index low = smaller(larger(-(first + column), 0), count), high = larger(width - (first + column), 0);
-    return ((1u << smaller(high, count)) - 1) & ~((1u << low) - 1);
+  // A bit for each column that lies inside, from the first one on.
+  unsigned inside() const {
+    const auto low = static_cast<unsigned>(smaller(larger(-first, 0), 31)),
+               high = static_cast<unsigned>(smaller(larger(width - first, 0), 31));
+    return ((1u << high) - 1) & ~((1u << low) - 1);
   }
   WideInts eight(const std::uint8_t* row, Index column) const {
     if constexpr (kInside) {
@@ -117,7 +120,7 @@ struct Columns {
     } else {
       const __m512i outside = _mm512_set1_epi64(static_cast<long long>(padding));
       return reinterpret_cast<WideInts>(
-          _mm512_mask_loadu_epi64(outside, static_cast<__mmask8>(valid(column, 8)), place(row, column)));
+          _mm512_mask_loadu_epi64(outside, static_cast<__mmask8>(inside() >> column), place(row, column)));
     }
   }
 #endif
@@ -175,7 +178,7 @@ static inline void store_outputs(const IntegerDepthwise& job, Index r, Index x, 
   if (job.operands) {
     store_narrow_operands<kCount>(static_cast<Operand*>(job.output) + place, numbers, to);
   } else {
-    store_narrow<kCount>(static_cast<std::uint8_t*>(job.output) + place, numbers, to);
+    store_narrow<kCount, true>(static_cast<std::uint8_t*>(job.output) + place, numbers, to);
   }
 }
 
@@ -209,18 +212,26 @@ struct PairRow {
   Ints pairs[kStride == 1 ? 3 : kTileOutputs + 1];
 };
 
+// Products of both words of a row. The additions are not put off: there are no registers for so many products.
+static inline Ints add_both(Ints sum, Ints first, Ints second, const Ints* taps) {
+  sum = dot16(sum, first, taps[0]);
+  LINNET_PIN(sum);
+  sum = dot16(sum, second, taps[1]);
+  LINNET_PIN(sum);
+  return sum;
+}
+
 template <int kStride>
 static inline void add_pairs(const PairRow<kStride>& row, const PairTaps& tap, Ints* sums) {
+  const Ints* pairs = row.pairs;
   if constexpr (kStride == 1) {
-    sums[0] = dot16(dot16(sums[0], row.pairs[0], tap.even[0]), row.pairs[1], tap.even[1]);
-    sums[1] = dot16(dot16(sums[1], row.pairs[0], tap.odd[0]), row.pairs[1], tap.odd[1]);
-    sums[2] = dot16(dot16(sums[2], row.pairs[1], tap.even[0]), row.pairs[2], tap.even[1]);
-    sums[3] = dot16(dot16(sums[3], row.pairs[1], tap.odd[0]), row.pairs[2], tap.odd[1]);
+    sums[0] = add_both(sums[0], pairs[0], pairs[1], tap.even);
+    sums[1] = add_both(sums[1], pairs[0], pairs[1], tap.odd);
+    sums[2] = add_both(sums[2], pairs[1], pairs[2], tap.even);
+    sums[3] = add_both(sums[3], pairs[1], pairs[2], tap.odd);
   } else {
 #pragma GCC unroll 4
-    for (int i = 0; i < kTileOutputs; ++i) {
-      sums[i] = dot16(dot16(sums[i], row.pairs[i], tap.even[0]), row.pairs[i + 1], tap.even[1]);
-    }
+    for (int i = 0; i < kTileOutputs; ++i) sums[i] = add_both(sums[i], pairs[i], pairs[i + 1], tap.even);
   }
 }
 
@@ -233,21 +244,22 @@ static void depthwise_pairs(const IntegerDepthwise& job) {
     const Ints bias = load_ints(job.bias + part * kLanes);
     const Floats multiplier = load_floats(job.multipliers + part * kLanes);
     over_tiles<kStride, kTileOutputs>(job, [&](Index x, Index count, const auto& columns) {
-      const auto load = [&](const std::uint8_t* row) {
-        PairRow<kStride> found;
-#pragma GCC unroll 8
-        for (int i = 0; i < (kStride == 1 ? 3 : kTileOutputs + 1); ++i) found.pairs[i] = columns.pair(row, 2 * i, part);
-        return found;
-      };
-      down_rows<kStride>(job, load, [&](Index r, const auto& first, const auto& second, const auto& third) {
+      // More than a row's words do not find registers: each row is read anew.
+      for (Index r = 0; r < job.output_rows; ++r) {
         Ints sums[kTileOutputs] = {bias, bias, bias, bias};
-        add_pairs<kStride>(first, taps[0], sums);
-        add_pairs<kStride>(second, taps[1], sums);
-        add_pairs<kStride>(third, taps[2], sums);
+#pragma GCC unroll 3
+        for (int row = 0; row < 3; ++row) {
+          PairRow<kStride> words;
+#pragma GCC unroll 8
+          for (int i = 0; i < (kStride == 1 ? 3 : kTileOutputs + 1); ++i) {
+            words.pairs[i] = columns.pair(job.rows[r][row], 2 * i, part);
+          }
+          add_pairs<kStride>(words, taps[row], sums);
+        }
 #pragma GCC unroll 4
         for (int i = 0; i < kTileOutputs; ++i) sums[i] = scaled(sums[i], multiplier, rule);
         store_outputs(job, r, x, part, count, sums, to);
-      });
+      }
     });
   }
 }
@@ -304,7 +316,7 @@ struct WideQuads {
                     const Bounds& to) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) sums[i] = wide_scaled(sums[i], multiplier);
-    const __m512i packed = wide_bytes_of(sums[0], sums[1], sums[2], sums[3], to);
+    const __m512i packed = wide_bytes_of<true>(sums[0], sums[1], sums[2], sums[3], to);
     const auto bytes = reinterpret_cast<__m512i>(
         kStride == 1 ? in_order<0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15>(packed)
                      : in_order<0, 4, 1, 5, 8, 12, 9, 13, 2, 6, 3, 7, 10, 14, 11, 15>(packed));

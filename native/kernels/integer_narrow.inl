@@ -1,6 +1,7 @@
 // How sums become bytes where registers narrow with saturation: products are rounded, saturate to 16 bits, get their
-// zero, saturate to 8 bits and are kept within their bounds there, several registers at a time. Elsewhere each is made
-// a byte by itself (`requantise`) and then packed. No product may be beyond 2^31: see `Requantisation::far`.
+// zero and saturate to 8 bits, several registers at a time; with kBounds they are kept within others there. Elsewhere
+// each is made a byte by itself (`requantise`) and then packed. No product may be beyond 2^31: see
+// `Requantisation::far`.
 
 // What is added to numbers while they are narrowed, and their bounds.
 struct Ends {
@@ -35,18 +36,18 @@ static inline __m256i words_of(Ints a, Ints b, const Narrowing& to) {
 }
 
 // `kCount` pixels side by side, of which a register holds a block.
-template <int kCount>
+template <int kCount, bool kBounds>
 static inline void store_narrow(std::uint8_t* p, const Ints* v, const Narrowing& to) {
   if constexpr (kCount > 0) {
     const __m256i low = words_of(v[0], v[kCount > 1 ? 1 : 0], to),
                   high = kCount > 2 ? words_of(v[2], v[kCount > 3 ? 3 : 2], to) : low;
-    const __m256i packed = _mm256_packus_epi16(low, high);
-    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_min_epu8(_mm256_max_epu8(packed, to.lowest), to.highest),
-                                                      _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    __m256i packed = _mm256_packus_epi16(low, high);
+    if constexpr (kBounds) packed = _mm256_min_epu8(_mm256_max_epu8(packed, to.lowest), to.highest);
+    const __m256i bytes = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     const __m128i half = _mm256_castsi256_si128(bytes);
     if constexpr (kCount > 3) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), bytes);
-      return store_narrow<kCount - 4>(p + 4 * kBlock, v + 4, to);
+      return store_narrow<kCount - 4, kBounds>(p + 4 * kBlock, v + 4, to);
     }
     if constexpr (kCount > 1) _mm_storeu_si128(reinterpret_cast<__m128i*>(p), half);
     if constexpr (kCount == 1) _mm_storel_epi64(reinterpret_cast<__m128i*>(p), half);
@@ -59,7 +60,7 @@ static inline void store_narrow(std::uint8_t* p, const Ints* v, const Narrowing&
 template <int kCount>
 static inline void store_narrow_operands(Operand* p, const Ints* v, const Narrowing& to) {
   if constexpr (sizeof(Operand) == 1) {
-    store_narrow<kCount>(reinterpret_cast<std::uint8_t*>(p), v, to);
+    store_narrow<kCount, true>(reinterpret_cast<std::uint8_t*>(p), v, to);
   } else if constexpr (kCount > 0) {
     const __m256i words = words_of(v[0], v[kCount > 1 ? 1 : 0], to);
     const __m256i both =
@@ -119,29 +120,31 @@ static inline Words words_of(Ints a, Ints b, const Narrowing& to) {
 #endif
 }
 
+template <bool kBounds>
 static inline Ints bytes_of(Words low, Words high, const Narrowing& to) {
 #if defined(__SSE2__)
-  const __m128i bytes = _mm_packus_epi16(low, high);
-  return reinterpret_cast<Ints>(_mm_min_epu8(_mm_max_epu8(bytes, to.lowest), to.highest));
+  __m128i bytes = _mm_packus_epi16(low, high);
+  if constexpr (kBounds) bytes = _mm_min_epu8(_mm_max_epu8(bytes, to.lowest), to.highest);
 #else
-  const uint8x16_t bytes = vqmovun_high_s16(vqmovun_s16(low), high);
-  return reinterpret_cast<Ints>(vminq_u8(vmaxq_u8(bytes, to.lowest), to.highest));
+  uint8x16_t bytes = vqmovun_high_s16(vqmovun_s16(low), high);
+  if constexpr (kBounds) bytes = vminq_u8(vmaxq_u8(bytes, to.lowest), to.highest);
 #endif
+  return reinterpret_cast<Ints>(bytes);
 }
 
 // Bytes of a register for each of `kCount` pixels, kBlock bytes apart.
-template <int kCount>
+template <int kCount, bool kBounds>
 static inline void store_narrow(std::uint8_t* p, const Ints* v, const Narrowing& to, Ints flip = Ints{}) {
   if constexpr (kCount > 0) {
     constexpr int last = kCount < 4 ? kCount : 4;
     const Words low = words_of(v[0], v[last > 1 ? 1 : 0], to), high = last > 2 ? words_of(v[2], v[last - 1], to) : low;
-    const Ints bytes = bytes_of(low, high, to) ^ flip;
+    const Ints bytes = bytes_of<kBounds>(low, high, to) ^ flip;
 #pragma GCC unroll 4
     for (int i = 0; i < last; ++i) {
       const std::int32_t word = bytes[i];
       __builtin_memcpy(p + i * kBlock, &word, 4);
     }
-    store_narrow<kCount - last>(p + last * kBlock, v + last, to, flip);
+    store_narrow<kCount - last, kBounds>(p + last * kBlock, v + last, to, flip);
   }
 }
 
@@ -149,7 +152,7 @@ template <int kCount>
 static inline void store_narrow_operands(Operand* p, const Ints* v, const Narrowing& to) {
   if constexpr (sizeof(Operand) == 1) {
     constexpr std::uint32_t zeros = kOperandZero * 0x01010101u;
-    store_narrow<kCount>(reinterpret_cast<std::uint8_t*>(p), v, to, splat_int(static_cast<std::int32_t>(zeros)));
+    store_narrow<kCount, true>(reinterpret_cast<std::uint8_t*>(p), v, to, splat_int(static_cast<std::int32_t>(zeros)));
   } else if constexpr (kCount > 0) {
     Words words = words_of(v[0], v[kCount > 1 ? 1 : 0], to);
 #if defined(__SSE2__)
@@ -174,7 +177,7 @@ static inline Ints scaled(Ints sums, Floats multiplier, const Requantisation& ru
   return requantise(sums, multiplier, rule);
 }
 
-template <int kCount>
+template <int kCount, bool kBounds>
 static inline void store_narrow(std::uint8_t* p, const Ints* v, const Narrowing&) {
 #pragma GCC unroll 16
   for (int i = 0; i < kCount; ++i) store_bytes(p + i * kBlock, v[i]);

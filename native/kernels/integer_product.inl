@@ -34,7 +34,7 @@ struct Narrow {
                           const Requantisation& rule) {
     const Narrowing to = narrowing_of(rule);
 #pragma GCC unroll 16
-    for (int v = 0; v < kBlocks * kParts; ++v) store_narrow<kRows>(c + place(v, step), numbers[v], to);
+    for (int v = 0; v < kBlocks * kParts; ++v) store_narrow<kRows, false>(c + place(v, step), numbers[v], to);
   }
 };
 
@@ -51,8 +51,13 @@ constexpr bool is_half(int v, Index blocks) { return (v + 1) * Register::kSums >
 
 }  // namespace
 
-// Numbers [register][rows] of sums in a way that is rare: products may be large, or others are added to the results.
-static void make_numbers(const IntegerProduct& job, Index pixel, Index rows, Register::Sums* sums) {
+static inline bool is_rare(const Requantisation& rule) {
+  return rule.adds || rule.far || rule.lowest > 0 || rule.highest < 255;
+}
+
+// Numbers [register][rows] of sums in a way that is rare: products may be large, results have bounds, or others are
+// added to them. It is there once.
+LINNET_ONCE static void make_numbers(const IntegerProduct& job, Index pixel, Index rows, Register::Sums* sums) {
   const Requantisation rule = job.rule;
   const std::int32_t less = narrowed_by(rule);
   for (int v = 0; v * Register::kSums < job.blocks * kBlock; ++v) {
@@ -69,9 +74,15 @@ static void make_numbers(const IntegerProduct& job, Index pixel, Index rows, Reg
   }
 }
 
-// kRun and kStep are the job's, known while compiling; 0: read from the job.
+// What is read after a product, some lines of it with each run.
+struct Fetching {
+  const std::uint8_t *next, *end;
+  Index lines, step;  // step: bytes of a tile
+};
+
+// One tile, whose first pixel is `pixel`. kRun and kStep are the job's, known while compiling; 0: read from the job.
 template <int kBlocks, int kRows, int kRun, int kStep>
-static void product_tile(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines) {
+LINNET_INLINE void product_tile(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines) {
   using Sums = Register::Sums;
   constexpr int count = kRegisters<kBlocks>, width = Register::kSums;
   Sums sums[count][kRows];
@@ -129,7 +140,7 @@ static void product_tile(const IntegerProduct& job, Index pixel, const std::uint
     }
     return;
   }
-  if (job.rule.adds || job.rule.far) {
+  if (is_rare(job.rule)) {
     // In memory of their own: what is handed on by address would be kept in memory from its beginning.
     Sums own[count][kRows];
 #pragma GCC unroll 16
@@ -154,34 +165,35 @@ static void product_tile(const IntegerProduct& job, Index pixel, const std::uint
   Register::pack<kBlocks, kRows>(sums, job.c + pixel * kBlock, job.c_step, job.rule);
 }
 
-// The tile of `rows` rows; the template counts down to it.
 template <int kBlocks, int kRows, int kRun, int kStep>
-static inline void tile_of(Index rows, const IntegerProduct& job, Index pixel, const std::uint8_t* fetched,
-                           Index lines) {
-  if constexpr (kRows > 0) {
-    if (rows == kRows) {
-      product_tile<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines);
-    } else {
-      tile_of<kBlocks, kRows - 1, kRun, kStep>(rows, job, pixel, fetched, lines);
-    }
+static void product_tiles(const IntegerProduct& job, Index pixel, Index tiles, Fetching fetching) {
+  for (Index tile = 0; tile < tiles; ++tile, pixel += kRows, fetching.next += fetching.step) {
+    const Index lines = fetching.next + fetching.step <= fetching.end ? fetching.lines : 0;
+    product_tile<kBlocks, kRows, kRun, kStep>(job, pixel, fetching.next, lines);
   }
 }
-// Tiles of nearly equal numbers of rows; what comes next is fetched on the way, some lines with each run.
+
+// Tiles of `rows` rows; the template counts down to them.
+template <int kBlocks, int kRows, int kRun, int kStep>
+static inline void tiles_of(Index rows, const IntegerProduct& job, Index pixel, Index tiles, const Fetching& fetching) {
+  if constexpr (kRows > 0) {
+    if (rows == kRows) return product_tiles<kBlocks, kRows, kRun, kStep>(job, pixel, tiles, fetching);
+    tiles_of<kBlocks, kRows - 1, kRun, kStep>(rows, job, pixel, tiles, fetching);
+  }
+}
+
+// Tiles of nearly equal numbers of rows: some of one more, then the others.
 template <int kBlocks, int kRun, int kStep>
 static void product_panel(const IntegerProduct& job) {
   constexpr int most = kRun != 0 || rows_of<kBlocks>() < 4 ? rows_of<kBlocks>() : 4;
   constexpr Index line = kLine * 4;
-  const Index tiles = (job.pixels + most - 1) / most;
+  const Index tiles = (job.pixels + most - 1) / most, rows = job.pixels / tiles, larger_tiles = job.pixels % tiles;
   const Index lines = job.next == nullptr ? 0 : (job.next_bytes / line + tiles * job.runs - 1) / (tiles * job.runs);
-  const Index step = lines * job.runs * line;
   const auto* next = static_cast<const std::uint8_t*>(job.next);
-  Index pixel = 0, fetched = 0;
-  for (Index tile = 0; tile < tiles; ++tile, fetched += step) {
-    const Index rows = job.pixels / tiles + (tile < job.pixels % tiles ? 1 : 0);
-    const bool fetches = lines > 0 && fetched + step <= job.next_bytes;
-    tile_of<kBlocks, most, kRun, kStep>(rows, job, pixel, fetches ? next + fetched : nullptr, fetches ? lines : 0);
-    pixel += rows;
-  }
+  Fetching fetching = {next, next + (lines > 0 ? job.next_bytes : 0), lines, lines * job.runs * line};
+  if (larger_tiles > 0) tiles_of<kBlocks, most, kRun, kStep>(rows + 1, job, 0, larger_tiles, fetching);
+  fetching.next += larger_tiles * fetching.step;
+  tiles_of<kBlocks, most, kRun, kStep>(rows, job, larger_tiles * (rows + 1), tiles - larger_tiles, fetching);
 }
 
 template <int kBlocks>

@@ -34,6 +34,7 @@ static inline WideInts wide_scaled(WideInts sums, WideFloats multiplier) {
 }
 
 // Bytes of four registers. In words of four bytes: word 4 i + k is word i of register k.
+template <bool kBounds>
 static inline __m512i wide_bytes_of(WideInts a, WideInts b, WideInts c, WideInts d, const WideNarrowing& to) {
   constexpr __mmask32 words = ~__mmask32{0};
   constexpr __mmask64 bytes = ~__mmask64{0};
@@ -43,6 +44,7 @@ static inline __m512i wide_bytes_of(WideInts a, WideInts b, WideInts c, WideInts
     return _mm512_maskz_adds_epi16(words, packed, to.zero);
   };
   const __m512i packed = _mm512_maskz_packus_epi16(bytes, words_of(a, b), words_of(c, d));
+  if constexpr (!kBounds) return packed;
   return _mm512_maskz_min_epu8(bytes, _mm512_maskz_max_epu8(bytes, packed, to.lowest), to.highest);
 }
 
@@ -50,11 +52,6 @@ template <int... kOrder>
 static inline WideInts in_order(__m512i v) {
   const auto words = reinterpret_cast<WideInts>(v);
   return __builtin_shufflevector(words, words, kOrder...);
-}
-
-// Bytes of four pixels in registers whose halves hold a block each: first of the lower halves.
-static inline WideInts four_pixels(const WideInts* v, const WideNarrowing& to) {
-  return in_order<0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15>(wide_bytes_of(v[0], v[1], v[2], v[3], to));
 }
 
 namespace {
@@ -101,7 +98,9 @@ struct Wide {
     for (int v = 0; v <= last; ++v) {
 #pragma GCC unroll 4
       for (int row = 0; row < fours; row += 4) {
-        const WideInts bytes = four_pixels(numbers[v] + row, to);
+        const WideInts* four = numbers[v] + row;
+        const WideInts bytes = in_order<0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15>(
+            wide_bytes_of<false>(four[0], four[1], four[2], four[3], to));
         std::uint8_t* p = c + place(v, step) + row * kBlock;
         store_ints(p, low_half(bytes));
         if (2 * v + 1 < kBlocks) store_ints(p + step, high_half(bytes));
@@ -110,7 +109,7 @@ struct Wide {
     if constexpr (twos > fours) {
       const WideInts *low = numbers[0] + fours, *high = numbers[last] + fours;
       const WideInts bytes = in_order<0, 4, 1, 5, 8, 12, 9, 13, 2, 6, 3, 7, 10, 14, 11, 15>(
-          wide_bytes_of(low[0], low[1], high[0], high[1], to));
+          wide_bytes_of<false>(low[0], low[1], high[0], high[1], to));
       std::uint8_t* p = c + fours * kBlock;
       const auto store = [&](int block, Ints both) {
         const auto pixels = reinterpret_cast<__m256i>(both);
@@ -123,8 +122,8 @@ struct Wide {
     }
     if constexpr (kRows > twos) {
       const WideInts one = numbers[0][twos], other = numbers[last][twos];
-      const Ints bytes = low_half(
-          in_order<0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13>(wide_bytes_of(one, other, one, other, to)));
+      const Ints bytes = low_half(in_order<0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13>(
+          wide_bytes_of<false>(one, other, one, other, to)));
       const auto half = _mm256_castsi256_si128(reinterpret_cast<__m256i>(bytes)),
                  rest = _mm256_extracti128_si256(reinterpret_cast<__m256i>(bytes), 1);
       std::uint8_t* p = c + twos * kBlock;
