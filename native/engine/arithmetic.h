@@ -15,6 +15,32 @@ struct Source {
   const Sum* terms;  // what belongs to all sums of a pixel, or null
 };
 
+// A product of so many pixels whose inputs lie in blocks.
+template <typename Job, typename Source>
+Job product_over(const PackedLayer& layer, Index pixels, const Source& source) {
+  Job job = {};
+  job.pixels = pixels;
+  job.runs = layer.in_blocks;
+  job.run = kBlock;
+  job.a = source.data;
+  job.a_run_step = source.run_step;
+  job.a_pixel_step = kBlock;
+  return job;
+}
+
+// A filter over rows of a unit.
+template <typename Job>
+Job filter_over(const PackedLayer& layer, const Unit& unit) {
+  const linnet_window& window = layer.depthwise().window;
+  Job job = {};
+  job.width = unit.input.width;
+  job.output_width = unit.inner.width;
+  job.stride = window.stride;
+  job.dilation = window.dilation;
+  job.pad_left = unit.pad_left;
+  return job;
+}
+
 // What `operand_of` gives for each byte of some pixels.
 template <typename Operand, typename OperandOf>
 void look_up(const std::uint8_t* pixel, Index count, Index channels, Operand* value, const OperandOf& operand_of) {
@@ -44,13 +70,7 @@ class Floats {
 
   // A product of so many pixels whose inputs lie in blocks; of each pixel `runs` of them.
   Product product_of(const PackedLayer& layer, Index pixels, const Source& source) const {
-    Product job = {};
-    job.pixels = pixels;
-    job.runs = layer.in_blocks;
-    job.run = kBlock;
-    job.a = source.data;
-    job.a_run_step = source.run_step;
-    job.a_pixel_step = kBlock;
+    auto job = product_over<Product>(layer, pixels, source);
     job.lowest = layer.convolution().lowest;
     job.highest = layer.convolution().highest;
     return job;
@@ -99,15 +119,9 @@ class Floats {
   }
 
   DepthwiseRows depthwise_of(const PackedLayer& layer, const Unit& unit, bool) const {
-    const linnet_depthwise& own = layer.depthwise();
-    DepthwiseRows job = {};
-    job.width = unit.input.width;
-    job.output_width = unit.inner.width;
-    job.stride = own.window.stride;
-    job.dilation = own.window.dilation;
-    job.pad_left = unit.pad_left;
-    job.lowest = own.lowest;
-    job.highest = own.highest;
+    auto job = filter_over<DepthwiseRows>(layer, unit);
+    job.lowest = layer.depthwise().lowest;
+    job.highest = layer.depthwise().highest;
     return job;
   }
   static void take_block(const PackedLayer& layer, Index block, DepthwiseRows* job) {
@@ -145,13 +159,7 @@ class Bytes {
   explicit Bytes(const Worker& worker) : worker_(worker), kernels_(worker.integers()), converts_(widens(kernels_)) {}
 
   Product product_of(const PackedLayer& layer, Index pixels, const Source& source) const {
-    Product job = {};
-    job.pixels = pixels;
-    job.runs = layer.in_blocks;
-    job.run = kBlock;
-    job.a = source.data;
-    job.a_run_step = source.run_step;
-    job.a_pixel_step = kBlock;
+    auto job = product_over<Product>(layer, pixels, source);
     job.terms = source.terms;
     job.rule = layer.bytes.rule;
     return job;
@@ -228,13 +236,7 @@ class Bytes {
   }
 
   DepthwiseRows depthwise_of(const PackedLayer& layer, const Unit& unit, bool operands) const {
-    const linnet_depthwise& own = layer.depthwise();
-    DepthwiseRows job = {};
-    job.width = unit.input.width;
-    job.output_width = unit.inner.width;
-    job.stride = own.window.stride;
-    job.dilation = own.window.dilation;
-    job.pad_left = unit.pad_left;
+    auto job = filter_over<DepthwiseRows>(layer, unit);
     job.padding = static_cast<std::uint8_t>(layer.given.integers.input_zero);
     job.wide = layer.bytes.wide;
     job.rule = layer.bytes.rule;
