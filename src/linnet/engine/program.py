@@ -278,7 +278,7 @@ class _Lowering:
 
     @cached_property
     def picture(self) -> int:
-        """The layer that gives the picture's bytes as they are: all that read a picture compute with the same numbers."""
+        """The layer that gives the picture's bytes as they are: of those that read the picture all compute alike."""
         channels, zero = self.graph.shape_of(INPUT)[-1], self.zero(INPUT)
         places = [self.place(np.eye(channels, dtype=np.int8)), self.place(np.zeros(channels, np.int32))]
         body = ConvolutionLayer(channels, channels, Window(1, 1, 1, PADDING["same"]), *RANGES["linear"], *places)
