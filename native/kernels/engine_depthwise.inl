@@ -1,5 +1,6 @@
 // Depthwise rows and the small kernels around them, one block of channels at a time.
 
+#if !LINNET_WIDE
 // kPixels outputs from column `x` on. kLeft: the first tap of the first one lies outside; kRight: the last tap of the
 // last one does. Each input is loaded once and goes to all outputs that it reaches.
 template <int kPixels, int kStride, bool kLeft, bool kRight>
@@ -70,6 +71,8 @@ static void depthwise_tiles(const DepthwiseRow& job) {
   }
 }
 
+#endif
+
 // Any dilation: kPixels outputs from column `x` on, of which all taps lie inside, or one, whose taps may lie outside.
 template <int kPixels>
 static void dilated_tile(const DepthwiseRow& job, Index x) {
@@ -105,7 +108,11 @@ static void depthwise_dilated(const DepthwiseRow& job) {
 
 static void depthwise_row(const DepthwiseRow& job) {
   if (job.dilation != 1) return depthwise_dilated(job);
+#if LINNET_WIDE
+  depthwise_wide_row(job);
+#else
   job.stride == 1 ? depthwise_tiles<1>(job) : depthwise_tiles<2>(job);
+#endif
 }
 
 static void pool_block(Index pixels, const float* values, float scale, float* sums) {
@@ -158,12 +165,18 @@ static void join_block(Index pixels, int parts, const float* part, Index part_st
   }
 }
 
+#if LINNET_WIDE
+typedef WideVec Widest;
+#else
+typedef Vec Widest;
+#endif
+
 // The most that this instruction set can do: enough sums side by side that none waits for itself, and no memory. The
 // values stay finite, and the compiler cannot know them.
 static Index multiply_add(Index rounds, float* sink) {
   constexpr int count = 12;
-  const Vec value = splat(sink[0]);
-  Vec sums[count], factor = splat(0.5f);
+  const Widest value = sink[0] - Widest{};
+  Widest sums[count], factor = 0.5f - Widest{};
 #pragma GCC unroll 12
   for (int i = 0; i < count; ++i) sums[i] = value;
   for (Index round = 0; round < rounds; ++round) {
@@ -176,6 +189,6 @@ static Index multiply_add(Index rounds, float* sink) {
   }
 #pragma GCC unroll 12
   for (int i = 1; i < count; ++i) sums[0] += sums[i];
-  store(sink, sums[0] * splat(1e-6f));
-  return count * kLanes;
+  sink[0] = sums[0][0] * 1e-6f;
+  return count * static_cast<Index>(sizeof(Widest) / sizeof(float));
 }
