@@ -73,6 +73,7 @@ class Film:
 
     def __init__(self, source: Source, every: float = 0.0) -> None:
         import av
+        from av.video.reformatter import VideoReformatter
 
         self.source, self.every = source, every
         with sentences(source):
@@ -84,6 +85,8 @@ class Film:
             raise ValueError(f"'{source.name}' has no pictures: it is no film.")
         self._stream: Any = streams[0]
         self._stream.thread_type = "AUTO"
+        # One for the whole film: each prepares its tables, and threads, anew.
+        self._reformatter = VideoReformatter()
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE)
         self.size = (int(self._stream.codec_context.width), int(self._stream.codec_context.height))
         self._damaged = self._decoded = 0
@@ -109,7 +112,7 @@ class Film:
             # A hundredth of a frame's time: the sum of many `every` is not exact.
             if seconds >= due - 0.01 / float(self.rate):
                 due = max(due + self.every, seconds) if self.every else 0.0
-                yield Frame(number, seconds, _upright(frame))
+                yield Frame(number, seconds, self._upright(frame))
         self._check_whole()
 
     def _time_of(self, frame: Any) -> float:
@@ -136,6 +139,13 @@ class Film:
         except (av.error.FFmpegError, OSError):
             self._damaged += 1
 
+    def _upright(self, frame: Any) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB, turned as the film's display matrix says."""
+        plain = self._reformatter.reformat(frame, format="rgb24", threads=1)
+        pixels: NDArray[np.uint8] = plain.to_ndarray()
+        turns = round(frame.rotation / 90) % 4
+        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
     def _check_whole(self) -> None:
         if self.source.live:
             raise ValueError(f"'{self.source.name}' gives no more pictures, after {self._decoded:,} of them.")
@@ -160,10 +170,3 @@ def _is_cover(stream: Any) -> bool:
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
-
-
-def _upright(frame: Any) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB, turned as the film's display matrix says."""
-    pixels: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
