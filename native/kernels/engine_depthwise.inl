@@ -91,21 +91,40 @@ static void dilated_tile(const DepthwiseRow& job, Index x) {
 }
 
 static void depthwise_dilated(const DepthwiseRow& job) {
-  const Index reach = 2 * job.dilation;
-  for (Index x = 0; x < job.output_width;) {
-    const Index first = x * job.stride - job.pad_left, last = first + (kDepthwisePixels - 1) * job.stride + reach;
-    if (first >= 0 && last < job.width && x + kDepthwisePixels <= job.output_width) {
-      dilated_tile<kDepthwisePixels>(job, x);
-      x += kDepthwisePixels;
-    } else {
-      dilated_tile<1>(job, x++);
+  // The outputs of which all taps lie inside. The last tile of them may compute some a second time.
+  const Index last = job.width - 1 + job.pad_left - 2 * job.dilation;
+  const Index begin = smaller((job.pad_left + job.stride - 1) / job.stride, job.output_width);
+  const Index end = last < 0 ? begin : larger(smaller(last / job.stride + 1, job.output_width), begin);
+  const bool tiles = end - begin >= kDepthwisePixels;
+  for (Index x = 0; x < job.output_width; ++x) {
+    if (tiles && x == begin) {
+      for (; x < end; x += kDepthwisePixels) dilated_tile<kDepthwisePixels>(job, smaller(x, end - kDepthwisePixels));
+      x = end;
+      if (x == job.output_width) return;
     }
+    dilated_tile<1>(job, x);
   }
 }
 
 static void depthwise_row(const DepthwiseRow& job) {
   if (job.dilation != 1) return depthwise_dilated(job);
   job.stride == 1 ? depthwise_tiles<1>(job) : depthwise_tiles<2>(job);
+}
+
+static void resize_row(const ResizedRow& job) {
+  const Vec down = splat(job.share);
+  for (Index x = 0; x < job.width; ++x) {
+    const Neighbours& column = job.columns[x];
+    const Vec across = splat(column.share);
+    const Index left = column.low * kBlock, right = column.high * kBlock;
+    for (int part = 0; part < kParts; ++part) {
+      const float *top = job.top + part * kLanes, *bottom = job.bottom + part * kLanes;
+      const Vec first = load(top + left), second = load(bottom + left);
+      const Vec upper = add_product(first, load(top + right) - first, across);
+      const Vec lower = add_product(second, load(bottom + right) - second, across);
+      store(job.output + x * kBlock + part * kLanes, add_product(upper, lower - upper, down));
+    }
+  }
 }
 
 static void pool_block(Index pixels, const float* values, float scale, float* sums) {

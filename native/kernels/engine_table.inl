@@ -7,4 +7,5 @@
 // Uses kParts.
 #include "engine_depthwise.inl"
 
-#define LINNET_ENGINE_TABLE {panel_blocks, product, depthwise_row, pool_block, accumulate, join_block, multiply_add}
+#define LINNET_ENGINE_TABLE \
+  {panel_blocks, product, depthwise_row, resize_row, pool_block, accumulate, join_block, multiply_add}

@@ -10,4 +10,4 @@
 #include "integer_depthwise.inl"
 
 #define LINNET_INTEGER_TABLE \
-  {sizeof(Operand), kOperandZero, kPanelBlocks, product, depthwise_row, widen, sum_pixels, join_block}
+  {sizeof(Operand), kOperandZero, kPanelBlocks, product, depthwise_row, resize_row, widen, sum_pixels, join_block}
