@@ -2,13 +2,16 @@
 
 #if defined(__x86_64__)
 
+#include <immintrin.h>
+
+#define LINNET_WIDE 1
+
 namespace linnet {
 
-// Registers of 256 bits, of which there are 32 here: where the 512-bit units are two of 256 they are as fast, and a
-// block stays one register (docs/experiments.md).
+// A block is a register of 256 bits; products have registers of 512 for two.
 static const int kLanes = 8;
-// 6 pixels by 4 blocks.
-static const int kTileRegisters = 24, kMostRows = 6, kDepthwisePixels = 8;
+// Of 32 registers 24 hold sums: 12 pixels by 4 blocks.
+static const int kTileRegisters = 24, kMostRows = 12, kDepthwisePixels = 8;
 static const int kUnroll = 2;
 static const Index kPanelBlocks = 4;
 

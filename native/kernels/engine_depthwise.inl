@@ -4,6 +4,9 @@
 // last one does. Each input is loaded once and goes to all outputs that it reaches.
 template <int kPixels, int kStride, bool kLeft, bool kRight>
 static void depthwise_tile(const DepthwiseRow& job, Index x) {
+#if LINNET_WIDE
+  if constexpr (kStride == 1 && kPixels > 1) return wide_filter_tile<kPixels, kLeft, kRight>(job, x);
+#endif
   const Index first = x * kStride - job.pad_left;
   for (int part = 0; part < kParts; ++part) {
     Vec sums[kPixels];
@@ -73,6 +76,11 @@ static void depthwise_tiles(const DepthwiseRow& job) {
 // Any dilation: kPixels outputs from column `x` on, of which all taps lie inside, or one, whose taps may lie outside.
 template <int kPixels>
 static void dilated_tile(const DepthwiseRow& job, Index x) {
+#if LINNET_WIDE
+  if constexpr (kPixels % 2 == 0) {
+    if (job.stride == 1) return wide_dilated_tile<kPixels>(job, x);
+  }
+#endif
   const Index first = x * job.stride - job.pad_left;
   for (int part = 0; part < kParts; ++part) {
     Vec sums[kPixels];
@@ -181,8 +189,8 @@ static void join_block(Index pixels, int parts, const float* part, Index part_st
 // values stay finite, and the compiler cannot know them.
 static Index multiply_add(Index rounds, float* sink) {
   constexpr int count = 12;
-  const Vec value = splat(sink[0]);
-  Vec sums[count], factor = splat(0.5f);
+  const Widest value = sink[0] - Widest{};
+  Widest sums[count], factor = 0.5f - Widest{};
 #pragma GCC unroll 12
   for (int i = 0; i < count; ++i) sums[i] = value;
   for (Index round = 0; round < rounds; ++round) {
@@ -195,6 +203,6 @@ static Index multiply_add(Index rounds, float* sink) {
   }
 #pragma GCC unroll 12
   for (int i = 1; i < count; ++i) sums[0] += sums[i];
-  store(sink, sums[0] * splat(1e-6f));
-  return count * kLanes;
+  sink[0] = sums[0][0] * 1e-6f;
+  return count * static_cast<Index>(sizeof(Widest) / sizeof(float));
 }

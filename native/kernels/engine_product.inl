@@ -6,9 +6,19 @@
 static const int kParts = kBlock / kLanes;
 static inline Index place(int v, Index step) { return v / kParts * step + v % kParts * kLanes; }
 
+// Registers of a pixel's sums in one panel.
+template <int kBlocks>
+static constexpr int registers_of() {
+#if LINNET_WIDE
+  return wide_vectors_of<kBlocks>();
+#else
+  return kBlocks * kParts;
+#endif
+}
+
 template <int kBlocks>
 static constexpr int rows_of() {
-  constexpr int rows = kTileRegisters / (kBlocks * kParts);
+  constexpr int rows = kTileRegisters / registers_of<kBlocks>();
   return rows < kMostRows ? rows : kMostRows;
 }
 
@@ -72,7 +82,16 @@ template <int kBlocks, int kRows, int kRun, int kStep>
 static inline void tile_of(Index rows, const Product& job, Index pixel, const float* fetched, Index lines) {
   if constexpr (kRows > 0) {
     if (rows == kRows) {
+#if LINNET_WIDE
+      // One block is half a register: two rows of it side by side would gain nothing but a copy of each pixel.
+      if constexpr (kBlocks > 1) {
+        wide_tile<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines);
+      } else {
+        product_tile<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines);
+      }
+#else
       product_tile<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines);
+#endif
     } else {
       tile_of<kBlocks, kRows - 1, kRun, kStep>(rows, job, pixel, fetched, lines);
     }
