@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import as_floats, output_names, table_of
+from cases import as_floats, decoder, output_names, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import architectures, detectors, random_tensors, segmenters
@@ -284,18 +284,6 @@ def test_the_arena_of_a_segmenter_is_at_most_half_of_layer_by_layer(network: Dee
     program = lower(network.graph.folded, random_tensors(network.graph.folded))
     session = NativeSession(NativeNetwork(program), network.input_size, table_of(3), program.outputs, threads=threads)
     assert session.arena_bytes <= layerwise_memory(network).peak.bytes / 2
-
-
-def decoder(*, kept: bool = False, channels: int = 12, classes: int = 5) -> Graph:
-    """A coarse map that grows and is added to a finer one, a filter, and the logits. `kept`: read once more."""
-    build = GraphBuilder((90, 70, 3))
-    fine = build.convolve("fine", INPUT, 8, kernel=3, stride=2)
-    coarse = build.convolve("coarse", build.convolve("down", fine, 8, kernel=3, stride=2), channels)
-    grown = build.resize("grown", coarse, 2, grid="half_pixel")
-    joined = build.add("joined", build.convolve("own", fine, channels, activation="relu"), grown)
-    filtered = build.convolve("filter", joined, channels, kernel=3, depthwise=True)
-    result = build.convolve("logits", build.convolve("pointwise", filtered, 16), classes)
-    return build.graph(result, build.convolve("also", grown, 4)) if kept else build.graph(result)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
