@@ -119,22 +119,6 @@ static void depthwise_row(const DepthwiseRow& job) {
   job.stride == 1 ? depthwise_tiles<1>(job) : depthwise_tiles<2>(job);
 }
 
-static void resize_row(const ResizedRow& job) {
-  const Vec down = splat(job.share);
-  for (Index x = 0; x < job.width; ++x) {
-    const Neighbours& column = job.columns[x];
-    const Vec across = splat(column.share);
-    const Index left = column.low * kBlock, right = column.high * kBlock;
-    for (int part = 0; part < kParts; ++part) {
-      const float *top = job.top + part * kLanes, *bottom = job.bottom + part * kLanes;
-      const Vec first = load(top + left), second = load(bottom + left);
-      const Vec upper = add_product(first, load(top + right) - first, across);
-      const Vec lower = add_product(second, load(bottom + right) - second, across);
-      store(job.output + x * kBlock + part * kLanes, add_product(upper, lower - upper, down));
-    }
-  }
-}
-
 static void pool_block(Index pixels, const float* values, float scale, float* sums) {
   for (int part = 0; part < kParts; ++part) {
     // Several sums side by side: one would wait for itself.

@@ -345,20 +345,3 @@ static void depthwise_row(const IntegerDepthwise& job) {
 #endif
   job.stride == 1 ? depthwise_pairs<1>(job) : depthwise_pairs<2>(job);
 }
-
-// A row between two rows: first along the row, then down, as ByteMix of engine/resizing.h.
-static void resize_row(const ResizedBytes& job) {
-  constexpr int bits = 11;
-  for (Index x = 0; x < job.width; ++x) {
-    const Neighbours& column = job.columns[x];
-    const Index left = column.low * kBlock, right = column.high * kBlock;
-    for (int part = 0; part < kParts; ++part) {
-      const std::uint8_t *top = job.top + part * kLanes, *bottom = job.bottom + part * kLanes;
-      const Ints first = load_bytes(top + left), second = load_bytes(bottom + left);
-      const Ints upper = (first << bits) + (load_bytes(top + right) - first) * column.steps;
-      const Ints lower = (second << bits) + (load_bytes(bottom + right) - second) * column.steps;
-      const Ints sum = (upper << bits) + (lower - upper) * job.steps;
-      store_bytes(job.output + x * kBlock + part * kLanes, (sum + (1 << (2 * bits - 1))) >> (2 * bits));
-    }
-  }
-}
