@@ -4,16 +4,17 @@
 
 #include <immintrin.h>
 
-#define LINNET_WIDE 1
-
 namespace linnet {
 
-// A block is a register of 256 bits; products have registers of 512 for two.
+// What works on one block of channels has registers of 256 bits; products, which work on several, and depthwise rows,
+// of which two pixels lie side by side, have registers of 512 (docs/experiments.md).
 static const int kLanes = 8;
-// Of 32 registers 24 hold sums: 12 pixels by 4 blocks.
-static const int kTileRegisters = 24, kMostRows = 12, kDepthwisePixels = 8;
+// 12 pixels by 4 blocks.
+static const int kTileRegisters = 24, kMostRows = 12, kRareRows = 6, kDepthwisePixels = 8;
 static const int kUnroll = 2;
 static const Index kPanelBlocks = 4;
+
+#define LINNET_WIDE 1
 
 #include "engine_table.inl"
 

@@ -1,12 +1,10 @@
 // Depthwise rows and the small kernels around them, one block of channels at a time.
 
+#if !LINNET_WIDE
 // kPixels outputs from column `x` on. kLeft: the first tap of the first one lies outside; kRight: the last tap of the
 // last one does. Each input is loaded once and goes to all outputs that it reaches.
 template <int kPixels, int kStride, bool kLeft, bool kRight>
 static void depthwise_tile(const DepthwiseRow& job, Index x) {
-#if LINNET_WIDE
-  if constexpr (kStride == 1 && kPixels > 1) return wide_filter_tile<kPixels, kLeft, kRight>(job, x);
-#endif
   const Index first = x * kStride - job.pad_left;
   for (int part = 0; part < kParts; ++part) {
     Vec sums[kPixels];
@@ -73,12 +71,14 @@ static void depthwise_tiles(const DepthwiseRow& job) {
   }
 }
 
+#endif
+
 // Any dilation: kPixels outputs from column `x` on, of which all taps lie inside, or one, whose taps may lie outside.
 template <int kPixels>
 static void dilated_tile(const DepthwiseRow& job, Index x) {
 #if LINNET_WIDE
   if constexpr (kPixels % 2 == 0) {
-    if (job.stride == 1) return wide_dilated_tile<kPixels>(job, x);
+    if (job.stride == 1) return dilated_pairs<kPixels>(job, x);
   }
 #endif
   const Index first = x * job.stride - job.pad_left;
@@ -104,19 +104,21 @@ static void depthwise_dilated(const DepthwiseRow& job) {
   const Index begin = smaller((job.pad_left + job.stride - 1) / job.stride, job.output_width);
   const Index end = last < 0 ? begin : larger(smaller(last / job.stride + 1, job.output_width), begin);
   const bool tiles = end - begin >= kDepthwisePixels;
-  for (Index x = 0; x < job.output_width; ++x) {
-    if (tiles && x == begin) {
-      for (; x < end; x += kDepthwisePixels) dilated_tile<kDepthwisePixels>(job, smaller(x, end - kDepthwisePixels));
-      x = end;
-      if (x == job.output_width) return;
-    }
-    dilated_tile<1>(job, x);
+  for (Index x = 0; x < (tiles ? begin : job.output_width); ++x) dilated_tile<1>(job, x);
+  if (!tiles) return;
+  for (Index x = begin; x < end; x += kDepthwisePixels) {
+    dilated_tile<kDepthwisePixels>(job, smaller(x, end - kDepthwisePixels));
   }
+  for (Index x = end; x < job.output_width; ++x) dilated_tile<1>(job, x);
 }
 
 static void depthwise_row(const DepthwiseRow& job) {
   if (job.dilation != 1) return depthwise_dilated(job);
+#if LINNET_WIDE
+  depthwise_wide_row(job);
+#else
   job.stride == 1 ? depthwise_tiles<1>(job) : depthwise_tiles<2>(job);
+#endif
 }
 
 static void pool_block(Index pixels, const float* values, float scale, float* sums) {
@@ -168,6 +170,12 @@ static void join_block(Index pixels, int parts, const float* part, Index part_st
     }
   }
 }
+
+#if LINNET_WIDE
+typedef WideVec Widest;
+#else
+typedef Vec Widest;
+#endif
 
 // The most that this instruction set can do: enough sums side by side that none waits for itself, and no memory. The
 // values stay finite, and the compiler cannot know them.

@@ -2,12 +2,6 @@
 // name; everything here is static, so that no linker can take one set's code for another's.
 
 #include "vector.inl"
-#if LINNET_WIDE
-#include "engine_wide.inl"
-typedef WideVec Widest;
-#else
-typedef Vec Widest;
-#endif
 // Above: vectors. Below: what is written with them.
 #include "engine_product.inl"
 // These use kParts.

@@ -4,6 +4,7 @@
 #define LINNET_PIN_H
 
 #if defined(__AVX512F__)
+// Any of 32 registers.
 #define LINNET_PIN(v) asm("" : "+v"(v))
 #elif defined(__x86_64__)
 #define LINNET_PIN(v) asm("" : "+x"(v))
