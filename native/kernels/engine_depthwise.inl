@@ -76,6 +76,11 @@ static void depthwise_tiles(const DepthwiseRow& job) {
 // Any dilation: kPixels outputs from column `x` on, of which all taps lie inside, or one, whose taps may lie outside.
 template <int kPixels>
 static void dilated_tile(const DepthwiseRow& job, Index x) {
+#if LINNET_WIDE
+  if constexpr (kPixels % 2 == 0) {
+    if (job.stride == 1) return dilated_pairs<kPixels>(job, x);
+  }
+#endif
   const Index first = x * job.stride - job.pad_left;
   for (int part = 0; part < kParts; ++part) {
     Vec sums[kPixels];
@@ -94,16 +99,17 @@ static void dilated_tile(const DepthwiseRow& job, Index x) {
 }
 
 static void depthwise_dilated(const DepthwiseRow& job) {
-  const Index reach = 2 * job.dilation;
-  for (Index x = 0; x < job.output_width;) {
-    const Index first = x * job.stride - job.pad_left, last = first + (kDepthwisePixels - 1) * job.stride + reach;
-    if (first >= 0 && last < job.width && x + kDepthwisePixels <= job.output_width) {
-      dilated_tile<kDepthwisePixels>(job, x);
-      x += kDepthwisePixels;
-    } else {
-      dilated_tile<1>(job, x++);
-    }
+  // The outputs of which all taps lie inside. The last tile of them may compute some a second time.
+  const Index last = job.width - 1 + job.pad_left - 2 * job.dilation;
+  const Index begin = smaller((job.pad_left + job.stride - 1) / job.stride, job.output_width);
+  const Index end = last < 0 ? begin : larger(smaller(last / job.stride + 1, job.output_width), begin);
+  const bool tiles = end - begin >= kDepthwisePixels;
+  for (Index x = 0; x < (tiles ? begin : job.output_width); ++x) dilated_tile<1>(job, x);
+  if (!tiles) return;
+  for (Index x = begin; x < end; x += kDepthwisePixels) {
+    dilated_tile<kDepthwisePixels>(job, smaller(x, end - kDepthwisePixels));
   }
+  for (Index x = end; x < job.output_width; ++x) dilated_tile<1>(job, x);
 }
 
 static void depthwise_row(const DepthwiseRow& job) {

@@ -203,3 +203,21 @@ static void depthwise_wide_row(const DepthwiseRow& job) {
     job.rows[2] == nullptr ? depthwise_of_stride<true, false>(job) : depthwise_of_stride<true, true>(job);
   }
 }
+
+// `dilated_tile` of stride 1, two outputs a register, of which all taps lie inside.
+template <int kPixels>
+static void dilated_pairs(const DepthwiseRow& job, Index x) {
+  constexpr int pairs = kPixels / 2;
+  WideVec sums[pairs];
+  const WideVec bias = twice(job.bias), lowest = splat_wide(job.lowest), highest = splat_wide(job.highest);
+  for (int i = 0; i < pairs; ++i) sums[i] = bias;
+  for (int tap = 0; tap < 9; ++tap) {
+    const float* row = job.rows[tap / 3];
+    if (row == nullptr) continue;
+    const WideVec weight = twice(job.taps + tap * kBlock);
+    const float* input = row + (x - job.pad_left + tap % 3 * job.dilation) * kBlock;
+    for (int i = 0; i < pairs; ++i) sums[i] = add_product(sums[i], load_wide(input + 2 * i * kBlock), weight);
+  }
+  float* output = job.output + x * kBlock;
+  for (int i = 0; i < pairs; ++i) store_wide(output + 2 * i * kBlock, clamp(sums[i], lowest, highest));
+}
