@@ -5,8 +5,9 @@ file that computes something else is not written. ONNX needs onnx and onnxruntim
 is run where ai-edge-litert is installed; ncnn needs ncnn and pnnx, .pte needs executorch. The folder for programs in C
 (--format engine) has the layers and weights for linnet's own engine, and gives logits, boxes or label maps. A quantised
 model becomes one C file and a header for microcontrollers, without a library; the C compiler of this machine compiles
-them and they are run. What is written carries test vectors, which `linnet verify` runs again. The folder that --format page writes is a page for any web server, which looks at pictures and through the camera
-on the device of whoever opens it; it is run with Node.js.
+them and they are run. The folder that --format page writes is a page for any web server, which looks at pictures and
+through the camera on the device of whoever opens it; it is run with Node.js. All that is written carries three pictures
+and their outputs, which `linnet verify` runs again.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def _report(result: Export, found: Format, options: Options, shipping: Shipping 
     operators = f", operators {', '.join(result.operators)}" if result.operators else ""
     if shipping is not None:
         _show_measured(*shipping)
-    names = " and ".join(result.more["files"]) if "header" in result.more else str(result.path)
+    names = ", ".join(result.more["files"]) if "header" in result.more else str(result.path)
     show(f"written: {names} ({size(result.size_bytes)}){operators}", f"checked: {checked}", *_needs(result))
     return 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from linnet.data.dataset import Sample, picture_of
-from linnet.detection import Suppression
+from linnet.detection import EVERYTHING
 from linnet.evaluation.accuracy import SHOWN_CLASSES
 from linnet.evaluation.average_precision import FIGURES, AveragePrecision, measure_precision
 from linnet.evaluation.box_mistakes import BoxMistakes, find_mistakes
@@ -18,8 +18,8 @@ from linnet.files import describe_failure
 from linnet.predictor import Predictor
 from linnet.results import Detections
 
-MEASURING = Suppression(score_threshold=0.01, iou_threshold=0.5)
-"""What counts as a detection where average precision is measured: nearly everything, since a score orders it."""
+MEASURING = EVERYTHING
+"""What counts as a detection where average precision is measured."""
 
 
 @dataclass(frozen=True, eq=False)
