@@ -297,7 +297,7 @@ def test_a_published_detector_finds_what_its_own_runtime_does(name: str, sample_
             logits[0],
             anchors(found),
             scoring=found.scoring,
-            suppression=Suppression(score_threshold=0.05, total=100),
+            suppression=Suppression(score_threshold=0.05, iou_threshold=0.6, total=100),
         )
         for box, score, number in zip(boxes, scores, classes, strict=True):
             if score >= 0.25:
