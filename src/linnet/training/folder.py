@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from linnet.colours import BLUE, GREY, RIGHT, SERIES
 from linnet.figures import new_figure, save_figure
 from linnet.files import write_atomically
 from linnet.machine import processor_name
@@ -154,37 +155,38 @@ def draw_curves(path: Path, history: Sequence[Mapping[str, Any]], score: str) ->
     """Losses, scores, learning rate and time of every epoch, as a PNG."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(11, 7)
+    figure = new_figure(8.5, 6)
     ((losses, scores), (rates, times)) = figure.subplots(2, 2)
     numbers = [entry["number"] for entry in history]
 
-    def series(axes: Any, label: str, values: list[float | None], style: str = "-") -> None:
+    def series(axes: Any, label: str, values: list[float | None], colour: str = BLUE, style: str = "-") -> None:
         points = [(number, value) for number, value in zip(numbers, values, strict=True) if value is not None]
         if points:
-            axes.plot(*zip(*points, strict=True), style, label=label, marker="o" if len(points) < 40 else None, ms=3)
+            mark = "o" if len(points) < 40 else None
+            axes.plot(*zip(*points, strict=True), style, color=colour, label=label, marker=mark, ms=3)
 
     figures = [entry["figures"] for entry in history]
-    series(losses, "training, augmented", [entry["losses"].get("loss") for entry in history])
+    series(losses, "training, augmented", [entry["losses"].get("loss") for entry in history], GREY)
     series(losses, "validation", [values.get("loss") for values in figures])
-    series(losses, "validation, averaged weights", [values.get("average_loss") for values in figures], "--")
+    series(losses, "validation, averaged weights", [values.get("average_loss") for values in figures], BLUE, "--")
     losses.set(title="loss", ylim=(0, None))
     series(scores, "validation", [values.get(score) for values in figures])
-    series(scores, "validation, averaged weights", [values.get(f"average_{score}") for values in figures], "--")
+    series(scores, "validation, averaged weights", [values.get(f"average_{score}") for values in figures], BLUE, "--")
     scores.set_title(score)
     best = [entry for entry in history if entry["best"]]
     if best and (
         values := [v for v in (best[-1]["figures"].get(score), best[-1]["figures"].get(f"average_{score}")) if v]
     ):
-        scores.plot(best[-1]["number"], max(values), "*", ms=12, color="#1b5e20", label=f"kept: {max(values):.3f}")
+        scores.plot(best[-1]["number"], max(values), "*", ms=12, color=RIGHT, label=f"kept: {max(values):.3f}")
     whole = [entry["number"] for entry in history if entry.get("quantised")]
     for axes in (losses, scores) if whole else ():
-        axes.axvspan(whole[0] - 0.5, whole[-1] + 0.5, color="#1b5e20", alpha=0.08, label="in eight bits")
+        axes.axvspan(whole[0] - 0.5, whole[-1] + 0.5, color=RIGHT, alpha=0.08, label="in eight bits")
     series(rates, "learning rate", [entry["learning_rate"] for entry in history])
     rates.set(title="learning rate", ylim=(0, None))
     bottom = np.zeros(len(numbers))
-    for name in ("network", "augmenting", "waiting", "evaluating"):
+    for name, colour in zip(("network", "augmenting", "waiting", "evaluating"), SERIES, strict=False):
         seconds = np.array([entry["stages"].get(name, 0.0) for entry in history])
-        times.bar(numbers, seconds, bottom=bottom, label=name)
+        times.bar(numbers, seconds, bottom=bottom, color=colour, label=name)
         bottom += seconds
     times.set_title("seconds an epoch")
     for axes in (losses, scores, rates, times):
