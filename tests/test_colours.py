@@ -14,7 +14,9 @@ from linnet import colours
 
 LITERAL = re.compile(r"""["']#[0-9a-fA-F]{6}["']|["']tab:|["']C\d["']|["']C\{""")
 
-SOURCES = [path for folder in ("src/linnet", "benchmarks", "examples") for path in sorted((ROOT / folder).rglob("*.py"))]
+SOURCES = [
+    path for folder in ("src/linnet", "benchmarks", "examples") for path in sorted((ROOT / folder).rglob("*.py"))
+]
 
 
 def channels(colour: str) -> tuple[float, float, float]:
