@@ -16,7 +16,7 @@ from linnet.cli import COMMANDS
 SOURCE = Path(linnet.__file__).parent
 
 # Written once for everybody; each imports nothing of linnet.
-GROUND = {"boxes", "files", "machine"}
+GROUND = {"boxes", "colours", "files", "machine"}
 
 # Part of the package → parts that it may import. Everything not listed under a part is forbidden to it.
 ALLOWED: dict[str, set[str]] = {
@@ -59,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "explanation": {"architecture", "images", "predictor", "results", *GROUND},
     "films": {"images", "predictor", "results", *GROUND},
     "serving": {"checkpoint", "export", "images", "page", "predictor", "results", *GROUND},
-    "predictions": {"data", "detection", "images", "predictor", "results", *GROUND},
+    "predictions": {"data", "detection", "images", "predictor", "results", "tasks", *GROUND},
     "cluster": {
         "catalogue", "checkpoint", "data", "detection", "engine", "engine.runtimes", "images", "predictions",
         "predictor", *GROUND,
@@ -155,6 +155,7 @@ WITH_TORCH = {
     "tasks/classification/objective.py": {"numpy", "torch", "lightning_fabric"},
     "tasks/classification/start.py": {"numpy"},
     "tasks/classification/trainer.py": {"numpy", "torch"},
+    "tasks/detection/mirror.py": {"numpy"},
     "tasks/detection/objective.py": {"numpy", "torch", "lightning_fabric"},
     "tasks/detection/start.py": {"numpy", "torch"},
     "tasks/detection/trainer.py": {"torch"},

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from linnet.data.samples import Sample, picture_of
-from linnet.detection import Suppression
+from linnet.detection import EVERYTHING
 from linnet.evaluation.average_precision import FIGURES, AveragePrecision, measure_precision
 from linnet.evaluation.box_mistakes import BoxMistakes, find_mistakes
 from linnet.evaluation.figures import (
@@ -26,8 +26,8 @@ from linnet.files import describe_failure
 from linnet.predictor import Predictor
 from linnet.results import Detections
 
-MEASURING = Suppression(score_threshold=0.01, iou_threshold=0.5)
-"""What counts as a detection where average precision is measured: nearly everything, since a score orders it."""
+MEASURING = EVERYTHING
+"""What counts as a detection where average precision is measured."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from linnet.images import Preprocessing
     from linnet.nn import Network
     from linnet.predictor import Predictor
+    from linnet.tasks.uncertainty import Uncertainty
     from linnet.training.objective import Batches, DescribingObjective
     from linnet.training.plan import Reporter
     from linnet.training.recipe import Recipe
@@ -93,6 +94,14 @@ class Task(Protocol):
 
     def epoch(self, figures: Mapping[str, float]) -> str:
         """What an epoch's evaluation came to, for people."""
+        ...
+
+    def uncertainty(self, predictor: Predictor) -> Uncertainty:
+        """How little sure a model is of pictures.
+
+        Raises:
+            ValueError: if it does not say.
+        """
         ...
 
     def trainer(self) -> Trainer:

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from linnet.colours import BLUE, GREY, RIGHT, SERIES
 from linnet.figures import new_figure, save_figure
 from linnet.files import write_atomically
 
 TILE, SHEET_WIDTH, CAPTION, SHOWN = 160, 1280, 22, 32
-
-GREEN = "#1b5e20"
-"""Of what was kept, and of the epochs in eight bits."""
 
 History = Sequence[Mapping[str, Any]]
 """The epochs, as lines of the log."""
@@ -25,13 +23,13 @@ def draw_curves(path: Path, history: History, score: str) -> None:
     """Losses, scores, learning rate and time of every epoch, as a PNG."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(11, 7)
+    figure = new_figure(8.5, 6)
     ((losses, scores), (rates, times)) = figure.subplots(2, 2)
     _draw_losses(losses, history)
     _draw_scores(scores, history, score)
     quantised = [entry["number"] for entry in history if entry.get("quantised")]
     for axes in (losses, scores) if quantised else ():
-        axes.axvspan(quantised[0] - 0.5, quantised[-1] + 0.5, color=GREEN, alpha=0.08, label="in eight bits")
+        axes.axvspan(quantised[0] - 0.5, quantised[-1] + 0.5, color=RIGHT, alpha=0.08, label="in eight bits")
     _draw_series(rates, history, "learning rate", [entry["learning_rate"] for entry in history])
     rates.set(title="learning rate", ylim=(0, None))
     _draw_times(times, history)
@@ -44,19 +42,28 @@ def draw_curves(path: Path, history: History, score: str) -> None:
     save_figure(figure, path)
 
 
-def _draw_series(axes: Any, history: History, label: str, values: Sequence[float | None], style: str = "-") -> None:
+def _draw_series(
+    axes: Any,
+    history: History,
+    label: str,
+    values: Sequence[float | None],
+    colour: str = BLUE,
+    style: str = "-",
+) -> None:
     """A line through the epochs that have a value; few of them have points."""
     points = [(entry["number"], value) for entry, value in zip(history, values, strict=True) if value is not None]
     if points:
-        axes.plot(*zip(*points, strict=True), style, label=label, marker="o" if len(points) < 40 else None, ms=3)
+        mark = "o" if len(points) < 40 else None
+        axes.plot(*zip(*points, strict=True), style, color=colour, label=label, marker=mark, ms=3)
 
 
 def _draw_losses(axes: Any, history: History) -> None:
     figures = [entry["figures"] for entry in history]
-    _draw_series(axes, history, "training, augmented", [entry["losses"].get("loss") for entry in history])
+    training = [entry["losses"].get("loss") for entry in history]
+    _draw_series(axes, history, "training, augmented", training, GREY)
     _draw_series(axes, history, "validation", [values.get("loss") for values in figures])
     averaged = [values.get("average_loss") for values in figures]
-    _draw_series(axes, history, "validation, averaged weights", averaged, "--")
+    _draw_series(axes, history, "validation, averaged weights", averaged, style="--")
     axes.set(title="loss", ylim=(0, None))
 
 
@@ -64,19 +71,19 @@ def _draw_scores(axes: Any, history: History, score: str) -> None:
     names = (score, f"average_{score}")
     plain, averaged = ([entry["figures"].get(name) for entry in history] for name in names)
     _draw_series(axes, history, "validation", plain)
-    _draw_series(axes, history, "validation, averaged weights", averaged, "--")
+    _draw_series(axes, history, "validation, averaged weights", averaged, style="--")
     axes.set_title(score)
     best = [entry for entry in history if entry["best"]]
     values = [value for name in names if (value := best[-1]["figures"].get(name))] if best else []
     if values:
-        axes.plot(best[-1]["number"], max(values), "*", ms=12, color=GREEN, label=f"kept: {max(values):.3f}")
+        axes.plot(best[-1]["number"], max(values), "*", ms=12, color=RIGHT, label=f"kept: {max(values):.3f}")
 
 
 def _draw_times(axes: Any, history: History) -> None:
     numbers, bottom = [entry["number"] for entry in history], np.zeros(len(history))
-    for name in ("network", "augmenting", "waiting", "evaluating"):
+    for name, colour in zip(("network", "augmenting", "waiting", "evaluating"), SERIES, strict=False):
         seconds = np.array([entry["stages"].get(name, 0.0) for entry in history])
-        axes.bar(numbers, seconds, bottom=bottom, label=name)
+        axes.bar(numbers, seconds, bottom=bottom, color=colour, label=name)
         bottom += seconds
     axes.set_title("seconds an epoch")
 
