@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from linnet.colours import GREY, GRID, INK, MARGIN, RIGHT, RIGHT_NEAR, SERIES, W
 from linnet.evaluation.average_precision import RECALLS, AveragePrecision
 from linnet.evaluation.box_mistakes import BoxMistake, BoxMistakes
 from linnet.evaluation.detector import DetectorFigures
-from linnet.evaluation.plots import draw_bars, draw_matrix, plain_name, shorten
+from linnet.evaluation.plots import draw_bars, draw_matrix, missing_plots, plain_name, shorten
 from linnet.figures import new_figure, save_figure
 from linnet.files import write_atomically
 from linnet.images import decode
@@ -61,8 +60,8 @@ def write_box_report(figures: DetectorFigures, folder: str | Path) -> list[str]:
     else:
         # An older report's sheet would pass for this one's.
         (folder / "mistakes.png").unlink(missing_ok=True)
-    if find_spec("matplotlib") is None:
-        return ["The plots need matplotlib: pip install 'linnet[train]'. The JSON report and the mistakes are written."]
+    if missing := missing_plots("mistakes"):
+        return missing
     plot_curves(precision, folder / "curves.png")
     plot_classes(figures, folder / "classes.png")
     plot_confusion(mistakes, folder / "confusion.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
 
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def missing_plots(written: str) -> list[str]:
+    """A sentence on the figures where matplotlib is not installed, and on what is written without it."""
+    if find_spec("matplotlib") is not None:
+        return []
+    return [f"The plots need matplotlib: pip install 'linnet[train]'. The JSON report and the {written} are written."]
 
 
 def plain_name(name: str) -> str:

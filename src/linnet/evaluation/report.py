@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from linnet.colours import BLUE, BLUE_TINTS, GREY, MARGIN, RIGHT, WRONG
 from linnet.evaluation.accuracy import BINS, Accuracy
-from linnet.evaluation.plots import draw_bars, draw_matrix, plain_name, shorten
+from linnet.evaluation.plots import draw_bars, draw_matrix, missing_plots, plain_name, shorten
 from linnet.evaluation.uncertainty import wilson
 from linnet.figures import new_figure, save_figure
 from linnet.files import write_atomically
@@ -70,8 +69,8 @@ def write_report(accuracy: Accuracy, folder: str | Path) -> list[str]:
     else:
         # An older report's sheet would pass for this one's.
         (folder / "mistakes.png").unlink(missing_ok=True)
-    if find_spec("matplotlib") is None:
-        return ["The plots need matplotlib: pip install 'linnet[train]'. The JSON report and the mistakes are written."]
+    if missing := missing_plots("mistakes"):
+        return missing
     _plot_confusion(accuracy, folder / "confusion.png")
     _plot_classes(accuracy, folder / "classes.png")
     _plot_reliability(accuracy, folder / "reliability.png")

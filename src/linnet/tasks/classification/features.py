@@ -21,8 +21,9 @@ from torch import Tensor
 
 from linnet.catalogue import cache_folder
 from linnet.colours import BLUE, RIGHT
-from linnet.data.batches.loading import EvaluationPictures
-from linnet.data.dataset import DataSet, Sample
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.dataset import DataSet
+from linnet.data.samples import Sample
 from linnet.data.sources import Address, ParquetRow, Span
 from linnet.figures import new_figure, save_figure
 from linnet.files import write_atomically
