@@ -8,8 +8,9 @@
 #endif
 // Uses both.
 #include "integer_product.inl"
-// Uses kParts.
+// These use kParts.
 #include "integer_depthwise.inl"
+#include "integer_resize.inl"
 
 #define LINNET_INTEGER_TABLE \
-  {sizeof(Operand), kOperandZero, kPanelBlocks, product, depthwise_rows, widen, sum_pixels, join_block}
+  {sizeof(Operand), kOperandZero, kPanelBlocks, product, depthwise_rows, resize_row, widen, sum_pixels, join_block}
