@@ -107,7 +107,7 @@ def test_a_film_that_is_written_reads_as_it_was(tmp_path: Path) -> None:
     times = [0.0, 0.1, 0.15, 1.0]
     with FilmWriter(tmp_path / "out.mp4", Fraction(25)) as film:
         for number, seconds in enumerate(times):
-            film.write(Image.fromarray(picture(number, (63, 47))), seconds)
+            film.write(picture(number, (63, 47)), seconds)
         assert not (tmp_path / "out.mp4").exists()
     frames = read(tmp_path / "out.mp4")
     assert [frame.seconds for frame in frames] == pytest.approx(times, abs=0.002)
@@ -119,7 +119,7 @@ def test_a_film_that_is_written_reads_as_it_was(tmp_path: Path) -> None:
 def test_of_a_film_that_fails_nothing_is_left(tmp_path: Path) -> None:
     def fail() -> None:
         with FilmWriter(tmp_path / "out.mp4", Fraction(25)) as film:
-            film.write(Image.fromarray(picture(0)), 0)
+            film.write(picture(0), 0)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

@@ -15,16 +15,17 @@ from torch import Tensor
 import linnet
 from linnet.architecture import MobileNetV2
 from linnet.data import find
-from linnet.data.batches.loading import EvaluationPictures, PictureBatches, Placement
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.batches.loading import PictureBatches, Placement
 from linnet.engine.integer_reference import IntegerNetwork
 from linnet.images import Preprocessing
 from linnet.nn import Network, build, checkpoint_of
 from linnet.tasks.classification.objective import ClassificationObjective
 from linnet.training.averages import averaged
+from linnet.training.classification_recipe import ClassificationRecipe
 from linnet.training.inputs import ready
 from linnet.training.loop import load_weights, train
 from linnet.training.objective import Diverged, Epoch, Stopped
-from linnet.training.recipe import ClassificationRecipe
 from linnet.training.starts import draw_kaiming, prepare_for_training
 from linnet.training.state import Parts, TrainingState, load_state, save_state
 from linnet.training.statistics import norms_of

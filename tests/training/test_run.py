@@ -20,6 +20,7 @@ import pytest
 from networks import checkpoint_of
 from pictures import COLOURS, write_pictures
 from PIL import Image
+from runs import completed
 from samples import measured
 
 from linnet.architecture import MobileNetV1, MobileNetV2, options_of
@@ -32,7 +33,6 @@ from linnet.tasks.classification.features import STRENGTHS
 from linnet.training import folder as files
 from linnet.training.plan import Plan, Reporter
 from linnet.training.recipes import FEATURES, FINETUNE, SCRATCH_SMALL
-from linnet.training.run import run_training
 from linnet.training.starts import StartOptions
 
 NOTHING = StartOptions("none", None, 32, {"width": 0.1})
@@ -47,13 +47,6 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return write_pictures(tmp_path / "data", test=4)
-
-
-def completed(plan: Plan, voice: Reporter | None = None) -> Any:
-    """What a run in this process came to."""
-    outcome = run_training(plan, voice)
-    assert outcome is not None
-    return outcome
 
 
 def tensors_equal(first: Path, second: Path) -> bool:
@@ -381,7 +374,7 @@ def test_a_wrong_flag_is_refused_before_the_pictures_are_looked_at(
     def looked(*_: Any, **__: Any) -> None:
         raise AssertionError("the pictures were looked at")
 
-    monkeypatch.setattr("linnet.training.run.preparing._check", looked)
+    monkeypatch.setattr("linnet.training.run.beginning._check", looked)
     for flags, text in (
         (["--start", "nonsense"], "There is no model 'nonsense'"),
         (["--start", "none", "--convolution", "full"], "--convolution is no option of mobilenet_v2"),

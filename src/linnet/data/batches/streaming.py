@@ -22,17 +22,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from linnet.data.batches.crops import CropOptions, random_crop
+from linnet.data.batches.decoding import Seed, leave_signals_to_the_loop
 from linnet.data.batches.loading import (
     CROP,
     ORDER,
     Batch,
     PictureBatches,
     Placement,
-    Seed,
-    _leave_signals_to_the_loop,
     split_in_pairs,
 )
-from linnet.data.dataset import Sample
+from linnet.data.samples import Sample
 from linnet.data.sources import Address, Span, open_shard
 from linnet.images import Preprocessing
 
@@ -200,7 +199,7 @@ class ShardBatches:
             num_workers=self.workers,
             collate_fn=_same,
             prefetch_factor=max(2, 2 * place.pieces) if self.workers else None,
-            worker_init_fn=_leave_signals_to_the_loop,
+            worker_init_fn=leave_signals_to_the_loop,
         )
         loaded = iter(loader)
         workers = max(self.workers, 1)
