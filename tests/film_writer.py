@@ -33,8 +33,8 @@ def write_film(
     """A film whose frames come at these seconds."""
     import av
 
-    # AVI has frames at a steady rate, and nothing else.
-    base = Fraction(1, 25 if path.suffix == ".avi" else 1000)
+    # AVI has frames at a steady rate, and nothing else; so has MPEG-1.
+    base = Fraction(1, 25 if path.suffix in (".avi", ".mpg") else 1000)
     with av.open(str(path), "w", options=options or {}) as container:
         stream: Any = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt, stream.time_base = *size, "yuv420p", base

@@ -24,7 +24,7 @@ from linnet.export.shipped import Shipped, ShippedRuntime, format_of, open_expor
 from linnet.images import LARGEST_PICTURE, Preprocessing, check_pixels, decode, fit
 from linnet.machine import usable_cores
 from linnet.results import Classification, Detections, Segmentation
-from linnet.segmentation import cut, label_map, merge, tiles_of
+from linnet.segmentation import Tile, cut, label_map, mean_certainty, merge, tiles_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +97,7 @@ def _segmenting(network: Network, runtime: str, suppression: Suppression) -> Int
     def interpret(outputs: Output, sizes: Sequence[tuple[int, int]]) -> list[Result]:
         # The pictures are squashed whole: every pixel of them has a place in the network's map.
         return [
-            Segmentation(decide(logits, size), segmenter.classes, network.classes)
+            Segmentation(decide(logits, size), segmenter.classes, network.classes, mean_certainty(logits))
             for logits, size in zip(outputs, sizes, strict=True)
         ]
 
@@ -220,6 +220,11 @@ class Predictor:
         """Class names, where they are known."""
         return self.network.classes
 
+    @property
+    def gives_scores(self) -> bool:
+        """Whether results say how probable they are: exported segmenters may give labels alone."""
+        return not (isinstance(self.network, Shipped) and self.network.contract.ends == "labels")
+
     def __call__(self, picture: Picture) -> Any:
         """Says what is on a path, a file's bytes, a PIL image or an (H, W, 3) uint8 RGB array of any size.
 
@@ -259,9 +264,15 @@ class Predictor:
         """The label map of a picture that has its own size, window by window."""
         window, segmenter = self.preprocessing.size[::-1], cast(Any, self.architecture)
         tiles = tiles_of(picture.size, window)
-        answers = ((tile, self.forward(cut(picture.pixels, tile, window)[None])[0]) for tile in tiles)
-        labels = merge(picture.size, window, answers, segmenter.grid)
-        return Segmentation(labels, segmenter.classes, self.classes)
+        certainties: list[float] = []
+
+        def answer(tile: Tile) -> tuple[Tile, NDArray[np.float32]]:
+            logits = self.forward(cut(picture.pixels, tile, window)[None])[0]
+            certainties.append(mean_certainty(logits))
+            return tile, logits
+
+        labels = merge(picture.size, window, map(answer, tiles), segmenter.grid)
+        return Segmentation(labels, segmenter.classes, self.classes, float(np.mean(certainties)))
 
     def forward(self, pixels: NDArray[np.uint8]) -> Output:
         """(N, H, W, 3) uint8 RGB of the network's size → (N, classes) logits or (N, C) pooled features.

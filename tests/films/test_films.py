@@ -107,7 +107,7 @@ def test_a_film_that_is_written_reads_as_it_was(tmp_path: Path) -> None:
     times = [0.0, 0.1, 0.15, 1.0]
     with FilmWriter(tmp_path / "out.mp4", Fraction(25)) as film:
         for number, seconds in enumerate(times):
-            film.write(Image.fromarray(picture(number, (63, 47))), seconds)
+            film.write(picture(number, (63, 47)), seconds)
         assert not (tmp_path / "out.mp4").exists()
     frames = read(tmp_path / "out.mp4")
     assert [frame.seconds for frame in frames] == pytest.approx(times, abs=0.002)
@@ -119,7 +119,7 @@ def test_a_film_that_is_written_reads_as_it_was(tmp_path: Path) -> None:
 def test_of_a_film_that_fails_nothing_is_left(tmp_path: Path) -> None:
     def fail() -> None:
         with FilmWriter(tmp_path / "out.mp4", Fraction(25)) as film:
-            film.write(Image.fromarray(picture(0)), 0)
+            film.write(picture(0), 0)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -231,6 +231,11 @@ def test_films_and_pictures_are_told_apart(tmp_path: Path) -> None:
     names = [str(tmp_path / "a/x.mp4"), str(tmp_path / "b/z.MKV"), str(tmp_path / "c/v.avi"), "camera:1", "nowhere.mov"]
     assert [film.name for film in films] == names
     assert [film.live for film in films] == [False, False, False, True, False]
+
+
+def test_a_camera_without_a_number_is_said() -> None:
+    with pytest.raises(ValueError, match="as in camera:0"):
+        split_sources(["camera:front"])
 
 
 @pytest.fixture

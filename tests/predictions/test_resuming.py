@@ -114,9 +114,11 @@ def test_results_of_segmenters_have_shares(pictures: Path, tmp_path: Path) -> No
     rows = rows_of(tmp_path / "out.parquet")
     assert list(rows[0]) == ["file", "label", "index", "score", "classes", "error"]
     for row in (row for row in rows if row["error"] is None):
-        expected = [vars(each) for each in predictor(row["file"]).top()]
+        result = predictor(row["file"])
+        expected = [vars(each) for each in result.top()]
         assert row["classes"] == expected
-        assert (row["label"], row["index"], row["score"]) == (expected[0]["label"], expected[0]["index"], None)
+        assert (row["label"], row["index"]) == (expected[0]["label"], expected[0]["index"])
+        assert row["score"] == pytest.approx(result.score)
 
 
 class StopError(BaseException):

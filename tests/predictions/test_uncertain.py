@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from networks import checkpoint_of
 from PIL import Image, ImageOps
 
 from linnet.architecture import MobileNetV2
+from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
 from linnet.data.gathering import gather
 from linnet.predictions.results import Identity, open_results
@@ -19,12 +21,14 @@ from linnet.predictions.uncertain import (
     Uncertain,
     check_folder,
     copy_uncertain,
-    disagreement,
     find_uncertain,
     uncertain_folder,
 )
 from linnet.predictor import Predictor
 from linnet.results import Detections
+from linnet.segmentation import cut, tiles_of
+from linnet.tasks import TASKS
+from linnet.tasks.detection.mirror import disagreement
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'linnet[train]'")
 
@@ -48,7 +52,7 @@ def uncertain(predictor: Predictor, source: Path, out: Path, count: int) -> list
     with open_results(out, Identity("m", (), (), predictor.checkpoint.task)) as results:
         predict_into(results, predictor, gathered)
         results.finish()
-        return find_uncertain(results, predictor, gathered, count)
+        return find_uncertain(results, TASKS[predictor.network.task].uncertainty(predictor), gathered, count)
 
 
 def test_of_a_classifier_the_score_tells(pictures: Path, tmp_path: Path) -> None:
@@ -72,6 +76,36 @@ def test_of_a_detector_the_mirror_image_tells_too(pictures: Path, tmp_path: Path
     # All of 14 pictures are among 4 x 3 candidates but two.
     assert {one.file: pytest.approx(one.uncertainty) for one in found}.items() <= expected.items()
     assert [one.uncertainty for one in found] == sorted((one.uncertainty for one in found), reverse=True)
+
+
+@pytest.mark.parametrize("tile", [False, True])
+def test_of_a_segmenter_the_mean_probability_of_its_best_classes_tells(
+    tile: bool, pictures: Path, tmp_path: Path
+) -> None:
+    network = deeplab(width=0.1, resolution=33, classes=3)
+    predictor = Predictor(checkpoint_of(network, seed=2), threads=1, tile=tile)
+    found = uncertain(predictor, pictures, tmp_path / "out.parquet", 4)
+    expected = {}
+    for path in pictures.iterdir():
+        if path.stem != "03":
+            prepared = predictor.prepare(path)
+            windows = [prepared.pixels]
+            if tile:
+                windows = [cut(prepared.pixels, each, (33, 33)) for each in tiles_of(prepared.size, (33, 33))]
+            logits = predictor.forward(np.stack(windows)).astype(np.float64)
+            powers = np.exp(logits)
+            expected[str(path)] = 1 - float((powers.max(axis=-1) / powers.sum(axis=-1)).mean())
+    assert [one.file for one in found] == sorted(expected, key=lambda name: -expected[name])[:4]
+    assert [one.uncertainty for one in found] == pytest.approx([expected[one.file] for one in found], abs=1e-5)
+
+
+def test_what_says_nothing_of_how_sure_it_is_is_refused() -> None:
+    segmenter = TASKS["segmentation"]
+    with pytest.raises(ValueError, match="Take the checkpoint"):
+        segmenter.uncertainty(SimpleNamespace(gives_scores=False))  # type: ignore[arg-type]
+    ranked = segmenter.uncertainty(SimpleNamespace(gives_scores=True))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="an older linnet wrote them"):
+        ranked.of_score(None)
 
 
 def boxes(*objects: tuple[int, float, float]) -> Detections:

@@ -17,6 +17,7 @@ from linnet.files import describe_failure, replacing
 from linnet.results import Classification, Detection, Region, Segmentation, TrackedDetection, document, top
 
 if TYPE_CHECKING:
+    from linnet.films.painting import Painter
     from linnet.films.reading import Film, Frame
     from linnet.films.sources import Source
     from linnet.predictor import Predictor, Result
@@ -154,12 +155,13 @@ class _Written:
 
     HEADER = ("frame", "seconds", "label", "score", "x0", "y0", "x1", "y1", "track")
 
-    def __init__(self, film: Any, table: Any) -> None:
-        self._film, self._table = film, table
+    def __init__(self, painter: Painter, table: Any) -> None:
+        self._painter, self._table = painter, table
 
     @classmethod
     @contextmanager
     def open(cls, folder: Path, stem: str, film: Film) -> Iterator[_Written]:
+        from linnet.films.painting import Painter
         from linnet.films.writing import FilmWriter
 
         end: BaseException | None = None
@@ -169,8 +171,9 @@ class _Written:
             table = csv.writer(file)
             table.writerow(cls.HEADER)
             writer = open_things.enter_context(FilmWriter(folder / f"{stem}.mp4", film.rate))
+            painter = open_things.enter_context(Painter(writer))
             try:
-                yield cls(writer, table)
+                yield cls(painter, table)
             except (KeyboardInterrupt, ValueError, OSError) as error:
                 # What is there of a film that was cut off or stopped is kept: a camera has no other end.
                 end = error
@@ -178,11 +181,7 @@ class _Written:
             raise end
 
     def add(self, frame: Frame, result: Result, count: int | None) -> None:
-        from PIL import Image
-
-        from linnet.results.drawing import draw
-
-        self._film.write(draw(Image.fromarray(frame.pixels), result), frame.seconds)
+        self._painter.add(frame, result)
         best = 1 if count is None and isinstance(result, Classification) else count
         for found in top(result, best):
             share = found.share if isinstance(found, Region) else found.score

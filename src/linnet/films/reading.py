@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from linnet.films.wholeness import is_cut_off
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +23,7 @@ USUAL_RATE = Fraction(25)
 """Frames a second where the file does not say."""
 
 MISSING_SECONDS = 0.5
-"""A film that ends so much before the end that it announces, and two frames more, was cut off."""
+"""A film that ends so much before the end that it announces, and two frames more, was cut off, whatever its bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,8 @@ def sentences(source: Source) -> Iterator[None]:
     except av.error.FFmpegError as error:
         if error.errno == errno.EBUSY:
             raise OSError(f"'{name}' is in use by another program.") from None
+        if _is_cut(source):
+            raise ValueError(_without_index(source)) from None
         text = (error.strerror or str(error)).rstrip(".")
         raise ValueError(f"'{name}' is no film that linnet can read, or is damaged ({text}).") from None
 
@@ -73,6 +78,7 @@ class Film:
 
     def __init__(self, source: Source, every: float = 0.0) -> None:
         import av
+        from av.video.reformatter import VideoReformatter
 
         self.source, self.every = source, every
         with sentences(source):
@@ -81,9 +87,20 @@ class Film:
         streams = [each for each in self._container.streams.video if not _is_cover(each)]
         if not streams:
             self._container.close()
-            raise ValueError(f"'{source.name}' has no pictures: it is no film.")
+            raise ValueError(
+                _without_index(source) if _is_cut(source) else f"'{source.name}' has no pictures: it is no film."
+            )
         self._stream: Any = streams[0]
+        if self._stream.codec_context is None:
+            self._container.close()
+            raise ValueError(
+                _without_index(source)
+                if _is_cut(source)
+                else f"'{source.name}' is of a kind that this FFmpeg does not decode, or is damaged."
+            )
         self._stream.thread_type = "AUTO"
+        # One for the whole film: each prepares its tables, and threads, anew.
+        self._reformatter = VideoReformatter()
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or USUAL_RATE)
         self.size = (int(self._stream.codec_context.width), int(self._stream.codec_context.height))
         self._damaged = self._decoded = 0
@@ -109,7 +126,7 @@ class Film:
             # A hundredth of a frame's time: the sum of many `every` is not exact.
             if seconds >= due - 0.01 / float(self.rate):
                 due = max(due + self.every, seconds) if self.every else 0.0
-                yield Frame(number, seconds, _upright(frame))
+                yield Frame(number, seconds, self._upright(frame))
         self._check_whole()
 
     def _time_of(self, frame: Any) -> float:
@@ -136,34 +153,51 @@ class Film:
         except (av.error.FFmpegError, OSError):
             self._damaged += 1
 
+    def _upright(self, frame: Any) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB, turned as the film's display matrix says."""
+        plain = self._reformatter.reformat(frame, format="rgb24", threads=1)
+        pixels: Any = plain.to_ndarray()
+        turns = round(frame.rotation / 90) % 4
+        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
     def _check_whole(self) -> None:
         if self.source.live:
             raise ValueError(f"'{self.source.name}' gives no more pictures, after {self._decoded:,} of them.")
+        name, cut = self.source.name, _is_cut(self.source)
+        if not self._decoded:
+            why = "was cut off before its first frame" if cut else "has no frame that can be decoded: it is damaged"
+            raise ValueError(f"'{name}' {why}.")
         # FFmpeg takes the length of some files from what is there of them; the number of frames stands in their head.
         announced = max((self._container.duration or 0) / 1e6, float(self._stream.frames / self.rate))
         seconds = max(self._end - (self._container.start_time or 0) / 1e6, 0)
+        read = f"the {self._decoded:,} frames before that were read"
         if seconds < announced - max(MISSING_SECONDS, 2 / float(self.rate)):
+            raise ValueError(f"'{name}' was cut off after {seconds:.1f} of {announced:.1f} seconds; {read}.")
+        if cut:
             raise ValueError(
-                f"'{self.source.name}' was cut off after {seconds:.1f} of {announced:.1f} seconds; the "
-                f"{self._decoded:,} frames before that were read."
+                f"'{name}' was cut off after {seconds:.1f} seconds: its file ends before the end that it announces; "
+                f"{read}."
             )
-        if not self._decoded:
-            raise ValueError(f"'{self.source.name}' has no frame that can be decoded: it is damaged.")
         if self._damaged:
+            places = f"{self._damaged:,} place{'s' * (self._damaged > 1)}"
             raise ValueError(
-                f"'{self.source.name}' is damaged in {self._damaged:,} places; the {self._decoded:,} frames that can "
-                "be decoded were read."
+                f"'{name}' is damaged in {places}; the {self._decoded:,} frames that can be decoded were read."
             )
+
+
+def _is_cut(source: Source) -> bool:
+    """Whether a file's own container says that its end is missing."""
+    path = Path(source.address)
+    return not source.live and path.is_file() and is_cut_off(path)
+
+
+def _without_index(source: Source) -> str:
+    return (
+        f"'{source.name}' was cut off: the list of its frames, at its end, is missing, and nothing of it can be read."
+    )
 
 
 def _is_cover(stream: Any) -> bool:
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
-
-
-def _upright(frame: Any) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB, turned as the film's display matrix says."""
-    pixels: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels

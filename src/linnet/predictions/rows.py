@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linnet.files import describe_failure
-from linnet.results import Classification, Detections
+from linnet.results import Classification, Detections, Segmentation
 
 if TYPE_CHECKING:
     import pyarrow as arrow
@@ -16,8 +16,8 @@ TOP = 5
 """Classes of a picture that are kept, if not told otherwise."""
 
 LISTS = {"classification": "top", "detection": "boxes", "segmentation": "classes"}
-"""Task → the column of everything that was found; the other columns have the best of it, or the largest class, which
-has no score."""
+"""Task → the column of everything that was found; the other columns have the best of it, or the largest class, and as a
+segmenter's score the mean probability of all places' best classes."""
 
 Row = dict[str, Any]
 
@@ -63,6 +63,8 @@ def row_of(name: str, result: Result | Exception, top: int | None) -> Row:
         column = "boxes" if isinstance(result, Detections) else "classes"
         listed = [vars(found) for found in result.top(top)]
     best = {key: listed[0].get(key) for key in ("label", "index", "score")} if listed else {}
+    if isinstance(result, Segmentation):
+        best["score"] = result.score
     return row | best | {column: listed}
 
 

@@ -10,31 +10,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from heapq import nlargest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from linnet.boxes import iou
 from linnet.data.gathering import Gathered
 from linnet.data.pieces import Readable
 from linnet.files import write_atomically
-from linnet.images import decode
 from linnet.predictions.results import GROUP, Results
 from linnet.predictions.rows import written_name
-from linnet.predictor import Predictor
-from linnet.results import Detections
-from linnet.results.detections import SAME_OBJECT
-
-if TYPE_CHECKING:
-    from PIL import Image
+from linnet.tasks.uncertainty import Uncertainty
 
 CANDIDATES = 4
-"""Times as many pictures as are wanted, the least sure by their scores, are also looked at in a mirror."""
+"""Times as many pictures as are wanted, the least sure by their scores, are also looked at a second time."""
 
 TABLE = "uncertain.csv"
-
-RANKED = ("classification", "detection")
-"""Tasks whose results say how sure they are."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +31,8 @@ class Uncertain:
 
     Attributes:
         file: its name in the results.
-        label: of the best class or object; None where nothing was found.
-        score: of that.
+        label: of the best class or object, or the largest class; None where nothing was found.
+        score: of that; of a segmenter the mean probability of all places' best classes.
         uncertainty: from 0, sure, to 1.
     """
 
@@ -54,26 +42,29 @@ class Uncertain:
     uncertainty: float
 
 
-def find_uncertain(results: Results, predictor: Predictor, gathered: Gathered, count: int) -> list[Uncertain]:
+def find_uncertain(results: Results, uncertainty: Uncertainty, gathered: Gathered, count: int) -> list[Uncertain]:
     """The `count` least sure pictures of finished results, the least sure first; those of an error are left out.
 
-    Of a classifier, 1 less the score of the best class. Of a detector, the mean of two numbers: 1 less the score of the
-    best object (where there is none, of the threshold that it did not reach), and the share of objects that are found
-    in the picture and not in its mirror image, or the other way round. Only of the `CANDIDATES` x `count` least sure
-    pictures by the first is the second found out.
+    Only the `CANDIDATES` x `count` least sure by their scores are looked at a second time, where that is done.
+
+    Args:
+        results: of the model.
+        uncertainty: what its task asks it (`linnet.tasks.Task.uncertainty`).
+        gathered: the pictures of the results.
+        count: how many are wanted.
     """
-    detects = predictor.network.task == "detection"
-    lowest = predictor.suppression.score_threshold if detects else 0.0
-    wanted = CANDIDATES * count if detects else count
+    rows = _all(results, uncertainty)
     # Of equals, those whose names come first.
-    found = sorted(nlargest(wanted, _all(results, lowest), key=lambda one: one.uncertainty), key=lambda one: one.file)
-    if detects:
-        apart = _disagreements(predictor, gathered, [one.file for one in found])
-        found = [replace(one, uncertainty=(one.uncertainty + apart.get(one.file, 1.0)) / 2) for one in found]
+    found = sorted(nlargest(CANDIDATES * count, rows, key=lambda one: one.uncertainty), key=lambda one: one.file)
+    if uncertainty.second_look is not None:
+        names = [one.file for one in found]
+        second = uncertainty.second_look(lambda: _named(gathered, names))
+        again = {written_name(name): value for name, value in second.items()}
+        found = [replace(one, uncertainty=(one.uncertainty + again.get(one.file, 1.0)) / 2) for one in found]
     return sorted(found, key=lambda one: -one.uncertainty)[:count]
 
 
-def _all(results: Results, lowest: float) -> Iterator[Uncertain]:
+def _all(results: Results, uncertainty: Uncertainty) -> Iterator[Uncertain]:
     import pyarrow.parquet as parquet
 
     for path in results.files():
@@ -81,57 +72,8 @@ def _all(results: Results, lowest: float) -> Iterator[Uncertain]:
             for batch in file.iter_batches(GROUP, columns=["file", "label", "score", "error"]):
                 for row in batch.to_pylist():
                     if row["error"] is None:
-                        score = lowest if row["score"] is None else row["score"]
-                        yield Uncertain(row["file"], row["label"], row["score"], 1.0 - score)
-
-
-def _disagreements(predictor: Predictor, gathered: Gathered, names: list[str]) -> dict[str, float]:
-    """Of each picture, the share of its and its mirror image's objects that only one of the two has."""
-    from PIL import ImageOps
-
-    widths: dict[str, int] = {}
-
-    def upright(source: Readable) -> Image.Image:
-        return decode(source.picture)
-
-    def mirrored(source: Readable) -> Image.Image:
-        image = decode(source.picture)
-        widths[source.name] = image.width
-        return ImageOps.mirror(image)
-
-    first, second = (
-        {source.name: result for source, result in predictor.stream_of(_named(gathered, names), read)}
-        for read in (upright, mirrored)
-    )
-    return {
-        written_name(name): disagreement(found, second[name], widths[name])
-        for name, found in first.items()
-        if isinstance(found, Detections) and isinstance(second.get(name), Detections)
-    }
-
-
-def disagreement(first: Detections, second: Detections, width: int) -> float:
-    """How much what was found in a picture differs from what was found in its mirror image, from 0 to 1.
-
-    Two objects are the same if they are of one class and overlap by half of their union once turned back.
-
-    Args:
-        first: of the picture.
-        second: of the mirror image.
-        width: of the picture in pixels.
-    """
-    total = len(first) + len(second)
-    if not total:
-        return 0.0
-    turned = second.boxes.copy()
-    turned[:, [0, 2]] = width - second.boxes[:, [2, 0]]
-    overlaps = iou(first.boxes, turned) * (first.indices[:, None] == second.indices)  # (K, L)
-    same = 0
-    while overlaps.size and overlaps.max() >= SAME_OBJECT:
-        row, column = np.unravel_index(int(overlaps.argmax()), overlaps.shape)
-        overlaps[row, :] = overlaps[:, column] = 0
-        same += 1
-    return 1.0 - 2 * same / total
+                        unsure = uncertainty.of_score(row["score"])
+                        yield Uncertain(row["file"], row["label"], row["score"], unsure)
 
 
 def _named(gathered: Gathered, names: list[str]) -> Iterator[Readable]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from linnet.results.colours import COLOURS
+from linnet.colours import CLASSES
 from linnet.results.detections import Detections
 from linnet.results.overlay import draw_segmentation
 from linnet.results.segmentation import Segmentation
@@ -38,17 +39,22 @@ def draw(image: Image.Image, result: Classification | Detections | Segmentation)
         return draw_segmentation(image, result)
     if isinstance(result, Detections):
         return draw_boxes(image, [_box(found) for found in result.top()])
-    return draw_caption(image, f"{result.score:.0%} {result.label}")
+    return draw_caption(image, caption_of(result))
+
+
+def caption_of(result: Classification) -> str:
+    """What stands under a classifier's picture."""
+    return f"{result.score:.0%} {result.label}"
 
 
 def draw_boxes(image: Image.Image, boxes: list[Box]) -> Image.Image:
     """A copy with boxes, of which the small lie on top; small pictures are enlarged by a whole number."""
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageDraw
 
     times = max(min(math.ceil(READABLE_SIDE / min(image.size)), LONGEST_SIDE // max(image.size)), 1)
     canvas = image.resize((times * image.width, times * image.height)) if times > 1 else image.copy()
     pen = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=max(11, min(canvas.size) // 40))
+    font = _font(max(11, min(canvas.size) // 40))
     for box in sorted(boxes, key=lambda box: _area(box.corners), reverse=True):
         x0, y0, x1, y1 = (times * value for value in box.corners)
         _draw_box(pen, canvas.size, box._replace(corners=(x0, y0, x1, y1)), font)
@@ -72,7 +78,7 @@ def _draw_box(
     box: Box,
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
 ) -> None:
-    colour = COLOURS[box.colour % len(COLOURS)]
+    colour = CLASSES[box.colour % len(CLASSES)]
     x0, y0, x1, y1 = box.corners
     # The far corner of the last pixel that the box covers is the box's own.
     pen.rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=colour, width=max(2, min(size) // 250))
@@ -88,16 +94,31 @@ def _draw_box(
 
 def draw_caption(image: Image.Image, text: str) -> Image.Image:
     """A copy with a line of text on a strip under it."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image
 
-    font_size = max(12, min(image.size) // 20)
-    strip = round(font_size * 1.8)
-    canvas = Image.new("RGB", (image.width, image.height + strip), "white")
+    strip = caption_strip(image.size, text)
+    canvas = Image.new("RGB", (image.width, image.height + strip.height))
     canvas.paste(image)
-    pen = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=font_size)
-    while pen.textlength(text, font=font) > canvas.width - font_size and font_size > 8:
-        font_size -= 1
-        font = ImageFont.load_default(size=font_size)
-    pen.text((font_size // 2, image.height + strip // 2), text, fill="black", font=font, anchor="lm")
+    canvas.paste(strip, (0, image.height))
     return canvas
+
+
+def caption_strip(size: tuple[int, int], text: str) -> Image.Image:
+    """A line of text on a strip that goes under a picture of (width, height) pixels."""
+    from PIL import Image, ImageDraw
+
+    font_size = max(12, min(size) // 20)
+    strip = Image.new("RGB", (size[0], round(font_size * 1.8)), "white")
+    pen = ImageDraw.Draw(strip)
+    while pen.textlength(text, font=_font(font_size)) > strip.width - font_size and font_size > 8:
+        font_size -= 1
+    pen.text((font_size // 2, strip.height // 2), text, fill="black", font=_font(font_size), anchor="lm")
+    return strip
+
+
+@cache
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Pillow's own, which it reads anew each time."""
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size=size)

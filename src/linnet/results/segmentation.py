@@ -35,11 +35,14 @@ class Segmentation:
         labels: (H, W) uint8 classes, of the original picture's size as it is seen upright.
         count: number of classes that there are.
         classes: their names; without names the index in digits serves.
+        score: the probability of the best class, its mean over the network's own map; None where the network gives
+            labels alone.
     """
 
     labels: NDArray[np.uint8]
     count: int
     classes: tuple[str, ...] | None = None
+    score: float | None = None
 
     def __repr__(self) -> str:
         best = ", ".join(f"{found.label} {found.share:.1%}" for found in self.top(3))

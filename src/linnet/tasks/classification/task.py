@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from linnet.tasks.uncertainty import Uncertainty, of_best
+
 if TYPE_CHECKING:
     from linnet.data import DataSet, Sample
     from linnet.data.checks.findings import Findings
@@ -68,6 +70,10 @@ class Classification:
         """Top-1 of the weights and of their average."""
         text = f"validation top-1 {figures['top1']:.2%}"
         return text + (f", averaged {figures['average_top1']:.2%}" if "average_top1" in figures else "")
+
+    def uncertainty(self, predictor: Predictor) -> Uncertainty:
+        """1 less the probability of the best class."""
+        return Uncertainty(of_best)
 
     def trainer(self) -> Trainer:
         """What trains a classifier."""

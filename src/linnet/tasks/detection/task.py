@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from linnet.tasks.uncertainty import Uncertainty, of_best
 
 if TYPE_CHECKING:
     from linnet.data import DataSet, Sample
@@ -86,6 +89,20 @@ class Detection:
         if "average_AP" in figures:
             text += f", averaged {figures['average_AP']:.3f} and {figures['average_AP50']:.3f}"
         return text
+
+    def uncertainty(self, predictor: Predictor) -> Uncertainty:
+        """1 less the score of the best object, and how far a picture and its mirror image differ.
+
+        Where nothing was found the score is the threshold that nothing reached.
+        """
+        from linnet.tasks.detection.mirror import disagreements
+
+        lowest = predictor.suppression.score_threshold
+
+        def of_score(score: float | None) -> float:
+            return of_best(lowest if score is None else score)
+
+        return Uncertainty(of_score, partial(disagreements, predictor))
 
     def trainer(self) -> Trainer:
         """What trains a detector."""

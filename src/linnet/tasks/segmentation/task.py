@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from linnet.tasks.uncertainty import Uncertainty, of_best
+
 if TYPE_CHECKING:
     from linnet.data import DataSet, Sample
     from linnet.data.checks.findings import Findings
@@ -69,6 +71,25 @@ class Segmentation:
         """Mean IoU of the weights and of their average."""
         text = f"validation mean IoU {figures['mIoU']:.3f}, pixel accuracy {figures['pixel_accuracy']:.1%}"
         return text + (f", averaged {figures['average_mIoU']:.3f}" if "average_mIoU" in figures else "")
+
+    def uncertainty(self, predictor: Predictor) -> Uncertainty:
+        """1 less the mean probability of the best classes of the network's map.
+
+        Raises:
+            ValueError: of an exported file that gives labels alone.
+        """
+        if not predictor.gives_scores:
+            raise ValueError(
+                "This exported file gives the class of every pixel and not how probable it is: nothing tells how sure "
+                "it is of a picture. Take the checkpoint that it was made of."
+            )
+
+        def of_score(score: float | None) -> float:
+            if score is None:
+                raise ValueError("These results of a segmenter have no scores: an older linnet wrote them.")
+            return of_best(score)
+
+        return Uncertainty(of_score)
 
     def trainer(self) -> Trainer:
         """What trains a segmenter."""
