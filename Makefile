@@ -16,7 +16,7 @@ STRICT := SKBUILD_CMAKE_DEFINE=LINNET_STRICT=ON
 # Without a network pip says the same many times; the one sentence that helps is this one.
 SAY_UNREACHED = > .venv/pip.log 2>&1 || { \
 	if grep -q 'Retry(total=0' .venv/pip.log; \
-	then echo "PyPI, where pip gets linnet'\''s packages, cannot be reached: make needs a network once, and what it has installed runs without." >&2; \
+	then echo "PyPI, from where pip installs packages, cannot be reached: make needs a network once, and what it has installed runs without." >&2; \
 	else cat .venv/pip.log >&2; fi; exit 1; }
 TELL := $(BIN)/python -c 'import linnet.engine.library as l; l.native_version() or print("Without a C++ compiler: linnet runs without its native engine.")'
 

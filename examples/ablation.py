@@ -9,6 +9,7 @@ training says which way an effect points; how large it is takes CIFAR-10 and hou
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import linnet
-from linnet.training.recipe import Recipe
+from linnet.training.recipes import SCRATCH_SMALL
+from linnet.training.starts import from_nothing
+from linnet.training.statistics import recalculate
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "linear bottleneck, shortcut between bottlenecks": {},
@@ -37,8 +40,8 @@ def draw_digits(count: int, seed: int) -> tuple[Tensor, Tensor]:
         font = ImageFont.load_default(size=int(generator.integers(14, 24)))
         place = tuple((16 + generator.uniform(-5, 5, 2)).tolist())
         ImageDraw.Draw(canvas).text(place, str(digit), int(generator.integers(90, 256)), font, anchor="mm")
-        turned = np.asarray(canvas.rotate(float(generator.uniform(-40, 40)), Image.Resampling.BILINEAR), np.float32)
-        picture[0] = turned / 128 - 1 + generator.normal(0, 0.5, turned.shape)
+        turned = np.asarray(canvas.rotate(float(generator.uniform(-30, 30)), Image.Resampling.BILINEAR), np.float32)
+        picture[0] = turned / 128 - 1 + generator.normal(0, 0.3, turned.shape)
     return torch.from_numpy(pictures), torch.from_numpy(digits)
 
 
@@ -56,12 +59,13 @@ def main() -> None:
         )
         right = []
         for seed in seeds:
-            module = linnet.nn.build(network, generator=torch.Generator().manual_seed(seed))
-            recipe = Recipe(epochs=4, learning_rate=0.05, average=0.0)
+            recipe = replace(SCRATCH_SMALL, epochs=6, batch=24, learning_rate=0.05, average=0.0, seed=seed)
+            module = from_nothing(network, recipe)
             list(linnet.train(module, batches, recipe=recipe))
-            module.eval()
+            # Some hundred steps are too few for running statistics.
+            recalculate(module, pictures.split(200))
             with torch.inference_mode():
-                right.append(float((module(unseen).argmax(1) == truth).float().mean()))
+                right.append(float((module.eval()(unseen).argmax(1) == truth).float().mean()))
         print(f"{name:50} {', '.join(f'{share:.1%}' for share in right)}; mean {np.mean(right):.1%}", flush=True)
 
 

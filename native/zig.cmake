@@ -7,10 +7,15 @@ set(CMAKE_CXX_COMPILER ${LINNET_ZIG} c++ -target ${LINNET_TARGET})
 set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES LINNET_ZIG LINNET_TARGET)
 if(LINNET_TARGET MATCHES "wasi")
   set(CMAKE_SYSTEM_NAME WASI)
-  # There is nothing that CMake could try: no system runs what it would build.
   set(CMAKE_CXX_COMPILER_FORCED TRUE)
 else()
   set(CMAKE_SYSTEM_NAME Linux)
-  # What CMake tries is not linked: the compiler would build its C++ library for it, which linnet does not use.
+  # To find out what it is and what it can, CMake would link programs: for minutes, since the compiler first builds its C++
+  # library, which linnet does not use.
+  set(CMAKE_CXX_COMPILER_ID_RUN TRUE)
+  set(CMAKE_CXX_COMPILER_ID Clang)
+  set(CMAKE_CXX_COMPILER_VERSION 22.1)
+  set(CMAKE_CXX_COMPILER_FRONTEND_VARIANT GNU)
+  set(CMAKE_CXX_STANDARD_COMPUTED_DEFAULT 17)
   set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
 endif()
