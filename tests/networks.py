@@ -63,6 +63,12 @@ def detectors(draw: st.DrawFn, *, largest_width: float = 1.5, largest_side: int 
         "scales": st.lists(numbers, min_size=levels, max_size=levels).map(tuple),
         "aspect_ratios": st.lists(numbers, min_size=1, max_size=4).map(tuple),
         "reduced_first_level": st.booleans(),
+        "tap": st.sampled_from(["expansion", "block"]),
+        "reduced_channels": _or_none(st.integers(1, 200), len(extras)),
+        "extra_activation": st.sampled_from(["same", "linear"]),
+        "last_scale": numbers,
+        "anchor_strides": _or_none(st.floats(1, 100), levels),
+        "clipped_anchors": st.booleans(),
         "scoring": st.sampled_from(["sigmoid", "softmax"]),
     }
     if draw(st.booleans()):
@@ -117,6 +123,11 @@ SECOND: dict[str, Any] = {
     "channel_multiple": st.sampled_from([4, 8]),
     "last_layer": st.sampled_from(["kept", "scaled", "fixed"]),
 }
+
+
+def _or_none(values: st.SearchStrategy[Any], count: int) -> st.SearchStrategy[tuple[Any, ...]]:
+    """So many values, or the empty tuple that leaves them open."""
+    return st.one_of(st.just(()), st.lists(values, min_size=count, max_size=count).map(tuple))
 
 
 def _common(largest_width: float, largest_side: int) -> dict[str, Any]:

@@ -13,8 +13,10 @@ import numpy as np
 from networks import random_tensors
 from numpy.typing import NDArray
 
-from linnet.architecture import Backbone, Convolve, MobileNetV1, MobileNetV2
+from linnet.architecture import Backbone, Convolve, Detector, MobileNetV1, MobileNetV2
 from linnet.architecture.operations import of_kind
+from linnet.engine.fold import fold
+from linnet.weights.detector_layouts import DETECTOR_LAYOUTS, DetectorLayout
 from linnet.weights.layouts import LAYOUTS, STATISTICS, Layout
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -111,3 +113,30 @@ def mutated(generator: np.random.Generator, content: bytes, structure: int) -> b
         if not found:
             break
     return bytes(found)
+
+
+def detector_layout(name: str) -> DetectorLayout:
+    return next(each for each in DETECTOR_LAYOUTS if each.name == name)
+
+
+def detector_state_dict_of(name: str, detector: Detector, seed: int = 0) -> tuple[Arrays, Arrays]:
+    """Random weights under a library's names and in its order, and the same under linnet's and in linnet's."""
+    found = detector_layout(name)
+    own = random_tensors(detector, seed)
+    folded = fold(detector, own)[1]
+    last = {block.convolutions[-1].label for block in detector.layers if block.name.startswith("predictors")}
+    theirs: Arrays = {}
+    for label, (module, norm) in found.places(detector).items():
+        if norm:
+            theirs[f"{module}.weight"] = own[f"{label}.weight"]
+            theirs |= {f"{norm}.{their}": own[f"{label}.{our}"] for their, our in STATISTICS.items()}
+            continue
+        for part in ("weight", "bias"):
+            values = folded[f"{label}.{part}"]
+            if label in last:
+                cells = values.reshape(6, -1, *values.shape[1:])[[0, 5, 1, 2, 3, 4]]
+                if name == "mmdetection" and ".classes." in label:
+                    cells = np.roll(cells, -1, axis=1)
+                values = cells.reshape(values.shape)
+            theirs[f"{module}.{part}"] = values
+    return theirs, own

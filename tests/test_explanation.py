@@ -17,12 +17,13 @@ from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import save_checkpoint
 from linnet.cli import main
+from linnet.colours import AGAINST, FOR
 from linnet.engine.library import native_version
 from linnet.explanation import Explainer
 from linnet.images import Preprocessing, fit, seen_box
 from linnet.predictor import Predictor
 from linnet.results import Classification
-from linnet.results.heat import AGAINST, FOR, draw_shares
+from linnet.results.heat import draw_shares
 
 RUNTIMES = ["numpy", *(["native"] if native_version() else [])]
 

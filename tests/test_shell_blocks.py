@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from film_writer import times_of, write_film
+from masks import write_masks
 from measured import keep_measured
 from networks import checkpoint_of
 from pictures import COLOURS, write_pictures, write_scenes
@@ -62,6 +63,9 @@ SLOW = ("torchrun",)
 
 SHORTER = {
     "--quantise-epochs": "--epochs 1 --batch 4 --workers 0 --resolution 64 --quantise-epochs 1",
+    "train masks/": "--epochs 1 --batch 4 --workers 0 --view-side 32",
+    "--epochs 30": "--epochs 1 --batch 4 --workers 0 --resolution 64",
+    "train boxes/ --out finer/": "--epochs 1 --batch 4 --workers 0 --repeats 1 --resolution 64",
     "train boxes/": "--epochs 1 --batch 4 --workers 0 --resolution 64 --repeats 1",
     "train data/ --out run/ --recipe features": "--workers 0 --resolution 64",
     "train": "--epochs 1 --batch 4 --workers 0 --resolution 64",
@@ -77,7 +81,10 @@ def lines_of(block: str) -> list[str]:
     return [line for line in map(str.strip, joined.splitlines()) if line and not line.startswith("#")]
 
 
-STORIES = ("docs/tutorial.md",)
+LONG = ("docs/howto/small-data.md", "docs/howto/moving.md")
+"""Pages with many trainings, whose lines are all slow."""
+
+STORIES = ("docs/tutorial.md", *LONG)
 """Pages whose blocks follow one another, each on what the ones before it have left."""
 
 
@@ -111,6 +118,7 @@ def desk(tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) ->
         tmp_path / "mine.safetensors",
     )
     write_scenes(tmp_path / "boxes", train=8, validation=4, test=4)
+    write_masks(tmp_path / "masks", test=2)
     if find_spec("av") is not None:
         write_film(tmp_path / "film.mp4", times_of(5))
     (tmp_path / "photos").mkdir()
@@ -119,11 +127,17 @@ def desk(tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path
 
 
+def is_slow(name: str, line: str) -> bool:
+    """Whether a line of a block runs among the slow tests."""
+    return line.startswith(SLOW) or name.startswith(LONG)
+
+
 def run_line(line: str) -> None:
     """As a shell would; linnet's own commands in this process, where they take no second to begin."""
     words = shlex.split(line, comments=True)
     more = next((flags for beginning, flags in SHORTER.items() if beginning in " ".join(words)), "")
-    program, arguments = words[0], [*words[1:], *more.split()]
+    # What `make` has put into .venv is what runs here.
+    program, arguments = words[0].removeprefix(".venv/bin/"), [*words[1:], *more.split()]
     if program == "linnet":
         if arguments[0] == "choose":
             keep_measured(classes=10)
@@ -154,7 +168,7 @@ def test_it_runs(name: str, desk: Path) -> None:
     for line in BLOCKS[name]:
         if "film.mp4" in line:
             pytest.importorskip("av", reason="films need PyAV: pip install 'linnet[video]'")
-        if reason_of(line) is None and not line.startswith(SLOW):
+        if reason_of(line) is None and not is_slow(name, line):
             run_line(line)
 
 
@@ -162,5 +176,5 @@ def test_it_runs(name: str, desk: Path) -> None:
 @pytest.mark.parametrize("name", BLOCKS)
 def test_its_slow_lines_run(name: str, desk: Path) -> None:
     for line in BLOCKS[name]:
-        if reason_of(line) is None and line.startswith(SLOW):
+        if reason_of(line) is None and is_slow(name, line):
             run_line(line)

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 import linnet
+from linnet.architecture import operations
 from linnet.cli import COMMANDS
 
 SOURCE = Path(linnet.__file__).parent
 
 # Written once for everybody; each imports nothing of linnet.
-GROUND = {"boxes", "files", "machine"}
+GROUND = {"boxes", "colours", "files", "machine"}
 
 # Part of the package → parts that it may import. Everything not listed under a part is forbidden to it.
 ALLOWED: dict[str, set[str]] = {
@@ -142,6 +143,7 @@ AT_IMPORT = {
 WITH_TORCH = {
     "data/batches/augmentation.py": {"torch", "kornia"},
     "data/batches/box_loading.py": {"torch"},
+    "data/batches/evaluation.py": {"torch"},
     "data/batches/loading.py": {"torch"},
     "data/batches/mask_loading.py": {"torch"},
     "data/batches/streaming.py": {"torch"},
@@ -278,6 +280,56 @@ def test_circles_are_found() -> None:
 def test_no_module_imports_another_in_a_circle() -> None:
     """Also inside folders and within functions."""
     assert not circles(imports_of_modules())
+
+
+KINDS = {
+    name
+    for name, kind in vars(operations).items()
+    if isinstance(kind, type) and issubclass(kind, operations.Operation) and kind is not operations.Operation
+}
+
+
+def named_kinds(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} & KINDS
+
+
+def has_table(tree: ast.AST) -> bool:
+    """Whether a module has a table from kinds of operations to code."""
+    tables = (node for node in ast.walk(tree) if isinstance(node, ast.Dict))
+    return any(len(set().union(*(named_kinds(key) for key in table.keys if key))) > 2 for table in tables)
+
+
+def switches(tree: ast.AST) -> list[int]:
+    """Lines that ask an operation which kind it is, but for assertions, which only tell a type checker."""
+    told = {part for node in ast.walk(tree) if isinstance(node, ast.Assert) for part in ast.walk(node)}
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node not in told)
+    return [
+        call.lineno
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id == "isinstance" and named_kinds(call.args[1])
+    ]
+
+
+def test_switches_are_found() -> None:
+    tree = ast.parse("if isinstance(x, Add): pass\nassert isinstance(x, Pool)\nT = {Add: 1, Pool: 2, Convolve: 3}")
+    assert {"Add", "Pool", "Convolve", "Linear"} <= KINDS
+    assert switches(tree) == [1]
+    assert has_table(tree)
+    assert not has_table(ast.parse("T = {Add: 1, Pool: 2}\nisinstance(x, Add)"))
+
+
+MOST_SWITCHES = 36
+"""In modules without a table; ten were aimed at. The number may only fall."""
+
+
+def test_operations_are_looked_up_and_not_asked_for_their_kind() -> None:
+    """What runs, prices and writes operations has a table of their kinds (docs/decisions/0013)."""
+    asked = {}
+    for path in SOURCE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        if not has_table(tree) and (lines := switches(tree)):
+            asked[path.relative_to(SOURCE).as_posix()] = lines
+    assert sum(map(len, asked.values())) <= MOST_SWITCHES, asked
 
 
 def modules_after(script: str) -> set[str]:

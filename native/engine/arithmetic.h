@@ -3,6 +3,7 @@
 #ifndef LINNET_ARITHMETIC_H
 #define LINNET_ARITHMETIC_H
 
+#include "resizing.h"
 #include "worker.h"
 
 namespace linnet {
@@ -99,6 +100,11 @@ class Floats {
     job->bias = layer.bias + block * kBlock;
   }
   void filter(const DepthwiseRow& job) const { worker_.kernels().depthwise_row(job); }
+  // A row of one block of a resized map, between two rows of the map that is resized.
+  void resize(const float* top, const float* bottom, const Neighbours& row, const Neighbours* columns, Index width,
+              float* output) const {
+    worker_.kernels().resize_row({top, bottom, row.share, columns, width, output});
+  }
   // What stands for a row outside of a map: nothing, which counts as zeros.
   static const float* outer_row(const PackedLayer&, const Map&, std::uint8_t*) { return nullptr; }
 
@@ -232,6 +238,10 @@ class Bytes {
     job->multipliers = layer.bytes.multipliers + block * kBlock;
   }
   void filter(const DepthwiseRow& job) const { kernels_.depthwise_row(job); }
+  void resize(const std::uint8_t* top, const std::uint8_t* bottom, const Neighbours& row, const Neighbours* columns,
+              Index width, std::uint8_t* output) const {
+    kernels_.resize_row({top, bottom, row.steps, columns, width, output});
+  }
   // What stands for a row outside of a map; written anew for each step, whose scratch space others have used.
   static const std::uint8_t* outer_row(const PackedLayer& layer, const Map& padding, std::uint8_t* scratch) {
     std::uint8_t* row = scratch + padding.offset;

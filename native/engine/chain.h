@@ -37,14 +37,19 @@ class Chain {
       states_[i].next = first;
       first = larger(first * filter_of(unit).stride - unit.pad_top, 0);
       states_[i].entered = first;
-      states_[i].output = i == last ? whole_rows<Number>(worker_, unit.project) : rows_in<Number>(scratch_, unit.made);
-      const int input = worker_.layer(unit.first()).input;
+      const bool stays = i == last && step_.output < 0;
+      states_[i].output = stays ? whole_rows<Number>(worker_, unit.project) : rows_in<Number>(scratch_, unit.made);
+      if (unit.resize >= 0) find_columns_of(unit);
+      const int input = worker_.layer(unit.reader()).input;
       if (i == 0 && input >= 0) input_ = whole_rows<Number>(worker_, input);
       if (unit.depthwise >= 0) {
         states_[i].outer = math_.outer_row(worker_.layer(unit.depthwise), unit.padding, scratch_);
       }
     }
-    while (states_[last].next < rows.last) make(last);
+    while (states_[last].next < rows.last) {
+      make(last);
+      if (step_.output >= 0) give_row(states_[last], states_[last].next - 1);
+    }
   }
 
  private:
@@ -63,6 +68,14 @@ class Chain {
 
   const Rows<Number>& input_of(int i) const { return i == 0 ? input_ : states_[i - 1].output; }
 
+  // A row of the last unit's output to the caller.
+  void give_row(const State& state, Index r) const {
+    const int number = step_.units[step_.count - 1].project;
+    const Index width = state.output.map.width;
+    give_pixels(worker_, number, step_.output, state.output.row(0, r), state.output.block_step(),
+                {r * width, (r + 1) * width});
+  }
+
   void make(int i) {
     const Unit& unit = step_.units[i];
     State& state = states_[i];
@@ -74,7 +87,7 @@ class Chain {
       while (states_[i - 1].next <= lowest_row) make(i - 1);
     }
     if (unit.depthwise < 0) {
-      worker_.layer(unit.project).input < 0 ? convolve_picture(unit, state, r) : convolve(unit, state, r);
+      convolve(i, unit, state, r);
     } else {
       filter_row(i, unit, state, r, lowest_row);
       const PackedLayer& project = worker_.layer(unit.project);
@@ -103,20 +116,26 @@ class Chain {
       return;
     }
     const PackedLayer& expand = worker_.layer(unit.expand);
-    const Rows<Number> expanded = rows_in<Number>(scratch_, unit.expanded);
+    const Rows<Number> expanded = rows_in<Number>(scratch_, unit.expanded),
+                       grown = unit.resize < 0 ? Rows<Number>() : rows_in<Number>(scratch_, unit.grown);
     const auto expand_panel = [&](Index row, Index first) {
       Product product = math_.product_of(
           expand, unit.input.width, math_.source_of(expand, input, row, unit.widened, unit.expand_terms, scratch_));
       const Index blocks = math_.take_panel(expand, first, &product);
       product.c = expanded.row(first, row);
       product.c_step = expanded.block_step();
+      if (unit.resize >= 0) {
+        product.added = grown.row(first, 0);
+        product.added_step = grown.block_step();
+      }
       math_.multiply(product);
       return blocks;
     };
-    const bool prepares = math_.prepares(expand);
+    const bool prepares = math_.prepares(expand) || unit.resize >= 0;
     if (prepares) {
       // There is room for what one row needs: all panels take it before the next.
       for (Index row = state.entered; row <= lowest_row; ++row) {
+        if (unit.resize >= 0) grow(unit, row, grown);
         math_.enter(expand, input, row, unit.input.width, unit.widened, unit.expand_terms, scratch_);
         for (Index first = 0; first < expand.out_blocks;) first += expand_panel(row, first);
       }
@@ -127,6 +146,25 @@ class Chain {
       for (Index block = first; block < first + blocks; ++block) filter_block(expanded, block);
     }
     state.entered = larger(state.entered, lowest_row + 1);
+  }
+
+  void find_columns_of(const Unit& unit) const {
+    const PackedLayer& layer = worker_.layer(unit.resize);
+    find_columns(worker_.tensor(layer.input).size.width, unit.input.width, layer.resizing().grid,
+                 rows_in<Neighbours>(scratch_, unit.columns).data);
+  }
+
+  // Makes row `y` of the map that is added to a unit's expansion.
+  void grow(const Unit& unit, Index y, const Rows<Number>& grown) const {
+    const PackedLayer& layer = worker_.layer(unit.resize);
+    const Rows<Number> coarse = whole_rows<Number>(worker_, layer.input);
+    const Neighbours row =
+        neighbours_of(y, worker_.tensor(layer.input).size.height, unit.input.height, layer.resizing().grid);
+    const Neighbours* columns = rows_in<Neighbours>(scratch_, unit.columns).data;
+    for (Index block = 0; block < layer.out_blocks; ++block) {
+      math_.resize(coarse.row(block, row.low), coarse.row(block, row.high), row, columns, unit.input.width,
+                   grown.row(block, 0));
+    }
   }
 
   // The last product of a unit, into row `r` of its output.
@@ -151,6 +189,18 @@ class Chain {
       if (step_.units[i].project == number) return states_[i].output;
     }
     return whole_rows<Number>(worker_, number);
+  }
+
+  // Row `r` of a convolution that is a unit of its own.
+  void convolve(int i, const Unit& unit, State& state, Index r) {
+    const PackedLayer& layer = worker_.layer(unit.project);
+    if (layer.input < 0) return convolve_picture(unit, state, r);
+    if (!layer.pointwise()) return convolve_window(unit, state, r);
+    const Rows<Number>& input = input_of(i);
+    const Index width = unit.input.width;
+    math_.enter(layer, input, r, width, unit.widened, unit.terms, scratch_);
+    write(layer, state, r,
+          math_.product_of(layer, width, math_.source_of(layer, input, r, unit.widened, unit.terms, scratch_)));
   }
 
   // A window of rows of the picture, as operands and with zeros around them, moves down.
@@ -198,7 +248,7 @@ class Chain {
   }
 
   // The pixels under the kernel are gathered for a row of outputs; then it is one product.
-  void convolve(const Unit& unit, State& state, Index r) {
+  void convolve_window(const Unit& unit, State& state, Index r) {
     const PackedLayer& layer = worker_.layer(unit.project);
     const linnet_window& own = layer.convolution().window;
     const Index kernel = own.kernel, stride = own.stride, dilation = own.dilation;

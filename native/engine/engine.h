@@ -146,17 +146,21 @@ struct Map {
   Index bytes() const { return numbers() * element; }
 };
 
-// Layers that run together: [expand] depthwise project, or one convolution. -1: there is none.
+// Layers that run together: [[resize] expand] depthwise project, or one convolution. -1: there is none.
 struct Unit {
+  int resize = -1;  // what is added to the expansion, of which each row is made as it is added
   int expand = -1, depthwise = -1, project = -1;
   Size input, inner, output;  // before, between depthwise and project, after
   Index pad_top = 0, pad_left = 0;
   // In a thread's scratch space. `made` is the unit's output, unless it is the step's own, or sums of it.
   Map window, expanded, filtered, made;
+  Map columns, grown;  // where the pixels of a resized row lie, and one such row
   // Of bytes: the input as operands, a row of the filter's padding, and a pixel's own part of its sums: of the
   // expansion and of the last product.
   Map widened, padding, expand_terms, terms;
-  int first() const { return expand >= 0 ? expand : depthwise >= 0 ? depthwise : project; }
+  // The layer that reads the unit's input, and the one that comes first in the program.
+  int reader() const { return expand >= 0 ? expand : depthwise >= 0 ? depthwise : project; }
+  int first() const { return resize >= 0 ? resize : reader(); }
 };
 
 constexpr int kMostUnits = 32;  // of a chain
@@ -183,6 +187,7 @@ enum class StepKind {
 struct ChainStep {
   Unit* units;
   int count;
+  int output;  // of the session's outputs the one whose rows go to the caller at once; -1: the last rows stay
 };
 
 // One unit, some blocks of expanded channels at a time.
@@ -218,7 +223,7 @@ struct Step {
   StepKind kind = StepKind::kChain;
   int schedule = LINNET_AUTO;
   union {
-    ChainStep chain = {nullptr, 0};
+    ChainStep chain = {nullptr, 0, -1};
     GroupsStep groups;
     LayerStep single;
     DepthwiseStep depthwise;

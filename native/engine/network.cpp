@@ -578,8 +578,8 @@ void pack(linnet_network& network, const linnet_layer* layers, const Data& data)
 }  // namespace
 
 int engine_set() {
-  static const int chosen = choose_set(kEngineTables);
-  return chosen;
+  static std::atomic<int> chosen{kNotChosen};
+  return choose_once(chosen, kEngineTables);
 }
 
 }  // namespace linnet

@@ -61,15 +61,23 @@ class Planner {
   // added by `except` does not count.
   int only_reader(Index number, int except = -1) const;
 
+  // How often layers read an output.
+  Index readers_of(Index number) const;
   // Whether one layer reads an output, once, and nobody asks for it.
-  bool is_read_once(Index number) const;
+  bool is_read_once(Index number) const { return !asked_for(number) && readers_of(number) == 1; }
 
   int find_sizes();
   void find_steps();
+  bool is_resized_and_added(Index number) const;
   bool starts_unit(Index number, Unit* unit, int* schedule);
   bool finish_unit(Unit* unit);
   int schedule_of(const Unit& unit) const;
+  Step* last_chain();
+  bool goes_on(const Step& step, int reader, int added) const;
   bool extends(const Step& step, const Unit& unit) const;
+  bool is_large(Index number) const;
+  bool joins_chain(Index number, Unit* unit);
+  bool is_given_by_rows(int output);
   Index head_of(Index number, HeadStep* head);
   Step& add_step(StepKind kind);
   void add_depthwise(Index number);
@@ -83,6 +91,7 @@ class Planner {
   void take_operands(Step& step, const PackedLayer& read, Map& widened, Map& terms, Index rows, Index width);
 
   void plan_window(Step& step, Unit& unit);
+  Index kept_rows(const ChainStep& chain, int i) const;
   void plan_chain(Step& step);
   void plan_groups(Step& step);
   void plan_head(Step& step);
@@ -115,12 +124,12 @@ int Planner::only_reader(Index number, int except) const {
   return reader;
 }
 
-bool Planner::is_read_once(Index number) const {
-  Index readers = asked_for(number) ? 2 : 0;
+Index Planner::readers_of(Index number) const {
+  Index readers = 0;
   for (Index other = number + 1; other < layers_.size(); ++other) {
     for (Index i = 0; i < layer(other).given.input_count; ++i) readers += input_of(other, i) == number ? 1 : 0;
   }
-  return readers == 1;
+  return readers;
 }
 
 int Planner::find_sizes() {
@@ -174,6 +183,7 @@ int Planner::schedule_of(const Unit& unit) const {
     return options_.schedules[unit.depthwise];
   }
   if (options_.schedule != LINNET_AUTO) return options_.schedule;
+  if (unit.resize >= 0) return LINNET_ROWS;
   const Index most = layer(unit.depthwise).integers ? kMostByteGroupPixels : kMostGroupPixels;
   return unit.input.height * unit.input.width <= most ? LINNET_GROUPS : LINNET_ROWS;
 }
@@ -184,13 +194,21 @@ void pad(Unit* unit, const linnet_window& window) {
   unit->pad_left = pad_axis(unit->input.width, window).before;
 }
 
+// Whether a map is resized for nothing but the layer behind it, which adds it to what it makes of another map.
+bool Planner::is_resized_and_added(Index number) const {
+  const Index next = number + 1;
+  return layer(number).given.kind == LINNET_RESIZE && is_read_once(number) && layer(next).pointwise() &&
+         layer(next).added == number;
+}
+
 // Whether a unit begins at this layer: a block, or the convolution of the picture.
 bool Planner::starts_unit(Index number, Unit* unit, int* schedule) {
-  const linnet_layer& given = layer(number).given;
   *unit = Unit();
   *schedule = LINNET_AUTO;
+  if (is_resized_and_added(number)) unit->resize = static_cast<int>(number++);
+  const linnet_layer& given = layer(number).given;
   unit->input = input_size(number);
-  if (layer(number).pointwise() && layer(number).input >= 0 && layer(number).added < 0) {
+  if (layer(number).pointwise() && layer(number).added == unit->resize) {
     const int next = only_reader(number);
     if (next != number + 1 || layer(next).given.kind != LINNET_DEPTHWISE) return false;
     unit->expand = static_cast<int>(number);
@@ -210,24 +228,52 @@ bool Planner::starts_unit(Index number, Unit* unit, int* schedule) {
   pad(unit, layer(unit->depthwise).depthwise().window);
   unit->inner = unit->output = tensor(unit->depthwise).size;
   *schedule = schedule_of(*unit);
-  return *schedule != LINNET_LAYERWISE;
+  return *schedule == LINNET_ROWS || (*schedule == LINNET_GROUPS && unit->resize < 0);
 }
 
-// Whether a unit may go on where a chain ends, so that the tensor between them never exists whole.
-bool Planner::extends(const Step& step, const Unit& unit) const {
-  if (step.chain.count == kMostUnits || options_.joins_rows == 0) return false;
+// The last step, if it is a chain.
+Step* Planner::last_chain() {
+  Step* last = session_.step_count > 0 ? &session_.steps[session_.step_count - 1] : nullptr;
+  return last != nullptr && last->kind == StepKind::kChain ? last : nullptr;
+}
+
+// Whether `reader`, and what `added` adds, is all that reads a chain's output, and the chain may be longer. Then the
+// tensor between them need not exist whole.
+bool Planner::goes_on(const Step& step, int reader, int added) const {
   const int last = step.last_layer();
-  if (unit.depthwise < 0 || layer(unit.first()).input != last) return false;
+  return step.chain.count < kMostUnits && options_.joins_rows != 0 && layer(reader).input == last &&
+         only_reader(last, added) == reader;
+}
+
+// Whether a tensor is so large that it should not be there whole, whatever has to be computed twice.
+bool Planner::is_large(Index number) const {
+  // Of maps with as many numbers.
+  const Map& map = session_.tensors[number].map;
+  return map.bytes() > kKeptBytes / kFloat * map.element;
+}
+
+// Whether a unit goes on where a chain ends.
+bool Planner::extends(const Step& step, const Unit& unit) const {
+  if (unit.depthwise < 0 || !goes_on(step, unit.reader(), unit.project)) return false;
   // Of a dilated filter the rows that threads would compute twice, and those that are kept, are many.
   if (options_.joins_rows < 0 && layer(unit.depthwise).depthwise().window.dilation > 1) return false;
-  const int added = layer(unit.project).added;
+  const int last = step.last_layer(), added = layer(unit.project).added;
   if (added >= 0 && added != last) return false;
-  if (only_reader(last, unit.project) != unit.first()) return false;
-  const Index between = session_.tensors[last].map.bytes();
-  // Of maps with as many numbers.
-  const Index kept = kKeptBytes / kFloat * session_.tensors[last].map.element;
-  if (options_.joins_rows == 1 || between > kept) return true;
-  return session_.threads == 1 && (!layer(unit.depthwise).integers || between > kKeptByBytes);
+  if (options_.joins_rows == 1 || is_large(last)) return true;
+  return session_.threads == 1 &&
+         (!layer(unit.depthwise).integers || session_.tensors[last].map.bytes() > kKeptByBytes);
+}
+
+// Whether a pointwise layer goes on where a chain ends: as a unit of its own, row by row.
+bool Planner::joins_chain(Index number, Unit* unit) {
+  const Step* chain = last_chain();
+  if (chain == nullptr || !layer(number).pointwise() || layer(number).added >= 0) return false;
+  if (!goes_on(*chain, static_cast<int>(number), -1)) return false;
+  if (options_.joins_rows < 0 && !is_large(layer(number).input)) return false;
+  *unit = Unit();
+  unit->project = static_cast<int>(number);
+  unit->input = unit->inner = unit->output = tensor(number).size;
+  return true;
 }
 
 // A pointwise layer, a pooling and perhaps a linear layer that run as one; gives the last of them.
@@ -271,10 +317,10 @@ void Planner::add_unit(const Unit& unit, int schedule) {
     step.groups = {own, 0};
     return;
   }
-  Step* previous = session_.step_count > 0 ? &session_.steps[session_.step_count - 1] : nullptr;
-  const bool joins = previous != nullptr && previous->kind == StepKind::kChain && extends(*previous, unit);
+  Step* previous = last_chain();
+  const bool joins = previous != nullptr && extends(*previous, unit);
   Step& step = joins ? *previous : add_step(StepKind::kChain);
-  if (!joins) step.chain = {own, 0};
+  if (!joins) step.chain = {own, 0, -1};
   ++step.chain.count;
   if (schedule != LINNET_AUTO) step.schedule = schedule;
 }
@@ -298,6 +344,16 @@ StepKind single_step(int kind) {
     default:
       return StepKind::kPointwise;
   }
+}
+
+// Whether an output is what the last chain ends with, and nothing else reads it: then its rows go to the caller at
+// once.
+bool Planner::is_given_by_rows(int output) {
+  Step* chain = last_chain();
+  const int number = session_.outputs[output];
+  if (chain == nullptr || chain->last_layer() != number || readers_of(number) > 0) return false;
+  chain->chain.output = output;
+  return true;
 }
 
 // A layer by itself; a product of bytes is half a unit, for what it needs.
@@ -329,11 +385,15 @@ void Planner::find_steps() {
       number = last;
     } else if (layer(number).given.kind == LINNET_DEPTHWISE) {
       add_depthwise(number);
+    } else if (joins_chain(number, &unit)) {
+      session_.units[unit_count_++] = unit;
+      ++last_chain()->chain.count;
     } else {
       add_single(number);
     }
     for (Index i = 0; i < session_.output_count; ++i) {
-      if (session_.outputs[i] < begun || session_.outputs[i] > number) continue;
+      if (session_.outputs[i] < begun || session_.outputs[i] > number || is_given_by_rows(static_cast<int>(i)))
+        continue;
       add_step(StepKind::kOutput).output = {session_.outputs[i], static_cast<int>(i)};
     }
   }
@@ -363,6 +423,12 @@ void Planner::take_operands(Step& step, const PackedLayer& read, Map& widened, M
 
 // Rows that a filter spans.
 Index reach_of(const linnet_window& window) { return Index{window.kernel - 1} * window.dilation + 1; }
+
+// Rows of a unit's output that have to be there for the next unit, or for the caller.
+Index Planner::kept_rows(const ChainStep& chain, int i) const {
+  const Unit* next = i + 1 < chain.count ? &chain.units[i + 1] : nullptr;
+  return next == nullptr || next->depthwise < 0 ? 1 : reach_of(layer(next->depthwise).depthwise().window);
+}
 
 void Planner::plan_window(Step& step, Unit& unit) {
   const linnet_convolution& own = layer(unit.project).convolution();
@@ -394,13 +460,14 @@ void Planner::plan_chain(Step& step) {
         take(step, unit.expanded, layer(unit.expand).element, filter.in_blocks, rows, unit.input.width);
       }
       if (filter.integers) take(step, unit.padding, 1, 1, 1, unit.input.width);
-    } else {
+      if (unit.resize >= 0) take(step, unit.columns, sizeof(Neighbours), 1, 1, blocks_of(unit.input.width));
+    } else if (!layer(unit.project).pointwise()) {
       plan_window(step, unit);
     }
-    if (i + 1 < step.chain.count) {
-      const Index reach = reach_of(layer(step.chain.units[i + 1].depthwise).depthwise().window);
+    if (i + 1 < step.chain.count || step.chain.output >= 0) {
       const PackedLayer& project = layer(unit.project);
-      take(step, unit.made, project.element, project.out_blocks, smaller(reach, unit.output.height), unit.output.width);
+      const Index rows = smaller(kept_rows(step.chain, i), unit.output.height);
+      take(step, unit.made, project.element, project.out_blocks, rows, unit.output.width);
     }
   }
   // What only one row of one unit needs has the same room for all: those before it have made their rows by then.
@@ -408,8 +475,17 @@ void Planner::plan_chain(Step& step) {
   Index end = begin;
   for (int i = 0; i < step.chain.count; ++i) {
     Unit& unit = step.chain.units[i];
-    if (unit.depthwise < 0) continue;
+    if (unit.depthwise < 0 && !layer(unit.project).pointwise()) continue;
     step.scratch_bytes = begin;
+    if (unit.depthwise < 0) {
+      take_operands(step, layer(unit.project), unit.widened, unit.terms, 1, unit.input.width);
+      end = larger(end, step.scratch_bytes);
+      continue;
+    }
+    if (unit.resize >= 0) {
+      const PackedLayer& resize = layer(unit.resize);
+      take(step, unit.grown, resize.element, resize.out_blocks, 1, unit.input.width);
+    }
     if (unit.expand >= 0) {
       take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, 1, unit.input.width);
     }
@@ -504,7 +580,7 @@ void Planner::find_lives() {
       }
     }
     Tensor& own = tensor(last);
-    own.whole = true;
+    own.whole = step.kind != StepKind::kChain || step.chain.output < 0;
     own.first_step = own.last_step = now;
     if (step.kind == StepKind::kConcatenate) join_in_place(last);
   }

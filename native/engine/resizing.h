@@ -5,16 +5,19 @@
 
 #include <cstdint>
 
+#include "engine_kernels.h"
 #include "linnet.h"
-#include "numbers.h"
 
 namespace linnet {
 
-// The two pixels of an axis between which a new pixel lies, and the share of the second one.
-struct Neighbours {
-  std::int32_t low, high;
-  float share;
-};
+// Shares of bytes are whole numbers of 2^-11.
+constexpr std::int32_t kShareBits = 11;
+
+// The nearest, halves to even: below 2^22 a sum with 1.5 * 2^23 has no room for parts.
+inline std::int32_t steps_of(float share) {
+  const float moved = share * static_cast<float>(1 << kShareBits) + 12582912.0F;
+  return static_cast<std::int32_t>(moved - 12582912.0F);
+}
 
 inline Neighbours neighbours_of(Index place, Index before, Index after, std::int32_t grid) {
   const float last = static_cast<float>(before - 1);
@@ -28,16 +31,13 @@ inline Neighbours neighbours_of(Index place, Index before, Index after, std::int
   }
   at = at < 0 ? 0 : at > last ? last : at;
   const auto low = static_cast<std::int32_t>(at);
-  return {low, low + 1 < before ? low + 1 : low, at - static_cast<float>(low)};
+  const float share = at - static_cast<float>(low);
+  return {low, low + 1 < before ? low + 1 : low, share, steps_of(share)};
 }
 
-// Shares of bytes are whole numbers of 2^-11.
-constexpr std::int32_t kShareBits = 11;
-
-// The nearest, halves to even: below 2^22 a sum with 1.5 * 2^23 has no room for parts.
-inline std::int32_t steps_of(float share) {
-  const float moved = share * static_cast<float>(1 << kShareBits) + 12582912.0F;
-  return static_cast<std::int32_t>(moved - 12582912.0F);
+// Of all pixels of a row.
+inline void find_columns(Index before, Index after, std::int32_t grid, Neighbours* columns) {
+  for (Index x = 0; x < after; ++x) columns[x] = neighbours_of(x, before, after, grid);
 }
 
 // What lies between four pixels: first along the row, then down.
@@ -55,8 +55,7 @@ struct FloatMix {
 struct ByteMix {
   using Number = std::uint8_t;
   std::int32_t across, down;
-  ByteMix(const Neighbours& row, const Neighbours& column)
-      : across(steps_of(column.share)), down(steps_of(row.share)) {}
+  ByteMix(const Neighbours& row, const Neighbours& column) : across(column.steps), down(row.steps) {}
   std::uint8_t operator()(std::int32_t top_left, std::int32_t top_right, std::int32_t bottom_left,
                           std::int32_t bottom_right) const {
     const std::int32_t top = (top_left << kShareBits) + (top_right - top_left) * across;

@@ -309,27 +309,18 @@ void run_concatenate(const Worker& worker, const Step& step) {
 template <typename Arithmetic>
 void run_resize(const Worker& worker, const Step& step) {
   using Number = typename Arithmetic::Number;
-  using Mix = typename MixOf<Number>::Type;
+  const Arithmetic math(worker);
   const PackedLayer& layer = worker.layer(step.single.layer);
   const Rows<Number> input = whole_rows<Number>(worker, layer.input),
                      output = whole_rows<Number>(worker, step.single.layer);
   const Size before = worker.tensor(layer.input).size, after = worker.tensor(step.single.layer).size;
   auto* columns = reinterpret_cast<Neighbours*>(worker.scratch(step));
-  for (Index x = 0; x < after.width; ++x) {
-    columns[x] = neighbours_of(x, before.width, after.width, layer.resizing().grid);
-  }
+  find_columns(before.width, after.width, layer.resizing().grid, columns);
   const Range own = share_of(layer.out_blocks * after.height, worker.thread, worker.threads());
   for (Index i = own.first; i < own.last; ++i) {
     const Index block = i / after.height, y = i % after.height;
     const Neighbours row = neighbours_of(y, before.height, after.height, layer.resizing().grid);
-    const Number *top = input.row(block, row.low), *bottom = input.row(block, row.high);
-    Number* to = output.row(block, y);
-    for (Index x = 0; x < after.width; ++x, to += kBlock) {
-      const Mix mix(row, columns[x]);
-      const Index left = columns[x].low * kBlock, right = columns[x].high * kBlock;
-      for (Index k = 0; k < kBlock; ++k)
-        to[k] = mix(top[left + k], top[right + k], bottom[left + k], bottom[right + k]);
-    }
+    math.resize(input.row(block, row.low), input.row(block, row.high), row, columns, after.width, output.row(block, y));
   }
 }
 
@@ -357,21 +348,11 @@ void run_convert(const Worker& worker, const LayerStep& step) {
   }
 }
 
-// From blocks to the caller's order, channels side by side.
 template <typename Number>
 void run_output(const Worker& worker, const OutputStep& step) {
-  const PackedLayer& layer = worker.layer(step.layer);
   const Rows<Number> values = whole_rows<Number>(worker, step.layer);
-  const Index channels = layer.channels, all = values.map.slots * values.map.width;
-  const Range pixels = share_of(all, worker.thread, worker.threads());
-  Number* output = static_cast<Number*>(worker.outputs[step.output]) + worker.picture * all * channels;
-  for (Index block = 0; block < layer.out_blocks; ++block) {
-    const Index count = smaller(kBlock, channels - block * kBlock);
-    for (Index pixel = pixels.first; pixel < pixels.last; ++pixel) {
-      std::memcpy(output + pixel * channels + block * kBlock, values.row(block, 0) + pixel * kBlock,
-                  static_cast<std::size_t>(count) * sizeof(Number));
-    }
-  }
+  const Range pixels = share_of(values.map.slots * values.map.width, worker.thread, worker.threads());
+  give_pixels(worker, step.layer, step.output, values.data + pixels.first * kBlock, values.block_step(), pixels);
 }
 
 // Of a step that computes with one kind of numbers.

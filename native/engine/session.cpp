@@ -186,7 +186,7 @@ extern "C" int linnet_session_step(const linnet_session* session, int64_t number
   step->group = static_cast<int32_t>(blocks * kBlock);
   const Map& left = plan.tensors[step->last].map;
   step->element_bytes = static_cast<int32_t>(left.element);
-  step->output_bytes = own.kind == StepKind::kOutput ? 0 : left.bytes();
+  step->output_bytes = own.kind == StepKind::kOutput || !plan.tensors[step->last].whole ? 0 : left.bytes();
   step->scratch_bytes = own.scratch_bytes * session->threads;
   step->seconds = own.seconds;
   step->least_seconds = own.least_seconds;

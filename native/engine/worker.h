@@ -48,6 +48,25 @@ Rows<Number> whole_rows(const Worker& worker, int number) {
   return rows_in<Number>(worker.arena(), worker.tensor(number).map);
 }
 
+// Some pixels of a layer's output, of which `values` begin at a block's first, to the session's output of that number:
+// from blocks to the caller's order, channels side by side.
+template <typename Number>
+void give_pixels(const Worker& worker, int number, int output, const Number* values, Index block_step, Range pixels) {
+  const PackedLayer& layer = worker.layer(number);
+  const Size size = worker.tensor(number).size;
+  const Index channels = layer.channels, all = size.height * size.width;
+  Number* given = static_cast<Number*>(worker.outputs[output]) + (worker.picture * all + pixels.first) * channels;
+  for (Index block = 0; block < layer.out_blocks; ++block, values += block_step, given += kBlock) {
+    const Index count = smaller(kBlock, channels - block * kBlock);
+    for (Index pixel = 0; count == kBlock && pixel < pixels.count(); ++pixel) {
+      std::memcpy(given + pixel * channels, values + pixel * kBlock, kBlock * sizeof(Number));
+    }
+    for (Index pixel = 0; count < kBlock && pixel < pixels.count(); ++pixel) {
+      for (Index k = 0; k < count; ++k) given[pixel * channels + k] = values[pixel * kBlock + k];
+    }
+  }
+}
+
 }  // namespace linnet
 
 #endif

@@ -1,5 +1,6 @@
 // Depthwise rows and the small kernels around them, one block of channels at a time.
 
+#if !LINNET_WIDE
 // kPixels outputs from column `x` on. kLeft: the first tap of the first one lies outside; kRight: the last tap of the
 // last one does. Each input is loaded once and goes to all outputs that it reaches.
 template <int kPixels, int kStride, bool kLeft, bool kRight>
@@ -70,9 +71,16 @@ static void depthwise_tiles(const DepthwiseRow& job) {
   }
 }
 
+#endif
+
 // Any dilation: kPixels outputs from column `x` on, of which all taps lie inside, or one, whose taps may lie outside.
 template <int kPixels>
 static void dilated_tile(const DepthwiseRow& job, Index x) {
+#if LINNET_WIDE
+  if constexpr (kPixels % 2 == 0) {
+    if (job.stride == 1) return dilated_pairs<kPixels>(job, x);
+  }
+#endif
   const Index first = x * job.stride - job.pad_left;
   for (int part = 0; part < kParts; ++part) {
     Vec sums[kPixels];
@@ -91,21 +99,26 @@ static void dilated_tile(const DepthwiseRow& job, Index x) {
 }
 
 static void depthwise_dilated(const DepthwiseRow& job) {
-  const Index reach = 2 * job.dilation;
-  for (Index x = 0; x < job.output_width;) {
-    const Index first = x * job.stride - job.pad_left, last = first + (kDepthwisePixels - 1) * job.stride + reach;
-    if (first >= 0 && last < job.width && x + kDepthwisePixels <= job.output_width) {
-      dilated_tile<kDepthwisePixels>(job, x);
-      x += kDepthwisePixels;
-    } else {
-      dilated_tile<1>(job, x++);
-    }
+  // The outputs of which all taps lie inside. The last tile of them may compute some a second time.
+  const Index last = job.width - 1 + job.pad_left - 2 * job.dilation;
+  const Index begin = smaller((job.pad_left + job.stride - 1) / job.stride, job.output_width);
+  const Index end = last < 0 ? begin : larger(smaller(last / job.stride + 1, job.output_width), begin);
+  const bool tiles = end - begin >= kDepthwisePixels;
+  for (Index x = 0; x < (tiles ? begin : job.output_width); ++x) dilated_tile<1>(job, x);
+  if (!tiles) return;
+  for (Index x = begin; x < end; x += kDepthwisePixels) {
+    dilated_tile<kDepthwisePixels>(job, smaller(x, end - kDepthwisePixels));
   }
+  for (Index x = end; x < job.output_width; ++x) dilated_tile<1>(job, x);
 }
 
 static void depthwise_row(const DepthwiseRow& job) {
   if (job.dilation != 1) return depthwise_dilated(job);
+#if LINNET_WIDE
+  depthwise_wide_row(job);
+#else
   job.stride == 1 ? depthwise_tiles<1>(job) : depthwise_tiles<2>(job);
+#endif
 }
 
 static void pool_block(Index pixels, const float* values, float scale, float* sums) {
@@ -158,12 +171,18 @@ static void join_block(Index pixels, int parts, const float* part, Index part_st
   }
 }
 
+#if LINNET_WIDE
+typedef WideVec Widest;
+#else
+typedef Vec Widest;
+#endif
+
 // The most that this instruction set can do: enough sums side by side that none waits for itself, and no memory. The
 // values stay finite, and the compiler cannot know them.
 static Index multiply_add(Index rounds, float* sink) {
   constexpr int count = 12;
-  const Vec value = splat(sink[0]);
-  Vec sums[count], factor = splat(0.5f);
+  const Widest value = sink[0] - Widest{};
+  Widest sums[count], factor = 0.5f - Widest{};
 #pragma GCC unroll 12
   for (int i = 0; i < count; ++i) sums[i] = value;
   for (Index round = 0; round < rounds; ++round) {
@@ -176,6 +195,6 @@ static Index multiply_add(Index rounds, float* sink) {
   }
 #pragma GCC unroll 12
   for (int i = 1; i < count; ++i) sums[0] += sums[i];
-  store(sink, sums[0] * splat(1e-6f));
-  return count * kLanes;
+  sink[0] = sums[0][0] * 1e-6f;
+  return count * static_cast<Index>(sizeof(Widest) / sizeof(float));
 }

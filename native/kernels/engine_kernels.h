@@ -48,11 +48,29 @@ struct DepthwiseRow {
   float* output;  // [output_width][kBlock]
 };
 
+// Where a pixel of a resized row lies: between two of the row that is resized, and the share of the second one; of
+// bytes that in whole numbers of 2^-11.
+struct Neighbours {
+  std::int32_t low, high;
+  float share;
+  std::int32_t steps;
+};
+
+// One row of a resized map for one block of channels: first along the row, then down.
+struct ResizedRow {
+  const float *top, *bottom;  // [width before][kBlock]: the rows between which it lies
+  float share;                // of the second one
+  const Neighbours* columns;  // [width]
+  Index width;
+  float* output;  // [width][kBlock]
+};
+
 struct EngineKernels {
   // How `blocks` blocks of output channels are cut into panels: blocks of the panel that begins at block `first`.
   Index (*panel_blocks)(Index blocks, Index first);
   void (*product)(const Product& job);
   void (*depthwise_row)(const DepthwiseRow& job);
+  void (*resize_row)(const ResizedRow& job);
   // sums[channel] += values of all pixels of one block, scaled.
   void (*pool_block)(Index pixels, const float* values, float scale, float* sums);
   // outputs[column] += sum over k of inputs[k] * weights[k][column]; columns is a multiple of kBlock.

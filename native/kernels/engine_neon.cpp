@@ -6,7 +6,7 @@ namespace linnet {
 
 static const int kLanes = 4;
 // SSE2 has 16 registers and NEON 32; a panel of one block is two of them.
-static const int kTileRegisters = 12, kMostRows = 6, kDepthwisePixels = 4;
+static const int kTileRegisters = 12, kMostRows = 6, kRareRows = 4, kDepthwisePixels = 4;
 static const int kUnroll = 2;
 static const Index kPanelBlocks = 1;
 

@@ -8,10 +8,18 @@ static inline Index place(int v, Index step) { return v / kParts * step + v % kP
 
 template <int kBlocks>
 static constexpr int rows_of() {
-  constexpr int rows = kTileRegisters / (kBlocks * kParts);
+#if LINNET_WIDE
+  constexpr int registers = (kBlocks + 1) / 2;
+#else
+  constexpr int registers = kBlocks * kParts;
+#endif
+  constexpr int rows = kTileRegisters / registers;
   return rows < kMostRows ? rows : kMostRows;
 }
 
+#if LINNET_WIDE
+#include "engine_wide.inl"
+#else
 // kRun and kStep are the job's, known while compiling; 0: read from the job. The loops over a tile are unrolled by hand
 // of the pragmas: else the compiler keeps the sums in memory before and after the loop over the inputs.
 template <int kBlocks, int kRows, int kRun, int kStep>
@@ -67,12 +75,18 @@ static void product_tile(const Product& job, Index pixel, const float* fetched, 
   }
 }
 
+#endif
+
 // The tile of `rows` rows; the template counts down to it.
 template <int kBlocks, int kRows, int kRun, int kStep>
 static inline void tile_of(Index rows, const Product& job, Index pixel, const float* fetched, Index lines) {
   if constexpr (kRows > 0) {
     if (rows == kRows) {
+#if LINNET_WIDE
+      wide_tile<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines);
+#else
       product_tile<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines);
+#endif
     } else {
       tile_of<kBlocks, kRows - 1, kRun, kStep>(rows, job, pixel, fetched, lines);
     }
@@ -84,7 +98,7 @@ static inline void tile_of(Index rows, const Product& job, Index pixel, const fl
 template <int kBlocks, int kRun, int kStep>
 static void product_panel(const Product& job) {
   // What has no tile of its own is rare: fewer sizes of tiles make the library smaller.
-  constexpr int most = kRun != 0 || rows_of<kBlocks>() < 4 ? rows_of<kBlocks>() : 4;
+  constexpr int most = kRun != 0 || rows_of<kBlocks>() < kRareRows ? rows_of<kBlocks>() : kRareRows;
   const Index tiles = (job.pixels + most - 1) / most;
   const Index lines = job.next == nullptr ? 0 : (job.next_floats / kLine + tiles * job.runs - 1) / (tiles * job.runs);
   const Index step = lines * job.runs * kLine;

@@ -4,7 +4,9 @@
 #include "vector.inl"
 // Above: vectors. Below: what is written with them.
 #include "engine_product.inl"
-// Uses kParts.
+// These use kParts.
 #include "engine_depthwise.inl"
+#include "engine_resize.inl"
 
-#define LINNET_ENGINE_TABLE {panel_blocks, product, depthwise_row, pool_block, accumulate, join_block, multiply_add}
+#define LINNET_ENGINE_TABLE \
+  {panel_blocks, product, depthwise_row, resize_row, pool_block, accumulate, join_block, multiply_add}

@@ -57,12 +57,22 @@ struct IntegerDepthwise {
   void* output;              // [output_width][kBlock]
 };
 
+// One row of a resized map for one block of channels, as `ResizedRow`.
+struct ResizedBytes {
+  const std::uint8_t *top, *bottom;
+  std::int32_t steps;  // the share of the second row in whole numbers of 2^-11
+  const Neighbours* columns;
+  Index width;
+  std::uint8_t* output;
+};
+
 struct IntegerKernels {
   Index operand_bytes;  // 1 or 2
   Index operand_zero;   // what an operand is less than its byte
   Index panel_blocks;   // of the widest panel
   void (*product)(const IntegerProduct& job);
   void (*depthwise_row)(const IntegerDepthwise& job);
+  void (*resize_row)(const ResizedBytes& job);
   // Bytes as operands.
   void (*widen)(Index count, const std::uint8_t* bytes, void* operands);
   // sums[pixel] = factor * (sum of the pixel's operands) over `runs` runs.

@@ -6,8 +6,9 @@
 #include "integer_wide.inl"
 #endif
 #include "integer_product.inl"
-// Uses kParts.
+// These use kParts.
 #include "integer_depthwise.inl"
+#include "integer_resize.inl"
 
 #define LINNET_INTEGER_TABLE \
-  {sizeof(Operand), kOperandZero, kPanelBlocks, product, depthwise_row, widen, sum_pixels, join_block}
+  {sizeof(Operand), kOperandZero, kPanelBlocks, product, depthwise_row, resize_row, widen, sum_pixels, join_block}

@@ -3,7 +3,10 @@
 #ifndef LINNET_PIN_H
 #define LINNET_PIN_H
 
-#if defined(__x86_64__)
+#if defined(__AVX512F__)
+// Any of 32 registers.
+#define LINNET_PIN(v) asm("" : "+v"(v))
+#elif defined(__x86_64__)
 #define LINNET_PIN(v) asm("" : "+x"(v))
 #elif defined(__aarch64__)
 #define LINNET_PIN(v) asm("" : "+w"(v))

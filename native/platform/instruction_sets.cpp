@@ -15,11 +15,32 @@ namespace linnet {
 namespace {
 
 #if defined(__x86_64__) || defined(__i386__)
-// Leaf 7.1 of cpuid: older compilers do not know the name. The system keeps the registers, or there would be no AVX2.
-bool has_avx_vnni() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) == 1;
+struct Registers {
+  unsigned a, b, c, d;
+};
+
+// What cpuid says of itself, zeros of a leaf that it does not have. Compilers have names for it, and the answers in
+// their runtime libraries: that of zig says no to every one.
+Registers cpuid(unsigned leaf, unsigned part = 0) {
+  Registers told = {};
+  __get_cpuid_count(leaf, part, &told.a, &told.b, &told.c, &told.d);
+  return told;
 }
+
+bool has_bits(unsigned told, unsigned bits) { return (told & bits) == bits; }
+
+// Whether the system keeps these registers when it changes threads.
+bool keeps(unsigned registers) {
+  if (!has_bits(cpuid(1).c, 1u << 27)) return false;
+  unsigned low, high;
+  asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return has_bits(low, registers);
+}
+
+constexpr unsigned kYmm = 6, kZmm = 0xe6;
+constexpr unsigned kFma = 1u << 12, kAvx = 1u << 28, kAvx2Bit = 1u << 5;                                // 1.c, 7.b
+constexpr unsigned kAvx512Bits = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, kAvx512VnniBit = 1u << 11;  // 7.b, 7.c
+constexpr unsigned kAvxVnniBit = 1u << 4;                                                               // 7.1.a
 #elif defined(__ARM_NEON)
 bool has_dot_products() {
 #if defined(__ARM_FEATURE_DOTPROD)
@@ -36,19 +57,17 @@ bool has_dot_products() {
 
 bool has(InstructionSet set) {
 #if defined(__x86_64__) || defined(__i386__)
-  __builtin_cpu_init();
   switch (set) {
     case kBaseline:
       return true;
     case kAvx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+      return keeps(kYmm) && has_bits(cpuid(1).c, kAvx | kFma) && has_bits(cpuid(7).b, kAvx2Bit);
     case kAvx512:
-      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+      return keeps(kZmm) && has_bits(cpuid(7).b, kAvx512Bits);
     case kAvx2Vnni:
-      return has(kAvx2) && has_avx_vnni();
+      return has(kAvx2) && has_bits(cpuid(7, 1).a, kAvxVnniBit);
     case kAvx512Vnni:
-      return has(kAvx512) && __builtin_cpu_supports("avx512vnni");
+      return has(kAvx512) && has_bits(cpuid(7).c, kAvx512VnniBit);
     default:
       return false;
   }

@@ -2,6 +2,8 @@
 #ifndef LINNET_INSTRUCTION_SETS_H
 #define LINNET_INSTRUCTION_SETS_H
 
+#include <atomic>
+
 namespace linnet {
 
 // Of a processor that has several, the last is the widest.
@@ -27,6 +29,17 @@ int choose_set(const Tables<Kernels>& tables) {
   const void* all[kSetCount];
   for (int set = 0; set < kSetCount; ++set) all[set] = tables[set];
   return choose_set(static_cast<const void* const*>(all));
+}
+
+constexpr int kNotChosen = -2;
+
+// The same, asked once. Several threads may ask at the same time, and all get the same: there is nothing to guard, for
+// which the library would need a C++ library.
+template <typename Kernels>
+int choose_once(std::atomic<int>& chosen, const Tables<Kernels>& tables) {
+  int set = chosen.load(std::memory_order_relaxed);
+  if (set == kNotChosen) chosen.store(set = choose_set(tables), std::memory_order_relaxed);
+  return set;
 }
 
 }  // namespace linnet

@@ -40,15 +40,37 @@ Workspace lay_out(const linnet_labelling& rule, void* memory) {
   return {reinterpret_cast<Neighbours*>(start), start + columns, start + columns + best, columns + best + cells};
 }
 
+// Four logits side by side, as every processor has them; of two the larger and the smaller.
+typedef float Four __attribute__((vector_size(16)));
+typedef float FourInMemory __attribute__((vector_size(16), aligned(4), may_alias));
+Four four_at(const float* p) { return *reinterpret_cast<const FourInMemory*>(p); }
+template <typename Value>
+Value larger_of(Value a, Value b) {
+  return a > b ? a : b;
+}
+template <typename Value>
+Value smaller_of(Value a, Value b) {
+  return a < b ? a : b;
+}
+
 // What one logit must be above another so that it is so everywhere between; negative if a logit is no number.
 float doubt_of(const float* logits, Index count) {
-  float largest = 0;
-  for (Index i = 0; i < count; ++i) {
-    const float size = std::fabs(logits[i]);
-    if (!(size <= kLargest)) return -1;
-    largest = size > largest ? size : largest;
+  // The largest and the smallest, and their sum of zeros: what is no finite number makes that something else.
+  Four most[4] = {}, least[4] = {}, zeros[4] = {};
+  Index i = 0;
+  for (; i + 16 <= count; i += 16) {
+    for (int k = 0; k < 4; ++k) {
+      const Four values = four_at(logits + i + 4 * k);
+      most[k] = larger_of(values, most[k]), least[k] = smaller_of(values, least[k]), zeros[k] += values * 0.0F;
+    }
   }
-  return largest * kDoubt;
+  float largest = 0, zero = 0;
+  for (int k = 0; k < 16; ++k) {
+    largest = larger_of(largest, larger_of(most[k / 4][k % 4], -least[k / 4][k % 4]));
+    zero += zeros[k / 4][k % 4];
+  }
+  for (; i < count; ++i) largest = larger_of(std::fabs(logits[i]), largest), zero += logits[i] * 0.0F;
+  return zero == 0 && largest <= kLargest ? largest * kDoubt : -1;
 }
 
 // Sums of bytes are exact: one step is enough.
@@ -63,13 +85,44 @@ Index first_largest(const Number* values, Index count) {
   return best;
 }
 
+// The largest of some logits and the largest of the others.
+struct Best {
+  float first, second;
+  void add(float value) {
+    second = larger_of(second, smaller_of(first, value));
+    first = larger_of(first, value);
+  }
+};
+
+Best best_of(const float* logits, Index classes) {
+  const float none = -2 * kLargest;
+  Four first = Four{} + none, second = first;
+  Index i = 0;
+  for (; i + 4 <= classes; i += 4) {
+    const Four values = four_at(logits + i);
+    second = larger_of(second, smaller_of(first, values));
+    first = larger_of(first, values);
+  }
+  Best best = {none, none};
+  for (int k = 0; k < 4; ++k) best.add(first[k]), best.add(second[k]);
+  for (; i < classes; ++i) best.add(logits[i]);
+  return best;
+}
+
+Best best_of(const std::uint8_t* logits, Index classes) {
+  Best best = {-1, -1};
+  for (Index i = 0; i < classes; ++i) best.add(logits[i]);
+  return best;
+}
+
+// The best class, if it is above all others by more than `doubt`.
 template <typename Number>
 std::uint8_t clear_best(const Number* logits, Index classes, float doubt) {
-  const Index best = first_largest(logits, classes);
-  for (Index i = 0; i < classes; ++i) {
-    if (i != best && !(static_cast<float>(logits[best]) - static_cast<float>(logits[i]) > doubt)) return kUnclear;
-  }
-  return static_cast<std::uint8_t>(best);
+  const Best best = best_of(logits, classes);
+  if (!(best.first - best.second > doubt)) return kUnclear;
+  Index found = 0;
+  while (static_cast<float>(logits[found]) != best.first) ++found;
+  return static_cast<std::uint8_t>(found);
 }
 
 template <typename Number>
@@ -79,9 +132,7 @@ bool label(const linnet_labelling& rule, const Number* logits, const Workspace& 
   const float doubt = doubt_of(logits, pixels * classes);
   if (doubt < 0) return false;
   for (Index i = 0; i < pixels; ++i) work.best[i] = clear_best(logits + i * classes, classes, doubt);
-  for (Index x = 0; x < rule.output_width; ++x) {
-    work.columns[x] = neighbours_of(x, width, rule.output_width, rule.grid);
-  }
+  find_columns(width, rule.output_width, rule.grid, work.columns);
   Index low = -1;
   for (Index y = 0; y < rule.output_height; ++y, labels += rule.output_width) {
     const Neighbours row = neighbours_of(y, rule.height, rule.output_height, rule.grid);

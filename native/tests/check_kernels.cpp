@@ -152,6 +152,33 @@ void check_depthwise_rows(const EngineKernels& kernels) {
   }
 }
 
+// Pixels anywhere between two of `before`, the last one with itself too.
+void fill_neighbours(Guarded<Neighbours>& columns, Index before) {
+  for (Index x = 0; x < columns.size(); ++x) {
+    const auto low = static_cast<std::int32_t>(x * 7 % before);
+    const auto steps = static_cast<std::int32_t>(x * 411 % 2049);
+    const std::int32_t high = low + 1 < before ? low + 1 : low;
+    columns[x] = {low, high, static_cast<float>(steps) / 2048.0F, steps};
+  }
+}
+
+void check_resize(const EngineKernels& kernels, Index before, Index width) {
+  Guarded<float> top(before * kBlock), bottom(before * kBlock), output(width * kBlock);
+  Guarded<Neighbours> columns(width);
+  fill(top), fill(bottom), fill_neighbours(columns, before);
+  const float down = static_cast<float>(width % 5) / 4;
+  std::vector<float> expected(static_cast<std::size_t>(output.size()));
+  for (Index i = 0; i < output.size(); ++i) {
+    const Neighbours& column = columns[i / kBlock];
+    const Index left = column.low * kBlock + i % kBlock, right = column.high * kBlock + i % kBlock;
+    const float upper = top[left] + (top[right] - top[left]) * column.share;
+    const float lower = bottom[left] + (bottom[right] - bottom[left]) * column.share;
+    expected[static_cast<std::size_t>(i)] = upper + (lower - upper) * down;
+  }
+  kernels.resize_row({top.data(), bottom.data(), down, columns.data(), width, output.data()});
+  expect("resize_row", output, expected);
+}
+
 void check_pool(const EngineKernels& kernels, Index pixels) {
   Guarded<float> values(pixels * kBlock), sums(kBlock);
   fill(values);
@@ -441,6 +468,24 @@ void check_integer_depthwise_rows(const IntegerKernels& kernels) {
   }
 }
 
+void check_integer_resize(const IntegerKernels& kernels, Index before, Index width) {
+  Guarded<std::uint8_t> top(before * kBlock), bottom(before * kBlock), output(width * kBlock);
+  Guarded<Neighbours> columns(width);
+  fill_between(top, 0, 255), fill_between(bottom, 0, 255), fill_neighbours(columns, before);
+  const auto down = static_cast<std::int32_t>(width * 300 % 2049);
+  std::vector<std::uint8_t> expected(static_cast<std::size_t>(output.size()));
+  for (Index i = 0; i < output.size(); ++i) {
+    const Neighbours& column = columns[i / kBlock];
+    const Index left = column.low * kBlock + i % kBlock, right = column.high * kBlock + i % kBlock;
+    const Index upper = top[left] * (2048 - column.steps) + top[right] * column.steps;
+    const Index lower = bottom[left] * (2048 - column.steps) + bottom[right] * column.steps;
+    const Index sum = upper * (2048 - down) + lower * down;
+    expected[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>((sum + (1 << 21)) >> 22);
+  }
+  kernels.resize_row({top.data(), bottom.data(), down, columns.data(), width, output.data()});
+  expect_equal("resize_row", output, expected);
+}
+
 void check_widen(const IntegerKernels& kernels, Index count) {
   Guarded<std::uint8_t> bytes(count), back(count);
   Operands operands(kernels, count);
@@ -473,6 +518,7 @@ void check_integers(const IntegerKernels& kernels) {
   check_integer_products(kernels);
   check_integer_depthwise_rows(kernels);
   for (Index count = 0; count <= 100; ++count) check_widen(kernels, count);
+  for (Index width = 1; width <= 20; ++width) check_integer_resize(kernels, 1 + width / 2, width);
   for (Index pixels = 1; pixels <= 9; ++pixels) {
     for (int parts = 1; parts <= 5; ++parts) check_integer_join(kernels, pixels, parts, parts % 2 == 0);
   }
@@ -497,6 +543,7 @@ void check_detection(std::int32_t scoring, Index count, std::int32_t classes) {
 void check_floats(const EngineKernels& kernels) {
   check_products(kernels);
   check_depthwise_rows(kernels);
+  for (Index width = 1; width <= 20; ++width) check_resize(kernels, 1 + width / 2, width);
   for (Index pixels = 1; pixels <= 50; ++pixels) check_pool(kernels, pixels);
   for (Index inputs = 1; inputs <= 19; ++inputs) {
     for (Index blocks = 1; blocks <= 13; ++blocks) check_accumulate(kernels, inputs, blocks * kBlock);

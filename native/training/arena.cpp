@@ -129,8 +129,8 @@ void unlock() { pthread_mutex_unlock(&arena.mutex); }
 
 // A child must not start with a lock that nobody will give back: at the first call the lock is tied to forks.
 void lock() {
-  static const int tied = pthread_atfork([] { pthread_mutex_lock(&arena.mutex); }, unlock, unlock);
-  static_cast<void>(tied);
+  static pthread_once_t tied = PTHREAD_ONCE_INIT;
+  pthread_once(&tied, [] { pthread_atfork([] { pthread_mutex_lock(&arena.mutex); }, unlock, unlock); });
   pthread_mutex_lock(&arena.mutex);
 }
 

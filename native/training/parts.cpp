@@ -19,10 +19,12 @@ struct Job {
 pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;  // held by the call that runs
 Scratch scratch[kMostThreads];
 
-// Never ended: at the end of a process there may be no order in which to end things.
+// Asked for by whoever holds the turn. Never ended: at the end of a process there may be no order in which to end
+// things.
 Team& team() {
   alignas(Team) static unsigned char memory[sizeof(Team)];
-  static Team* const made = new (memory) Team;
+  static Team* made = nullptr;
+  if (made == nullptr) made = new (memory) Team;
   return *made;
 }
 
@@ -45,8 +47,8 @@ void end_turn() { pthread_mutex_unlock(&turn); }
 
 // The turn is taken around a fork, so that a child never starts with one that nobody will give back.
 void take_turn() {
-  static const int tied = pthread_atfork([] { pthread_mutex_lock(&turn); }, end_turn, end_turn);
-  static_cast<void>(tied);
+  static pthread_once_t tied = PTHREAD_ONCE_INIT;
+  pthread_once(&tied, [] { pthread_atfork([] { pthread_mutex_lock(&turn); }, end_turn, end_turn); });
   pthread_mutex_lock(&turn);
 }
 

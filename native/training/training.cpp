@@ -12,8 +12,8 @@ namespace linnet {
 namespace {
 
 int kernel_set() {
-  static const int chosen = choose_set(kTrainingTables);
-  return chosen;
+  static std::atomic<int> chosen{kNotChosen};
+  return choose_once(chosen, kTrainingTables);
 }
 
 const TrainingKernels* kernels() { return kernel_set() < 0 ? nullptr : kTrainingTables[kernel_set()]; }

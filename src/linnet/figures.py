@@ -1,4 +1,4 @@
-"""A matplotlib figure to draw on that no window knows of, and its PNG file."""
+"""A matplotlib figure to draw on that no window knows of, and its file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from linnet.files import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DOTS_PER_INCH = 110
+DOTS_PER_INCH = 144
+
+WIDEST = 8.0
+"""Inches of a figure of the documentation at most: shown 700 to 800 pixels wide, its text of 10 points is then as large
+as the page's."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -26,10 +30,10 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG file, whole or not at all."""
+    """Writes a file of the format that its ending says (.png or .svg), whole or not at all."""
     content = io.BytesIO()
     with warnings.catch_warnings():
         # matplotlib's own font lacks most scripts; it draws boxes for them.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        figure.savefig(content, format="png", dpi=DOTS_PER_INCH)
+        figure.savefig(content, format=path.suffix[1:] or "png", dpi=DOTS_PER_INCH)
     write_atomically(path, content.getvalue())

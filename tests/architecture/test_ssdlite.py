@@ -133,6 +133,28 @@ def test_taps_of_unusual_backbones() -> None:
     assert (deep.source, deep.channels, deep.size) == ("blocks.25.expand", 576, (19, 19))
 
 
+def test_what_blocks_give_is_tapped_where_it_is_asked_for() -> None:
+    levels = ssdlite(tap="block", fine_level=True, scales=(0.1,) * 7).levels
+    assert [(level.source, level.channels, level.size) for level in levels[:3]] == [
+        ("blocks.5", 32, (38, 38)),
+        ("blocks.12", 96, (19, 19)),
+        ("head", 1280, (10, 10)),
+    ]
+    deep = ssdlite(depth=2, tap="block").levels[0]
+    assert (deep.source, deep.channels, deep.size) == ("blocks.24", 96, (19, 19))
+    first = ssdlite(backbone="mobilenet_v1")
+    assert ssdlite(backbone="mobilenet_v1", tap="block").graph == first.graph
+
+
+def test_extra_levels_may_be_inverted_residuals() -> None:
+    detector = ssdlite(width=0.5, reduced_channels=(100, 40, 40, 2), extra_activation="linear")
+    levels = [layer.convolutions for layer in detector.layers if layer.kind == "extra level"]
+    assert [parts[0].out_channels for parts in levels] == [50, 20, 20, 16]
+    assert [[part.activation for part in parts] for parts in levels] == [["relu6", "relu6", "linear"]] * 4
+    regular = ssd(extra_activation="linear").layers
+    assert {layer.convolutions[-1].activation for layer in regular if layer.kind == "extra level"} == {"linear"}
+
+
 def test_a_tapped_expansion_outlives_its_block() -> None:
     graph = ssdlite().graph
     assert [block.name for block in ssdlite().blocks if len(graph.leaves(block)) > 1] == ["blocks.13"]
@@ -273,6 +295,14 @@ NONSENSE: list[tuple[str, Any, str]] = [
     ("extra_kernels", (3, 3, 3, 0), "whole number from 1"),
     ("head_kernels", (3,), "6 numbers, or none"),
     ("head_kernels", 3, "sequence"),
+    ("reduced_channels", (8, 8), "4 numbers, or none"),
+    ("reduced_channels", (8, 8, 8, 0), "whole number from 1"),
+    ("extra_activation", "relu", "'same' or 'linear'"),
+    ("tap", "head", "'expansion' or 'block'"),
+    ("last_scale", 0, "at least 0.001"),
+    ("anchor_strides", (16,), "6 numbers, or none"),
+    ("anchor_strides", (16, 32, 64, 0, 150, 300), "at least 0.001"),
+    ("clipped_anchors", 1, "False or True"),
     ("head_kernel", 5, "1 or 3"),
     ("head_kernel", 1, "must be 3"),
     ("expansion", 0.5, "at least 1"),

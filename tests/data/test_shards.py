@@ -27,7 +27,8 @@ from samples import measured
 from linnet.architecture import MobileNetV2
 from linnet.data import DataSet, Sample, find, sources
 from linnet.data.batches.crops import CropOptions
-from linnet.data.batches.loading import Batch, EvaluationPictures, PictureBatches, Placement
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.batches.loading import Batch, PictureBatches, Placement
 from linnet.data.batches.streaming import ShardBatches, open_batches
 from linnet.data.formats.shards import scan_folder, scan_shard, write_index
 from linnet.data.parts import part_in

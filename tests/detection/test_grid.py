@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,16 +55,35 @@ def test_as_many_as_described(detector: Detector) -> None:
 def test_anchors_of_any_detector(detector: Detector) -> None:
     found = anchors(detector)
     assert found.shape == (detector.anchors, 4)
-    assert ((found[:, :2] > 0) & (found[:, :2] < 1)).all()
-    # The centres of a level are spread evenly: turned over they are the same.
+    clipped = (lambda values: np.clip(values, 0, 1)) if detector.clipped_anchors else np.asarray
     start = 0
-    for level in detector.levels:
+    for number, level in enumerate(detector.levels):
         height, width = level.size
         count = height * width * len(level.anchors)
         part = found[start : start + count].reshape(height, width, len(level.anchors), 4)
-        np.testing.assert_allclose(part[::-1, ::-1, :, :2], 1 - part[..., :2], atol=1e-6)
-        np.testing.assert_allclose(part[0, 0, :, 2:], level.anchors, rtol=1e-6)
+        np.testing.assert_allclose(part[0, 0, :, 2:], clipped(level.anchors), rtol=1e-6)
+        if detector.anchor_strides:
+            down, across = (detector.anchor_strides[number] / side for side in detector.input_size)
+            np.testing.assert_allclose(part[-1, -1, 0, 0], clipped((width - 0.5) * across), rtol=1e-6)
+            np.testing.assert_allclose(part[-1, -1, 0, 1], clipped((height - 0.5) * down), rtol=1e-6)
+        else:
+            # The centres of a level are spread evenly: turned over they are the same.
+            assert ((part[..., :2] > 0) & (part[..., :2] < 1)).all()
+            np.testing.assert_allclose(part[::-1, ::-1, :, :2], 1 - part[..., :2], atol=1e-6)
         start += count
+
+
+def test_cells_may_stand_at_distances_of_their_own() -> None:
+    strided = ssdlite(anchor_strides=(16, 32, 64, 100, 150, 300), last_scale=1.1)
+    found = anchors(strided)
+    np.testing.assert_allclose(found[0, :2] * 300, 8, rtol=1e-6)
+    # The nineteenth of 16 pixels; at 32 the tenth lies outside.
+    np.testing.assert_allclose(found[1082, :2] * 300, 18.5 * 16, rtol=1e-6)
+    np.testing.assert_allclose(found[1682, :2] * 300, 9.5 * 32, rtol=1e-6)
+    np.testing.assert_allclose(found[-1], (0.5, 0.5, *(math.sqrt(0.95 * 1.1),) * 2), rtol=1e-6)
+    clipped = anchors(replace(strided, clipped_anchors=True))
+    np.testing.assert_array_equal(clipped, found.clip(0, 1))
+    assert (clipped != found).any()
 
 
 def test_shapes_are_square_in_pixels_of_a_wide_picture() -> None:

@@ -13,7 +13,7 @@ from networks import random_tensors
 from numpy.typing import NDArray
 from quantised import QuantisedNetwork, quantised_network
 
-from linnet.architecture import Architecture, Graph, MobileNetV1, MobileNetV2
+from linnet.architecture import INPUT, Architecture, Graph, GraphBuilder, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import graph_of
 from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
@@ -83,6 +83,18 @@ def small_segmenters() -> list[Architecture]:
             joining="add", grid="asymmetric", context_channels=16, decoder_channels=10,
         ),
     ]  # fmt: skip
+
+
+def decoder(*, kept: bool = False, channels: int = 12, classes: int = 5) -> Graph:
+    """A coarse map that grows and is added to a finer one, a filter, and the logits. `kept`: read once more."""
+    build = GraphBuilder((90, 70, 3))
+    fine = build.convolve("fine", INPUT, 8, kernel=3, stride=2)
+    coarse = build.convolve("coarse", build.convolve("down", fine, 8, kernel=3, stride=2), channels)
+    grown = build.resize("grown", coarse, 2, grid="half_pixel")
+    joined = build.add("joined", build.convolve("own", fine, channels, activation="relu"), grown)
+    filtered = build.convolve("filter", joined, channels, kernel=3, depthwise=True)
+    result = build.convolve("logits", build.convolve("pointwise", filtered, 16), classes)
+    return build.graph(result, build.convolve("also", grown, 4)) if kept else build.graph(result)
 
 
 def small_quantised() -> list[QuantisedNetwork]:

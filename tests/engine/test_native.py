@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import as_floats, output_names, table_of
+from cases import as_floats, decoder, output_names, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import architectures, detectors, random_tensors, segmenters
@@ -276,13 +276,31 @@ def test_the_arena_is_a_ninth_of_layer_by_layer(threads: int, kibibytes: int) ->
         deeplab(output_stride=8),
         deeplab(aspp="full"),
         deeplab(backbone="mobilenet_v1"),
-        deeplab(variant="modern", resolution=(360, 480), skips=(8, 4)),
+        deeplab(variant="modern", resolution=(360, 480), classes=11),
+        deeplab(variant="modern"),
     ],
 )
 def test_the_arena_of_a_segmenter_is_at_most_half_of_layer_by_layer(network: DeepLab, threads: int) -> None:
     program = lower(network.graph.folded, random_tensors(network.graph.folded))
     session = NativeSession(NativeNetwork(program), network.input_size, table_of(3), program.outputs, threads=threads)
     assert session.arena_bytes <= layerwise_memory(network).peak.bytes / 2
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("channels", [12, 16])
+def test_a_map_that_grows_to_be_added_is_made_row_by_row(channels: int, threads: int) -> None:
+    session = check(decoder(channels=channels), threads=threads, joins_rows=True)
+    assert [(step.first, step.last, step.output_bytes) for step in session.plan][-1] == ("grown", "logits", 0)
+    # The fine map and the coarse one, and some rows for each thread; not one map of these channels.
+    assert session.arena_bytes <= 4 * (45 * 35 * 8 + 23 * 18 * 16 + threads * 12 * 35 * 16)
+    check(decoder(kept=True), ("grown", "logits"), threads=threads)
+
+
+def test_rows_go_to_the_caller_at_once_for_each_picture() -> None:
+    check(decoder(), count=3, threads=2, joins_rows=True)
+    # What something else reads, or is asked for within a chain, stands whole.
+    session = check(decoder(), ("pointwise", "coarse"), count=2, joins_rows=True)
+    assert {step.last for step in session.plan if step.output_bytes > 0} >= {"coarse", "pointwise"}
 
 
 def test_what_is_joined_stands_where_it_belongs() -> None:

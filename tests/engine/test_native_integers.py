@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import as_floats, bytes_of, program_of, quantised_for_pictures, table_of
+from cases import as_floats, bytes_of, decoder, program_of, quantised_for_pictures, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import architectures, detectors, segmenters
@@ -102,6 +102,12 @@ def test_every_kind_of_integers_in_every_way(kind: Way) -> None:
 @pytest.mark.parametrize("network", [ODD, MobileNetV1(width=0.25, resolution=(45, 32), classes=7)])
 def test_all_inner_tensors_at_once(network: Architecture, kind: Way) -> None:
     assert_same_bits(quantised_for_pictures(network, **kind), [{}, {"threads": 3}], network.tensor_names)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:3])
+def test_a_map_that_grows_to_be_added_in_every_way(kind: Way) -> None:
+    assert_same_bits(quantised_for_pictures(decoder(), **kind), every_way())
+    assert_same_bits(quantised_for_pictures(decoder(kept=True, channels=16), **kind), names=("grown", "pointwise"))
 
 
 NETWORKS: dict[str, Architecture] = {
@@ -422,6 +428,7 @@ from test_native_integers import *
 for kind in KINDS:
     test_every_kind_of_integers_in_every_way(kind)
     test_a_network_that_no_family_describes(kind, "symmetric")
+test_a_map_that_grows_to_be_added_in_every_way(KINDS[0])
 for network in NETWORKS.values():
     test_networks_of_all_kinds(network, "uint8")
 for dtype in ("int8", "uint8"):

@@ -17,7 +17,7 @@ from PIL import Image
 from samples import of_file
 
 from linnet.data import Boxes, find
-from linnet.data.dataset import Sample
+from linnet.data.samples import Sample
 from linnet.evaluation.average_precision import FIGURES, AveragePrecision, measure_precision
 from linnet.evaluation.box_mistakes import BoxMistakes, find_mistakes, overlaps
 from linnet.evaluation.box_report import write_box_report

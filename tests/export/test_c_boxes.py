@@ -35,7 +35,7 @@ static linnet_model_box boxes[100];
 int main(void) {
   while (fread(offsets, 1, sizeof offsets, stdin) == sizeof offsets) {
     if (fread(logits, 1, sizeof logits, stdin) != sizeof logits) return 1;
-    int32_t count = linnet_model_boxes(offsets, logits, 0.3f, 0.6f, boxes, 100);
+    int32_t count = linnet_model_boxes(offsets, logits, 0.3f, 0.5f, boxes, 100);
     fwrite(&count, sizeof count, 1, stdout);
     fwrite(boxes, sizeof boxes[0], (size_t)count, stdout);
   }

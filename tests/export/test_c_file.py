@@ -291,6 +291,7 @@ def test_the_command_says_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFi
     shown = capsys.readouterr().out
     assert "equal to the numpy reference to the bit" in shown
     assert f"RAM {said['ram_bytes']:,} bytes" in shown
+    assert f"written: {path}, {path.with_suffix('.h')} (" in shown
     if shutil.which(CROSS_COMPILER):
         assert 0 < said["stack_bytes"] < 2048
         assert said["flash_bytes"] > 50_000

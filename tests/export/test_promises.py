@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from quantised import quantised_checkpoint
 
@@ -15,19 +16,28 @@ from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.catalogue import find_model
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
-from linnet.export import export
+from linnet.detection import EVERYTHING
+from linnet.export import export, tflite_export
+from linnet.export.vectors import NOISY, sample_pictures
+from linnet.predictor import load
 
 pytest.importorskip("ai_edge_litert", reason="exported files are run with ai-edge-litert")
 
+SIDES = (96, 128, 160, 192, 224)
 SIZES: list[Architecture] = [
-    *(MobileNetV2(width=width, resolution=side) for width, side in ((0.35, 96), (0.5, 128), (1.0, 160), (1.4, 224))),
-    *(MobileNetV1(width=width, resolution=side) for width, side in ((0.25, 96), (0.5, 160), (1.0, 224))),
+    *(MobileNetV2(width=width, resolution=side) for width in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4) for side in SIDES),
+    *(MobileNetV1(width=width, resolution=side) for width in (0.25, 0.5, 0.75, 1.0) for side in SIDES),
 ]
+"""All sizes in which the networks are published."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", SIZES, ids=lambda each: f"{type(each).__name__} {each.width} {each.input_size[0]}")
-def test_integers_are_litert_s_at_every_size(tmp_path: Path, network: Architecture) -> None:
+def test_integers_are_litert_s_at_every_size(
+    tmp_path: Path, network: Architecture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Fewer pictures: each has a million of numbers in a network's tensors.
+    monkeypatch.setattr(tflite_export, "sample_pictures", lambda *given: sample_pictures(*given)[: NOISY + 1])
     assert export(quantised_checkpoint(network), tmp_path / "network.tflite").equal
 
 
@@ -44,12 +54,33 @@ def test_the_figures_of_the_checkpoint_in_every_digit(
 ) -> None:
     path = tmp_path / "network.tflite"
     export(load_checkpoint(find_model(name)), path, raw=True)
-    found = []
-    recognised = ["--format", "coco"] if "coco" in data else []
-    for model in (name, str(path)):
-        assert main(["evaluate", str(sample_data(data)), "--model", model, "--json", *recognised]) == 0
-        found.append(json.loads(capsys.readouterr().out))
-    assert found[0] == found[1]
+    first, second = (evaluated(model, sample_data(data), capsys) for model in (name, str(path)))
+    assert first == second
+
+
+def evaluated(model: str, data: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    recognised = ["--format", "coco"] if "coco" in data.name else []
+    assert main(["evaluate", str(data), "--model", model, "--json", *recognised]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+@pytest.mark.slow
+def test_a_detector_s_file_finds_the_boxes_of_the_checkpoint(
+    tmp_path: Path, sample_data: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same ones in the same order in each picture; LiteRT's softmax rounds in the last bit of a score otherwise."""
+    name, path, data = "blood-cells-int8", tmp_path / "network.tflite", sample_data("bccd-coco")
+    export(load_checkpoint(find_model(name)), path)
+    first, second = (evaluated(model, data, capsys) for model in (name, str(path)))
+    for figure in ("AP", "AP50", "AP75"):
+        assert second[figure] == pytest.approx(first[figure], abs=5e-5)
+    predictors = [load(model, suppression=EVERYTHING) for model in (name, path)]
+    for picture in sorted(data.rglob("*.jpg"))[:20]:
+        ours, theirs = (predictor(picture) for predictor in predictors)
+        assert np.array_equal(ours.indices, theirs.indices)
+        np.testing.assert_allclose(theirs.boxes, ours.boxes, atol=0.01)
+        np.testing.assert_allclose(theirs.scores, ours.scores, atol=1e-6)
 
 
 def test_what_has_no_runtime_is_written_and_said(

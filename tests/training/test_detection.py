@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,32 +11,25 @@ import pytest
 import torch
 from networks import checkpoint_of
 from pictures import SHADES, write_pictures, write_scenes
-from PIL import Image
+from runs import completed
 
 from linnet.architecture import Detector, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.data import find
-from linnet.data.batches.box_loading import BoxBatches
-from linnet.data.batches.loading import Placement
-from linnet.evaluation.average_precision import FIGURES
 from linnet.evaluation.detector import MEASURING, measure_detector
 from linnet.images import Preprocessing
-from linnet.nn import Network, build, from_checkpoint
+from linnet.nn import Network, from_checkpoint
 from linnet.predictor import load
 from linnet.tasks.detection.objective import DetectionObjective
 from linnet.tasks.detection.start import FOCAL_BIAS
 from linnet.tasks.detection.start import find_start as find_detector_start
-from linnet.training import folder as files
+from linnet.training.detection_recipe import DetectionRecipe
 from linnet.training.devices import open_fabric
-from linnet.training.objective import Stopped
-from linnet.training.plan import Plan, Reporter
-from linnet.training.recipe import DetectionRecipe
+from linnet.training.plan import Plan
 from linnet.training.recipes import DETECT_FINETUNE, DETECT_PAPER, FINETUNE
-from linnet.training.run import run_training
 from linnet.training.starts import Start, StartOptions
-from linnet.training.statistics import freeze_statistics
 
 SMALL = replace(
     DETECT_FINETUNE, epochs=2, repeats=1, batch=4, learning_rate=0.003, average=0.9, workers=0, batch_norm="trained"
@@ -56,46 +46,6 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return write_scenes(tmp_path / "data", test=4)
-
-
-def completed(plan: Plan, voice: Reporter | None = None) -> Any:
-    outcome = run_training(plan, voice)
-    assert outcome is not None
-    return outcome
-
-
-# Laws
-
-
-@pytest.mark.parametrize("loss", ["mined", "focal"])
-def test_a_step_in_parts_is_the_step_as_a_whole(data: Path, loss: Any) -> None:
-    """The losses are divided by the matched anchors of the whole step, the parts by its pictures."""
-    found = find(data)
-    detector = ssdlite(variant="modern", width=0.1, resolution=64, classes=2, scoring="sigmoid")
-    contract = Preprocessing(size=(64, 64), resize="squash", crop=1.0)
-    recipe = replace(SMALL, batch=8, loss=loss)
-    network = build(detector, generator=torch.Generator().manual_seed(0)).train()
-    freeze_statistics(network)
-    task = DetectionObjective(detector, contract, recipe, NAMES, found.train, found.validation)
-    fabric = open_fabric("cpu", "float32")
-    gradients, sums = [], []
-    for pieces in (1, 2):
-        batches = BoxBatches(found.train, contract, recipe.view, batch=8, placement=Placement(pieces=pieces))
-        parts = next(iter(batches.epoch(0)))
-        assert len(parts) == pieces
-        task.begin_step(parts, fabric)
-        network.zero_grad()
-        whole = torch.zeros(())
-        for part in parts:
-            inputs, targets = task.inputs(part, network, torch.device("cpu"))
-            losses = task.losses(network(inputs), targets)
-            whole = whole + torch.stack(list(losses.values())).sum() / part.total
-        whole.backward()
-        sums.append(float(whole.detach()))
-        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
-    assert sums[0] == pytest.approx(sums[1], rel=1e-5)
-    for one, two in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
 
 
 # Starts
@@ -196,39 +146,6 @@ def test_a_start_that_does_not_fit_is_refused(source: Any, wanted: Any, message:
 # Runs
 
 
-def test_a_run_is_whole_resumes_to_the_bit_and_scores_as_evaluate_does(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plan = Plan(data, tmp_path / "whole", SMALL, NOTHING, half=True)
-    said: list[str] = []
-    outcome = completed(plan, Reporter(say=said.append))
-    folder = plan.out
-    for name in files.OWN - {files.FAILED_BATCH, files.FETCHED}:
-        assert (folder / name).exists(), name
-    for name in (files.CURVES, files.BATCH, *(f"{files.EVALUATION}/{part}.png" for part in ("curves", "confusion"))):
-        with Image.open(folder / name) as image:
-            assert min(image.size) > 100
-    checkpoint = load_checkpoint(outcome.checkpoint)
-    assert checkpoint.task == "detection"
-    assert checkpoint.classes == NAMES
-    assert checkpoint.score.keys() >= {*FIGURES, "images", "data", "per_class"}
-    assert "AP50" in (folder / files.CARD).read_text()
-    with (folder / files.LOG).open() as file:
-        rows = list(csv.DictReader(file))
-    assert {"train_boxes", "train_classes", "AP", "AP50", "average_AP", "loss"} <= rows[0].keys()
-    # By the command, which reads the file anew.
-    assert main(["evaluate", str(data), "--model", str(outcome.checkpoint), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == outcome.measured.to_json() | {"part": "test"}
-    # Stopped by Ctrl-C amid its second epoch, and gone on with.
-    stopped, steps = replace(plan, out=tmp_path / "stopped"), iter((1, 2, 3))
-    with pytest.raises(Stopped):
-        completed(stopped, Reporter(step=lambda *_: signal.raise_signal(signal.SIGINT) if next(steps) == 3 else None))
-    completed(replace(stopped, resume=True))
-    for name in (files.BEST, files.LAST):
-        one, two = (load_checkpoint(run / name).tensors for run in (folder, stopped.out))
-        assert all(np.array_equal(one[key], two[key]) for key in one), name
-
-
 def test_the_loop_sees_what_the_file_s_predictor_sees(data: Path, tmp_path: Path) -> None:
     """Twins: torch on the contract's pixels within the loop; the file, the predictor and its runtime."""
     source = ssdlite(variant="modern", width=0.1, resolution=64, classes=2)
@@ -274,31 +191,6 @@ def test_the_recipe_follows_from_the_data(data: Path, tmp_path: Path) -> None:
     resolved, reasons = DETECT_FINETUNE.resolve(205, pretrained=True)
     assert (resolved.repeats, resolved.epochs) == (7, 4)
     assert any("205 pictures" in reason for reason in reasons)
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--mixup", "0.2"], "--mixup is no option of the recipe detect-finetune, which is for detection"),
-        (["--cut", "2"], "--cut (=2.0) must be a number from 0 to 1"),
-        (["--repeats", "0"], "--repeats (=0) must be a whole number from 1"),
-        (["--recipe", "finetune"], "has boxes; --recipe finetune is for classification. Take detect-finetune"),
-        (["--batch", "1"], "leave single pictures"),
-        (["--loss", "focal"], "--variant tensorflow, or --loss mined"),
-        (["--architecture", "mobilenet_v2"], "take --architecture ssdlite or ssd"),
-    ],
-)
-def test_bad_input_is_one_sentence(
-    flags: list[str], message: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["train", str(data), "--out", str(tmp_path / "run"), "--start", "none", "--width", "0.1", *flags]
-    try:
-        code = main([*arguments, "--resolution", "64", "--workers", "0"])
-    except SystemExit as leaving:
-        code = int(leaving.code or 0)
-    assert code in (1, 2)
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert message in lines[-1]
 
 
 def test_flags_of_boxes_are_refused_for_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

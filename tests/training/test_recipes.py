@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linnet.architecture.network import OptionError
-from linnet.training.recipe import ClassificationRecipe, DetectionRecipe
+from linnet.training.classification_recipe import ClassificationRecipe
+from linnet.training.detection_recipe import DetectionRecipe
 from linnet.training.recipes import RECIPES
 from linnet.training.segmentation_recipe import SegmentationRecipe
 

@@ -20,6 +20,7 @@ import pytest
 from networks import checkpoint_of
 from pictures import COLOURS, write_pictures
 from PIL import Image
+from runs import completed
 from samples import measured
 
 from linnet.architecture import MobileNetV1, MobileNetV2, options_of
@@ -32,7 +33,6 @@ from linnet.tasks.classification.features import STRENGTHS
 from linnet.training import folder as files
 from linnet.training.plan import Plan, Reporter
 from linnet.training.recipes import FEATURES, FINETUNE, SCRATCH_SMALL
-from linnet.training.run import run_training
 from linnet.training.starts import StartOptions
 
 NOTHING = StartOptions("none", None, 32, {"width": 0.1})
@@ -47,13 +47,6 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return write_pictures(tmp_path / "data", test=4)
-
-
-def completed(plan: Plan, voice: Reporter | None = None) -> Any:
-    """What a run in this process came to."""
-    outcome = run_training(plan, voice)
-    assert outcome is not None
-    return outcome
 
 
 def tensors_equal(first: Path, second: Path) -> bool:
@@ -76,9 +69,9 @@ def test_a_grey_network_is_trained(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert "--input-channels (=2) must be 3, or 1 for grey" in capsys.readouterr().err
 
 
-def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
+def test_the_folder_is_whole_and_the_score_is_what_evaluate_gives(data: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING), Reporter(say=said.append))
+    outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING, half=True), Reporter(say=said.append))
     folder = tmp_path / "run"
     for name in files.OWN - {files.FAILED_BATCH, files.FETCHED}:
         assert (folder / name).exists(), name
@@ -99,10 +92,6 @@ def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
             assert min(image.size) > 100
     assert "top-1" in (folder / files.CARD).read_text()
     assert any(folder.glob("tensorboard/events*"))
-
-
-def test_the_score_is_what_evaluate_gives(data: Path, tmp_path: Path) -> None:
-    outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING, half=True))
     samples = measured(data / "test", classes=3, names=tuple(sorted(COLOURS)))
     again = measure_accuracy(load(outcome.checkpoint), samples).with_intervals()
     assert again.to_json() == outcome.measured.to_json()
@@ -381,7 +370,7 @@ def test_a_wrong_flag_is_refused_before_the_pictures_are_looked_at(
     def looked(*_: Any, **__: Any) -> None:
         raise AssertionError("the pictures were looked at")
 
-    monkeypatch.setattr("linnet.training.run.preparing._check", looked)
+    monkeypatch.setattr("linnet.training.run.beginning._check", looked)
     for flags, text in (
         (["--start", "nonsense"], "There is no model 'nonsense'"),
         (["--start", "none", "--convolution", "full"], "--convolution is no option of mobilenet_v2"),

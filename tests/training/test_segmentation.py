@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import torch
 from masks import NAMES, write_masks
 from networks import checkpoint_of
 from PIL import Image
+from runs import completed
 
 from linnet.architecture import DeepLab, MobileNetV1, MobileNetV2
 from linnet.architecture.deeplab import deeplab
@@ -30,17 +28,13 @@ from linnet.predictor import load
 from linnet.tasks.segmentation.objective import SegmentationObjective
 from linnet.tasks.segmentation.sizes import usual_size
 from linnet.tasks.segmentation.start import find_start
-from linnet.tasks.segmentation.trainer import SegmentationTrainer
-from linnet.tasks.task import Sharing
 from linnet.training import folder as files
 from linnet.training.devices import open_fabric
-from linnet.training.objective import Stopped
 from linnet.training.optimizers import build_optimizer
-from linnet.training.plan import Plan, Reporter
+from linnet.training.plan import Plan
 from linnet.training.recipes import SEGMENT_FINETUNE
-from linnet.training.run import run_training
 from linnet.training.starts import Start, StartOptions
-from linnet.training.statistics import batch_statistics, freeze_statistics, norms_of
+from linnet.training.statistics import batch_statistics, norms_of
 
 SMALL = replace(SEGMENT_FINETUNE, epochs=2, repeats=1, batch=4, learning_rate=0.003, average=0.9, workers=0)
 NOTHING = StartOptions("none", None, None, {"width": 0.1})
@@ -55,46 +49,6 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     return write_masks(tmp_path / "data", test=3)
-
-
-def completed(plan: Plan, reporter: Reporter | None = None) -> Any:
-    outcome = run_training(plan, reporter)
-    assert outcome is not None
-    return outcome
-
-
-# Laws
-
-
-@pytest.mark.parametrize("changes", [{}, {"dice": 0.0, "class_weights": "balanced"}])
-def test_a_step_in_parts_is_the_step_as_a_whole(data: Path, changes: Any) -> None:
-    """The losses are divided by the pixels of the whole step, the parts by its pictures."""
-    found = find(data)
-    segmenter = deeplab(variant="modern", width=0.1, resolution=(48, 64), classes=3, dropout=0.0)
-    recipe = replace(SMALL, batch=8, **changes)
-    network = build(segmenter, generator=torch.Generator().manual_seed(0)).train()
-    freeze_statistics(network)
-    task = SegmentationObjective(segmenter, CONTRACT, recipe, found.counts, found.train, found.validation)
-    fabric = open_fabric("cpu", "float32")
-    gradients, sums = [], []
-    for pieces in (1, 2):
-        sharing = Sharing(Placement(pieces=pieces))
-        batches = SegmentationTrainer().batches(found, CONTRACT, recipe, sharing)
-        parts = next(iter(batches.epoch(0)))
-        assert len(parts) == pieces
-        task.begin_step(parts, fabric)
-        network.zero_grad()
-        whole = torch.zeros(())
-        for part in parts:
-            inputs, targets = task.inputs(part, network, torch.device("cpu"))
-            losses = task.losses(network(inputs), targets)
-            whole = whole + torch.stack(list(losses.values())).sum() / part.total
-        whole.backward()
-        sums.append(float(whole.detach()))
-        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
-    assert sums[0] == pytest.approx(sums[1], rel=1e-5)
-    for one, two in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["paper", "modern"])
@@ -205,41 +159,6 @@ def test_the_usual_size_is_that_of_the_pictures(tmp_path: Path) -> None:
 # Runs
 
 
-def test_a_run_is_whole_resumes_to_the_bit_and_scores_as_evaluate_does(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plan = Plan(data, tmp_path / "whole", SMALL, NOTHING, half=True)
-    said: list[str] = []
-    outcome = completed(plan, Reporter(say=said.append))
-    folder = plan.out
-    for name in files.OWN - {files.FAILED_BATCH, files.FETCHED}:
-        assert (folder / name).exists(), name
-    for name in (files.CURVES, files.BATCH, *(f"{files.EVALUATION}/{part}.png" for part in ("worst", "confusion"))):
-        with Image.open(folder / name) as image:
-            assert min(image.size) > 100
-    checkpoint = load_checkpoint(outcome.checkpoint)
-    assert checkpoint.task == "segmentation"
-    assert checkpoint.classes == NAMES
-    assert checkpoint.score.keys() >= {"mIoU", "mIoU_95", "pixel_accuracy", "IoU", "images", "data", "per_class"}
-    assert "mean IoU" in (folder / files.CARD).read_text()
-    with (folder / files.LOG).open() as file:
-        rows = list(csv.DictReader(file))
-    assert {"train_pixels", "train_dice", "mIoU", "average_mIoU", "pixel_accuracy", "loss"} <= rows[0].keys()
-    # By the command, which reads the file anew.
-    assert main(["evaluate", str(data), "--model", str(outcome.checkpoint), "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert document == outcome.measured.to_json() | {"part": "test"}
-    assert document["IoU"].keys() == document["IoU_95"].keys() == set(NAMES)
-    # Stopped by Ctrl-C amid its second epoch, and gone on with.
-    stopped, steps = replace(plan, out=tmp_path / "stopped"), iter((1, 2, 3))
-    with pytest.raises(Stopped):
-        completed(stopped, Reporter(step=lambda *_: signal.raise_signal(signal.SIGINT) if next(steps) == 3 else None))
-    completed(replace(stopped, resume=True))
-    for name in (files.BEST, files.LAST):
-        one, two = (load_checkpoint(run / name).tensors for run in (folder, stopped.out))
-        assert all(np.array_equal(one[key], two[key]) for key in one), name
-
-
 def test_the_loop_sees_what_the_file_s_predictor_sees(data: Path, tmp_path: Path) -> None:
     """Twins: torch on the contract's pixels within the loop; the file, the predictor and its runtime."""
     source = deeplab(variant="modern", width=0.1, resolution=(48, 64), classes=3)
@@ -293,31 +212,6 @@ def test_the_recipe_follows_from_the_data(data: Path, tmp_path: Path) -> None:
     assert [(recipe.repeats, recipe.epochs) for recipe in more] == [(2, 40), (1, 3)]
     assert any("20 pictures" in reason for reason in reasons)
     assert replace(SEGMENT_FINETUNE, batch=1).resolve(20, pretrained=True)[0].batch_norm == "frozen"
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--mixup", "0.2"], "--mixup is no option of the recipe segment-finetune, which is for segmentation"),
-        (["--smallest", "3"], "--smallest (=3.0) must be at most 2, the largest"),
-        (["--dice", "-1"], "--dice (=-1.0) must be"),
-        (["--recipe", "finetune"], "has masks; --recipe finetune is for classification. Take segment-finetune"),
-        (["--architecture", "mobilenet_v2"], "take --architecture deeplab"),
-        (["--least-area", "0.5"], "views of masks have `smallest` and `largest`"),
-        (["--resolution", "48", "64", "3"], "--resolution takes one side or height and width"),
-    ],
-)
-def test_bad_input_is_one_sentence(
-    flags: list[str], message: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["train", str(data), "--out", str(tmp_path / "run"), "--start", "none", "--width", "0.1", *flags]
-    try:
-        code = main([*arguments, "--workers", "0"])
-    except SystemExit as leaving:
-        code = int(leaving.code or 0)
-    assert code in (1, 2)
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert message in lines[-1]
 
 
 @pytest.mark.parametrize(

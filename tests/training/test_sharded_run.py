@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from networks import checkpoint_of
 from pictures import write_pictures
+from runs import completed
 
 from linnet.architecture import MobileNetV1
 from linnet.checkpoint import load_checkpoint, save_checkpoint
@@ -25,7 +26,6 @@ from linnet.data.sharding import write_shards
 from linnet.training import folder as files
 from linnet.training.plan import Plan, Reporter
 from linnet.training.recipes import FEATURES, SCRATCH_SMALL
-from linnet.training.run import run_training
 from linnet.training.starts import StartOptions
 
 NOTHING = StartOptions("none", None, 32, {"width": 0.1})
@@ -57,12 +57,6 @@ def url(shards: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_address[1]}/"
         server.shutdown()
         thread.join()
-
-
-def completed(plan: Plan, voice: Reporter | None = None) -> Any:
-    outcome = run_training(plan, voice)
-    assert outcome is not None
-    return outcome
 
 
 def tensors(path: Path) -> dict[str, Any]:

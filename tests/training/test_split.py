@@ -18,7 +18,7 @@ from pictures import write_pictures
 from samples import of_file
 
 from linnet.data import DataSet, find
-from linnet.data.dataset import Sample
+from linnet.data.samples import Sample
 from linnet.data.sources import ParquetRow
 from linnet.training.split import read_split, split_document
 

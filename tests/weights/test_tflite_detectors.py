@@ -46,6 +46,9 @@ FLOATS: dict[str, Detector] = {
         head_kernels=(3, 3, 3, 2, 1, 1), extra_kernels=(3, 2, 2, 1), **SMALL | {"resolution": (120, 160)}
     ),
     "narrow": ssd(backbone="mobilenet_v1", **SMALL | {"width": 0.125, "resolution": 128}),
+    "inverted residuals as extra levels": ssdlite(
+        extra_channels=(512, 256, 256, 64), reduced_channels=(256, 256, 128, 64), extra_activation="linear", **SMALL
+    ),
     "softmax": ssdlite(scoring="softmax", **SMALL),
     "all levels alike": ssdlite(reduced_first_level=False, aspect_ratios=(1.0, 2.0, 0.5), **SMALL),
 }
@@ -297,7 +300,7 @@ def test_a_published_detector_finds_what_its_own_runtime_does(name: str, sample_
             logits[0],
             anchors(found),
             scoring=found.scoring,
-            suppression=Suppression(score_threshold=0.05, total=100),
+            suppression=Suppression(score_threshold=0.05, iou_threshold=0.6, total=100),
         )
         for box, score, number in zip(boxes, scores, classes, strict=True):
             if score >= 0.25:

@@ -59,14 +59,20 @@ __all__ = [
 LATER_OPTIONS = frozenset(
     {
         "anchor_step",
+        "anchor_strides",
         "channel_multiple",
         "classifier_bias",
+        "clipped_anchors",
         "early_stride",
+        "extra_activation",
         "extra_kernels",
         "head_kernel",
         "head_kernels",
         "hidden",
         "last_activation",
+        "last_scale",
+        "reduced_channels",
+        "tap",
     }
 )
 """Options that older files lack: there they have their defaults, as everywhere before they existed."""

@@ -36,6 +36,10 @@ STAGES = (
 """Table 2, without its first and last rows. `widened` rows expand by t (6); the first block has t = 1."""
 
 
+TAPPED = (3, 5)
+"""Rows that stride from 8 to 16 and from 16 to 32: detectors read the map that enters them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MobileNetV2(Backbone):
     """MobileNetV2 (Sandler et al., CVPR 2018): stem, 17 inverted residuals, last 1x1, pooling, classifier.
@@ -153,13 +157,21 @@ class MobileNetV2(Backbone):
         `blocks.6.expand`, `blocks.13.expand` and `head` at depth 1; a block's input where nothing expands it (t = 1).
         """
         names = []
-        for channels in (64, 160):
-            row = [stage.channels for stage in STAGES].index(channels)
-            number = sum(self.repeats(stage) for stage in STAGES[:row])
+        for narrow, row in zip(self.narrow_taps, TAPPED, strict=False):
             inputs = self._outputs(STAGES[row - 1])
             expands = _widened(inputs, self.expansion) > inputs
-            names.append(f"blocks.{number}.expand" if expands else f"blocks.{number - 1}")
+            names.append(f"blocks.{self._first_block(row)}.expand" if expands else narrow)
         return names[0], names[1], "head"
+
+    @property
+    def narrow_taps(self) -> tuple[str, str, str]:
+        """What the last blocks of 32 and of 96 channels give, and the last layer."""
+        fine, coarse = (f"blocks.{self._first_block(row) - 1}" for row in TAPPED)
+        return fine, coarse, "head"
+
+    def _first_block(self, row: int) -> int:
+        """Number of the first block of a row of `STAGES`."""
+        return sum(self.repeats(stage) for stage in STAGES[:row])
 
 
 def _widened(inputs: int, expansion: float) -> int:

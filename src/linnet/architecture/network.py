@@ -212,6 +212,11 @@ class Backbone(Architecture):
         """Names of the tensors that a detector reads of a backbone, at strides 8, 16 and 32."""
         raise NotImplementedError
 
+    @property
+    def narrow_taps(self) -> tuple[str, str, str]:
+        """The same where a detector reads what blocks give, and no wide tensor within one."""
+        return self.taps
+
     def start(self) -> GraphBuilder:
         """A builder with this network's input, activation, padding and batch norm."""
         return GraphBuilder(

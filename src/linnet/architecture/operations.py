@@ -98,6 +98,11 @@ class Operation:
         return type(self).__name__.lower()
 
     @property
+    def depthwise(self) -> bool:
+        """Whether it is a convolution of each channel by itself."""
+        return False
+
+    @property
     def tensors(self) -> dict[str, Shape]:
         """Names and shapes of what a checkpoint holds for this operation."""
         return {}

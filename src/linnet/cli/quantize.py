@@ -24,7 +24,7 @@ from linnet.quantisation.post_training.measuring import RunOptions, loudest
 from linnet.quantisation.post_training.pictures import choose_pictures
 from linnet.quantisation.post_training.quantising import check_quantisable, operations_named
 from linnet.quantisation.post_training.trial import Reporter, Trial
-from linnet.training.folder import command
+from linnet.training.environment import command
 
 AUTO = "auto"
 

@@ -1,14 +1,16 @@
 """Runs the test vectors of a file and says whether it computes here what it did where it was written.
 
-An exported .onnx or .tflite file carries three pictures and their outputs; its own runtime runs them. Of a checkpoint
-the digest is checked, and the runtime that `linnet predict` would take is compared with the numpy reference. A file
-that computes something else ends the command with 1.
+What `linnet export` writes carries three pictures and their outputs; its own runtime runs them. A C file and the folder
+of --format engine are compiled for that by the C compiler of this machine, and a page is run with Node.js. Of a
+checkpoint the digest is checked, and the runtime that `linnet predict` would take is compared with the numpy
+reference. A file that computes something else ends the command with 1.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -16,7 +18,7 @@ import tyro
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
 from linnet.cli.terminal import check_least, parse, print_json, show
-from linnet.export.shipped import Shipped, ShippedRuntime, format_of, open_exported
+from linnet.export.shipped import Shipped, ShippedRuntime, format_to_verify, open_exported
 from linnet.export.vectors import FLOAT_ALLOWED, Vectors, sample_pictures
 from linnet.predictor import Predictor
 
@@ -26,7 +28,7 @@ class Options:
     """Options of `linnet verify`."""
 
     file: tyro.conf.Positional[str]
-    """The file: an exported .onnx or .tflite file, a checkpoint, or a name that `linnet models` lists."""
+    """The file: what `linnet export` wrote, a file or a folder; a checkpoint, or a name that `linnet models` lists."""
     threads: int | None = None
     """The number of threads. The default is what the runtime chooses."""
     json: bool = False
@@ -38,8 +40,11 @@ def main(arguments: list[str]) -> int:
     options = parse(Options, "verify", __doc__, arguments)
     check_least("--threads", options.threads, 1)
     start = time.perf_counter()
-    path = find_model(options.file)
-    exported = format_of(path)
+    try:
+        path = find_model(options.file)
+    except IsADirectoryError:
+        path = Path(options.file)
+    exported = format_to_verify(path)
     if exported is None:
         runtime, vectors, found = _of_checkpoint(load_checkpoint(path), options.threads)
     else:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from linnet.data.dataset import Omission
+from linnet.data.flaws import Omission
 from linnet.data.places import Folder, Place, is_hidden, is_litter, is_picture_name
 from linnet.data.reading import Reading
 

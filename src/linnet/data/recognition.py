@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
-from linnet.data.dataset import DataSet, Task
+from linnet.data.dataset import DataSet
 from linnet.data.formats import FORMATS
 from linnet.data.formats.folders import annotation_beside
 from linnet.data.formats.format import Format
+from linnet.data.labels import LABELS
 from linnet.data.places import Place
-from linnet.data.reading import Reading, make_data
+from linnet.data.reading import Reading
+from linnet.data.samples import Task
 from linnet.data.sources import Address
 
 FormatName = Literal[
@@ -106,7 +107,7 @@ def find_for(
     Masks are made of what has boxes too where they are asked for; nothing else is: folders of pictures and masks would
     be read as two classes of pictures. The caller is to compare, and to say it in the words of the model or the recipe.
     """
-    asked = cast(Task, task) if task == "segmentation" else None
+    asked = cast(Task, task) if any(task in one.also for one in FORMATS) else None
     try:
         return find(path, format=format, images=images, task=asked, ignore=ignore)
     except OtherTaskError:
@@ -130,12 +131,12 @@ def _recognised(place: Place) -> dict[Format, str]:
 
 def _tasks_of(one: Format, place: Place) -> set[Task]:
     """What a format can show."""
-    return {one.task_of(place)} | ({"segmentation"} if one.masks is not None else set())
+    return {one.task_of(place), *one.also}
 
 
 def _reader(one: Format, task: Task | None) -> Callable[[Place], Reading]:
     """What reads a format for a task."""
-    return one.masks if task == "segmentation" and one.masks is not None else one.read
+    return (one.also.get(task) if task is not None else None) or one.read
 
 
 def recognise_task(path: str | Path | Address, *, format: str | None = None) -> Task | None:
@@ -158,20 +159,33 @@ def format_named(name: str) -> Format:
 
 def _made(place: Place, chosen: Format, reading: Reading, asked: Task | None) -> DataSet:
     task: Task = asked or chosen.task_of(place)
-    if reading.labelled or reading.annotated or reading.masked:
-        task = "segmentation" if reading.masked else "detection" if reading.annotated else "classification"
+    task = next((labels.task for labels in reversed(LABELS.values()) if labels.entries(reading)), task)
     if asked not in (None, task):
         raise OtherTaskError(f"'{place}', read as {chosen.title}, shows nothing for {asked}, but for {task}.")
-    if place.images is not None and task == "classification":
-        raise UnusedImagesError(f"--images is for pictures with boxes; '{place}' has classes of whole pictures.")
-    if place.images is not None and task == "segmentation" and not chosen.images:
-        raise UnusedImagesError(f"--images is for annotations that name pictures; '{place}' has masks beside them.")
-    if place.ignore is not None and task != "segmentation":
+    labels = LABELS[task]
+    if place.images is not None and (reason := labels.images_unused(place, named=chosen.images)):
+        raise UnusedImagesError(reason)
+    if place.ignore is not None and not labels.ignores:
         raise UnusedIgnoreError(
             f"--ignore is for pictures with masks; '{place}' is read as {chosen.title}, for {task}."
         )
-    data = make_data(reading, place.path, chosen.title, task)
-    return replace(data, omissions=tuple(sorted(data.omissions, key=lambda one: one.name)))
+    found = labels.contents(reading)
+    return DataSet(
+        place.path,
+        found.classes,
+        tuple(found.parts["train"]),
+        tuple(found.parts["validation"]),
+        tuple(found.parts["test"]),
+        task=task,
+        format=chosen.title,
+        numbers=found.numbers,
+        complete=found.complete,
+        unknown=tuple(found.unknown),
+        omissions=tuple(sorted(reading.omissions, key=lambda one: one.name)),
+        flaws=tuple(found.flaws),
+        unlisted=tuple(reading.unlisted),
+        notes=tuple(found.notes),
+    )
 
 
 def _choice(

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from linnet.data.dataset import DataSet, Sample
+from linnet.data.dataset import DataSet
 from linnet.data.formats.shards import SUFFIX, scan_folder, write_index
 from linnet.data.parts import PARTS
+from linnet.data.samples import Sample
 from linnet.data.sources import Address, Location, Span, fetch_shard
 from linnet.files import replacing
 

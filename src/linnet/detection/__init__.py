@@ -3,9 +3,10 @@
 from linnet.boxes import iou
 from linnet.detection.coding import VARIANCES, decode, encode, to_centres, to_corners
 from linnet.detection.grid import anchors
-from linnet.detection.suppression import Suppression, detect, suppress
+from linnet.detection.suppression import EVERYTHING, Suppression, detect, suppress
 
 __all__ = [
+    "EVERYTHING",
     "VARIANCES",
     "Suppression",
     "anchors",

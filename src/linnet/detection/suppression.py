@@ -37,7 +37,7 @@ class Suppression:
     """
 
     score_threshold: float = 0.3
-    iou_threshold: float = 0.6
+    iou_threshold: float = 0.5
     per_class: int = 100
     total: int = 100
 
@@ -47,6 +47,11 @@ class Suppression:
         check_number("iou_threshold", self.iou_threshold, least=0, most=1)
         check_whole("per_class", self.per_class, least=1, most=100_000)
         check_whole("total", self.total, least=1, most=100_000)
+
+
+EVERYTHING = Suppression(score_threshold=0.01)
+"""Nearly all that a detector sees: where average precision is measured, since a score orders it, and in exported files,
+whose clients have thresholds of their own. What overlaps goes as it does everywhere, so that both find the same."""
 
 
 def detect(

@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.data.dataset import Sample, picture_of
+from linnet.data.samples import Sample, picture_of
 from linnet.data.sources import Location
-from linnet.evaluation.figures import Progress, Table, spell, with_interval
+from linnet.evaluation.figures import (
+    Failures,
+    Progress,
+    Table,
+    failed_entries,
+    none_read,
+    spell,
+    with_interval,
+    worst_classes,
+)
 from linnet.evaluation.uncertainty import Difference, Interval, interval_of, paired, resample, wilson
 from linnet.files import describe_failure
 from linnet.predictor import Predictor
@@ -26,9 +35,6 @@ BINS = 10
 
 FIGURES = ("top1", "top5", "calibration_error")
 """Of the whole data set."""
-
-SHOWN_CLASSES = 40
-"""Above so many a table shows a quarter as many, the worst."""
 
 WORST = 24
 """Most confident mistakes that are remembered."""
@@ -81,7 +87,7 @@ class Accuracy:
         mistakes: the most confident ones, worst first.
         outcomes: what became of each picture.
         intervals: 95 % of figures by name, once `with_intervals` has found them.
-        failed: name and error of each picture that could not be read; they count nowhere.
+        failed: pictures that could not be read.
     """
 
     names: tuple[str, ...]
@@ -92,7 +98,7 @@ class Accuracy:
     outcomes: Outcomes = field(default_factory=lambda: Outcomes())
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)
     headline: str = "top1"
-    failed: list[tuple[str, str]] = field(default_factory=list)
+    failed: Failures = field(default_factory=list)
 
     @property
     def images(self) -> int:
@@ -134,8 +140,7 @@ class Accuracy:
     def tables(self) -> list[Table]:
         """Classes, worst first, then the whole."""
         classes = sorted(self.per_class(), key=lambda entry: (entry[2], entry[0]))
-        shown = classes if len(classes) <= SHOWN_CLASSES else classes[: SHOWN_CLASSES // 4]
-        title = "per class, worst first" + f" ({len(shown)} of {len(classes)})" * (len(shown) < len(classes))
+        title, shown = worst_classes(classes)
         sure = bool(self.intervals)
         rows = [
             (name, str(count), spell(top1, wilson(round(top1 * count), count) if sure else None, percent=True))
@@ -164,7 +169,7 @@ class Accuracy:
                 | with_interval("top1", top1, wilson(round(top1 * count), count) if sure else None)
                 for name, count, top1 in self.per_class()
             ],
-            "failed": [{"file": file, "error": error} for file, error in self.failed],
+            "failed": failed_entries(self.failed),
         }
 
     def score(self) -> Mapping[str, Any]:
@@ -227,10 +232,10 @@ def measure_accuracy(
         progress: called with the number of pictures done.
 
     Raises:
-        ValueError: if the network has no classifier or is a detector, or not one picture could be read.
+        ValueError: if the network is no classifier, or not one picture could be read.
     """
     if predictor.architecture.task != "classification":
-        raise ValueError("Accuracy is of classifiers; this model is a detector.")
+        raise ValueError(f"Accuracy is of classifiers; this model is for {predictor.architecture.task}.")
     classes = predictor.architecture.classes or 0
     names = predictor.classes or tuple(str(index) for index in range(classes))
     accuracy = Accuracy(names, np.zeros((classes, classes), np.int64))
@@ -248,8 +253,7 @@ def measure_accuracy(
                     heapq.heappop(worst)
         progress(number)
     if not accuracy.images:
-        reason = accuracy.failed[0][1] if accuracy.failed else "there are none"
-        raise ValueError(f"Not one of {len(samples)} pictures could be read. The first: {reason}")
+        raise none_read(len(samples), accuracy.failed)
     accuracy.mistakes = [mistake for _, _, mistake in sorted(worst, key=lambda entry: entry[:2], reverse=True)]
     return accuracy
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from linnet.data.dataset import Sample
+from linnet.data.samples import Sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

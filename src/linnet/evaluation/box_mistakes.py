@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from linnet.boxes import areas, intersections
-from linnet.data.dataset import Sample
+from linnet.data.samples import Sample
 from linnet.evaluation.average_precision import Detected, check_detections
 
 if TYPE_CHECKING:

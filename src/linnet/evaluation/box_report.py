@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.colours import GREY, GRID, INK, MARGIN, RIGHT, RIGHT_NEAR, SERIES, WRONG
 from linnet.evaluation.average_precision import RECALLS, AveragePrecision
 from linnet.evaluation.box_mistakes import BoxMistake, BoxMistakes
 from linnet.evaluation.detector import DetectorFigures
-from linnet.evaluation.plots import RIGHT, WRONG, draw_bars, draw_matrix, plain_name, shorten
+from linnet.evaluation.plots import draw_bars, draw_matrix, missing_plots, plain_name, shorten
 from linnet.figures import new_figure, save_figure
 from linnet.files import write_atomically
 from linnet.images import decode
@@ -36,8 +36,6 @@ HEADING = 38
 SURROUNDINGS = 1.8
 """Sides of what is shown around a mistake, in sides of its box."""
 
-OTHERS = "#7cb87f"
-"""Objects that are not concerned."""
 
 LEAST_SIDE = 48
 """Pixels of the picture that are shown at least."""
@@ -62,8 +60,8 @@ def write_box_report(figures: DetectorFigures, folder: str | Path) -> list[str]:
     else:
         # An older report's sheet would pass for this one's.
         (folder / "mistakes.png").unlink(missing_ok=True)
-    if find_spec("matplotlib") is None:
-        return ["The plots need matplotlib: pip install 'linnet[train]'. The JSON report and the mistakes are written."]
+    if missing := missing_plots("mistakes"):
+        return missing
     plot_curves(precision, folder / "curves.png")
     plot_classes(figures, folder / "classes.png")
     plot_confusion(mistakes, folder / "confusion.png")
@@ -77,22 +75,23 @@ def plot_curves(precision: AveragePrecision, path: Path) -> None:
     measured = np.flatnonzero(np.isfinite(precision.precision).all(axis=1))
     ranked = sorted(measured.tolist(), key=lambda index: -(precision.per_class[index][1] or 0))
     shown = ranked if len(ranked) <= CURVES else ranked[: CURVES // 2] + ranked[-CURVES // 2 :]
-    for index in shown:
+    for number, index in enumerate(shown):
+        style: dict[str, Any] = {"color": SERIES[number % len(SERIES)], "linestyle": ("-", "-.")[number // len(SERIES)]}
         label = f"{plain_name(precision.classes[index])}: {precision.per_class[index][1] or 0:.3f}"
-        curves.plot(RECALLS, precision.precision[index], linewidth=1.6, label=label)
+        curves.plot(RECALLS, precision.precision[index], linewidth=1.6, label=label, **style)
         reached = precision.scores[index] > 0
-        scores.plot(RECALLS[reached], precision.scores[index][reached], linewidth=1.6)
+        scores.plot(RECALLS[reached], precision.scores[index][reached], linewidth=1.6, **style)
     if len(ranked) > 1:
         mean = precision.precision[measured].mean(axis=0)
         title = f"all {len(ranked)} classes: {precision.figures['AP50'] or 0:.3f}"
-        curves.plot(RECALLS, mean, color="black", linewidth=2.2, linestyle="--", label=title)
+        curves.plot(RECALLS, mean, color=INK, linewidth=2.2, linestyle="--", label=title)
     whole = precision.figures["AP"]
     text = "no objects" if whole is None else f"AP {whole:.3f}, AP50 {precision.figures['AP50'] or 0:.3f}"
     curves.set_title(f"{precision.images:,} pictures, {sum(precision.objects):,} objects: {text}")
     curves.set(ylabel="precision at IoU 0.5", ylim=(0, 1.02), xlim=(0, 1))
     scores.set(xlabel="recall", ylabel="score", ylim=(0, 1.02))
     for axes in (curves, scores):
-        axes.grid(color="#e6e6e6")
+        axes.grid(color=GRID)
     if ranked:
         curves.legend(loc="lower left", title="AP50" + f" ({len(shown)} of {len(ranked)})" * (len(shown) < len(ranked)))
     save_figure(figure, path)
@@ -132,8 +131,8 @@ def plot_confusion(mistakes: BoxMistakes, path: Path) -> None:
     axes = figure.add_subplot()
     shown = [names[index] for index in chosen[:-1]]
     draw_matrix(axes, share, texts, [*shown, "nothing"], [*shown, "missed"])
-    axes.axhline(len(shown) - 0.5, color="#777777", linewidth=1)
-    axes.axvline(len(shown) - 0.5, color="#777777", linewidth=1)
+    axes.axhline(len(shown) - 0.5, color=GREY, linewidth=1)
+    axes.axvline(len(shown) - 0.5, color=GREY, linewidth=1)
     right = int(np.trace(counts[:last, :last]))
     axes.set_title(f"{right:,} of {int(counts[:last].sum()):,} objects found, from score {mistakes.least_score:g}")
     axes.set(xlabel="taken for (%: of the row; in the last row, of the column)", ylabel="is")
@@ -159,7 +158,7 @@ def draw_mistakes(mistakes: BoxMistakes) -> Image.Image:
         y = HEADING + number // columns * (TILE + CAPTION + GAP)
         sheet.paste(_tile(mistake), (x, y))
         seen, there = _captions(mistake, mistakes.classes)
-        lines = ((seen, WRONG, font, 4), (there, RIGHT, font, 23), (mistake.sample.file.name, "#777777", small, 43))
+        lines = ((seen, WRONG, font, 4), (there, RIGHT, font, 23), (mistake.sample.file.name, GREY, small, 43))
         for text, colour, face, down in lines:
             draw.text((x, y + TILE + down), shorten(draw, face, text, TILE), fill=colour, font=face)
     return sheet
@@ -194,7 +193,7 @@ def _tile(mistake: BoxMistake) -> Image.Image:
     # Only what is inside: Pillow would fill the rest with black.
     part = (max(left, 0), max(top, 0), min(left + side, image.width), min(top + side, image.height))
     size = tuple(max(round((part[axis + 2] - part[axis]) * scale), 1) for axis in (0, 1))
-    tile = Image.new("RGB", (TILE, TILE), "#f0f0f0")
+    tile = Image.new("RGB", (TILE, TILE), MARGIN)
     place = (round((part[0] - left) * scale), round((part[1] - top) * scale))
     tile.paste(image.resize((size[0], size[1]), Image.Resampling.BICUBIC, part, reducing_gap=3), place)
     draw = ImageDraw.Draw(tile)
@@ -202,7 +201,7 @@ def _tile(mistake: BoxMistake) -> Image.Image:
     *objects, seen = (shown * scale).tolist()
     for number, box in enumerate(objects):
         if number != mistake.object:
-            _frame(draw, box, OTHERS, 1)
+            _frame(draw, box, RIGHT_NEAR, 1)
     if mistake.object is not None:
         _frame(draw, objects[mistake.object], RIGHT, 3)
     if mistake.guess is not None:

@@ -6,20 +6,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from linnet.data.dataset import Sample, picture_of
-from linnet.detection import Suppression
-from linnet.evaluation.accuracy import SHOWN_CLASSES
+from linnet.data.samples import Sample, picture_of
+from linnet.detection import EVERYTHING
 from linnet.evaluation.average_precision import FIGURES, AveragePrecision, measure_precision
 from linnet.evaluation.box_mistakes import BoxMistakes, find_mistakes
-from linnet.evaluation.figures import Progress, Table, spell, with_interval
+from linnet.evaluation.figures import (
+    Failures,
+    Progress,
+    Table,
+    failed_entries,
+    none_read,
+    spell,
+    with_interval,
+    worst_classes,
+)
 from linnet.evaluation.resampled_precision import PrecisionStatistic
 from linnet.evaluation.uncertainty import Difference, Interval, interval_of, paired, resample
 from linnet.files import describe_failure
 from linnet.predictor import Predictor
 from linnet.results import Detections
 
-MEASURING = Suppression(score_threshold=0.01, iou_threshold=0.5)
-"""What counts as a detection where average precision is measured: nearly everything, since a score orders it."""
+MEASURING = EVERYTHING
+"""What counts as a detection where average precision is measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +37,7 @@ class DetectorFigures:
     Attributes:
         precision: COCO's figures.
         mistakes: what it confused, missed and made up.
-        failed: name and error of each picture that could not be read; they count nowhere.
+        failed: pictures that could not be read.
         samples: the pictures that were read.
         detections: what was found in each of them.
         intervals: 95 % of figures by name, once `with_intervals` has found them; of a class `per_class_AP.3`.
@@ -37,7 +45,7 @@ class DetectorFigures:
 
     precision: AveragePrecision
     mistakes: BoxMistakes
-    failed: list[tuple[str, str]] = field(default_factory=list)
+    failed: Failures = field(default_factory=list)
     samples: Sequence[Sample] = ()
     detections: Sequence[Detections] = ()
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)
@@ -63,8 +71,7 @@ class DetectorFigures:
             (index for index, count in enumerate(precision.objects) if count),
             key=lambda index: (precision.per_class[index][0] or 0, precision.classes[index]),
         )
-        shown = classes if len(classes) <= SHOWN_CLASSES else classes[: SHOWN_CLASSES // 4]
-        title = "per class, worst first" + f" ({len(shown)} of {len(classes)})" * (len(shown) < len(classes))
+        title, shown = worst_classes(classes)
         rows = [
             (
                 precision.classes[index],
@@ -93,8 +100,7 @@ class DetectorFigures:
             for figure, value in zip(("AP", "AP50"), precision.per_class[index], strict=True):
                 entry |= with_interval(figure, value, self.intervals.get(f"per_class_{figure}.{index}"))
             per_class.append(entry)
-        failed = [{"file": file, "error": error} for file, error in self.failed]
-        return document | {"per_class": per_class, "failed": failed}
+        return document | {"per_class": per_class, "failed": failed_entries(self.failed)}
 
     def score(self) -> Mapping[str, Any]:
         """COCO's twelve, and each class."""
@@ -158,12 +164,12 @@ def measure_detector(
         ValueError: if the network is no detector, or not one picture could be read.
     """
     if predictor.architecture.task != "detection":
-        raise ValueError("Average precision is of detectors; this model is a classifier.")
+        raise ValueError(f"Average precision is of detectors; this model is for {predictor.architecture.task}.")
     classes = predictor.architecture.classes or 0
     names = predictor.classes or tuple(str(index) for index in range(classes))
     read: list[Sample] = []
     found: list[Detections] = []
-    failed: list[tuple[str, str]] = []
+    failed: Failures = []
     results = predictor.stream_of(samples, picture_of, batch=batch)
     for number, (sample, (_, result)) in enumerate(zip(samples, results, strict=True), start=1):
         if isinstance(result, Exception):
@@ -173,7 +179,6 @@ def measure_detector(
             found.append(result)
         progress(number)
     if not read:
-        reason = failed[0][1] if failed else "there are none"
-        raise ValueError(f"Not one of {len(samples)} pictures could be read. The first: {reason}")
+        raise none_read(len(samples), failed)
     precision, mistakes = measure_precision(read, found, names), find_mistakes(read, found, names)
     return DetectorFigures(precision, mistakes, failed, read, found)

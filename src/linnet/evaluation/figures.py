@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from linnet.evaluation.uncertainty import Difference, Interval
+
+T = TypeVar("T")
+
+SHOWN_CLASSES = 40
+"""Above so many a table shows a quarter as many, the worst."""
+
+Failures = list[tuple[str, str]]
+"""Name and error of each picture that could not be read; they count nowhere."""
 
 Progress = Callable[[int], None]
 """Called with the number of pictures, or draws, done."""
@@ -36,8 +44,8 @@ class Figures(Protocol):
         ...
 
     @property
-    def failed(self) -> list[tuple[str, str]]:
-        """Name and error of each picture that could not be read; they count nowhere."""
+    def failed(self) -> Failures:
+        """Pictures that could not be read."""
         ...
 
     @property
@@ -109,6 +117,23 @@ class Comparison:
         """The comparison as `linnet evaluate --json` prints it."""
         document: dict[str, Any] = {"differences": [each.to_json() for each in self.differences]}
         return document | ({"agreement": dict(self.agreement)} if self.agreement else {})
+
+
+def worst_classes(ranked: Sequence[T]) -> tuple[str, Sequence[T]]:
+    """Of classes, worst first, those that a table shows, and its title before them."""
+    shown = ranked if len(ranked) <= SHOWN_CLASSES else ranked[: SHOWN_CLASSES // 4]
+    return "per class, worst first" + f" ({len(shown)} of {len(ranked)})" * (len(shown) < len(ranked)), shown
+
+
+def failed_entries(failed: Failures) -> list[dict[str, str]]:
+    """As they stand in a document."""
+    return [{"file": file, "error": error} for file, error in failed]
+
+
+def none_read(pictures: int, failed: Failures) -> ValueError:
+    """What is raised where there is nothing to measure."""
+    reason = failed[0][1] if failed else "there are none"
+    return ValueError(f"Not one of {pictures} pictures could be read. The first: {reason}")
 
 
 def with_interval(name: str, value: float | None, interval: Interval | None) -> dict[str, Any]:

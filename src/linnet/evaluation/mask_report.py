@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linnet.evaluation.plots import draw_bars, draw_matrix, plain_name, shorten
+from linnet.evaluation.plots import draw_bars, draw_matrix, missing_plots, plain_name, shorten
 from linnet.evaluation.segmenter import SegmenterFigures, Worst
 from linnet.figures import new_figure, save_figure
 from linnet.files import write_atomically
@@ -44,8 +43,8 @@ def write_mask_report(figures: SegmenterFigures, folder: str | Path) -> list[str
     document["worst"] = [{"file": each.sample.name, "pixel_accuracy": each.share_right} for each in figures.worst]
     write_atomically(folder / "report.json", json.dumps(document, indent=1, ensure_ascii=False).encode())
     draw_worst(figures).save(folder / "worst.png")
-    if find_spec("matplotlib") is None:
-        return ["The plots need matplotlib: pip install 'linnet[train]'. The JSON report and the overlays are written."]
+    if missing := missing_plots("overlays"):
+        return missing
     plot_classes(figures, folder / "classes.png")
     plot_confusion(figures, folder / "confusion.png")
     return []

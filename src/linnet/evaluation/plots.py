@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.colours import BLUE_TINTS, GRID, INK
 from linnet.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -17,8 +19,12 @@ if TYPE_CHECKING:
 
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-WRONG, RIGHT = "#b00020", "#1b5e20"
-"""Colours of what a network says and of what is true."""
+
+def missing_plots(written: str) -> list[str]:
+    """A sentence on the figures where matplotlib is not installed, and on what is written without it."""
+    if find_spec("matplotlib") is not None:
+        return []
+    return [f"The plots need matplotlib: pip install 'linnet[train]'. The JSON report and the {written} are written."]
 
 
 def plain_name(name: str) -> str:
@@ -45,10 +51,10 @@ def draw_bars(path: Path, bars: Sequence[tuple[str, float, tuple[float, float] |
     values = np.array([value for _, value, _ in bars])
     ends = np.array([interval or (value, value) for _, value, interval in bars]).reshape(-1, 2)
     errors = np.abs(ends - values[:, None]).T
-    axes.barh(range(len(bars)), values, xerr=errors, color="#90b8e0", ecolor="#333333", capsize=3)
+    axes.barh(range(len(bars)), values, xerr=errors, color=BLUE_TINTS[2], ecolor=INK, capsize=3)
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axes.set(xlim=(0, 1.02), xlabel=label)
-    axes.grid(axis="x", color="#e6e6e6")
+    axes.grid(axis="x", color=GRID)
     axes.set_axisbelow(True)
     save_figure(figure, path)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from linnet.colours import BLUE, BLUE_TINTS, GREY, MARGIN, RIGHT, WRONG
 from linnet.evaluation.accuracy import BINS, Accuracy
-from linnet.evaluation.plots import RIGHT, WRONG, draw_bars, draw_matrix, plain_name, shorten
+from linnet.evaluation.plots import draw_bars, draw_matrix, missing_plots, plain_name, shorten
 from linnet.evaluation.uncertainty import wilson
 from linnet.figures import new_figure, save_figure
 from linnet.files import write_atomically
@@ -69,8 +69,8 @@ def write_report(accuracy: Accuracy, folder: str | Path) -> list[str]:
     else:
         # An older report's sheet would pass for this one's.
         (folder / "mistakes.png").unlink(missing_ok=True)
-    if find_spec("matplotlib") is None:
-        return ["The plots need matplotlib: pip install 'linnet[train]'. The JSON report and the mistakes are written."]
+    if missing := missing_plots("mistakes"):
+        return missing
     _plot_confusion(accuracy, folder / "confusion.png")
     _plot_classes(accuracy, folder / "classes.png")
     _plot_reliability(accuracy, folder / "reliability.png")
@@ -92,7 +92,7 @@ def draw_mistakes(accuracy: Accuracy) -> Image.Image:
     for number, mistake in enumerate(mistakes):
         x = 10 + number % columns * (TILE + 10)
         y = HEADING + number // columns * (TILE + CAPTION + 10)
-        sheet.paste(ImageOps.pad(decode(mistake.sample.picture), (TILE, TILE), color="#f0f0f0"), (x, y))
+        sheet.paste(ImageOps.pad(decode(mistake.sample.picture), (TILE, TILE), color=MARGIN), (x, y))
         guess = f"{mistake.score:.0%} {accuracy.names[mistake.guess]}"
         draw.text((x, y + TILE + 4), shorten(draw, font, guess, TILE), fill=WRONG, font=font)
         draw.text((x, y + TILE + 24), shorten(draw, font, accuracy.names[mistake.truth], TILE), fill=RIGHT, font=font)
@@ -117,7 +117,7 @@ def _plot_confusion(accuracy: Accuracy, path: Path) -> None:
         # Points: the cells of so large a matrix would be smaller than a pixel.
         rows, columns = np.nonzero(share)
         right = rows == columns
-        axes.scatter(columns[right], rows[right], s=2, color="#1565c0", label="right")
+        axes.scatter(columns[right], rows[right], s=2, color=BLUE, label="right")
         axes.scatter(columns[~right], rows[~right], s=14 * share[rows, columns][~right], color=WRONG, label="wrong")
         axes.set(xlim=(-1, len(seen)), ylim=(len(seen), -1), aspect="equal", ylabel="class")
         axes.set_xlabel(f"taken for ({len(seen)} classes that occur, in order)")
@@ -138,11 +138,11 @@ def _plot_reliability(accuracy: Accuracy, path: Path) -> None:
     filled = count > 0
     figure = new_figure(5.5, 6.5)
     curve, histogram = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    curve.plot([0, 1], [0, 1], color="#999999", linestyle="--", label="confidence = accuracy")
-    curve.plot(total[filled] / count[filled], right[filled] / count[filled], marker="o", label="this model")
+    curve.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="confidence = accuracy")
+    curve.plot(total[filled] / count[filled], right[filled] / count[filled], marker="o", color=BLUE, label="this model")
     curve.set(ylabel="share that is right", ylim=(0, 1.02))
     curve.set_title(f"calibration error {accuracy.calibration_error:.3f}, {accuracy.images} pictures")
     curve.legend(loc="upper left")
-    histogram.bar((np.arange(BINS) + 0.5) / BINS, count, width=0.9 / BINS)
+    histogram.bar((np.arange(BINS) + 0.5) / BINS, count, width=0.9 / BINS, color=BLUE_TINTS[2])
     histogram.set(xlabel="confidence of the best class", ylabel="pictures", xlim=(0, 1))
     save_figure(figure, path)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.data.dataset import Sample
+from linnet.data.samples import Sample
 from linnet.evaluation.average_precision import FIGURES, RECALLS, Detected
 from linnet.evaluation.box_mistakes import overlaps
 

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from linnet.data.dataset import Sample, picture_of
-from linnet.evaluation.accuracy import SHOWN_CLASSES
-from linnet.evaluation.figures import Progress, Table, spell, with_interval
+from linnet.data.samples import Sample, picture_of
+from linnet.evaluation.figures import (
+    Failures,
+    Progress,
+    Table,
+    failed_entries,
+    none_read,
+    spell,
+    with_interval,
+    worst_classes,
+)
 from linnet.evaluation.pixels import FIGURES, PixelCounts, PixelStatistic, count_pixels, figures_of
 from linnet.evaluation.uncertainty import Difference, Interval, interval_of, paired, resample
 from linnet.files import describe_failure
@@ -66,7 +74,7 @@ class SegmenterFigures:
         confusion: (classes, classes) pixels of class row that were taken for class column.
         worst: the pictures with the least share of right pixels, worst first.
         answers: what was said of each picture.
-        failed: name and error of each picture that could not be read; they count nowhere.
+        failed: pictures that could not be read.
         intervals: 95 % of figures by name, once `with_intervals` has found them; of a class `IoU.3`.
     """
 
@@ -75,7 +83,7 @@ class SegmenterFigures:
     confusion: NDArray[np.int64]
     worst: Sequence[Worst] = ()
     answers: Sequence[LabelMap] = ()
-    failed: list[tuple[str, str]] = field(default_factory=list)
+    failed: Failures = field(default_factory=list)
     intervals: Mapping[str, Interval | None] = field(default_factory=dict)
     headline: str = "mIoU"
 
@@ -112,9 +120,8 @@ class SegmenterFigures:
 
     def tables(self) -> list[Table]:
         """Classes, worst first, then the whole."""
-        classes, whole, more = self.ranked(), self.whole, " (95 %)" * bool(self.intervals)
-        shown = classes if len(classes) <= SHOWN_CLASSES else classes[: SHOWN_CLASSES // 4]
-        title = "per class, worst first" + f" ({len(shown)} of {len(classes)})" * (len(shown) < len(classes))
+        whole, more = self.whole, " (95 %)" * bool(self.intervals)
+        title, shown = worst_classes(self.ranked())
         rows = [
             (
                 self.classes[index],
@@ -145,7 +152,7 @@ class SegmenterFigures:
                 document[f"{name}_95"] = {label: None if both is None else list(both) for label, both in ends.items()}
         pixels = self.confusion.sum(axis=1).tolist()
         document["pixels"] = dict(zip(self.classes, pixels, strict=True))
-        return document | {"failed": [{"file": file, "error": error} for file, error in self.failed]}
+        return document | {"failed": failed_entries(self.failed)}
 
     def score(self) -> Mapping[str, Any]:
         """All figures, and those of each class."""
@@ -222,7 +229,7 @@ def measure_segmenter(
     names = predictor.classes or tuple(str(index) for index in range(classes))
     confusion, columns = np.zeros((classes, classes), np.int64), []
     answers: list[LabelMap] = []
-    failed: list[tuple[str, str]] = []
+    failed: Failures = []
     worst: list[tuple[float, int, Worst]] = []
     results = predictor.stream_of(samples, picture_of, batch=batch)
     for number, (sample, (_, result)) in enumerate(zip(samples, results, strict=True), start=1):
@@ -238,8 +245,7 @@ def measure_segmenter(
                 heapq.heappop(worst)
         progress(number)
     if not columns:
-        reason = failed[0][1] if failed else "there are none"
-        raise ValueError(f"Not one of {len(samples)} pictures could be read. The first: {reason}")
+        raise none_read(len(samples), failed)
     if not confusion.sum():
         raise ValueError(
             f"Every pixel of the masks of {len(columns)} pictures is ignored: there is nothing to measure."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.detection import Suppression, anchors, decode
+from linnet.detection import EVERYTHING, anchors, decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-SUPPRESSION = Suppression(score_threshold=0.01)
-"""Boxes that overlap are suppressed within each class, as linnet does it; the threshold of the scores is low, since
-clients have their own."""
+SUPPRESSION = EVERYTHING
+"""Which boxes a file gives: those with which average precision is measured."""
 
 DETECTION_TOLERANCE = 1e-4
 """Most by which a box, in sides of the picture or of itself, or a score may differ from an anchor's."""

@@ -1,24 +1,32 @@
-"""Texts of the files that `linnet.export.engine_folder` writes; `@name@` is filled in."""
+"""Texts that the files of `linnet.export.engine_folder` have in common; `@name@` is filled in.
 
-HEADER = """/* @network@, written by linnet. Include it where pictures are classified; model.c belongs to it. */
+What differs by what the network is for stands in `linnet.export.engine_tasks`.
+"""
+
+HEADER = """/* @network@, written by linnet. Include it where pictures are looked at; model.c belongs to it. */
 #ifndef LINNET_MODEL_H
 #define LINNET_MODEL_H
 
 #include "linnet.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define LINNET_MODEL_HEIGHT @height@
 #define LINNET_MODEL_WIDTH @width@
 #define LINNET_MODEL_CHANNELS @channels@
-#define LINNET_MODEL_NUMBERS @numbers@ /* logits, one a class; or features */
-#define LINNET_MODEL_BYTES @bytes@ /* of model.bin */
+@macros@#define LINNET_MODEL_BYTES @bytes@ /* of model.bin */
 
-extern const char* const linnet_model_classes[LINNET_MODEL_NUMBERS];
+extern const char* const linnet_model_classes[@named@];
 
 /* Opens the network; `weights` are the bytes of model.bin, aligned to 4, and are not needed afterwards. */
 int linnet_model_open(const void* weights, int32_t threads, linnet_session** session, linnet_error* error);
 
-/* Logits of a picture [HEIGHT][WIDTH][CHANNELS]: @colours@, from 0 to 255. */
-int linnet_model_run(linnet_session* session, const uint8_t* pixels, float* scores, linnet_error* error);
+@declarations@
+#ifdef __cplusplus
+}
+#endif
 
 #endif
 """
@@ -28,6 +36,7 @@ MODEL = """/* @network@, written by linnet. */
 
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 static const linnet_layer layers[] = {
 @layers@};
@@ -39,14 +48,21 @@ static const int32_t inputs[] = {
 static const @table_type@ table[] = {
     @table@};
 
-@values@const char* const linnet_model_classes[LINNET_MODEL_NUMBERS] = {
+/* The layers whose tensors are asked for. */
+static const int32_t outputs[] = {@outputs@};
+
+const char* const linnet_model_classes[@named@] = {
 @names@};
 
 int linnet_model_open(const void* weights, int32_t threads, linnet_session** session, linnet_error* error) {
+  static const char other[] = "The library is of another version of linnet than linnet.h. Take both from one.";
   linnet_network* network = NULL;
-  const int32_t outputs[] = {@output@};
   const linnet_options options = {.height = LINNET_MODEL_HEIGHT, .width = LINNET_MODEL_WIDTH, .threads = threads,
-                                  .joins_rows = -1, .outputs = outputs, .output_count = 1, .table = table};
+                                  .joins_rows = -1, .outputs = outputs, .output_count = @output_count@, .table = table};
+  if (linnet_interface_version() != LINNET_INTERFACE) {
+    if (error != NULL) memcpy(error->text, other, sizeof(other));
+    return LINNET_BAD_ARGUMENT;
+  }
   int code = linnet_network_open(layers, sizeof(layers) / sizeof(layers[0]), inputs,
                                  sizeof(inputs) / sizeof(inputs[0]), weights, LINNET_MODEL_BYTES, &network, error);
   if (code == LINNET_OK) code = linnet_session_open(network, &options, session, error);
@@ -54,14 +70,9 @@ int linnet_model_open(const void* weights, int32_t threads, linnet_session** ses
   return code;
 }
 
-int linnet_model_run(linnet_session* session, const uint8_t* pixels, float* scores, linnet_error* error) {
-@declared@  void* places[] = {@place@};
-  const int code = linnet_session_run(session, pixels, 1, places, error);
-@spelt@  return code;
-}
-"""
+@run@"""
 
-MAIN = """/* model model.bin picture.raw: prints the logit and the name of every class. */
+MAIN = """/* model model.bin picture.raw@usage@ */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -77,19 +88,41 @@ static int read_file(const char* name, void* content, size_t bytes) {
 
 int main(int count, char** arguments) {
   static uint8_t pixels[LINNET_MODEL_HEIGHT * LINNET_MODEL_WIDTH * LINNET_MODEL_CHANNELS];
-  static float scores[LINNET_MODEL_NUMBERS];
-  linnet_session* session = NULL;
+@places@  linnet_session* session = NULL;
   linnet_error error = {""};
   void* weights = malloc(LINNET_MODEL_BYTES);
-  if (count != 3 || weights == NULL || !read_file(arguments[1], weights, LINNET_MODEL_BYTES)) return 2;
+  if (count != @count@ || weights == NULL@there@ || !read_file(arguments[1], weights, LINNET_MODEL_BYTES)) return 2;
   int code = linnet_model_open(weights, 1, &session, &error);
   free(weights);
   if (!read_file(arguments[2], pixels, sizeof(pixels))) return 2;
-  if (code == LINNET_OK) code = linnet_model_run(session, pixels, scores, &error);
+  if (code == LINNET_OK) code = @call@;
   if (code != LINNET_OK) fprintf(stderr, "%s\\n", error.text);
-  for (int i = 0; code == LINNET_OK && i < LINNET_MODEL_NUMBERS; ++i)
-    printf("%.9g %s\\n", scores[i], linnet_model_classes[i]);
-  linnet_session_close(session);
+@say@  linnet_session_close(session);
+  return code != LINNET_OK;
+}
+"""
+
+CHECK = """/* Not in the folder: pictures from stdin, numbers and what is made of them to stdout. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+
+int main(int count, char** arguments) {
+  static uint8_t pixels[LINNET_MODEL_HEIGHT * LINNET_MODEL_WIDTH * LINNET_MODEL_CHANNELS];
+  static float numbers[LINNET_MODEL_NUMBERS];
+@places@  linnet_session* session = NULL;
+  linnet_error error = {""};
+  void* weights = malloc(LINNET_MODEL_BYTES);
+  FILE* file = count == 2 ? fopen(arguments[1], "rb") : NULL;
+  if (weights == NULL || file == NULL || fread(weights, 1, LINNET_MODEL_BYTES, file) != LINNET_MODEL_BYTES) return 2;
+  int code = linnet_model_open(weights, 1, &session, &error);
+  while (code == LINNET_OK && fread(pixels, 1, sizeof(pixels), stdin) == sizeof(pixels)) {
+    code = @call@;
+    fwrite(numbers, 1, sizeof(numbers), stdout);
+@more@  }
+  if (code != LINNET_OK) fprintf(stderr, "%s\\n", error.text);
   return code != LINNET_OK;
 }
 """

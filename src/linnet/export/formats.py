@@ -56,7 +56,9 @@ class Format:
         inputs: kinds of inputs that it may take; the first is the default, unless the function has another.
         options: names of further keyword arguments of the function.
         needs: module without which it cannot be written → what pip brings it with.
-        reader: module that runs its files for `--model` (`linnet.export.shipped`); empty: none does.
+        reader: module that runs what was written (`linnet.export.shipped`).
+        measured: whether `--model` takes its files, and `--data` measures them.
+        read_by_runtime: whether only what runs it can say what it is.
         mark: whether a file that begins with these bytes is one.
     """
 
@@ -71,6 +73,8 @@ class Format:
     options: tuple[str, ...] = ()
     needs: Mapping[str, str] = field(default_factory=dict)
     reader: str = ""
+    measured: bool = False
+    read_by_runtime: bool = False
     mark: Callable[[bytes], bool] = lambda start: False
 
 
@@ -87,6 +91,7 @@ FORMATS = (
         options=("raw", "nms"),
         needs={"onnx": "'linnet[train]'"},
         reader="linnet.export.onnx_run",
+        measured=True,
         # The version of the format, and a text or the graph behind it; safetensors begin with a number of eight bytes.
         mark=lambda start: start[:1] == b"\x08" and 0 < start[1] < 64 and start[2] & 7 == 2 and start[4:8] != bytes(4),
     ),
@@ -102,6 +107,7 @@ FORMATS = (
         options=("raw",),
         needs={"tflite": "tflite"},
         reader="linnet.export.tflite_run",
+        measured=True,
         mark=lambda start: start[4:8] == b"TFL3",
     ),
     Format(
@@ -110,8 +116,9 @@ FORMATS = (
         "linnet.export.engine_folder",
         "export_engine",
         Runtime("a C compiler", "apt install gcc", programs=("cc", "gcc", "clang")),
-        tasks=("classification",),
+        tasks=("classification", "detection", "segmentation"),
         precisions=("float32", "int8"),
+        reader="linnet.export.engine_folder",
     ),
     Format(
         "ncnn",
@@ -120,6 +127,7 @@ FORMATS = (
         "export_ncnn",
         Runtime("ncnn", "pip install ncnn", ("ncnn",)),
         needs={"onnx": "'linnet[train]'", "pnnx": "pnnx", "ncnn": "ncnn"},
+        reader="linnet.export.ncnn_folder",
     ),
     Format(
         "pte",
@@ -128,6 +136,9 @@ FORMATS = (
         "export_pte",
         Runtime("executorch", "pip install executorch", ("executorch",)),
         needs={"torch": "'linnet[train]'", "executorch": "executorch"},
+        reader="linnet.export.pte_file",
+        read_by_runtime=True,
+        mark=lambda start: start[4:8] == b"ET12",
     ),
     Format(
         "c",
@@ -137,6 +148,8 @@ FORMATS = (
         Runtime("a C compiler", "such as gcc: apt install gcc", programs=("cc", "gcc", "clang")),
         precisions=("int8",),
         options=("fixed_point", "ram"),
+        reader="linnet.export.microcontroller.described",
+        mark=lambda start: start.startswith(b"/* Written by linnet export"),
     ),
     Format(
         "page",
@@ -147,6 +160,7 @@ FORMATS = (
         tasks=("classification", "detection", "segmentation"),
         precisions=("float32", "int8"),
         options=("title",),
+        reader="linnet.export.page",
     ),
 )
 

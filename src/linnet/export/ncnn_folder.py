@@ -12,12 +12,19 @@ import numpy as np
 
 from linnet.checkpoint import Checkpoint
 from linnet.engine.integer_reference import numpy_network
-from linnet.export.vectors import as_fed, sample_pictures
+from linnet.export.contract import contract_of
+from linnet.export.folders import DESCRIPTION, description, documents
+from linnet.export.onnx_run import as_taken
+from linnet.export.vectors import Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, Precision, check_difference, differences
 from linnet.files import write_together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from linnet.export.contract import Contract
+
+__all__ = ["Network", "documents", "export_ncnn", "open_ncnn", "run_ncnn", "write_ncnn"]
 
 FILES = ("network.ncnn.param", "network.ncnn.bin")
 
@@ -33,6 +40,8 @@ HALVES = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage")
 def export_ncnn(checkpoint: Checkpoint, path: str | Path, *, precision: Precision) -> Export:
     """Writes a folder with `network.ncnn.param` and `network.ncnn.bin`, if ncnn gives what the reference gives.
 
+    What `linnet verify` reads lies beside them.
+
     Args:
         checkpoint: what to export, in float.
         path: the folder; files of other names in it stay.
@@ -44,19 +53,38 @@ def export_ncnn(checkpoint: Checkpoint, path: str | Path, *, precision: Precisio
     """
     path = Path(path)
     pictures = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
-    inputs = as_fed(pictures, checkpoint.preprocessing)
-    outputs, _ = numpy_network(checkpoint.architecture, checkpoint.tensors).run(inputs)
+    contract = contract_of(checkpoint, "normalised", precision)
+    outputs, _ = numpy_network(checkpoint.architecture, checkpoint.tensors).run(
+        as_fed(pictures, checkpoint.preprocessing)
+    )
     expected = outputs if isinstance(outputs, tuple) else (outputs,)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = write_ncnn(checkpoint, folder)
         network = open_ncnn(folder, threads=1)
-        found = run_ncnn(network, np.ascontiguousarray(inputs.transpose(0, 3, 1, 2)))
+        found = run_ncnn(network, as_taken(pictures, contract))
     compared = differences(found, expected)
     check_difference(path, "ncnn", compared, TOLERANCE)
+    contract = contract.with_vectors(Vectors.of_samples(pictures, expected, TOLERANCE))
+    files[DESCRIPTION] = description(contract, "ncnn")
     write_together({path / file: content for file, content in files.items()})
     size = sum(map(len, files.values()))
     return Export(path, size, (), compared[0], precision=precision, equal=compared[1], more={"files": sorted(files)})
+
+
+class Network:
+    """A folder in ncnn; see `linnet.export.shipped.Network`."""
+
+    def __init__(self, path: Path, contract: Contract, threads: int | None) -> None:
+        self._contract, self._network = contract, open_ncnn(path, threads=threads or 1)
+
+    def prepare(self, pictures: NDArray[Any]) -> NDArray[Any]:
+        """See `linnet.export.shipped.Network`."""
+        return as_taken(pictures, self._contract)
+
+    def compute(self, inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
+        """See `linnet.export.shipped.Network`."""
+        return run_ncnn(self._network, inputs)
 
 
 def write_ncnn(checkpoint: Checkpoint, folder: Path) -> dict[str, bytes]:

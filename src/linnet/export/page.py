@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import linnet.page
-from linnet.architecture import DeepLab
+from linnet.architecture import Architecture, DeepLab
 from linnet.engine.integer_reference import numpy_network
-from linnet.export.vectors import as_fed, sample_pictures
+from linnet.export.contract import contract_of
+from linnet.export.folders import DESCRIPTION, description, documents, outputs_from
+from linnet.export.vectors import Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, check_difference, differences
 from linnet.page.folder import check_folder, page_files, write_page
 from linnet.segmentation import label_map
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from linnet.checkpoint import Checkpoint
+    from linnet.export.contract import Contract
     from linnet.export.written import Precision
+
+__all__ = ["Network", "documents", "export_page", "run_page"]
 
 TOLERANCE = 1e-4
 """Of the largest output: float32 in another order."""
@@ -49,9 +55,16 @@ def export_page(checkpoint: Checkpoint, path: str | Path, *, precision: Precisio
     path = Path(path)
     check_folder(path)
     files = page_files(checkpoint, title or path.resolve().name)
-    compared = _compare(checkpoint, files)
+    pixels, expected = sample_pictures(checkpoint.architecture, checkpoint.preprocessing), _reference(checkpoint)
     exact = checkpoint.quantisation is not None and not checkpoint.quantisation.floating
-    check_difference(path, "the page's engine", compared, 0 if exact else TOLERANCE)
+    allowed = 0 if exact else TOLERANCE
+    contract = contract_of(checkpoint, "pixels", precision).with_vectors(Vectors.of_samples(pixels, expected, allowed))
+    compared = None
+    if (program := _find_node()) is not None:
+        compared = _compare(checkpoint, run_files(program, files, pixels), pixels, expected)
+    check_difference(path, "the page's engine", compared, allowed)
+    # No browser asks for it: it is for `linnet verify`.
+    files[DESCRIPTION] = description(contract, "page")
     write_page(path, files)
     return Export(
         path,
@@ -64,32 +77,69 @@ def export_page(checkpoint: Checkpoint, path: str | Path, *, precision: Precisio
     )
 
 
-def _compare(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> tuple[float, bool] | None:
-    """How the page's outputs differ from the reference; None without Node.
+class Network:
+    """A page in Node; see `linnet.export.shipped.Network`."""
+
+    def __init__(self, path: Path, contract: Contract, threads: int | None) -> None:
+        self._folder, self._contract = path, contract
+
+    def prepare(self, pictures: NDArray[Any]) -> NDArray[np.uint8]:
+        """See `linnet.export.shipped.Network`: the page prepares them itself."""
+        return pictures
+
+    def compute(self, inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
+        """See `linnet.export.shipped.Network`; a ValueError if Node cannot run it."""
+        program, network = _find_node(), self._contract.architecture
+        assert program is not None
+        files = {path.name: path.read_bytes() for path in self._folder.iterdir() if path.is_file()}
+        rows = run_files(program, files, inputs)
+        # Behind a segmenter's logits come its labels.
+        return outputs_from(rows[:, : _numbers(network)], network)
+
+
+def _find_node() -> str | None:
+    return next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+
+
+def _numbers(network: Architecture) -> int:
+    """All numbers that a network gives for a picture."""
+    return sum(math.prod(network.graph.shape_of(name)) for name in network.outputs)
+
+
+def _reference(checkpoint: Checkpoint) -> list[NDArray[np.float32]]:
+    """What the network gives for the sample pictures."""
+    pixels = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
+    network = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
+    outputs, _ = network.run(as_fed(pixels, checkpoint.preprocessing))
+    return list(outputs) if isinstance(outputs, tuple) else [outputs]
+
+
+def _compare(
+    checkpoint: Checkpoint, rows: NDArray[np.float32], pixels: NDArray[np.uint8], expected: list[NDArray[np.float32]]
+) -> tuple[float, bool]:
+    """How the page's outputs differ from the reference.
 
     Of a segmenter the labels are compared too, with those that numpy makes of the page's own logits: these are equal.
     """
-    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
-    if program is None:
-        return None
-    pixels = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
-    inputs = as_fed(pixels, checkpoint.preprocessing)
-    outputs = numpy_network(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation).run(inputs)[0]
-    expected = list(outputs) if isinstance(outputs, tuple) else [outputs]
-    with tempfile.TemporaryDirectory() as folder:
+    network = checkpoint.architecture
+    found = outputs_from(rows[:, : _numbers(network)], network)
+    if isinstance(network, DeepLab):
+        size = (pixels.shape[2], pixels.shape[1])
+        labels = rows[:, _numbers(network) :].reshape(pixels.shape[:3])
+        decided = [label_map(each, size, network.grid, quantisation=checkpoint.quantisation) for each in found[0]]
+        if not np.array_equal(labels, decided):
+            raise ValueError("The page was not written: of the same logits its engine makes other labels than linnet.")
+    return differences(found, expected)
+
+
+def run_files(program: str, files: Mapping[str, bytes], pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What `run_page` gives for a page's files."""
+    with tempfile.TemporaryDirectory(prefix="linnet-") as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
         # Node takes modules for such by this.
         (Path(folder) / "package.json").write_text('{"type": "module"}')
-        rows = run_page(program, Path(folder), pixels)
-    if not isinstance(checkpoint.architecture, DeepLab):
-        return differences(_split(rows, expected), expected)
-    size, grid = (pixels.shape[2], pixels.shape[1]), checkpoint.architecture.grid
-    logits, labels = _split(rows, [*expected, pixels[..., 0]])
-    decided = [label_map(each, size, grid, quantisation=checkpoint.quantisation) for each in logits]
-    if not np.array_equal(labels, decided):
-        raise ValueError("The page was not written: of the same logits its engine makes other labels than linnet.")
-    return differences([logits], expected)
+        return run_page(program, Path(folder), pixels)
 
 
 def run_page(program: str, folder: Path, pixels: NDArray[np.uint8], **environment: str) -> NDArray[np.float32]:
@@ -118,10 +168,3 @@ def run_page(program: str, folder: Path, pixels: NDArray[np.uint8], **environmen
         said = [line for line in done.stderr.decode(errors="replace").splitlines() if "Error" in line]
         raise ValueError(f"Node could not run the page ({(said or ['it said nothing'])[0].strip()}).")
     return np.frombuffer(done.stdout, np.float32).reshape(len(pixels), -1)
-
-
-def _split(rows: NDArray[np.float32], like: list[NDArray[Any]]) -> list[NDArray[np.float32]]:
-    """Rows of all outputs, as arrays of the same shapes as others."""
-    ends = np.cumsum([each[0].size for each in like])[:-1]
-    parts = np.split(rows, ends, axis=1)
-    return [part.reshape(each.shape) for part, each in zip(parts, like, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import warnings
 from pathlib import Path
@@ -11,12 +12,19 @@ import numpy as np
 
 from linnet.checkpoint import Checkpoint
 from linnet.engine.integer_reference import numpy_network
-from linnet.export.vectors import as_fed, sample_pictures
+from linnet.export.contract import contract_of
+from linnet.export.onnx_run import as_taken
+from linnet.export.vectors import Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, Precision, check_difference, differences
 from linnet.files import write_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from linnet.export.contract import Contract
+
+METHOD = "linnet"
+"""Gives a JSON document: what the file says of itself."""
 
 TOLERANCE = 1e-4
 """Largest difference that is accepted, relative to the largest output."""
@@ -36,32 +44,69 @@ def export_pte(checkpoint: Checkpoint, path: str | Path, *, precision: Precision
     """
     path = Path(path)
     pictures = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
-    inputs = as_fed(pictures, checkpoint.preprocessing)
-    outputs, _ = numpy_network(checkpoint.architecture, checkpoint.tensors).run(inputs)
-    given = np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
-    content = write_pte(checkpoint, given[:1])
-    module = open_pte(content, threads=1)
-    rows = [run_pte(module, given[number : number + 1]) for number in range(len(given))]
-    found = [np.concatenate(column) for column in zip(*rows, strict=True)]
-    compared = differences(found, outputs if isinstance(outputs, tuple) else (outputs,))
+    outputs, _ = numpy_network(checkpoint.architecture, checkpoint.tensors).run(
+        as_fed(pictures, checkpoint.preprocessing)
+    )
+    expected = outputs if isinstance(outputs, tuple) else (outputs,)
+    contract = contract_of(checkpoint, "normalised", precision)
+    contract = contract.with_vectors(Vectors.of_samples(pictures, expected, TOLERANCE))
+    given = as_taken(pictures, contract)
+    content = write_pte(checkpoint, given[:1], contract)
+    compared = differences(_run_all(open_pte(content, threads=1), given), expected)
     check_difference(path, "ExecuTorch", compared, TOLERANCE)
     write_atomically(path, content)
     return Export(path, len(content), (), compared[0], precision=precision, equal=compared[1])
 
 
-def write_pte(checkpoint: Checkpoint, inputs: NDArray[np.float32]) -> bytes:
-    """The file of a network for inputs of this shape, (N, C, H, W)."""
+def documents(path: Path) -> dict[str, str]:
+    """What linnet wrote into a file: it is the result of a method beside `forward`. None of a file of somebody else."""
+    module = open_pte(path.read_bytes(), threads=1)
+    if METHOD not in module.method_names():
+        return {}
+    (said,) = module.run_method(METHOD, ())
+    found: dict[str, str] = json.loads(said.numpy().tobytes())
+    return found
+
+
+class Network:
+    """A file in ExecuTorch; see `linnet.export.shipped.Network`."""
+
+    def __init__(self, path: Path, contract: Contract, threads: int | None) -> None:
+        self._contract, self._module = contract, open_pte(path.read_bytes(), threads=threads or 1)
+
+    def prepare(self, pictures: NDArray[Any]) -> NDArray[Any]:
+        """See `linnet.export.shipped.Network`."""
+        return as_taken(pictures, self._contract)
+
+    def compute(self, inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
+        """See `linnet.export.shipped.Network`."""
+        return _run_all(self._module, inputs)
+
+
+def _run_all(module: Any, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    """The outputs of pictures, one by one: the file is for one."""
+    rows = [run_pte(module, inputs[number : number + 1]) for number in range(len(inputs))]
+    return tuple(np.concatenate(column) for column in zip(*rows, strict=True))
+
+
+def write_pte(checkpoint: Checkpoint, inputs: NDArray[np.float32], contract: Contract | None = None) -> bytes:
+    """The file of a network for inputs of this shape, (N, C, H, W); with what it says of itself."""
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
     from linnet.nn import from_checkpoint
 
+    said = {}
+    if contract is not None:
+        said[METHOD] = torch.frombuffer(bytearray(json.dumps(contract.documents()).encode()), dtype=torch.uint8)
     with warnings.catch_warnings():
         # What ExecuTorch uses of torch is deprecated in part: nobody here can change that.
         warnings.simplefilter("ignore")
         program = torch.export.export(from_checkpoint(checkpoint).eval(), (torch.from_numpy(inputs),))
-        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+        lowered = to_edge_transform_and_lower(
+            program, partitioner=[XnnpackPartitioner()], constant_methods=said
+        ).to_executorch()
     return bytes(lowered.buffer)
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from linnet.export.contract import Contract, contract_from
-from linnet.export.formats import FORMATS, Format, Runtime
+from linnet.export.folders import DESCRIPTION, format_name
+from linnet.export.formats import FORMATS, Format, Runtime, either
 from linnet.export.vectors import as_fed
 
 if TYPE_CHECKING:
@@ -26,8 +27,14 @@ if TYPE_CHECKING:
     from linnet.images import Preprocessing
     from linnet.weights.conversion import Conversion
 
-LOOKED_AT = 16
+LOOKED_AT = 32
 """Bytes at the start of a file by which its format is recognised."""
+
+
+def _check_runtime(path: Path, runtime: Runtime) -> None:
+    """Raises a ValueError if what runs a file is not installed."""
+    if not runtime.is_here():
+        raise ValueError(f"'{path}' is run by {runtime.name}, which is not installed ({runtime.install}).")
 
 
 class Network(Protocol):
@@ -91,11 +98,7 @@ class ShippedRuntime:
     """
 
     def __init__(self, shipped: Shipped, threads: int | None) -> None:
-        if not shipped.runtime.is_here():
-            raise ValueError(
-                f"'{shipped.path}' is run by {shipped.runtime.name}, which is not installed "
-                f"({shipped.runtime.install})."
-            )
+        _check_runtime(shipped.path, shipped.runtime)
         self.name, self._path = shipped.runtime.name, shipped.path
         self.network = shipped.open(threads)
 
@@ -108,24 +111,49 @@ class ShippedRuntime:
 
 
 def format_of(path: Path) -> Format | None:
-    """The format of an exported file that can be run, by its first bytes; None of any other file.
+    """The format of an exported file that can be run on pictures, by its first bytes; None of any other file.
 
     Raises:
         OSError: if it cannot be read.
     """
+    found = _by_mark(path)
+    return found if found is not None and found.measured else None
+
+
+def format_to_verify(path: Path) -> Format | None:
+    """The format of an exported file or folder, which can be run again; None of any other file.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: of a folder that linnet did not write.
+    """
+    if not path.is_dir():
+        return _by_mark(path)
+    found = next((each for each in FORMATS if not each.ending and each.name == format_name(path)), None)
+    if found is None:
+        raise ValueError(
+            f"'{path}' is a folder in which no {DESCRIPTION} says what it is: `linnet export --format "
+            f"{either(each.name for each in FORMATS if not each.ending)}` writes such folders."
+        )
+    return found
+
+
+def _by_mark(path: Path) -> Format | None:
     with path.open("rb") as file:
         start = file.read(LOOKED_AT)
-    return next((each for each in FORMATS if each.reader and len(start) == LOOKED_AT and each.mark(start)), None)
+    return next((each for each in FORMATS if len(start) == LOOKED_AT and each.mark(start)), None)
 
 
 def open_exported(path: Path, found: Format) -> Shipped:
-    """An exported file of linnet or of somebody else, of a format that `format_of` gave.
+    """An exported file or folder, of a format that `format_of` or `format_to_verify` gave; or somebody else's file.
 
     Raises:
         OSError: if it cannot be read.
         ValueError: if it is damaged, or is no network that linnet knows; the text says what it is instead.
     """
     reader = import_module(found.reader)
+    if found.read_by_runtime:
+        _check_runtime(path, found.runtime)
     try:
         contract = contract_from(reader.documents(path))
     except OSError:
@@ -134,6 +162,11 @@ def open_exported(path: Path, found: Format) -> Shipped:
         # A damaged flatbuffer leads its reader anywhere, and to exceptions of any kind.
         cause = "it breaks off, or points outside of itself" if isinstance(error, struct.error) else error
         raise ValueError(f"'{path}' is damaged: {cause}.") from None
+    if contract is None and not found.measured:
+        raise ValueError(
+            f"'{path}' has no test vectors: linnet did not write it, or an older version did. `linnet export` writes "
+            "them."
+        )
     if contract is None:
         return _foreign(path, found)
 

@@ -36,9 +36,10 @@ def build(sources: Path, work: Path, names: Iterable[str] = BUILDS) -> dict[str,
     for name in names:
         folder = work / name
         options = {
-            "CMAKE_TOOLCHAIN_FILE": sources / "native" / "page" / "zig.cmake",
+            "CMAKE_TOOLCHAIN_FILE": sources / "native" / "zig.cmake",
             "CMAKE_BUILD_TYPE": "MinSizeRel",
             "LINNET_ZIG": zig,
+            "LINNET_TARGET": "wasm32-wasi",
             "LINNET_THREADS": "OFF",
             "LINNET_HOSTED": "OFF",
             "LINNET_STRICT": "ON",

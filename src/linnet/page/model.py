@@ -10,8 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import math
-from dataclasses import asdict, replace
-from itertools import pairwise
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,8 @@ import numpy as np
 from linnet.architecture import DeepLab
 from linnet.architecture.ssdlite import Detector
 from linnet.detection import Suppression, anchors
-from linnet.engine.library import INTERFACE, UINT8, ProgramLayer
+from linnet.engine.library import INTERFACE, ProgramLayer
+from linnet.engine.outputs import gives_bytes, outputs_of
 from linnet.engine.program import Program, lower
 from linnet.images import Preprocessing, table_of
 from linnet.page.explanation import explained
@@ -61,7 +61,8 @@ def page_model(checkpoint: Checkpoint, name: str, suppression: Suppression | Non
             "three times. Take eight bits (`linnet quantize`) or a narrower network, or run it behind a server, with "
             "`linnet serve`."
         )
-    outputs, values = _outputs_of(program)
+    arranged, values = outputs_of(program)
+    outputs = [[asdict(part) for part in each] for each in arranged]
     tensors: dict[str, NDArray[Any]] = {
         "layers": np.frombuffer(b"".join(bytes(layer) for layer in program.layers), np.uint8),
         "inputs": np.array(program.inputs, np.int32),
@@ -102,59 +103,7 @@ def _contract_of(checkpoint: Checkpoint) -> Preprocessing:
     return checkpoint.preprocessing
 
 
-def _outputs_of(program: Program) -> tuple[list[list[dict[str, int]]], NDArray[np.float32]]:
-    """How the network's outputs are put together of the tensors that the engine gives.
-
-    What is left to do behind the engine (`Program.tail`) only arranges numbers. That is not described a second time:
-    it is done once with the numbers' own places, and once with each value of a byte.
-
-    Returns:
-        For each output its parts in order: number of the `tensor` (`Program.outputs`), `start` and `count` of its
-        numbers for a picture, and the row `values` of what its bytes stand for, -1 if it gives floats; and these rows
-        (rows, 256).
-    """
-    shapes = [(1, *program.graph.shape_of(name)) for name in program.outputs]
-    starts = np.cumsum([0, *(math.prod(shape) for shape in shapes)])
-    places = _flat(
-        replace(program, quantisation=None),
-        [
-            np.arange(start, start + math.prod(shape), dtype=np.float64).reshape(shape)
-            for start, shape in zip(starts, shapes, strict=False)
-        ],
-    )
-    if any(not np.array_equal(each, np.rint(each)) for each in places):
-        raise ValueError("The page cannot compute what this network does behind its last convolutions.")
-    outputs: list[list[dict[str, int]]] = []
-    firsts: list[tuple[int, int]] = []
-    for number, each in enumerate(places):
-        outputs.append([])
-        cuts = np.flatnonzero((np.diff(each) != 1) | np.isin(each[1:], starts)) + 1
-        for first, last in pairwise([0, *cuts.tolist(), len(each)]):
-            tensor = int(np.searchsorted(starts, each[first], side="right")) - 1
-            row = -1
-            if _is_bytes(program, program.outputs[tensor]):
-                row = len(firsts)
-                firsts.append((number, first))
-            start = int(each[first]) - int(starts[tensor])
-            outputs[-1].append({"tensor": tensor, "start": start, "count": last - first, "values": row})
-    values = np.zeros((len(firsts), 256), np.float32)
-    for byte in range(256 if firsts else 0):
-        given = _flat(program, [np.full(shape, byte, np.uint8) for shape in shapes])
-        values[:, byte] = [given[number][first] for number, first in firsts]
-    return outputs, values
-
-
-def _is_bytes(program: Program, name: str) -> bool:
-    return program.layers[program.numbers[name]].precision == UINT8
-
-
 def _tensor(program: Program, name: str) -> dict[str, int]:
     """A tensor that the engine gives: its layer, its numbers for a picture, and the bytes of one."""
     count = math.prod(program.graph.shape_of(name))
-    return {"layer": program.numbers[name], "count": count, "bytes": 1 if _is_bytes(program, name) else 4}
-
-
-def _flat(program: Program, tensors: list[NDArray[Any]]) -> list[NDArray[Any]]:
-    """The outputs of one picture, number by number."""
-    outputs = program.finish(tensors)[0]
-    return [np.asarray(each).ravel() for each in (outputs if isinstance(outputs, tuple) else (outputs,))]
+    return {"layer": program.numbers[name], "count": count, "bytes": 1 if gives_bytes(program, name) else 4}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from linnet.figures import save_figure
 from linnet.files import write_atomically
 from linnet.machine import processor_name
 from linnet.paper.page import Page
@@ -38,7 +39,7 @@ def write_book(pages: Mapping[str, Page], missing: Mapping[str, str], path: Path
         folder.mkdir(parents=True, exist_ok=True)
     for page, picture in zip((page for page in pages.values() if page.plot is not None), pictures, strict=True):
         assert page.plot is not None
-        page.plot.savefig(picture, dpi=90)
+        save_figure(page.plot, picture)
     write_atomically(path, ("\n\n".join(_parts(pages, missing, f"{quote(folder.name)}/")) + "\n").encode())
     return [path, *pictures]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from linnet.colours import MODELS, SERIES
 from linnet.paper.figure6 import points
 from linnet.paper.page import MissingResultsError, Page, PaperTable, new_figure, plain
 from linnet.paper.prose import read
@@ -175,16 +176,17 @@ def _finding(found: Mapping[str, Any]) -> str:
 
 
 def _plot(found: Mapping[str, Any]) -> Figure | None:
-    figure = new_figure(9, 4.6)
+    figure = new_figure(8, 5.2)
     if figure is None:
         return None
     axes = figure.subplots()
     names = list(METHODS)
-    for document in found.values():
+    for number, (name, document) in enumerate(found.items()):
+        colour = MODELS.get(name, SERIES[number % len(SERIES)])
         decibels = [document["methods"][name]["sqnr_db"] for name in names]
-        axes.plot(range(len(names)), decibels, marker="o", label=plain(document["title"]))
+        axes.plot(range(len(names)), decibels, marker="o", color=colour, label=plain(document["title"]))
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set(ylabel="signal to noise at the outputs, dB")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside lower center", fontsize=8, ncols=3)
     return figure

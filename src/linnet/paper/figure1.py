@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from linnet.colours import BLUE, SERIES
 from linnet.paper.page import Page, PaperTable, new_figure
 from linnet.paper.prose import read
 
@@ -120,26 +121,26 @@ def reconstruction_error(matrices: NDArray[np.float64]) -> float:
 
 
 def _plot(inner: Sequence[dict[str, float]]) -> Figure | None:
-    figure = new_figure(14, 6.4)
+    figure = new_figure(8, 7.6)
     if figure is None:
         return None
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.6, 3.6))[:, 0]
-    panels = above.subplots(1, len(DIMENSIONS) + 1)
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(4.8, 2.8))[:, 0]
+    panels = above.subplots(2, (len(DIMENSIONS) + 1) // 2).flat
     points, generator = spiral(), np.random.default_rng(SEED)
-    panels[0].plot(*points.T, linewidth=0.6)
+    panels[0].plot(*points.T, linewidth=0.8, color=BLUE)
     panels[0].set_title("input")
     for panel, dimension in zip(panels[1:], DIMENSIONS, strict=True):
-        panel.plot(*through_relu(points, generator.normal(size=(dimension, 2))).T, linewidth=0.6)
+        panel.plot(*through_relu(points, generator.normal(size=(dimension, 2))).T, linewidth=0.8, color=BLUE)
         panel.set_title(f"output, m = {dimension}")
     for panel in panels:
         panel.set(xticks=[], yticks=[])
     axes = below.subplots()
-    for number, count in enumerate(INTRINSIC):
+    for colour, count in zip(SERIES, INTRINSIC, strict=False):
         rows = [row for row in inner if row["inner"] == count]
         ratios = [row["outer"] / count for row in rows]
-        axes.plot(ratios, [row["expected"] for row in rows], color=f"C{number}", label=f"n = {count}")
-        axes.plot(ratios, [row["collapsed"] for row in rows], color=f"C{number}", marker="o", linestyle="")
-    axes.set(xlabel="expansion t = m / n", ylabel="share that collapses", ylim=(0, 1))
+        axes.plot(ratios, [row["expected"] for row in rows], color=colour, label=f"n = {count}")
+        axes.plot(ratios, [row["collapsed"] for row in rows], color=colour, marker="o", linestyle="")
+    axes.set(xlabel="expansion t = m / n", ylabel="share that collapses", ylim=(-0.03, 1.05))
     axes.set_title("points of n dimensions: measured (dots) and Theorem 1 (lines)")
     axes.legend()
     axes.grid(alpha=0.3)

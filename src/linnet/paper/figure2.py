@@ -122,12 +122,12 @@ def _numbers(
 
 
 def _plot(drawn: Sequence[Chain], sums: Sequence[int]) -> Figure | None:
-    figure = new_figure(12, 6.6)
+    figure = new_figure(8, 5)
     if figure is None:
         return None
     scale = 2.0 / max(slab.channels for of in drawn for slab in of.slabs)
     width = max(width_of(of, scale) for of in drawn)
     for axes, of, total in zip(figure.subplots(2, 2, gridspec_kw={"wspace": 0.06}).flat, drawn, sums, strict=True):
         draw(axes, of, scale=scale, width=width, subtitle=f"{total / 1e6:.1f} M multiply-adds")
-    figure.legend(handles=legend(ahead=True), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    figure.legend(handles=legend(ahead=True), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure

@@ -95,7 +95,7 @@ def _numbers(document: Sequence[dict[str, object]]) -> dict[str, object]:
 
 
 def _plot(drawn: Sequence[Chain]) -> Figure | None:
-    figure = new_figure(12, 4.3)
+    figure = new_figure(8, 3)
     if figure is None:
         return None
     scale = 1.7 / max(slab.channels for of in drawn for slab in of.slabs)

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 from linnet.architecture import Block, Convolve, MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
+from linnet.colours import BLUE, HATCHING, INK, ORANGE, ORANGE_TINT, QUIET
 from linnet.paper.page import Page, PaperTable, new_figure
 from linnet.paper.prose import read
-from linnet.paper.slabs import ACTIVATED, ACTIVATIONS, BLUE, HATCHING, operator, shape
+from linnet.paper.slabs import ACTIVATED, ACTIVATIONS, operator, shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-DEPTHWISE = ("#fbe3c6", "#e07b00")
+DEPTHWISE = (ORANGE_TINT, ORANGE)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _stride(block: Block) -> int:
 
 
 def _plot(drawn: Sequence[Column]) -> Figure | None:
-    figure = new_figure(13, 6.2)
+    figure = new_figure(8, 4.8)
     if figure is None:
         return None
     widest = max(width for of in drawn for step in of.steps for width in (step.in_channels, step.out_channels))
@@ -106,7 +107,7 @@ def _plot(drawn: Sequence[Column]) -> Figure | None:
     for axes, of in zip(figure.subplots(1, len(drawn)), drawn, strict=True):
         _column(axes, of, widest)
         axes.text(0, 0.5, of.title, ha="center", fontsize=12)
-        axes.text(0, 0.25, of.name, ha="center", fontsize=9, color="#555555")
+        axes.text(0, 0.25, of.name, ha="center", fontsize=9, color=QUIET)
         axes.set(xlim=(-1.05, 1.75), ylim=(-2 * rows - 0.8, 0.8))
         axes.axis("off")
     return figure
@@ -128,8 +129,8 @@ def _column(axes: Axes, of: Column, widest: int) -> None:
 
 
 def _tensor(axes: Axes, at: float, half: float, words: str) -> None:
-    axes.plot([-0.8 * half, 0.8 * half], [at, at], color="#222222", linewidth=3, solid_capstyle="butt")
-    axes.text(0.92, at, words.replace(" x ", " × "), va="center", fontsize=9, color="#222222")
+    axes.plot([-0.8 * half, 0.8 * half], [at, at], color=INK, linewidth=3, solid_capstyle="butt")
+    axes.text(0.92, at, words.replace(" x ", " × "), va="center", fontsize=9, color=INK)
 
 
 def _operator(axes: Axes, step: Convolve, span: tuple[float, float], widest: int) -> None:
@@ -148,15 +149,15 @@ def _operator(axes: Axes, step: Convolve, span: tuple[float, float], widest: int
 
 
 def _arrow(axes: Axes, start: float, end: float) -> None:
-    arrow = {"arrowstyle": "-|>", "color": "#555555", "shrinkA": 0, "shrinkB": 0, "linewidth": 0.9}
+    arrow = {"arrowstyle": "-|>", "color": QUIET, "shrinkA": 0, "shrinkB": 0, "linewidth": 0.9}
     axes.annotate("", (0, end), (0, start), arrowprops=arrow)
 
 
 def _shortcut(axes: Axes, bottom: float, half: float) -> None:
     """From the first tensor round the left of all operators to a plus below the last one."""
     start, out, plus = -0.8 * half, -0.98, bottom - 0.5
-    axes.plot([start, out, out, -0.06], [0, 0, plus, plus], color="#222222", linewidth=1.4)
-    axes.plot([0, 0], [bottom - 0.04, plus + 0.1], color="#222222", linewidth=1.4)
-    axes.plot(0, plus, marker="o", markersize=14, markerfacecolor="white", markeredgecolor="#222222")
+    axes.plot([start, out, out, -0.06], [0, 0, plus, plus], color=INK, linewidth=1.4)
+    axes.plot([0, 0], [bottom - 0.04, plus + 0.1], color=INK, linewidth=1.4)
+    axes.plot(0, plus, marker="o", markersize=14, markerfacecolor="white", markeredgecolor=INK)
     axes.text(0, plus, "+", ha="center", va="center_baseline", fontsize=12)
-    axes.text(0.92, plus, "add", va="center", fontsize=9.5, color="#222222")
+    axes.text(0.92, plus, "add", va="center", fontsize=9.5, color=INK)

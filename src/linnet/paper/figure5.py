@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from linnet.architecture import MobileNetV1, MobileNetV2
 from linnet.architecture.cost import cost
+from linnet.colours import MOBILENET_V1, MOBILENET_V2
 from linnet.paper.page import MissingResultsError, Page, PaperTable, difference, new_figure
 from linnet.paper.prose import read
 
@@ -130,17 +131,21 @@ def _table(measured: list[dict[str, Any]]) -> PaperTable:
 
 
 def _plot(curves: dict[str, dict[float, list[tuple[float, float]]]], measured: list[dict[str, Any]]) -> Figure | None:
-    figure = new_figure(8, 5.5)
+    figure = new_figure(8, 5.2)
     if figure is None:
         return None
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     axes = figure.add_subplot()
-    styles = {"MobileNetV2": ("o", "#1565c0"), "MobileNetV1": ("s", "#e07b00")}
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+    text: dict[str, Any] = {"fontsize": 8, "bbox": box}
+    styles = {"MobileNetV2": ("o", MOBILENET_V2), "MobileNetV1": ("s", MOBILENET_V1)}
     for family, widths in curves.items():
         marker, colour = styles[family]
         for number, (width, points) in enumerate(widths.items()):
             axes.plot(*zip(*points, strict=True), marker=marker, color=colour, label="" if number else family)
             # Below the right end: there both families leave room.
-            axes.annotate(f"{width:g}", points[0], (3, -12), textcoords="offset points", color=colour, fontsize=8)
+            axes.annotate(f"{width:g}", points[0], (3, -12), textcoords="offset points", color=colour, **text)
     for family, (marker, colour) in styles.items():
         own = [(row["multiply_adds"] / 1e6, 100 * row["top1"]) for row in measured if row["family"] == family]
         if own:
@@ -148,5 +153,8 @@ def _plot(curves: dict[str, dict[float, list[tuple[float, float]]]], measured: l
             axes.plot(*zip(*own, strict=True), marker, color=colour, markerfacecolor="none", markersize=9, label=label)
     axes.set(xscale="log", xlabel="multiply-adds, millions (exact)", ylabel="ImageNet top-1, % (filled: published)")
     axes.grid(visible=True, which="both", alpha=0.3)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend()
     return figure

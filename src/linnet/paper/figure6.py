@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linnet.architecture.cost import cost
+from linnet.colours import BLUE, GREY, ORANGE
 from linnet.paper.ablations import COMMAND, Paired, experiments, paired, read_runs
 from linnet.paper.page import Page, PaperTable, new_figure
 from linnet.paper.prose import read
@@ -148,18 +149,18 @@ def _plot(runs: Runs) -> Figure | None:
         ("(b) the shortcut", {"base": "between bottlenecks", "expansion": "between expansions", "none": "none"}),
         ("(c) the same multiply-adds", {"base": "MobileNetV2", "mobilenet_v1": "MobileNetV1"}),
     ]
-    figure = new_figure(13, 4.2)
+    figure = new_figure(8, 3.6)
     if figure is None:
         return None
     axes = figure.subplots(1, len(panels), sharey=True)
     for panel, (title, shown) in zip(axes, panels, strict=True):
-        for colour, (name, label) in zip(("#1565c0", "#e07b00", "#777777"), shown.items(), strict=False):
+        for colour, (name, label) in zip((BLUE, ORANGE, GREY), shown.items(), strict=False):
             if name in runs:
                 _draw(panel, runs[name], label, colour)
         panel.set(title=title, xlabel="epochs")
         panel.grid(alpha=0.3)
-        panel.legend(loc="lower right")
-    axes[0].set_ylabel("top-1, % (mean, band of one standard error)")
+        panel.legend(loc="lower right", fontsize=7.5)
+    axes[0].set_ylabel("top-1, %: mean ± standard error")
     return figure
 
 

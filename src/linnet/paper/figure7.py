@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from linnet.colours import BLUE, GREY, ORANGE
 from linnet.paper.activations import COMMAND, block_numbers, read_activations
 from linnet.paper.page import MissingResultsError, Page, PaperTable, new_figure, plain
 from linnet.paper.prose import read
@@ -106,7 +107,7 @@ def _printed(entry: tuple[float, float, float]) -> str:
 
 
 def _plot(models: Mapping[str, Mapping[str, Any]]) -> Figure | None:
-    figure = new_figure(10, 3.4 * len(models))
+    figure = new_figure(8, 0.5 + 2.7 * len(models))
     if figure is None:
         return None
     axes = figure.subplots(len(models), 2, sharey=True, squeeze=False)
@@ -114,8 +115,8 @@ def _plot(models: Mapping[str, Mapping[str, Any]]) -> Figure | None:
         for panel, (part, label) in zip(row, COLUMNS.items(), strict=True):
             _draw(panel, model[part])
             panel.set(title=f"{plain(name)}, {label}", xlabel="block", ylim=(0, 1))
-        row[0].set_ylabel("share of channels that are positive")
-    axes[0][0].legend(loc="upper left", fontsize=8, ncols=2)
+        row[0].set_ylabel("positive channels, of 1")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", fontsize=9, ncols=5)
     return figure
 
 
@@ -125,10 +126,11 @@ def _draw(panel: Axes, blocks: Sequence[Mapping[str, Any]]) -> None:
         {key: value / block["expansion"]["channels"] for key, value in block["positive"].items()} for block in blocks
     ]
     low, high = ([at["mean"] + sign * at["deviation"] for at in of_all] for sign in (-1, 1))
-    panel.plot(places, [at["mean"] for at in of_all], color="#1565c0", marker="o", markersize=3, label="mean")
-    panel.fill_between(places, low, high, color="#1565c0", alpha=0.25, linewidth=0, label="± 1 standard deviation")
+    panel.plot(places, [at["mean"] for at in of_all], color=BLUE, marker="o", markersize=3, label="mean")
+    panel.fill_between(places, low, high, color=BLUE, alpha=0.25, linewidth=0, label="± 1 standard deviation")
     for key in ("least", "most"):
-        panel.plot(places, [at[key] for at in of_all], color="#777777", linewidth=0.8, label=key)
+        panel.plot(places, [at[key] for at in of_all], color=GREY, linewidth=0.8, label=key)
     thresholds = [block["inputs"] / block["expansion"]["channels"] for block in blocks]
-    panel.plot(places, thresholds, color="#e07b00", linestyle="--", label="1/t")
+    panel.plot(places, thresholds, color=ORANGE, linestyle="--", label="1/t")
     panel.grid(alpha=0.3)
+    panel.locator_params(axis="x", integer=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from linnet.colours import MODELS, SERIES
 from linnet.paper.activations import block_numbers, read_activations
 from linnet.paper.page import Page, PaperTable, new_figure, plain
 from linnet.paper.prose import read
@@ -149,7 +150,7 @@ def _layers(name: str, model: Mapping[str, Any]) -> PaperTable:
 
 
 def _plot(models: Mapping[str, Mapping[str, Any]]) -> Figure | None:
-    figure = new_figure(13, 4.4)
+    figure = new_figure(8, 4.4)
     if figure is None:
         return None
     axes = figure.subplots(1, 2, sharey=True)
@@ -157,10 +158,16 @@ def _plot(models: Mapping[str, Mapping[str, Any]]) -> Figure | None:
         for number, (name, model) in enumerate(models.items()):
             shares = [block[end]["components"] / block[end]["channels"] for block in model["trained"]]
             panel.plot(
-                block_numbers(model["trained"]), shares, marker="o", markersize=3, color=f"C{number}", label=plain(name)
+                block_numbers(model["trained"]),
+                shares,
+                marker="o",
+                markersize=3,
+                color=MODELS.get(name, SERIES[number % len(SERIES)]),
+                label=plain(name),
             )
         panel.set(title=f"{label}", xlabel="block", ylim=(0, 1.05))
         panel.grid(alpha=0.3)
+        panel.locator_params(axis="x", integer=True)
     axes[0].set_ylabel("share of channels for 99 % of the variance")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", fontsize=8, ncols=4)
     return figure

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linnet.figures import new_figure as empty_figure
+from linnet.figures import save_figure
 from linnet.files import write_atomically
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Page:
         if self.plot is not None:
             for suffix in ("png", "svg"):
                 written.append(folder / f"{self.name}.{suffix}")
-                self.plot.savefig(written[-1], dpi=110)
+                save_figure(self.plot, written[-1])
         return written
 
 

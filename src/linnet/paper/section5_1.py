@@ -13,6 +13,7 @@ import numpy as np
 from linnet.architecture import MobileNetV2
 from linnet.architecture.cost import block_memory, layerwise_memory
 from linnet.checkpoint import random_checkpoint
+from linnet.colours import BLUE, ENGINE, GREY, TORCH
 from linnet.engine.library import engine_instruction_set
 from linnet.engine.native import NativeNetwork, NativeSession
 from linnet.engine.program import lower
@@ -202,33 +203,38 @@ def peak_bytes(work: Any) -> int:
 def _plot(document: list[dict[str, Any]], expansions: list[dict[str, Any]]) -> Figure | None:
     timed = [(runtime, colour) for runtime, colour in _COLOURS if f"{runtime}_time" in document[0]]
     panels = 1 + bool(timed) + (len(expansions) > 1)
-    figure = new_figure(5 * panels, 4.2)
+    layout = {1: "a", 2: "ab", 3: "ab\ncc"}[panels]
+    figure = new_figure(8, 6.4 if panels == 3 else 3.6)
     if figure is None:
         return None
-    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    axes = list(figure.subplot_mosaic(layout, height_ratios=(4, 3)[: 1 + (panels == 3)]).values())
     splits = [row for row in document if isinstance(row["way"], int)]
     counts = [row["way"] for row in splits]
-    for what, colour in (("formula", "#1565c0"), *timed):
+    for what, colour in (("formula", BLUE), *timed):
         axes[0].axhline(document[0][what] / 1e6, color=colour, linestyle=":")
         axes[0].plot(counts, [row[what] / 1e6 for row in splits], marker="o", color=colour, label=what)
     if "engine" in document[-1]:
-        axes[0].axhline(document[-1]["engine"] / 1e6, color="#2e7d32", linestyle="--", label="engine, as it chooses")
+        axes[0].axhline(document[-1]["engine"] / 1e6, color=ENGINE, linestyle="--", label="engine, as it chooses")
     axes[0].set(title="memory against splits", xlabel="splits t", ylabel="activation memory, MB", ylim=(0, None))
-    axes[0].legend(title="dotted: whole layers", fontsize=8, title_fontsize=8)
+    axes[0].legend(title="dotted: whole layers", fontsize=8, title_fontsize=8, **UNDER)
     if timed:
         for runtime, colour in timed:
             axes[1].plot(counts, [row[f"{runtime}_time"] for row in splits], marker="o", color=colour, label=runtime)
-        axes[1].axhline(1, color="#777777", linestyle=":")
+        axes[1].axhline(1, color=GREY, linestyle=":")
         axes[1].set(title="time against splits", xlabel="splits t", ylabel="time, whole layers = 1", ylim=(0, None))
         axes[1].legend(fontsize=8)
     if len(expansions) > 1:
         places, heights = [point["at"] for point in expansions], [100 * point["top1"] for point in expansions]
         errors = [100 * (point["error"] or 0) for point in expansions]
-        axes[-1].errorbar(places, heights, errors, marker="s", capsize=3, color="#777777")
+        axes[-1].errorbar(places, heights, errors, marker="s", capsize=3, color=BLUE)
         axes[-1].set(title="accuracy against expansion", xlabel="expansion t", ylabel="CIFAR-10 top-1, %")
     for panel in axes:
         panel.grid(alpha=0.3)
+        panel.locator_params(axis="x", integer=True)
     return figure
 
 
-_COLOURS = (("torch", "#e07b00"), ("engine", "#2e7d32"))
+_COLOURS = (("torch", TORCH), ("engine", ENGINE))
+
+UNDER: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (1, 0.94)}
+"""Where a legend lies under the topmost line."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from linnet.architecture import Architecture, Convolve
+from linnet.colours import BARE_TINTS, BLUE, BLUE_TINTS, GREY, GREY_TINTS, HATCHING, INK, ORANGE, QUIET
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,11 +15,8 @@ if TYPE_CHECKING:
 
 ACTIVATIONS = {"relu6": "ReLU6", "relu": "ReLU", "linear": "linear"}
 
-BLUE, ORANGE, GREY, HATCHING = "#1565c0", "#e07b00", "#777777", "#8fb2dc"
-# Front, top and side of a slab, the light coming from above.
-ACTIVATED = ("#b9d2ee", "#dbe8f6", "#8fb6e2")
-BARE = ("#ffffff", "#ffffff", "#f1f5fa")
-NEXT = ("#ececec", "#f6f6f6", "#dcdcdc")
+# Front, top and side of a slab.
+ACTIVATED, BARE, NEXT = BLUE_TINTS, BARE_TINTS, GREY_TINTS
 
 # In units of the drawing: the longest side of a map, the gap between slabs, and how far a slab reaches back.
 HEIGHT, GAP, BACK = 2.6, 1.75, (0.75, 0.55)
@@ -86,7 +84,7 @@ def draw(axes: Axes, drawn: Chain, *, scale: float, width: float, subtitle: str 
     for number, slab in enumerate(drawn.slabs):
         thickness, height = max(slab.channels * scale, THINNEST), HEIGHT * slab.side / largest
         _slab(axes, slab, (left, thickness, height))
-        axes.text(left + thickness / 2, -0.12, str(slab.channels), ha="center", va="top", fontsize=9, color="#222222")
+        axes.text(left + thickness / 2, -0.12, str(slab.channels), ha="center", va="top", fontsize=9, color=INK)
         edges.append((left, left + thickness))
         if number < len(drawn.steps):
             _kernel(axes, drawn.steps[number], (left, thickness, height), largest)
@@ -94,11 +92,11 @@ def draw(axes: Axes, drawn: Chain, *, scale: float, width: float, subtitle: str 
     for step, before, after in zip(drawn.steps, edges, edges[1:], strict=False):
         middle = (before[1] + after[0]) / 2
         words = "\n".join((*operator(step).split(), ACTIVATIONS[step.activation])).replace("x", "×")
-        axes.text(middle, -0.5, words, ha="center", va="top", fontsize=8, color="#555555", linespacing=1.15)
+        axes.text(middle, -0.5, words, ha="center", va="top", fontsize=8, color=QUIET, linespacing=1.15)
     if drawn.joined:
         _shortcut(axes, edges)
-    axes.set_title(drawn.title, loc="left", fontsize=11)
-    axes.set_title(subtitle, loc="right", fontsize=9, color="#555555")
+    axes.set_title(drawn.title, loc="left", fontsize=10.5, pad=18 if subtitle else 6)
+    axes.text(0, 1.01, subtitle, fontsize=9, color=QUIET, va="bottom", transform=axes.transAxes)
     axes.set(xlim=(-0.3, width + 0.3), ylim=(-1.35, HEIGHT + BACK[1] + (1.25 if drawn.joined else 0.25)))
     axes.set_aspect("equal")
     axes.axis("off")
@@ -164,10 +162,10 @@ def _shortcut(axes: Axes, edges: Sequence[tuple[float, float]]) -> None:
     """An arrow above the slabs, from the first to a plus at the last."""
     first, last = (sum(edge) / 2 + BACK[0] / 2 for edge in (edges[0], edges[-1]))
     base, top = HEIGHT + BACK[1] + 0.08, HEIGHT + BACK[1] + 0.85
-    axes.plot([first, first, last], [base, top, top], color="#222222", linewidth=1.4)
+    axes.plot([first, first, last], [base, top, top], color=INK, linewidth=1.4)
     axes.annotate(
-        "", (last, base), (last, top), arrowprops={"arrowstyle": "-|>", "color": "#222222", "shrinkA": 0, "shrinkB": 0}
+        "", (last, base), (last, top), arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0}
     )
-    axes.plot(last, top, marker="o", markersize=13, markerfacecolor="white", markeredgecolor="#222222")
+    axes.plot(last, top, marker="o", markersize=13, markerfacecolor="white", markeredgecolor=INK)
     axes.text(last, top, "+", ha="center", va="center_baseline", fontsize=12)
     axes.text((first + last) / 2, top + 0.1, "shortcut", ha="center", va="bottom", fontsize=9)

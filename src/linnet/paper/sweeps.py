@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linnet.architecture import MobileNetV2
+from linnet.colours import BLUE, ORANGE
 from linnet.paper.ablations import COMMAND, experiments, read_runs
 from linnet.paper.figure6 import mean_and_error
 from linnet.paper.page import MissingResultsError, Page, PaperTable, new_figure
@@ -102,11 +103,13 @@ def _cells(point: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _plot(points: Mapping[str, list[dict[str, Any]]]) -> Figure | None:
-    figure = new_figure(11, 4.2)
+    figure = new_figure(8, 3.8)
     if figure is None:
         return None
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     left, right = figure.subplots(1, 2)
-    colours = {"expansions": "#1565c0", "matched": "#e07b00", "widths": "#1565c0"}
+    colours = {"expansions": BLUE, "matched": ORANGE, "widths": BLUE}
     for sweep, found in points.items():
         panel, across = (right, "multiply_adds") if sweep == "widths" else (left, "at")
         scale = 1e-6 if sweep == "widths" else 1
@@ -118,10 +121,11 @@ def _plot(points: Mapping[str, list[dict[str, Any]]]) -> Figure | None:
                 panel.annotate(f"  {point['at']:g}", (place, height), va="top", fontsize=8)
     left.set(xlabel="expansion t", ylabel="CIFAR-10 top-1, %")
     right.set(xlabel="multiply-adds, millions", ylabel="CIFAR-10 top-1, %", xscale="log")
+    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.xaxis.set_major_formatter("{x:g}")
-    right.xaxis.set_minor_formatter("{x:g}")
+    right.xaxis.set_minor_formatter(NullFormatter())
     for panel in (left, right):
         panel.grid(alpha=0.3)
         if panel.get_legend_handles_labels()[0]:
-            panel.legend(loc="lower right")
+            panel.legend(loc="lower right", fontsize=8)
     return figure

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from linnet.architecture import INPUT, Add, Concatenate, Graph, Pool, Reshape
+from linnet.architecture import INPUT, Add, Concatenate, Graph, Pool
 
 IntegerType = Literal["int8", "uint8"]
 Pooling = Literal["mean", "average"]
@@ -130,7 +130,7 @@ class Quantisation:
             average = isinstance(operation, Pool) and self.pooling == "average" and operation.name not in self.floating
             # A view is one whoever computes it; what is mixed in float may be rounded to another encoding.
             mixes = operation.keeps_encoding and operation.name not in self.floating
-            if (isinstance(operation, Reshape) or mixes or average) and given != result:
+            if (operation.storage == "view" or mixes or average) and given != result:
                 raise ValueError(f"{operation.name} must have the encoding of what it reads, {given}; it has {result}.")
             if isinstance(operation, Pool | Concatenate) and operation.name not in self.floating:
                 for name in operation.reads:

@@ -6,7 +6,7 @@ import math
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from linnet.results.colours import COLOURS
+from linnet.colours import CLASSES
 from linnet.results.detections import Detections
 from linnet.results.overlay import draw_segmentation
 from linnet.results.segmentation import Segmentation
@@ -78,7 +78,7 @@ def _draw_box(
     box: Box,
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
 ) -> None:
-    colour = COLOURS[box.colour % len(COLOURS)]
+    colour = CLASSES[box.colour % len(CLASSES)]
     x0, y0, x1, y1 = box.corners
     # The far corner of the last pixel that the box covers is the box's own.
     pen.rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=colour, width=max(2, min(size) // 250))

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from linnet.colours import AGAINST, FOR
 from linnet.results.drawing import draw_caption
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
-
-FOR, AGAINST = (213, 94, 0), (0, 114, 178)
-"""Okabe and Ito's vermilion and blue, which the colour-blind can tell apart too."""
 
 STRENGTH = 0.75
 """Share of the colour where a place spoke the most."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linnet.results.colours import COLOURS
+from linnet.colours import CLASSES, QUIET
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +45,7 @@ def palette() -> NDArray[np.uint8]:
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
     brightness = candidates.sum(axis=1)
     candidates = candidates[(brightness > DARKEST) & (brightness < BRIGHTEST)]
-    chosen = [np.array(colour, np.float64) for colour in COLOURS]
+    chosen = [np.array(colour, np.float64) for colour in CLASSES]
     distance = np.full(len(candidates), np.inf)
     for colour in chosen:
         distance = np.minimum(distance, np.abs(candidates - colour).sum(axis=1))
@@ -127,7 +127,7 @@ def draw_legend(width: int, entries: Sequence[tuple[str, int]]) -> Image.Image:
     pen = ImageDraw.Draw(strip)
     for x, y, text, index in places:
         side = round(line * 0.7)
-        pen.rectangle((x, y, x + side, y + side), fill=tuple(palette()[index].tolist()), outline="#555555")
+        pen.rectangle((x, y, x + side, y + side), fill=tuple(palette()[index].tolist()), outline=QUIET)
         pen.text((x + side + gap, y + side / 2), text, fill="black", font=font, anchor="lm")
     return strip
 

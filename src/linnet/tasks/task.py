@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from linnet.architecture import Architecture
     from linnet.data import DataSet, Sample
-    from linnet.data.batches.loading import Placement
+    from linnet.data.batches.loading import Placement, StepOptions
     from linnet.data.checks.findings import Findings
     from linnet.evaluation.figures import Figures
     from linnet.images import Preprocessing
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from linnet.tasks.uncertainty import Uncertainty
     from linnet.training.objective import Batches, DescribingObjective
     from linnet.training.plan import Reporter
+    from linnet.training.recipe import Recipe
     from linnet.training.starts import Start, StartOptions
 
 Progress = Callable[[int], None]
@@ -122,6 +123,17 @@ class Sharing:
     workers: int = 0
     pin: bool = False
 
+    def step_options(self, recipe: Recipe) -> StepOptions:
+        """What the batches of every task are asked for."""
+        return {
+            "batch": recipe.batch,
+            "seed": recipe.seed,
+            "placement": self.placement,
+            "workers": self.workers,
+            "fraction": recipe.fraction,
+            "pin": self.pin,
+        }
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -141,7 +153,7 @@ class Fitted:
 
 
 class Trainer(Protocol):
-    """Everything about a run that depends on what it trains; its order of steps does not.
+    """Everything about a run that depends on what it trains; its order of steps does not. Tasks inherit from it.
 
     Attributes:
         score: the figure of an epoch that chooses the best version, the higher the better.
@@ -160,8 +172,8 @@ class Trainer(Protocol):
         ...
 
     def keep(self, data: DataSet, folder: Path) -> DataSet:
-        """The data with what is evaluated after every epoch on this disk."""
-        ...
+        """The data with what is evaluated after every epoch on this disk, where they are not there already."""
+        return data
 
     def batches(self, data: DataSet, contract: Preprocessing, recipe: Any, sharing: Sharing) -> Batches:
         """The training pictures, step by step."""
@@ -185,4 +197,4 @@ class Trainer(Protocol):
         reporter: Reporter,
     ) -> Fitted | None:
         """Fits the network at once where the recipe says so; None where it is to be trained step by step."""
-        ...
+        return None

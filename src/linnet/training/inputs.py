@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from linnet.data.batches.loading import EvaluationPictures
-from linnet.data.checks.inspection import Pictured
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.samples import Pictured
 from linnet.images import GREY_WEIGHTS, Preprocessing
 
 

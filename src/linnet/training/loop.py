@@ -48,8 +48,8 @@ def train(
 
     Args:
         network: what to train, in place; at the end it has the last weights, the best ones came with their epoch.
-        batches: `linnet.data.loading.PictureBatches`, or simply what gives (images, classes) each time it is gone
-            through: (N, C, H, W) float and (N,) int64.
+        batches: `linnet.data.batches.loading.PictureBatches`, or simply what gives (images, classes) each time it is
+            gone through: (N, C, H, W) float and (N,) int64.
         recipe: how; all fields that an epoch needs must be decided (`Recipe.resolve`).
         task: what is learned; None classifies, with no evaluation.
         fabric: device, precision and processes; None takes this process and the CPU.

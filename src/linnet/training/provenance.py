@@ -9,7 +9,7 @@ from typing import Any
 
 from linnet.data.sources import locate
 from linnet.machine import usable_cores
-from linnet.training.folder import command, environment
+from linnet.training.environment import command, environment
 from linnet.training.starts import Start
 
 

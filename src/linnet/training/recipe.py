@@ -1,4 +1,4 @@
-"""Everything a training run decides, as data: what all tasks share, and what each task adds.
+"""Everything that a training run of any task decides, as data; each task adds its own in a module beside this one.
 
 A field that is None is decided from the data when the run starts (`Recipe.resolve`), and the run says why. The named
 recipes are values of these classes (`linnet.training.recipes`).
@@ -12,17 +12,6 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_
 
 from linnet.architecture.network import OptionError, check_number, check_whole
 from linnet.data.batches.augmentation import Augmentation
-from linnet.data.batches.box_crops import BoxCropOptions
-from linnet.data.batches.crops import CropOptions
-
-SEEN_PICTURES = 24_000
-"""Pictures that a fine-tuning shows the network in all: the number of epochs follows from the size of the data."""
-
-SEEN_SCENES = 6_000
-"""Pictures with boxes that a detector's fine-tuning shows in all: each has many objects, and takes longer."""
-
-EPOCH_SCENES = 1_500
-"""Of these in an epoch, where the data are fewer: evaluating as often as a small data set ends would take the time."""
 
 NO_FLAG: dict[str, Any] = {"flag": False}
 """Metadata of a field that names a recipe, or that the command line has a flag of its own for."""
@@ -194,6 +183,11 @@ class Recipe:
         """What is done to the batch."""
         return Augmentation(flip=self.flip, colour=self.colour, erasing=self.erasing)
 
+    @property
+    def fits_at_once(self) -> bool:
+        """Whether the network is fitted without steps, as `linnet.tasks.task.Trainer.fit` does it."""
+        return False
+
     def quantised_from(self, epochs: int) -> int:
         """The first epoch, counted from 0, of a run of so many that is computed in integers; `epochs` if none is."""
         return max(epochs - (self.quantise_epochs or 1), 0) if self.quantise else epochs
@@ -232,132 +226,6 @@ class Recipe:
             for name, (value, reason) in taken.items()
         )
         return replace(self, **{name: value for name, (value, _) in taken.items()}), reasons
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassificationRecipe(Recipe):
-    """What a run that trains a classifier decides beside that."""
-
-    task: ClassVar[str] = "classification"
-
-    label_smoothing: float = 0.1
-    """The share of each target that is spread over all classes."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """How much each class weighs in the loss: all alike, or `balanced` by the inverse of its number of pictures; of
-    masks, by the inverse of the root of its number of pixels."""
-    order: Literal["shuffled", "balanced"] = "shuffled"
-    """The order of the pictures: `shuffled`, or `balanced`, which draws every class equally often, with repetition."""
-    crop: Literal["resized", "shifted", "whole"] = "resized"
-    """Which random part of a picture the network sees: `resized` takes any part, `shifted` moves the picture by an
-    eighth of its side, which suits pictures of 32 pixels, and `whole` takes all of it."""
-    shift: float = 0.125
-    """The farthest move of the crop `shifted`, as a share of the side."""
-    policy: Literal["none", "randaugment", "trivialaugment"] = "none"
-    """A policy of further random changes."""
-    mixup: float = 0.0
-    """The parameter of the beta distribution with which pairs of pictures are blended. 0 switches mixup off."""
-    cutmix: float = 0.0
-    """The parameter of the beta distribution with which a rectangle of one picture is pasted into another. 0 switches
-    CutMix off."""
-    features_only: bool = False
-    """Compute the features of the frozen network once, and train only the classifier on them."""
-
-    def __post_init__(self) -> None:
-        """See `Recipe`."""
-        super().__post_init__()
-        check_number("label_smoothing", self.label_smoothing, least=0, below=1)
-        self.crop_options  # noqa: B018
-
-    @property
-    def crop_options(self) -> CropOptions:
-        """How the crop is drawn."""
-        return CropOptions(kind=self.crop, least_area=self.least_area or 0.35, shift=self.shift)
-
-    @property
-    def augmentation(self) -> Augmentation:
-        """What is done to the batch."""
-        return replace(super().augmentation, policy=self.policy, mixup=self.mixup, cutmix=self.cutmix)
-
-    def choices(self, pictures: int, *, pretrained: bool) -> Mapping[str, Choice]:
-        """See `Recipe.choices`."""
-        epochs = self.epochs or min(max(round(SEEN_PICTURES / pictures), 6), 60)
-        steps = -(-pictures // self.batch) * epochs
-        rate = {"adamw": 1e-3, "sgd": 0.02, "rmsprop": 0.01}[self.optimizer]
-        rate *= (1 if pretrained else 2) * (self.batch / 32) ** 0.5
-        statistics = ("trained", f"{steps} steps of {self.batch} are enough to measure the statistics anew")
-        if not pretrained:
-            statistics = ("trained", "there is no start whose statistics could be kept")
-        elif steps < 300 or self.batch < 16:
-            statistics = ("frozen", f"{steps} steps of {self.batch} are too few to measure new statistics")
-        return {
-            "epochs": (epochs, f"{pictures:,} pictures, about {SEEN_PICTURES:,} to be seen in all"),
-            "batch_norm": statistics,
-            "warmup_epochs": (1.0 if epochs > 3 else 0.2, "one epoch, unless there are few"),
-            "least_area": (0.5 if pictures < 500 else 0.35, "crops as small as pictures this few can bear"),
-            **self._shared_choices(epochs, steps, rate),
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectionRecipe(Recipe):
-    """What a run that trains a detector decides beside that."""
-
-    task: ClassVar[str] = "detection"
-
-    epochs: int | None = None
-    batch: int = 8
-    repeats: int | None = None
-    """The number of times that an epoch shows every picture, each time differently. `None` takes 1, and more for small
-    data."""
-    loss: Literal["mined", "focal"] = "mined"
-    """The loss of the classes: `mined` learns the hardest parts of the background, three for each object; `focal`
-    learns all of it, and what is easy hardly at all."""
-    cut: float = 0.85
-    """The probability that a part of the picture is cut out. The part keeps an object."""
-    aspect: float = 2.0
-    """How many times wider or higher than the picture that part is at most."""
-    zoom_out: float = 0.0
-    """The probability that the picture is laid on a larger canvas, so that objects become smaller."""
-    canvas: float = 4.0
-    """The largest side of that canvas, in sides of the picture."""
-
-    def __post_init__(self) -> None:
-        """See `Recipe`."""
-        super().__post_init__()
-        if self.repeats is not None:
-            check_whole("repeats", self.repeats, least=1, most=10_000)
-        try:
-            self.view  # noqa: B018
-        except OptionError as error:
-            # `crop` is what a recipe for classes calls the kind of it.
-            name = "cut" if error.name == "crop" else error.name
-            raise OptionError(name, error.value, error.allowed) from None
-
-    @property
-    def view(self) -> BoxCropOptions:
-        """How the random view is drawn."""
-        values = {"aspect": self.aspect, "zoom_out": self.zoom_out, "canvas": self.canvas}
-        return BoxCropOptions(crop=self.cut, least_area=self.least_area or 0.1, **values)
-
-    def choices(self, pictures: int, *, pretrained: bool) -> Mapping[str, Choice]:
-        """See `Recipe.choices`."""
-        repeats = self.repeats or max(round(EPOCH_SCENES / pictures), 1)
-        seen = pictures * repeats
-        epochs = self.epochs or min(max(round(SEEN_SCENES / seen), 3), 60)
-        steps = -(-seen // self.batch) * epochs
-        rate = {"adamw": 1e-3, "sgd": 0.01, "rmsprop": 0.004}[self.optimizer] * (self.batch / 8) ** 0.5
-        few = pretrained and self.batch < 4
-        return {
-            "repeats": (repeats, f"{pictures:,} pictures, so that an epoch has about {EPOCH_SCENES:,}"),
-            "epochs": (epochs, f"{seen:,} pictures an epoch, about {SEEN_SCENES:,} to be seen in all"),
-            "batch_norm": (
-                "frozen" if few else "trained",
-                f"batches of {self.batch} are {'too small' if few else 'enough'} to measure the statistics anew",
-            ),
-            "warmup_epochs": (min(0.5, epochs / 10), "half an epoch, unless there are few"),
-            "least_area": (0.3, "parts in which the objects are not enlarged more than twice"),
-            **self._shared_choices(epochs, steps, rate),
-        }
 
 
 def _average(steps: int) -> Choice:

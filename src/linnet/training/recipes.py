@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from linnet.training.recipe import ClassificationRecipe, DetectionRecipe, Recipe
+from linnet.training.classification_recipe import ClassificationRecipe
+from linnet.training.detection_recipe import DetectionRecipe
+from linnet.training.recipe import Recipe
 from linnet.training.segmentation_recipe import SegmentationRecipe
 
 FINETUNE = ClassificationRecipe(

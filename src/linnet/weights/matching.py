@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from linnet.architecture import Backbone, Convolve, Linear
+from linnet.architecture import Architecture, Backbone, Convolve, Linear
 from linnet.architecture.operations import Shape
 from linnet.engine.fold import fold
 from linnet.weights.candidates import expansion_of, first_versions, second_versions
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float32]
+
+
+A = TypeVar("A", bound=Architecture)
 
 
 class NotOurs(ValueError):
@@ -69,6 +72,11 @@ def assemble(layers: Mapping[str, Layer], **known: Any) -> tuple[Backbone, dict[
     Raises:
         NotOurs: if no MobileNetV1 or V2 has them; the text says where the closest one differs.
     """
+    return lay_out(match_layers(layers, **known), layers)
+
+
+def match_layers(layers: Mapping[str, Layer], **known: Any) -> Backbone:
+    """The classifier or feature extractor that has these layers; see `assemble`."""
     convolutions = {label: layer for label, layer in layers.items() if layer.weight.ndim == 4}
     if "stem" not in convolutions:
         raise NotOurs("it has no first convolution")
@@ -82,23 +90,23 @@ def assemble(layers: Mapping[str, Layer], **known: Any) -> tuple[Backbone, dict[
         "folded": not any(normed),
         **known,
     }
-    return lay_out(_described(layers, convolutions, options), layers)
+    return _described(layers, convolutions, options)
 
 
-def lay_out(architecture: Backbone, layers: Mapping[str, Layer]) -> tuple[Backbone, dict[str, Array]]:
+def lay_out(architecture: A, layers: Mapping[str, Layer]) -> tuple[A, dict[str, Array]]:
     """The tensors of a network that is known, as a checkpoint holds them.
 
-    Batch norm is folded where only some of the convolutions have it.
+    Batch norm is folded where only some of the convolutions that the network gives one have it.
 
     Raises:
         NotOurs: if a layer does not have the shape that the network gives it.
     """
-    normed = [layers[each.label].norm is not None for each in architecture.convolutions]
+    normed = [layers[each.label].norm is not None for each in architecture.convolutions if each.norm is not None]
     tensors: dict[str, Array] = {}
     for operation in architecture.operations:
         if isinstance(operation, Convolve | Linear):
             layer = layers[operation.label]
-            if any(normed) and layer.norm is None and isinstance(operation, Convolve):
+            if any(normed) and layer.norm is None and isinstance(operation, Convolve) and operation.norm is not None:
                 layer = _with_identity(layer, operation)
             _lay_out(tensors, operation, layer)
     if any(normed) and not all(normed):

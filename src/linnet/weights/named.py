@@ -13,6 +13,8 @@ import numpy as np
 
 from linnet.checkpoint import Checkpoint
 from linnet.weights.conversion import Conversion, contract_of, in_short, without_background
+from linnet.weights.detector_layouts import DetectorLayout, read_detector, recognise_detector
+from linnet.weights.found import check_fetched
 from linnet.weights.layouts import Layout, layers_of, recognise
 from linnet.weights.matching import NotOurs, assemble
 
@@ -28,9 +30,10 @@ LARGEST_FILE = 1 << 29
 
 PUBLISHED: dict[str, dict[str, Any]] = {
     "b0353104": {"licence": "BSD-3-Clause", "crop": 0.875, "url": "torchvision MobileNet_V2_Weights.IMAGENET1K_V1"},
+    "974d9307": {"licence": "Apache-2.0", "url": "mmdetection ssdlite_mobilenetv2_scratch_600e_coco"},
     "7ebf99e0": {"licence": "BSD-3-Clause", "crop": 224 / 232, "url": "torchvision MobileNet_V2_Weights.IMAGENET1K_V2"},
 }
-"""First digits of a published file's SHA-256, which torchvision has in the file's name → what it says of it."""
+"""First digits of a published file's SHA-256, which the library has in the file's name → what it says of it."""
 
 
 @dataclass
@@ -74,13 +77,20 @@ def explaining(path: Path) -> Iterator[None]:
 
 
 def checked_content(path: Path) -> bytes:
-    """The bytes of a file of weights; raises a ValueError if there are more than any MobileNet's file has."""
+    """The bytes of a file of weights.
+
+    Raises:
+        ValueError: if there are more than any MobileNet's file has.
+        OSError: if it cannot be read, or is only a pointer of Git LFS.
+    """
     size = path.stat().st_size
     if size > LARGEST_FILE:
         raise ValueError(
             f"'{path}' has {size // 10**6} MB; no file of a MobileNet has more than {LARGEST_FILE // 10**6}."
         )
-    return path.read_bytes()
+    content = path.read_bytes()
+    check_fetched(path, content)
+    return content
 
 
 @cache
@@ -101,12 +111,17 @@ def convert_named(
         NotOurs: if the library or the network is not known.
         ValueError: if the labels do not fit the outputs, or a weight is no finite number.
     """
-    layout, prefix = recognise(found.tensors)
+    layout, prefix = recognise_detector(found.tensors) or recognise(found.tensors)
     wrong = next((name for name in found.others if name.startswith(prefix) and not _counts(name)), None)
     if wrong is not None:
         raise NotOurs(f"'{wrong}' is of type {found.others[wrong]}; real numbers were expected")
-    layers = layers_of(layout, prefix, {name: each for name, each in found.tensors.items() if not _counts(name)})
-    architecture, tensors = assemble(layers, **{**layout.options, **found.options})
+    there = {name: each for name, each in found.tensors.items() if not _counts(name)}
+    architecture: Any
+    columns: dict[str, tuple[int, tuple[int, ...]]] = {}
+    if isinstance(layout, DetectorLayout):
+        architecture, tensors, columns = read_detector(layout, prefix, there)
+    else:
+        architecture, tensors = assemble(layers_of(layout, prefix, there), **{**layout.options, **found.options})
     broken = next((name for name, values in tensors.items() if not np.isfinite(values).all()), None)
     if broken is not None:
         raise NotOurs(
@@ -115,9 +130,13 @@ def convert_named(
     notes = found.notes
     notes.append(f"These are the names of {layout.title}: {_say(layout)}.")
     names = labels or found.classes or _usual_classes(layout, architecture.classes, notes)
-    architecture, tensors, names, dropped = without_background(found.source, architecture, tensors, names, notes)
+    dropped = 0
+    if isinstance(layout, DetectorLayout):
+        names = _of_detector(found.source, architecture.classes, names, notes)
+    else:
+        architecture, tensors, names, dropped = without_background(found.source, architecture, tensors, names, notes)
     published = PUBLISHED.get(found.digest[:8], {})
-    pixels = dict(layout.pixels) | ({"crop": published["crop"]} if published else {}) | found.pixels
+    pixels = dict(layout.pixels) | ({"crop": published["crop"]} if "crop" in published else {}) | found.pixels
     if len(pixels.get("mean", ())) > architecture.input_channels:
         del pixels["mean"], pixels["std"]
         notes.append("It takes grey pictures, for which its library has no mean: [-1, 1] is assumed.")
@@ -135,8 +154,8 @@ def convert_named(
     }
     checkpoint = Checkpoint(architecture, contract_of(architecture, **pixels), tensors, names, provenance=provenance)
     outputs = {name: name for name in architecture.graph.aliases}
-    sized = "resolution" in found.options
-    return Conversion(found.source, checkpoint, dropped, outputs, tuple(notes), sized, "state dict")
+    sized = "resolution" in found.options or isinstance(layout, DetectorLayout)
+    return Conversion(found.source, checkpoint, dropped, outputs, tuple(notes), sized, "state dict", columns)
 
 
 def _counts(name: str) -> bool:
@@ -144,17 +163,38 @@ def _counts(name: str) -> bool:
     return name.endswith(("num_batches_tracked", "n_averaged"))
 
 
-def _say(layout: Layout) -> str:
+def _say(layout: Layout | DetectorLayout) -> str:
     """What no tensor says, in words."""
     options = layout.options
-    return f"padding {options['padding']}, batch norm's epsilon {options['batch_norm_epsilon']:g}"
+    said = f"padding {options['padding']}, batch norm's epsilon {options['batch_norm_epsilon']:g}"
+    if isinstance(layout, DetectorLayout):
+        said += f", anchors of its configuration for {options['resolution']} pixels"
+    return said
 
 
-def _usual_classes(layout: Layout, outputs: int | None, notes: list[str]) -> tuple[str, ...] | None:
+def _of_detector(source: Path, classes: int, names: tuple[str, ...] | None, notes: list[str]) -> tuple[str, ...] | None:
+    """The names of a detector's classes, without that of the background where it comes first.
+
+    Raises:
+        ValueError: if there are more or fewer than classes.
+    """
+    if names is None:
+        notes.append("The file names no classes: they are numbered. `--labels FILE` names them.")
+        return None
+    if len(names) == classes + 1 and names[0].lower() == "background":
+        return names[1:]
+    if len(names) != classes:
+        raise ValueError(f"'{source}' finds {classes} classes, but there are {len(names)} labels.")
+    return names
+
+
+def _usual_classes(layout: Layout | DetectorLayout, outputs: int | None, notes: list[str]) -> tuple[str, ...] | None:
     """Names that a source's networks have where their number fits: its own, or ImageNet's."""
     if layout.classes is not None and outputs == len(layout.classes):
+        if isinstance(layout, DetectorLayout):
+            notes.append(f"It finds {outputs} classes: they are taken for Pascal VOC's. `--labels FILE` names others.")
         return layout.classes
-    if outputs == IMAGENET_CLASSES:
+    if outputs == IMAGENET_CLASSES and isinstance(layout, Layout):
         notes.append("It has 1000 outputs: they are taken for ImageNet's classes. `--labels FILE` names others.")
         return imagenet_classes()
     return None

@@ -66,7 +66,8 @@ def read_named(path: Path) -> Named:
         )
     notes: list[str] = []
     try:
-        tensors = dict(state_dict(read_pickle(content), notes))
+        value = read_pickle(content)
+        tensors = dict(state_dict(value, notes))
         arrays = {name: each.array() for name, each in tensors.items() if each.floating}
     except NotOurs:
         raise
@@ -74,7 +75,7 @@ def read_named(path: Path) -> Named:
         # A damaged pickle leads its reader anywhere, and to exceptions of any kind.
         raise ValueError(f"'{path}' is damaged: it cannot be read ({in_short(error)}).") from None
     others = {name: each.storage.kind for name, each in tensors.items() if not each.floating}
-    return Named(path, hashlib.sha256(content).hexdigest(), arrays, others, notes=notes)
+    return Named(path, hashlib.sha256(content).hexdigest(), arrays, others, classes=class_names(value), notes=notes)
 
 
 def state_dict(value: Any, notes: list[str]) -> Iterator[tuple[str, StoredTensor]]:
@@ -95,3 +96,15 @@ def state_dict(value: Any, notes: list[str]) -> Iterator[tuple[str, StoredTensor
         keys = ", ".join(repr(key) for key in list(value)[:5])
         raise NotOurs(f"it holds no state dict: its keys are {keys or 'none'}")
     raise NotOurs(f"it holds a {type(value).__name__}, and no state dict")
+
+
+def class_names(value: Any) -> tuple[str, ...] | None:
+    """The names of the classes that mmdetection writes beside the weights; None where there are none."""
+    found = value.get("meta") if isinstance(value, Mapping) else None
+    for key in ("dataset_meta", "CLASSES", "classes"):
+        if isinstance(found, Mapping):
+            inner = found.get(key)
+            found = inner if inner is not None else found
+    if isinstance(found, tuple | list) and found and all(isinstance(name, str) for name in found):
+        return tuple(found)
+    return None

@@ -15,6 +15,8 @@ import numpy as np
 
 from linnet.architecture import MobileNetV2
 from linnet.architecture.mobilenet_v2 import STAGES
+from linnet.architecture.ssdlite import BOX_CODE
+from linnet.weights.detector_layouts import detector_layers, recognise_detector
 from linnet.weights.layouts import layers_of, recognise
 from linnet.weights.matching import Layer
 
@@ -33,6 +35,15 @@ SECOND_STRIDES = (1, 2, 2, 2, 1, 2, 1)
 """Of the first block of each of MobileNetV2's stages."""
 
 
+BEYOND: dict[str, tuple[str, str, bool]] = {
+    "mb2-ssd-lite": ("blocks.13.expand", "head", True),
+    "mb1-ssd-lite": ("blocks.10", "blocks.12", True),
+    "mb1-ssd": ("blocks.10", "blocks.12", False),
+    "mmdetection": ("blocks.12", "head", False),
+}
+"""Detector → the maps of its first two levels, and whether extra levels end without an activation."""
+
+
 class StateDictRuntime:
     """The tensors of a converted file, run as its library does.
 
@@ -48,12 +59,21 @@ class StateDictRuntime:
         found = _read(conversion)
         if found.digest != conversion.checkpoint.provenance["sha256"]:
             raise ValueError(f"'{conversion.source}' is not the file any more that was converted.")
-        self._layout, prefix = recognise(found.tensors)
         real = {name: values for name, values in found.tensors.items() if values.ndim}
-        self._layers = layers_of(self._layout, prefix, real)
-        self._network: Any = conversion.checkpoint.architecture
+        detector = recognise_detector(found.tensors)
+        layout: Any
+        if detector is None:
+            layout, prefix = recognise(found.tensors)
+            self._layers = layers_of(layout, prefix, real)
+        else:
+            layout, prefix = detector
+            self._layers = detector_layers(layout, prefix, real)
+        self._beyond = BEYOND.get(layout.name)
+        network: Any = conversion.checkpoint.architecture
+        self._network = network if detector is None else network.backbone
+        self._columns = 1 + (network.classes or 0)
         self._dropped = conversion.dropped
-        options = {**self._layout.options, **found.options}
+        options = {**layout.options, **found.options}
         self._epsilon, self._padding = float(options["batch_norm_epsilon"]), options["padding"]
         self._most = 6.0 if options.get("activation", "relu6") == "relu6" else math.inf
         self._stem_stride = 1 if options.get("early_stride") == 2 else 2
@@ -75,6 +95,9 @@ class StateDictRuntime:
             found[name] = x
         if "head" in self._layers:
             x = found["head"] = self._convolve("head", x)
+        if self._beyond is not None:
+            fine, coarse, linear = self._beyond
+            return found | self._detect(found[fine], found[coarse], linear=linear)
         x = found["pool"] = x.mean(axis=(1, 2))
         hidden = [label for label in self._layers if label.startswith("hidden.")]
         for label in sorted(hidden, key=lambda each: int(each.rpartition(".")[2])):
@@ -82,6 +105,30 @@ class StateDictRuntime:
         if "classifier" in self._layers:
             found["classifier"] = _linear(self._layers["classifier"], x)[:, self._dropped :]
         return found
+
+    def _detect(self, fine: Array, coarse: Array, *, linear: bool) -> dict[str, Array]:
+        """Extra levels and heads of a detector, the numbers of a cell in the file's own order."""
+        found: dict[str, Array] = {}
+        maps = [fine, coarse]
+        while (name := f"extras.{len(maps) - 2}") and f"{name}.reduce" in self._layers:
+            found[name] = self._in_turn(name, maps[-1], found, stride=2, linear=linear)
+            maps.append(found[name])
+        for output, kind, numbers in (("offsets", "boxes", BOX_CODE), ("logits", "classes", self._columns)):
+            for number, x in enumerate(maps):
+                name = f"predictors.{number}.{kind}"
+                found[name] = self._in_turn(name, x, found, stride=1, linear=True)
+                found[f"{output}.{number}"] = found[name].reshape(len(x), -1, numbers)
+            found[output] = np.concatenate([found[f"{output}.{number}"] for number in range(len(maps))], axis=1)
+        return found
+
+    def _in_turn(self, name: str, x: Array, found: dict[str, Array], *, stride: int, linear: bool) -> Array:
+        """What the convolutions of an extra level or a head give, of which the one that filters strides."""
+        parts = ("reduce", "depthwise", "convolution", "pointwise")
+        labels = [f"{name}.{part}" for part in parts if f"{name}.{part}" in self._layers]
+        for label in labels:
+            step = stride if label.endswith(("depthwise", "convolution")) else 1
+            x = found[label] = self._convolve(label, x, step, linear=linear and label == labels[-1])
+        return x
 
     def _strides(self) -> Iterator[tuple[int, int]]:
         """Stride and dilation of each block; those that would pass the output stride are dilated instead."""

@@ -18,7 +18,8 @@ from linnet.data import Boxes, Sample
 from linnet.data.batches.augmentation import Augmentation, augment, flipped
 from linnet.data.batches.box_crops import BoxCropOptions
 from linnet.data.batches.box_loading import BoxBatch, BoxBatches, augment_boxes
-from linnet.data.batches.loading import EvaluationPictures, Placement
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.batches.loading import Placement
 from linnet.images import Preprocessing, prepare
 
 CONTRACT = Preprocessing(size=(64, 64), resize="squash", mean=(0, 0, 0))

@@ -21,8 +21,9 @@ from samples import of_file
 
 from linnet.data import find
 from linnet.data.batches.crops import CropOptions
-from linnet.data.batches.loading import Batch, EvaluationPictures, PictureBatches, Placement, split_in_pairs
-from linnet.data.dataset import Sample
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.batches.loading import Batch, PictureBatches, Placement, split_in_pairs
+from linnet.data.samples import Sample
 from linnet.data.sources import ParquetRow
 from linnet.images import Preprocessing, prepare
 

@@ -21,10 +21,10 @@ from PIL import Image
 from samples import measured
 
 from linnet.data import DataSet, Sample, find, recognise_task
+from linnet.data.cleaning import clean_boxes
 from linnet.data.formats.coco_document import read_json
 from linnet.data.formats.voc import read_xml
 from linnet.data.parts import part_in
-from linnet.data.reading import clean_boxes
 
 SIZE = (64, 48)
 

@@ -96,6 +96,14 @@ class Augmentation:
         if not number or not least <= value <= most:
             raise OptionError(name, value, f"must be a number from {least} to {most}{other}")
 
+    def check_followed(self, labels: str, task: str) -> None:
+        """Raises a ValueError if a change is on that moves parts of a picture and leaves its labels where they were."""
+        if self.policy != "none" or self.mixup or self.cutmix:
+            raise ValueError(
+                f"{labels} cannot follow `policy` (={self.policy!r}), `mixup` (={self.mixup!r}) and `cutmix` "
+                f"(={self.cutmix!r}): turn them off for {task}."
+            )
+
 
 def augment(pixels: Tensor, seeds: Seeds, options: Augmentation) -> Tensor:
     """Pictures, each changed by its own seed: flipped, then the policy, colours and erasing.

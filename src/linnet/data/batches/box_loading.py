@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from linnet.data.batches.augmentation import Augmentation, augment, flipped
 from linnet.data.batches.box_crops import BoxCropOptions, flip_boxes, random_view
-from linnet.data.batches.loading import Batch, Seed, StepOptions, Steps, stack_pixels
-from linnet.data.dataset import Sample
+from linnet.data.batches.decoding import Seed
+from linnet.data.batches.loading import Batch, StepOptions, Steps, stack_pixels
+from linnet.data.samples import Sample
 from linnet.images import Preprocessing
 
 
@@ -36,13 +38,6 @@ class BoxBatch(Batch):
         """Of each picture (n, 4) boxes and (n,) classes; n may be 0."""
         return list(zip(self.boxes.split(self.counts), self.indices.split(self.counts), strict=True))
 
-    def pin_memory(self) -> BoxBatch:
-        """For fast copies to a GPU; called by the loader."""
-        plain = super().pin_memory()
-        return BoxBatch(
-            plain.pixels, plain.indices, plain.seeds, plain.total, plain.decoding, self.boxes.pin_memory(), self.counts
-        )
-
 
 class BoxBatches(Steps[Sample, BoxBatch]):
     """Pictures with boxes, step by step; every random number belongs to the picture, as with `PictureBatches`.
@@ -53,7 +48,8 @@ class BoxBatches(Steps[Sample, BoxBatch]):
         samples: pictures with boxes.
         contract: size and interpolation.
         crop: how the random view is drawn.
-        options: those of `linnet.data.loading.Steps`.
+        repeats: times that an epoch shows each of them, every time differently.
+        options: those of `linnet.data.batches.loading.Steps`.
 
     Raises:
         ValueError: if a step would leave a process without pictures.
@@ -64,23 +60,20 @@ class BoxBatches(Steps[Sample, BoxBatch]):
         samples: Sequence[Sample],
         contract: Preprocessing,
         crop: BoxCropOptions,
+        *,
+        repeats: int = 1,
         **options: Unpack[StepOptions],
     ) -> None:
-        super().__init__(samples, _View(contract, crop), _join_boxes, **options)
+        super().__init__(samples, partial(_view, contract, crop), _join_boxes, repeats=repeats, **options)
 
 
-@dataclass(frozen=True)
-class _View:
-    contract: Preprocessing
-    options: BoxCropOptions
-
-    def __call__(
-        self, sample: Sample, generator: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
-        counted = ~sample.ignored
-        boxes, indices = sample.boxes[counted], sample.indices[counted]
-        pixels, seen, numbers = random_view(sample.picture, boxes, self.contract, self.options, generator)
-        return pixels, seen, indices[numbers]
+def _view(
+    contract: Preprocessing, options: BoxCropOptions, sample: Sample, generator: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
+    counted = ~sample.ignored
+    boxes, indices = sample.boxes[counted], sample.indices[counted]
+    pixels, seen, numbers = random_view(sample.picture, boxes, contract, options, generator)
+    return pixels, seen, indices[numbers]
 
 
 def _join_boxes(contents: list[Any], seeds: list[Seed], total: int, seconds: float) -> BoxBatch:
@@ -110,11 +103,7 @@ def augment_boxes(batch: BoxBatch, options: Augmentation, device: torch.device |
     Raises:
         ValueError: if an option is on that boxes cannot follow.
     """
-    if options.policy != "none" or options.mixup or options.cutmix:
-        raise ValueError(
-            f"Boxes cannot follow `policy` (={options.policy!r}), `mixup` (={options.mixup!r}) and `cutmix` "
-            f"(={options.cutmix!r}): turn them off for detection."
-        )
+    options.check_followed("Boxes", "detection")
     boxes = moved_boxes(batch, options)
     pixels = batch.pixels if device is None else batch.pixels.to(device, non_blocking=True)
     images = augment(pixels, batch.seeds, options)

@@ -6,13 +6,12 @@ whatever decodes it, a run goes on after a stop as if there had been none, and t
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Generic, Literal, NamedTuple, Required, TypedDict, TypeVar, Unpack, cast
+from typing import Any, Generic, Literal, Required, Self, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -21,12 +20,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from linnet.data.batches.crops import CropOptions, random_crop
-from linnet.data.checks.inspection import Pictured
-from linnet.data.dataset import Sample
-from linnet.images import Preprocessing, prepare
-
-Seed = tuple[int, int, int]
-"""Run seed, epoch, picture number."""
+from linnet.data.batches.decoding import Item, Seed, checked, collated, leave_signals_to_the_loop
+from linnet.data.samples import Pictured, Sample
+from linnet.images import Preprocessing
 
 ORDER, CROP = 1, 2
 """What a generator is for: a picture's own crop never depends on how many numbers its augmentation draws."""
@@ -57,9 +53,11 @@ class Batch:
     total: int
     decoding: float = 0.0
 
-    def pin_memory(self) -> Batch:
+    def pin_memory(self) -> Self:
         """For fast copies to a GPU; called by the loader."""
-        return Batch(self.pixels.pin_memory(), self.indices.pin_memory(), self.seeds, self.total, self.decoding)
+        values = ((entry.name, getattr(self, entry.name)) for entry in fields(self))
+        pinned: dict[str, Any] = {name: value.pin_memory() for name, value in values if isinstance(value, Tensor)}
+        return replace(self, **pinned)
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,6 @@ class StepOptions(TypedDict, total=False):
     placement: Placement | None
     workers: int
     fraction: float
-    repeats: int
     pin: bool
 
 
@@ -141,7 +138,7 @@ class Steps(Generic[S, B]):
         pin: bool = False,
     ) -> None:
         self.samples = part_of_all(samples, fraction, seed) * repeats
-        self.dataset, self.collate = _Decoding(self.samples, decode), partial(_collate, join)
+        self.dataset, self.collate = _Decoding(self.samples, decode), partial(collated, join)
         self.batch, self.seed = batch, seed
         self.placement = placement or Placement()
         self.workers, self.pin = workers, pin
@@ -173,12 +170,12 @@ class Steps(Generic[S, B]):
             pin_memory=self.pin,
             # Enough to ride out a slow file, few enough to stay small.
             prefetch_factor=max(2, 2 * self.placement.pieces) if self.workers else None,
-            worker_init_fn=_leave_signals_to_the_loop,
+            worker_init_fn=leave_signals_to_the_loop,
         )
         loaded = iter(loader)
         try:
             for step in steps:
-                yield [_checked(next(loaded)) for _ in step]
+                yield [checked(next(loaded)) for _ in step]
         finally:
             # The traceback of an error would keep it, and with it the workers, which no signal ends.
             del loaded
@@ -220,7 +217,7 @@ class PictureBatches(Steps[Sample, Batch]):
         order: Literal["shuffled", "balanced"] = "shuffled",
         **options: Unpack[StepOptions],
     ) -> None:
-        super().__init__(samples, _Crop(contract, crop), _join_pictures, **options)
+        super().__init__(samples, partial(_cropped, contract, crop), join_pictures, **options)
         self.order = order
 
     def _order(self, number: int) -> NDArray[np.int64]:
@@ -232,22 +229,10 @@ class PictureBatches(Steps[Sample, Batch]):
         return generator.choice(len(classes), size=len(classes), p=chance / chance.sum())
 
 
-@dataclass(frozen=True)
-class _Crop:
-    contract: Preprocessing
-    options: CropOptions
-
-    def __call__(self, sample: Sample, generator: np.random.Generator) -> tuple[NDArray[np.uint8], int]:
-        return random_crop(sample.picture, self.contract, self.options, generator), sample.index
-
-
-class _Item(NamedTuple):
-    """A decoded sample, or why there is none: workers would wrap an error in a traceback."""
-
-    content: Any
-    seed: Seed
-    total: int
-    seconds: float
+def _cropped(
+    contract: Preprocessing, options: CropOptions, sample: Sample, generator: np.random.Generator
+) -> tuple[NDArray[np.uint8], int]:
+    return random_crop(sample.picture, contract, options, generator), sample.index
 
 
 class _Decoding(Dataset[Any]):
@@ -256,34 +241,14 @@ class _Decoding(Dataset[Any]):
     def __init__(self, samples: Sequence[Any], decode: Callable[[Any, np.random.Generator], Any]) -> None:
         self.samples, self.decode = samples, decode
 
-    def __getitem__(self, key: tuple[Seed, int]) -> _Item:
+    def __getitem__(self, key: tuple[Seed, int]) -> Item:
         seed, total = key
         start = time.perf_counter()
         try:
             content = self.decode(self.samples[seed[2]], np.random.default_rng((*seed, CROP)))
         except (OSError, ValueError) as error:
             content = error
-        return _Item(content, seed, total, time.perf_counter() - start)
-
-
-def _leave_signals_to_the_loop(_worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal: the loop finishes its step first, and needs its workers for that."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _checked(batch: B | Exception) -> B:
-    if isinstance(batch, Exception):
-        raise batch
-    return batch
-
-
-def _collate(join: Callable[[list[Any], list[Seed], int, float], B], items: list[_Item]) -> B | Exception:
-    contents = [item.content for item in items]
-    error = next((content for content in contents if isinstance(content, Exception)), None)
-    if error is not None:
-        return error
-    return join(contents, [item.seed for item in items], items[0].total, sum(item.seconds for item in items))
+        return Item(content, seed, total, time.perf_counter() - start)
 
 
 def stack_pixels(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
@@ -291,75 +256,7 @@ def stack_pixels(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # (N, 3, H, W)
 
 
-def _join_pictures(contents: list[Any], seeds: list[Seed], total: int, seconds: float) -> Batch:
+def join_pictures(contents: list[Any], seeds: list[Seed], total: int, seconds: float) -> Batch:
+    """A batch of pictures (H, W, 3) and a whole number each."""
     pixels, indices = zip(*contents, strict=True)
     return Batch(stack_pixels(pixels), torch.tensor(indices), seeds, total, seconds)
-
-
-class EvaluationPictures:
-    """Pictures as the contract prepares them, kept decoded if they fit into `keep_bytes`.
-
-    Args:
-        samples: pictures.
-        contract: the preprocessing.
-        labels: a whole number for each picture, given beside it; its class if this is not given.
-        batch: pictures a forward pass.
-        placement: every process gets each `world`-th picture, so that all together see each once.
-        workers: processes that decode.
-    """
-
-    def __init__(
-        self,
-        samples: Sequence[Pictured],
-        contract: Preprocessing,
-        *,
-        labels: Sequence[int] | None = None,
-        batch: int = 64,
-        placement: Placement | None = None,
-        workers: int = 0,
-        keep_bytes: int = 1 << 30,
-    ) -> None:
-        place = placement or Placement()
-        self.samples = samples[place.rank :: place.world]
-        labels = [cast(Sample, sample).index for sample in samples] if labels is None else labels
-        self.labels = labels[place.rank :: place.world]
-        self.contract, self.batch, self.workers = contract, batch, workers
-        self._keeps = len(self.samples) * contract.size[0] * contract.size[1] * 3 <= keep_bytes
-        self._kept: list[tuple[Tensor, Tensor]] | None = None
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(N, 3, H, W) uint8 pixels and (N,) int64 classes, or what was given in their place."""
-        if self._kept is not None:
-            yield from self._kept
-            return
-        kept = []
-        loader = DataLoader(
-            _Prepared(self.samples, self.labels, self.contract),
-            batch_size=self.batch,
-            num_workers=self.workers,
-            collate_fn=partial(_collate, _join_pictures),
-            worker_init_fn=_leave_signals_to_the_loop,
-        )
-        for batch in map(_checked, loader):
-            if self._keeps:
-                # What a worker hands over lies in shared memory and keeps a file open each: copies do not.
-                kept.append((batch.pixels.clone(), batch.indices.clone()))
-            yield batch.pixels, batch.indices
-        if self._keeps:
-            self._kept = kept
-
-
-class _Prepared(Dataset[Any]):
-    def __init__(self, samples: Sequence[Pictured], labels: Sequence[int], contract: Preprocessing) -> None:
-        self.samples, self.labels, self.contract = samples, labels, contract
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, number: int) -> _Item:
-        content: Any
-        try:
-            content = prepare(self.samples[number].picture, self.contract), self.labels[number]
-        except (OSError, ValueError) as error:
-            content = error
-        return _Item(content, (0, 0, number), len(self.samples), 0.0)

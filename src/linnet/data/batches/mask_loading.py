@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from linnet.data.batches.augmentation import Augmentation, augment, flipped
-from linnet.data.batches.loading import Batch, Seed, StepOptions, Steps, stack_pixels
+from linnet.data.batches.decoding import Seed
+from linnet.data.batches.loading import Batch, StepOptions, Steps, stack_pixels
 from linnet.data.batches.mask_views import ViewOptions, random_view
-from linnet.data.dataset import Sample
 from linnet.data.masks import IGNORED
+from linnet.data.samples import Sample
 from linnet.images import Preprocessing
 
 
@@ -30,11 +32,6 @@ class MaskBatch(Batch):
 
     masks: Tensor = field(default_factory=lambda: torch.zeros((0, 0, 0), dtype=torch.uint8))
 
-    def pin_memory(self) -> MaskBatch:
-        """For fast copies to a GPU; called by the loader."""
-        plain = super().pin_memory()
-        return MaskBatch(plain.pixels, plain.indices, plain.seeds, plain.total, plain.decoding, self.masks.pin_memory())
-
 
 class MaskBatches(Steps[Sample, MaskBatch]):
     """Pictures with masks, step by step; every random number belongs to the picture, as with `PictureBatches`.
@@ -43,25 +40,29 @@ class MaskBatches(Steps[Sample, MaskBatch]):
         samples: pictures with masks.
         contract: size and interpolation.
         view: how the random view is drawn.
-        options: those of `linnet.data.loading.Steps`.
+        repeats: times that an epoch shows each of them, every time differently.
+        options: those of `linnet.data.batches.loading.Steps`.
 
     Raises:
         ValueError: if a step would leave a process without pictures.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], contract: Preprocessing, view: ViewOptions, **options: Unpack[StepOptions]
+        self,
+        samples: Sequence[Sample],
+        contract: Preprocessing,
+        view: ViewOptions,
+        *,
+        repeats: int = 1,
+        **options: Unpack[StepOptions],
     ) -> None:
-        super().__init__(samples, _View(contract, view), _join_masks, **options)
+        super().__init__(samples, partial(_view, contract, view), _join_masks, repeats=repeats, **options)
 
 
-@dataclass(frozen=True)
-class _View:
-    contract: Preprocessing
-    options: ViewOptions
-
-    def __call__(self, sample: Sample, generator: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        return random_view(sample.picture, sample.mask, self.contract, self.options, generator)
+def _view(
+    contract: Preprocessing, options: ViewOptions, sample: Sample, generator: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    return random_view(sample.picture, sample.mask, contract, options, generator)
 
 
 def _join_masks(contents: list[Any], seeds: list[Seed], total: int, seconds: float) -> MaskBatch:
@@ -85,11 +86,7 @@ def augment_masks(batch: MaskBatch, options: Augmentation, device: torch.device 
     Raises:
         ValueError: if an option is on that masks cannot follow.
     """
-    if options.policy != "none" or options.mixup or options.cutmix:
-        raise ValueError(
-            f"Masks cannot follow `policy` (={options.policy!r}), `mixup` (={options.mixup!r}) and `cutmix` "
-            f"(={options.cutmix!r}): turn them off for segmentation."
-        )
+    options.check_followed("Masks", "segmentation")
     pixels = batch.pixels if device is None else batch.pixels.to(device, non_blocking=True)
     images = augment(pixels, batch.seeds, options)
     masks = batch.masks.to(images.device, non_blocking=True).long()

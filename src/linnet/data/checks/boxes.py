@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from linnet.data.checks.coverage import ENOUGH, ClassCoverage, measure_coverage
 from linnet.data.checks.findings import BoxFindings, Problem, Severity
 from linnet.data.checks.inspection import Inspection, inspect
-from linnet.data.checks.pictures import PictureCheck, by_severity, counted, drawn, spread
-from linnet.data.dataset import DataSet, Kind, Sample
-from linnet.data.reading import describe_box
+from linnet.data.checks.pictures import PictureCheck, by_severity, counted, draw_samples, spreads
+from linnet.data.checks.wording import FLAWS, worded
+from linnet.data.cleaning import describe_box
+from linnet.data.dataset import DataSet
+from linnet.data.flaws import Kind
+from linnet.data.samples import Sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,40 +40,6 @@ WHOLE = 0.95
 """Share of both sides from which a box frames the picture rather than an object."""
 
 
-class _Wording(NamedTuple):
-    severity: Severity
-    one: str
-    many: str
-
-
-FLAWS: dict[Kind, _Wording] = {
-    "malformed": _Wording("error", "1 annotation cannot be read and is", "{} annotations cannot be read and are"),
-    "unknown_category": _Wording(
-        "error", "1 object of an unknown category is", "{} objects of categories that are not known are"
-    ),
-    "orphan": _Wording("error", "1 annotation of an unlisted picture is", "{} annotations of unlisted pictures are"),
-    "degenerate": _Wording("error", "1 box without an area is", "{} boxes without an area are"),
-    "beyond": _Wording("error", "1 box outside its picture is", "{} boxes outside their pictures are"),
-    "inverted": _Wording(
-        "warning", "1 box has its corners swapped: put in order.", "{} boxes have their corners swapped: put in order."
-    ),
-    "outside": _Wording(
-        "warning", "1 box leaves its picture: cut off at the border.", "{} boxes leave their pictures: cut off there."
-    ),
-    "category_names": _Wording(
-        "warning",
-        "Two categories share a name: they are kept apart by their ids. Merge them in the file if they are one.",
-        "Categories share their names: they are kept apart by their ids. Merge them in the file if they are one.",
-    ),
-    "category_ids": _Wording(
-        "note",
-        "The ids of the categories have gaps; linnet counts its classes from 0, in the order of the ids.",
-        "The ids of the categories have gaps; linnet counts its classes from 0, in the order of the ids.",
-    ),
-}
-"""Sentences for what reading has found, alone or several times; those that end in `is` or `are` are left out."""
-
-
 def check_boxes(
     data: DataSet,
     *,
@@ -91,10 +60,9 @@ def check_boxes(
         threads: how many decode at once; `inspect` decides if this is not given.
         progress: called with the number of pictures done.
     """
-    placed = [(sample, part) for part, samples in data.parts.items() for sample in samples]
-    placed = [placed[number] for number in drawn(len(placed), limit)]
-    found = inspect([sample for sample, _ in placed], threads=threads, progress=progress)
-    check = _BoxCheck(data, found, [part for _, part in placed], resolution or RESOLUTION)
+    samples, parts = draw_samples(data, limit)
+    found = inspect(samples, threads=threads, progress=progress)
+    check = _BoxCheck(data, found, parts, resolution or RESOLUTION)
     coverage = () if anchors is None else check.coverage(anchors)
     problems = [
         *check.broken(),
@@ -105,16 +73,14 @@ def check_boxes(
         *check.listing(),
         *check.pictures(resolution),
     ]
-    sides = np.sort(found.sizes[found.readable], axis=1)
     return BoxFindings(
         data.classes,
         check.counts,
-        len(placed),
-        spread(sides[:, 0]),
-        spread(sides[:, 1]),
+        len(samples),
+        *spreads(found),
         by_severity(problems),
         data.format,
-        {part: len(samples) for part, samples in data.parts.items()},
+        {part: len(every) for part, every in data.parts.items()},
         coverage,
     )
 
@@ -151,11 +117,8 @@ class _BoxCheck(PictureCheck):
         for flaw in self.data.flaws:
             found[flaw.kind].append((flaw.name, flaw.text))
         problems = self.one_off(found.pop("one_off", []))
-        for kind, wording in FLAWS.items():
-            cases = found[kind]
-            sentence = wording.one if len(cases) == 1 else wording.many.format(f"{len(cases):,}")
-            sentence += " left out." if not sentence.endswith(".") else ""
-            problems += self.problem(kind, wording.severity, sentence, cases)
+        for kind in FLAWS:
+            problems += self.problem(kind, *worded(kind, len(found[kind])), found[kind])
         return problems
 
     def one_off(self, cases: list[tuple[str, str]]) -> list[Problem]:

@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
-import numpy as np
-
 from linnet.data.checks.findings import Findings, Problem
 from linnet.data.checks.inspection import Inspection, inspect
-from linnet.data.checks.pictures import PictureCheck, by_severity, counted, drawn, spread
-from linnet.data.dataset import DataSet, Sample
+from linnet.data.checks.pictures import PictureCheck, by_severity, counted, draw_samples, spreads
+from linnet.data.dataset import DataSet
+from linnet.data.samples import Sample
 
 UNEVEN = 10
 """Times that the largest class is the smallest."""
@@ -37,17 +36,14 @@ def check_data(
         threads: how many decode at once; `inspect` decides if this is not given.
         progress: called with the number of pictures done.
     """
-    placed = [(sample, part) for part, samples in data.parts.items() for sample in samples]
-    placed = [placed[number] for number in drawn(len(placed), limit)]
-    found = inspect([sample for sample, _ in placed], threads=threads, progress=progress)
-    check = _ClassCheck(data, found, [part for _, part in placed])
-    sides = np.sort(found.sizes[found.readable], axis=1)
+    samples, parts = draw_samples(data, limit)
+    found = inspect(samples, threads=threads, progress=progress)
+    check = _ClassCheck(data, found, parts)
     return Findings(
         data.classes,
         check.counts,
-        len(placed),
-        spread(sides[:, 0]),
-        spread(sides[:, 1]),
+        len(samples),
+        *spreads(found),
         by_severity([*check.broken(), *check.classes(), *check.pictures(resolution)]),
     )
 

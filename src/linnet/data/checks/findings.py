@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from linnet.data.checks.coverage import ClassCoverage
-from linnet.data.dataset import Kind
+from linnet.data.flaws import Kind
 
 Severity = Literal["error", "warning", "note"]
 """Training leaves pictures or boxes out; the result may be poor or mislead; good to know."""
+
+
+LEFT_OUT: tuple[Kind, ...] = ("broken", "size", "mask", "mask_size")
+"""Problems for which a training leaves pictures out."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ class Problem:
         """At most so many lines, and then how many more there are."""
         rest = len(self.lines) - most
         return self.lines if rest <= 0 else (*self.lines[:most], f"and {rest:,} more")
+
+    def summary(self, most: int) -> str:
+        """The sentence and at most so many of its lines, as one sentence."""
+        return "; ".join((self.sentence.rstrip("."), *self.first_lines(most))) + "."
 
     def to_json(self) -> dict[str, Any]:
         """The whole problem, with all names; `groups` only where several pictures belong together."""
@@ -80,8 +88,12 @@ class Findings:
     @property
     def broken(self) -> frozenset[str]:
         """Names of the pictures that a training leaves out: they, or their masks, cannot be read, or do not fit."""
-        lost = ("broken", "size", "mask", "mask_size")
-        return frozenset(name for problem in self.problems if problem.kind in lost for name in problem.files)
+        return frozenset(name for problem in self.lost for name in problem.files)
+
+    @property
+    def lost(self) -> tuple[Problem, ...]:
+        """The problems for which a training leaves pictures out."""
+        return tuple(problem for problem in self.problems if problem.kind in LEFT_OUT)
 
     def of(self, severity: Severity) -> tuple[Problem, ...]:
         """The problems of one severity."""

@@ -7,12 +7,12 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from linnet.data.headers import orientation
+from linnet.data.samples import Pictured
 from linnet.images import decode, decode_deep, formats, is_deep, is_deep_grey, is_zero_filled, with_end
 from linnet.machine import usable_cores
 
@@ -39,20 +39,6 @@ SMALL = 64 * 64
 
 MOST_THREADS = 8
 """Beyond that they wait for each other: a part of the work on each picture is Python's."""
-
-
-class Pictured(Protocol):
-    """A sample of any kind: a picture and what to call it."""
-
-    @property
-    def picture(self) -> Path | bytes:
-        """What `linnet.images.decode` takes."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """What to call it in a message."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

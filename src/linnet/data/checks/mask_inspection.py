@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linnet.data.checks.inspection import MOST_THREADS
-from linnet.data.dataset import Sample
 from linnet.data.masks import IGNORED, Read
 from linnet.data.masks.coding import NONE, pack
+from linnet.data.samples import Sample
 from linnet.machine import usable_cores
 
 if TYPE_CHECKING:

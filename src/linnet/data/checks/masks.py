@@ -7,14 +7,25 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
-from linnet.data.checks.boxes import FLAWS
 from linnet.data.checks.findings import MaskFindings, Problem, Severity
 from linnet.data.checks.inspection import Inspection, inspect
 from linnet.data.checks.mask_inspection import MaskSeen, inspect_masks
-from linnet.data.checks.pictures import PictureCheck, by_severity, counted, counted_has, counted_is, drawn, spread
-from linnet.data.dataset import DataSet, Kind, Sample, plain
+from linnet.data.checks.pictures import (
+    PictureCheck,
+    by_severity,
+    counted,
+    counted_has,
+    counted_is,
+    draw_samples,
+    spreads,
+)
+from linnet.data.checks.wording import worded
+from linnet.data.dataset import DataSet
+from linnet.data.flaws import Kind
 from linnet.data.formats.mask_coding import BACKGROUNDS
 from linnet.data.masks import MaskFile
+from linnet.data.names import plain
+from linnet.data.samples import Sample
 
 UNEVEN = 100
 """Times that the pixels of the largest class are those of the smallest."""
@@ -43,25 +54,21 @@ def check_masks(
         threads: how many decode at once; `inspect` decides if this is not given.
         progress: called with the number of pictures done.
     """
-    placed = [(sample, part) for part, samples in data.parts.items() for sample in samples]
-    placed = [placed[number] for number in drawn(len(placed), limit)]
-    samples = [sample for sample, _ in placed]
+    samples, parts = draw_samples(data, limit)
     found = inspect(samples, threads=threads, progress=lambda done: progress(done // 2))
     half = len(samples) // 2
     seen = inspect_masks(
         samples, len(data.classes), threads=threads, progress=lambda done: progress(half + (done + 1) // 2)
     )
-    check = _MaskCheck(data, found, [part for _, part in placed], seen)
-    sides = np.sort(found.sizes[found.readable], axis=1)
+    check = _MaskCheck(data, found, parts, seen)
     return MaskFindings(
         data.classes,
         check.counts,
-        len(placed),
-        spread(sides[:, 0]),
-        spread(sides[:, 1]),
+        len(samples),
+        *spreads(found),
         by_severity([*check.broken(), *check.masks(), *check.classes(), *check.listing(), *check.pictures(resolution)]),
         data.format,
-        {part: len(samples) for part, samples in data.parts.items()},
+        {part: len(every) for part, every in data.parts.items()},
         check.showing,
         check.ignored,
     )
@@ -247,10 +254,7 @@ class _MaskCheck(PictureCheck):
                 sentence = f"{counted_has(len(cases), 'mask')} no picture: left out."
                 lines = tuple(self.short(name) for name, _ in cases)
             else:
-                wording = FLAWS[kind]
-                sentence = wording.one if len(cases) == 1 else wording.many.format(f"{len(cases):,}")
-                sentence += " left out." if not sentence.endswith(".") else ""
-                severity = wording.severity
+                severity, sentence = worded(kind, len(cases))
                 lines = tuple(f"{self.short(name)}: {text}" for name, text in cases)
             problems.append(Problem(kind, severity, sentence, groups, lines))
         return problems

@@ -13,8 +13,11 @@ import numpy as np
 from linnet.data.checks.duplicates import find_duplicates
 from linnet.data.checks.findings import Problem, Severity
 from linnet.data.checks.inspection import TRAITS, Inspection, Trait
-from linnet.data.dataset import DataSet, Kind, Omission
+from linnet.data.dataset import DataSet
+from linnet.data.flaws import Kind, Omission
+from linnet.data.parts import Part
 from linnet.data.places import how_to_read
+from linnet.data.samples import Sample
 from linnet.images import SUFFIXES
 
 if TYPE_CHECKING:
@@ -232,7 +235,13 @@ def counted_has(number: int, noun: str) -> str:
     return f"{counted(number, noun)} {'has' if number == 1 else 'have'}"
 
 
-def spread(sides: NDArray[Any]) -> tuple[int, int, int]:
+def spreads(found: Inspection) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Least, median and largest of the pictures' shorter sides, and of their longer ones."""
+    sides = np.sort(found.sizes[found.readable], axis=1)
+    return _spread(sides[:, 0]), _spread(sides[:, 1])
+
+
+def _spread(sides: NDArray[Any]) -> tuple[int, int, int]:
     """Least, median and largest of whole numbers; zeros if there are none."""
     if not sides.size:
         return 0, 0, 0
@@ -245,8 +254,10 @@ def by_severity(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda problem: order.index(problem.severity)))
 
 
-def drawn(count: int, limit: int | None) -> NDArray[np.int64]:
-    """At most so many of `count` places in order, drawn at random, always the same ones."""
-    if limit is None or limit >= count:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(0xC4EC).choice(count, limit, replace=False))
+def draw_samples(data: DataSet, limit: int | None) -> tuple[list[Sample], list[Part]]:
+    """At most so many pictures in order, drawn at random, always the same ones; and the part of each."""
+    placed = [(sample, part) for part, samples in data.parts.items() for sample in samples]
+    if limit is not None and limit < len(placed):
+        chosen = np.sort(np.random.default_rng(0xC4EC).choice(len(placed), limit, replace=False))
+        placed = [placed[number] for number in chosen.tolist()]
+    return [sample for sample, _ in placed], [part for _, part in placed]

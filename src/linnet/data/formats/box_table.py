@@ -6,154 +6,30 @@ import csv
 import io
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
-from linnet.data.dataset import Flaw
+from linnet.data.cleaning import find_one_off
+from linnet.data.flaws import Flaw
+from linnet.data.formats.box_classes import meanings_of, order_classes
+from linnet.data.formats.box_columns import Layout, layout_of, number_of
 from linnet.data.formats.pictures import PictureList, find_pictures, folders_for
 from linnet.data.formats.rows import (
-    DELIMITERS,
     ENDINGS,
-    FILE_COLUMNS,
-    SPLIT_COLUMNS,
-    beginning,
     cell,
     decode_text,
-    first_row,
-    place_of,
-    plain,
 )
 from linnet.data.headers import upright_size
-from linnet.data.leftovers import class_names, omit_unlisted
+from linnet.data.leftovers import omit_unlisted
 from linnet.data.parts import DESCRIBED, Part, part_in, part_of
 from linnet.data.places import Folder, Place, is_hidden, is_picture_name
-from linnet.data.reading import Annotated, Annotation, Reading, find_one_off
+from linnet.data.reading import Annotated, Annotation, Reading
 from linnet.data.sources import File
-
-Kind = Literal["corners", "sides", "centre"]
-
-CLASS_COLUMNS = (
-    "class",
-    "class_name",
-    "label",
-    "labelname",
-    "label_name",
-    "category",
-    "name",
-    "class_id",
-    "category_id",
-)
-
-KINDS: tuple[tuple[Kind, tuple[str, str, str, str]], ...] = (
-    ("corners", ("xmin", "ymin", "xmax", "ymax")),
-    ("corners", ("x_min", "y_min", "x_max", "y_max")),
-    ("corners", ("bbox_xmin", "bbox_ymin", "bbox_xmax", "bbox_ymax")),
-    ("corners", ("x1", "y1", "x2", "y2")),
-    ("corners", ("x0", "y0", "x1", "y1")),
-    ("corners", ("left", "top", "right", "bottom")),
-    ("centre", ("x_center", "y_center", "width", "height")),
-    ("centre", ("xcenter", "ycenter", "width", "height")),
-    ("centre", ("cx", "cy", "w", "h")),
-    ("sides", ("x", "y", "w", "h")),
-    ("sides", ("x", "y", "width", "height")),
-    ("sides", ("xmin", "ymin", "width", "height")),
-    ("sides", ("bbox_x", "bbox_y", "bbox_width", "bbox_height")),
-    ("sides", ("bbox_x", "bbox_y", "bbox_w", "bbox_h")),
-    ("sides", ("left", "top", "width", "height")),
-)
-"""Columns of four numbers, and what they are."""
-
-SIZES = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
-
-NAME_TABLES = ("class-descriptions-boxable.csv", "class-descriptions.csv", "oidv7-class-descriptions-boxable.csv")
-"""OpenImages' tables of what its names such as /m/01g317 mean."""
-
-CLASS_TABLES = ("classes.csv", "class_list.csv", "class_mapping.csv")
-"""RetinaNet's tables of classes and their numbers."""
-
-LARGEST_NUMBER = 1e9
 
 DEPTH = 3
 """Folders in which tables are looked for: FiftyOne has train/labels/detections.csv."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the columns of a table of boxes are.
-
-    Attributes:
-        delimiter: what stands between two columns.
-        header: whether the first row names them.
-        file: place of the picture's column.
-        kind: what the numbers of a box are: two corners, a corner and sides, or the centre and sides.
-        box: places of the four numbers, or of the one column that holds them all.
-        label: place of the class, if there is one.
-        split: place of the part, if there is one.
-        size: places of the picture's width and height, if they are there.
-        group: place of OpenImages' mark of a box around several objects.
-        identified: whether pictures are told without ending, as OpenImages' are, of which few people have all.
-    """
-
-    delimiter: str
-    header: bool
-    file: int
-    kind: Kind
-    box: tuple[int, ...]
-    label: int | None
-    split: int | None = None
-    size: tuple[int, int] | None = None
-    group: int | None = None
-    identified: bool = False
-
-
-def layout_of(path: Path) -> Layout | None:
-    """The columns of a table of boxes, by its first lines; None of any other file."""
-    text = beginning(path)
-    for delimiter in DELIMITERS:
-        try:
-            names = first_row(text, delimiter)
-        except csv.Error:
-            return None
-        if len(names) > 2 and (found := _named(names, delimiter) or _without_header(names, delimiter)) is not None:
-            return found
-    return None
-
-
-def _named(names: Sequence[str], delimiter: str) -> Layout | None:
-    columns = [plain(name) for name in names]
-    file = place_of(FILE_COLUMNS, columns)
-    if file is None:
-        return None
-    kind: Kind = "sides"
-    box: tuple[int, ...] = ()
-    for told, sides in KINDS:
-        if all(side in columns for side in sides):
-            kind, box = told, tuple(columns.index(side) for side in sides)
-            break
-    else:
-        if "bbox" not in columns:
-            return None
-        box = (columns.index("bbox"),)
-    sizes = [(columns.index(w), columns.index(h)) for w, h in SIZES if w in columns and h in columns]
-    size = next((pair for pair in sizes if not set(pair) & set(box)), None)
-    label = place_of(CLASS_COLUMNS, columns)
-    group = place_of(("isgroupof",), columns)
-    identified = columns[file] == "imageid"
-    return Layout(delimiter, True, file, kind, box, label, place_of(SPLIT_COLUMNS, columns), size, group, identified)
-
-
-def _without_header(cells: Sequence[str], delimiter: str) -> Layout | None:
-    """RetinaNet's: path, x1, y1, x2, y2, class; a picture without objects has the path alone."""
-    if len(cells) != 6 or not is_picture_name(os.path.basename(cells[0].replace("\\", "/"))):
-        return None
-    box = [_number(each) for each in cells[1:5]]
-    told = None not in box and cells[5].strip() and _number(cells[5]) is None
-    empty = not any(each.strip() for each in cells[1:])
-    return Layout(delimiter, False, 0, "corners", (1, 2, 3, 4), 5) if told or empty else None
 
 
 def tables_of_boxes(place: Place) -> list[Path]:
@@ -202,7 +78,7 @@ def read_boxes(place: Place, files: Sequence[Path]) -> Reading:
     lists: list[PictureList] = []
     told: list[dict[str, _Pictured]] = []
     layouts: list[Layout] = []
-    meanings = _meanings(place, files, reading)
+    meanings = meanings_of(place, files, reading)
     for file in files:
         layout = layout_of(file)
         if layout is None:
@@ -231,7 +107,7 @@ def read_boxes(place: Place, files: Sequence[Path]) -> Reading:
                 there = name in one.found
                 reading.annotated.append(_annotated(pictures[name], path, there, layout, shares, one.part, reading))
     reading.flaws += find_one_off(reading.annotated, place.path)
-    _order_classes(place, files, reading)
+    order_classes(place, files, reading)
     omit_unlisted(place, reading, files)
     return reading
 
@@ -308,7 +184,7 @@ def _add_box(
         if label and layout.label is not None and label.lower() not in ("none", "background", "nan"):
             reading.flaws.append(Flaw("malformed", name, f"line {line} has a class, but no box"))
         return
-    numbers = [_number(each) for each in (re.findall(r"[^\s,;\[\]()]+", cells[0]) if len(cells) == 1 else cells)]
+    numbers = [number_of(each) for each in (re.findall(r"[^\s,;\[\]()]+", cells[0]) if len(cells) == 1 else cells)]
     known = [number for number in numbers if number is not None]
     if len(known) != 4 or len(numbers) != 4 or not label:
         what = "no class" if len(known) == len(numbers) == 4 else f"no box of four numbers: {' '.join(cells)[:60]}"
@@ -368,61 +244,6 @@ def _endings(folder: Folder) -> dict[str, list[str]]:
     return _endings_at(folder.path, tuple(folder.pictures()))
 
 
-def _around(place: Place, files: Sequence[Path], wanted: Sequence[str]) -> Path | None:
-    """A file of one of the names, beside a table, above it, or in a folder of the place."""
-    near = [folder / name for file in files for folder in (file.parent, file.parent.parent) for name in wanted]
-    levels = [] if place.folder is None else [place.folder, *place.folder.folders.values()]
-    near += [Path(level.join(name)) for level in levels for name in wanted]
-    return next((path for path in near if path.is_file()), None)
-
-
-def _pairs(path: Path) -> list[tuple[str, str]]:
-    """The first two cells of each row."""
-    text, _ = decode_text(path.read_bytes())
-    rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
-    return [(row[0].strip(), row[1].strip()) for row in rows if len(row) >= 2]
-
-
-def _meanings(place: Place, files: Sequence[Path], reading: Reading) -> dict[str, str]:
-    """What OpenImages' names of classes mean, where its table lies near."""
-    path = _around(place, files, (*NAME_TABLES, "metadata/classes.csv"))
-    if path is None:
-        return {}
-    found = {name: meaning for name, meaning in _pairs(path) if meaning and name.startswith("/")}
-    reading.notes.append(f"'{path}' tells what the classes are called.")
-    # Of two that mean the same, the names tell.
-    counts = Counter(found.values())
-    return {name: meaning if counts[meaning] == 1 else f"{meaning} ({name})" for name, meaning in found.items()}
-
-
-def _order_classes(place: Place, files: Sequence[Path], reading: Reading) -> None:
-    """The classes in the order that a list beside the table tells, or by their numbers."""
-    labels = {thing.label for one in reading.annotated for thing in one.objects}
-    numbered = all(label.isascii() and label.isdecimal() and len(label) < 10 for label in labels)
-    listed = class_names(place.base)
-    path = _around(place, files, CLASS_TABLES)
-    if path is not None and (pairs := [pair for pair in _pairs(path) if pair[1].isdecimal()]):
-        listed = tuple(name for name, _ in sorted(pairs, key=lambda pair: int(pair[1])))
-    if listed is None:
-        if numbered and labels:
-            learnt = {thing.label for one in reading.annotated if one.part == "train" for thing in one.objects}
-            reading.names = tuple(sorted(learnt or labels, key=int))
-    elif labels <= set(listed):
-        reading.names = listed
-    elif numbered and all(int(label) < len(listed) for label in labels):
-        reading.names = listed
-        for one in reading.annotated:
-            one.objects[:] = [thing._replace(label=listed[int(thing.label)]) for thing in one.objects]
-
-
 def _size(entry: Sequence[str], places: tuple[int, int]) -> tuple[int, int] | None:
-    width, height = (_number(cell(entry, place)) for place in places)
+    width, height = (number_of(cell(entry, place)) for place in places)
     return (int(width), int(height)) if width and height and min(width, height) >= 1 else None
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if abs(value) <= LARGEST_NUMBER else None

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from linnet.data.dataset import Flaw
+from linnet.data.cleaning import find_one_off
+from linnet.data.flaws import Flaw
 from linnet.data.formats.coco_document import (
     Document,
     Table,
@@ -24,7 +25,7 @@ from linnet.data.headers import upright_size
 from linnet.data.leftovers import omit_unlisted
 from linnet.data.parts import Part
 from linnet.data.places import Place
-from linnet.data.reading import Annotated, Annotation, Labelled, Reading, find_one_off
+from linnet.data.reading import Annotated, Annotation, Labelled, Reading
 from linnet.data.sources import File
 
 
@@ -201,5 +202,5 @@ FORMAT = Format(
         ("Roboflow's", "train/_annotations.coco.json\ntrain/1.jpg\nvalid/_annotations.coco.json\nvalid/2.jpg"),
     ),
     images=True,
-    masks=read_masks,
+    also={"segmentation": read_masks},
 )

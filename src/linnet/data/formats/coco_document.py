@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from linnet.data.dataset import Flaw
+from linnet.data.flaws import Flaw
 from linnet.data.formats.pictures import PictureList, find_pictures, folders_for
 from linnet.data.parts import PARTS, Part, part_in, part_of
 from linnet.data.places import Folder, Place, is_hidden

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from linnet.data.dataset import Flaw, plain
+from linnet.data.flaws import Flaw
 from linnet.data.formats.coco_document import (
     Document,
     Table,
@@ -23,6 +23,7 @@ from linnet.data.headers import size_and_orientation
 from linnet.data.leftovers import omit_unlisted
 from linnet.data.masks.coding import IGNORED
 from linnet.data.masks.shapes import Drawn, Shape
+from linnet.data.names import plain
 from linnet.data.places import Place
 from linnet.data.reading import Masked, Reading
 from linnet.data.sources import File

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from linnet.data.dataset import Flaw
+from linnet.data.flaws import Flaw
 from linnet.data.formats.format import Format
 from linnet.data.formats.pictures import PictureList, find_pictures, folders_for
 from linnet.data.headers import upright_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from linnet.data.dataset import Flaw
+from linnet.data.flaws import Flaw
 from linnet.data.formats.format import Format
 from linnet.data.formats.pictures import PictureList, find_pictures, folders_for
 from linnet.data.formats.voc import read_xml

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from linnet.data.dataset import Task
 from linnet.data.places import Place
 from linnet.data.reading import Reading
+from linnet.data.samples import Task
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ class Format:
         read: reads a place that was recognised, or that is said to be of this format; raises a ValueError or OSError
             that names the true cause, the file and the line.
         layouts: for the documentation: what is read, each with a heading and a small tree of names.
-        masks: reads the masks of a place, where the format shows something else unless masks are asked for; None where
-            it has none.
+        also: what the same files show where it is asked for, and what reads that: masks of a json with boxes.
         images: whether the pictures may lie elsewhere (`Place.images`).
     """
 
@@ -35,7 +34,7 @@ class Format:
     read: Callable[[Place], Reading]
     layouts: tuple[tuple[str, str], ...]
     images: bool = False
-    masks: Callable[[Place], Reading] | None = None
+    also: Mapping[Task, Callable[[Place], Reading]] = field(default_factory=dict, compare=False)
 
     def task_of(self, place: Place) -> Task:
         """What the data of a place show."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from linnet.data.dataset import Flaw
+from linnet.data.flaws import Flaw
 from linnet.data.formats.format import Format
 from linnet.data.formats.pictures import PictureList, find_pictures
 from linnet.data.leftovers import omit_unlisted

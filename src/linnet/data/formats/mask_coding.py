@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from linnet.data.dataset import plain
 from linnet.data.formats.mask_classes import ClassList
 from linnet.data.masks.coding import IGNORED, MOST_CLASSES, Coding, Colour
 from linnet.data.masks.survey import Survey, survey
+from linnet.data.names import plain
 
 BACKGROUND = "background"
 

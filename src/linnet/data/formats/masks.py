@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from linnet.data.dataset import Flaw, Omission
+from linnet.data.flaws import Flaw, Omission
 from linnet.data.formats.format import Format
 from linnet.data.formats.mask_classes import find_class_list
 from linnet.data.formats.mask_coding import decide

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from linnet.data.columns import BOX_KEYS, CLASS_KEYS, SUFFIX, Table, has_objects, read_table
-from linnet.data.dataset import Flaw, Task
+from linnet.data.flaws import Flaw
 from linnet.data.formats.format import Format
 from linnet.data.headers import upright_size
 from linnet.data.leftovers import CLASS_FILE, class_names, omit_files, omit_folder
 from linnet.data.parts import DESCRIBED, Part, part_of
 from linnet.data.places import Folder, Place
 from linnet.data.reading import Annotated, Annotation, Labelled, Reading
+from linnet.data.samples import Task
 from linnet.data.sources import ParquetRow
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from unicodedata import normalize
 from urllib.parse import parse_qsl, unquote
 
-from linnet.data.dataset import Flaw
+from linnet.data.flaws import Flaw
 from linnet.data.parts import Part, part_in, part_of
 from linnet.data.places import Folder, Place, is_picture_name, list_folder
 

@@ -8,8 +8,8 @@ import os
 import re
 from pathlib import Path
 
-from linnet.data.dataset import Task
-from linnet.data.formats.box_table import layout_of, read_boxes, tables_of_boxes
+from linnet.data.formats.box_columns import layout_of
+from linnet.data.formats.box_table import read_boxes, tables_of_boxes
 from linnet.data.formats.format import Format
 from linnet.data.formats.rows import (
     DELIMITERS,
@@ -27,6 +27,7 @@ from linnet.data.leftovers import CLASS_FILE, class_names, omit_rest
 from linnet.data.parts import DESCRIBED, PARTS, Part, part_in, part_of
 from linnet.data.places import Place, is_picture_name
 from linnet.data.reading import Labelled, Reading
+from linnet.data.samples import Task
 from linnet.data.sources import File
 
 LABEL_FILE = "labels.csv"

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from linnet.data.dataset import Flaw
+from linnet.data.flaws import Flaw
 from linnet.data.formats.format import Format
 from linnet.data.headers import upright_size
 from linnet.data.leftovers import omit_unlisted

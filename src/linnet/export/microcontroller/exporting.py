@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,15 @@ from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint
 from linnet.detection import anchors
 from linnet.engine.integer_reference import FixedPointNetwork, IntegerNetwork
+from linnet.export.contract import contract_of
 from linnet.export.microcontroller.checking import Footprint, as_numbers, find_compiler, measure, run_source
+from linnet.export.microcontroller.described import comment
 from linnet.export.microcontroller.header import write_header
 from linnet.export.microcontroller.layers import Network, network_of
 from linnet.export.microcontroller.plan import Plan, make_plan
 from linnet.export.microcontroller.source import Source, ram_of, write_boxes, write_source
 from linnet.export.tflite_metadata import describe
-from linnet.export.vectors import as_fed, sample_pictures
+from linnet.export.vectors import Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, Precision, check_difference, differences
 from linnet.files import write_together
 from linnet.images import Preprocessing, grey_of, normalise
@@ -87,15 +89,21 @@ def export_c(
     if detector:
         softmax = detector.scoring == "softmax"
         texts[files[2].name] = write_boxes(anchors(detector), header=files[1].name, softmax=softmax)
+    pictures = sample_pictures(checkpoint.architecture, contract)
     # Compilers run beside the reference: of a large network each takes a second or two.
     with ThreadPoolExecutor(2) as pool:
         measured = pool.submit(measure, texts)
+        ran = pool.submit(_run, network, texts, grey_of(pictures) if colours == "grey" else pictures)
+        expected = _reference(checkpoint, pictures, fixed_point)
         try:
-            compared = _compare(checkpoint, network, texts, fixed_point, pool)
+            outputs = ran.result()
         except ValueError as error:
             raise ValueError(f"'{path}' was not written, because it could not be run: {error}") from None
+    compared = None if outputs is None else differences(outputs, expected)
     check_difference(path, "the compiled C file", compared, 0.0)
     found = measured.result()
+    said = contract_of(checkpoint, "pixels", precision).with_vectors(Vectors.of_samples(pictures, expected, 0.0))
+    texts[path.name] += comment(said)
     contents = {file: text.encode() for file, text in zip(files, texts.values(), strict=True)}
     write_together(contents)
     return Export(
@@ -105,7 +113,7 @@ def export_c(
         None if compared is None else compared[0],
         precision=precision,
         equal=None if compared is None else compared[1],
-        more=_figures(checkpoint, source, found, files[1]),
+        more=_figures(checkpoint, source, found, files),
     )
 
 
@@ -146,34 +154,34 @@ def _values(contract: Preprocessing) -> NDArray[np.float32]:
     return np.ascontiguousarray(normalise(levels, contract)[0, :, 0].T)
 
 
-def _compare(
-    checkpoint: Checkpoint, network: Network, texts: dict[str, str], fixed: bool, pool: Executor
-) -> tuple[float, bool] | None:
-    """How the compiled file differs from the reference; None where there is no compiler."""
+def _run(network: Network, texts: dict[str, str], pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]] | None:
+    """What the compiled file gives for pictures; None where there is no compiler."""
     compiler = find_compiler()
     if compiler is None:
         return None
+    found = run_source(compiler, texts, [output.size for output in network.outputs], pixels)
+    return [
+        as_numbers(values, output.scale, output.zero) for values, output in zip(found, network.outputs, strict=True)
+    ]
+
+
+def _reference(checkpoint: Checkpoint, pictures: NDArray[np.uint8], fixed: bool) -> list[NDArray[np.float32]]:
+    """What the file has to give, (N, numbers) of each output."""
     assert checkpoint.preprocessing is not None
     assert checkpoint.quantisation is not None
-    pixels = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
-    inputs = as_fed(pixels, checkpoint.preprocessing)
-    given = grey_of(pixels) if checkpoint.preprocessing.colours == "grey" else pixels
-    found = pool.submit(run_source, compiler, texts, [output.size for output in network.outputs], given)
     kind = FixedPointNetwork if fixed else IntegerNetwork
-    reference = kind(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
-    expected, _ = reference.run(inputs)
-    outputs: list[Any] = list(expected) if isinstance(expected, tuple) else [expected]
-    numbers = [
-        as_numbers(values, output.scale, output.zero).reshape(wanted.shape)
-        for values, output, wanted in zip(found.result(), network.outputs, outputs, strict=True)
-    ]
-    return differences(numbers, outputs)
+    network = kind(checkpoint.architecture, checkpoint.tensors, checkpoint.quantisation)
+    outputs, _ = network.run(as_fed(pictures, checkpoint.preprocessing))
+    return [each.reshape(len(pictures), -1) for each in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 
-def _figures(checkpoint: Checkpoint, source: Source, found: Footprint | None, header: Path) -> dict[str, Any]:
+def _figures(
+    checkpoint: Checkpoint, source: Source, found: Footprint | None, files: tuple[Path, ...]
+) -> dict[str, Any]:
     """What the command prints and `--json` has."""
     return {
-        "header": str(header),
+        "files": [str(file) for file in files],
+        "header": str(files[1]),
         "ram_bytes": source.ram,
         "flash_bytes": source.constants if found is None else found.flash,
         "stack_bytes": None if found is None else found.stack,

@@ -48,7 +48,7 @@ typedef struct {{
 
 /* In {file}, which calls exp, log and tanh: the boxes of at least that score, best first, and their number, at most
  * `most`. Of two boxes of a class that share more than `overlap` of what they cover together the better one stays.
- * 0.3 and 0.6 are good values to look at. */
+ * linnet predict takes 0.3 and 0.5. */
 int32_t linnet_model_boxes(const int8_t* offsets, const int8_t* logits, float least_score, float overlap,
                            linnet_model_box* boxes, int32_t most);
 """

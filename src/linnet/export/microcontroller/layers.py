@@ -130,7 +130,7 @@ class Layer:
     @property
     def depthwise(self) -> bool:
         """Whether each channel is filtered by itself."""
-        return isinstance(self.operation, Convolve) and self.operation.depthwise
+        return self.operation.depthwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +242,7 @@ class _Reading:
 
     def weights(self, given: ProgramLayer, operation: Convolve | Linear) -> Weights:
         own: Any = given.own
-        integers, depthwise = given.integers, isinstance(operation, Convolve) and operation.depthwise
+        integers, depthwise = given.integers, operation.depthwise
         taps = operation.kernel**2 if isinstance(operation, Convolve) else 1
         outputs, inputs = operation.out_channels, 1 if depthwise else operation.in_channels
         raw = self.array(own.weights, outputs * inputs * taps, np.int8).reshape(outputs, inputs, taps)

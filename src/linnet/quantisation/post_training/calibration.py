@@ -80,7 +80,7 @@ def sensitivities(graph: Graph, tensors: Mapping[str, Floats]) -> dict[str, NDAr
         for reader in map(graph.by_name.__getitem__, graph.readers[name]):
             if isinstance(reader, Convolve | Linear):
                 squares = tensors[f"{reader.label}.weight"].astype(np.float64) ** 2
-                depthwise = isinstance(reader, Convolve) and reader.depthwise
+                depthwise = reader.depthwise
                 squares = squares.reshape(*squares.shape[:2], -1).sum(axis=2)
                 total += squares[:, 0] if depthwise else squares.sum(axis=0)
             elif isinstance(reader, Add | Pool | Resize):

@@ -45,7 +45,7 @@ def corrected_bias(
     rows = read.rows
     before = rows.mean(axis=0, dtype=np.float64)
     after = rule.dequantise(rule.quantise(rows, encoding, dtype), encoding).mean(axis=0, dtype=np.float64)
-    depthwise = isinstance(operation, Convolve) and operation.depthwise
+    depthwise = operation.depthwise
     sums = [each.astype(np.float64).reshape(*each.shape[:2], -1).sum(axis=2) for each in (weight, rounded)]
     if depthwise:
         return bias + sums[0][:, 0] * before - sums[1][:, 0] * after

@@ -159,7 +159,7 @@ def _noise(
                 continue
             weight = tensors[f"{reader.label}.weight"].astype(np.float64)
             flat = weight.reshape(*weight.shape[:2], -1)
-            depthwise = isinstance(reader, Convolve) and reader.depthwise
+            depthwise = reader.depthwise
             flat = flat * (factors[:, None, None] if depthwise else factors[:, None])
             rounding = np.abs(flat).max(axis=(1, 2)) / WEIGHT_STEPS
             if per_tensor:
@@ -181,5 +181,5 @@ def _move(graph: Graph, group: Group, tensors: dict[str, Floats], factors: Float
             if not isinstance(reader, Convolve | Linear):
                 continue
             weight = tensors[f"{reader.label}.weight"]
-            inputs = (-1, 1) if isinstance(reader, Convolve) and reader.depthwise else (1, -1)
+            inputs = (-1, 1) if reader.depthwise else (1, -1)
             tensors[f"{reader.label}.weight"] = weight * factors.reshape(*inputs, *[1] * (weight.ndim - 2))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import Reshape
 from linnet.checkpoint import Checkpoint
 from linnet.data import Sample
 from linnet.engine.runtimes import RuntimeName
@@ -160,7 +159,7 @@ def layer_noises(
         ValueError: if not one picture can be read.
     """
     graph = after.architecture.graph
-    names = [operation.name for operation in graph.operations if not isinstance(operation, Reshape)]
+    names = [operation.name for operation in graph.operations if operation.storage != "view"]
     signal, noise = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for pixels in readable(pictures, before, LAYER_PICTURES):
         wanted, got = (predictor.tensors(pixels[None], names) for predictor in (before, after))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import Graph, Reshape
+from linnet.architecture import Graph
 from linnet.checkpoint import Checkpoint
 from linnet.engine.runtimes import RuntimeName
 from linnet.files import describe_failure
@@ -83,7 +83,7 @@ class _Tally:
     """Collects what the threads see."""
 
     def __init__(self, graph: Graph, pictures: int) -> None:
-        names = [operation.name for operation in graph.operations if not isinstance(operation, Reshape)]
+        names = [operation.name for operation in graph.operations if operation.storage != "view"]
         channels = {name: graph.shape_of(name)[-1] for name in names}
         self.names = tuple(names)
         self.low = {name: np.full(count, np.inf, np.float32) for name, count in channels.items()}

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from linnet.catalogue import cache_folder
-from linnet.data.batches.loading import EvaluationPictures
-from linnet.data.dataset import DataSet, Sample
+from linnet.colours import BLUE, RIGHT
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.dataset import DataSet
+from linnet.data.samples import Sample
 from linnet.data.sources import Address, ParquetRow, Span
 from linnet.figures import new_figure, save_figure
 from linnet.files import write_atomically
@@ -116,13 +118,13 @@ def _report(reporter: Reporter, text: str, total: int, done: int) -> None:
 
 def draw_penalties(path: Path, fits: Sequence[Fit]) -> None:
     """Validation loss and accuracy against the penalty, as a PNG."""
-    figure = new_figure(11, 4)
+    figure = new_figure(8, 3.4)
     strengths = [fit.strength for fit in fits]
     chosen = next(fit for fit in fits if fit.best)
     for axes, name in zip(figure.subplots(1, 2), ("loss", "top1"), strict=True):
-        axes.plot(strengths, [getattr(fit, name) for fit in fits], marker="o", ms=3, label="validation")
+        axes.plot(strengths, [getattr(fit, name) for fit in fits], marker="o", ms=3, color=BLUE, label="validation")
         value = getattr(chosen, name)
-        axes.plot(chosen.strength, value, "*", ms=12, color="#1b5e20", label=f"kept: {value:.3f}")
+        axes.plot(chosen.strength, value, "*", ms=12, color=RIGHT, label=f"kept: {value:.3f}")
         axes.set(title=name, xscale="log", xlabel="penalty on the classifier's weights")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)

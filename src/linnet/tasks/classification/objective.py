@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from linnet.data.batches.augmentation import augment, mix
-from linnet.data.batches.loading import Batch, EvaluationPictures, Placement
-from linnet.data.dataset import Sample
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.batches.loading import Batch, Placement
+from linnet.data.samples import Sample
 from linnet.images import Preprocessing
 from linnet.nn import Network
+from linnet.training.classification_recipe import ClassificationRecipe
 from linnet.training.devices import joined
 from linnet.training.dropout import PictureDropout
 from linnet.training.inputs import as_inputs, as_pictures, calibration_inputs, ready
 from linnet.training.quantising import is_quantised
-from linnet.training.recipe import ClassificationRecipe
 from linnet.training.statistics import batch_statistics
 
 GAP_PICTURES = 128

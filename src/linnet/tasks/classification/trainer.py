@@ -13,7 +13,8 @@ import torch
 from linnet.architecture import COMPOSED, Architecture
 from linnet.architecture.ssdlite import BACKBONES
 from linnet.data import DataSet
-from linnet.data.batches.loading import EvaluationPictures, PictureBatches, part_of_all
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.batches.loading import PictureBatches, part_of_all
 from linnet.data.batches.streaming import ShardBatches, open_batches
 from linnet.data.sharding import keep_evaluated
 from linnet.images import Preprocessing
@@ -21,27 +22,26 @@ from linnet.nn import Network
 from linnet.tasks.classification.features import draw_penalties, train_classifier
 from linnet.tasks.classification.objective import ClassificationObjective, class_weights
 from linnet.tasks.classification.start import find_start
-from linnet.tasks.task import Fitted, Sharing
-from linnet.training.folder import SHOWN
+from linnet.tasks.task import Fitted, Sharing, Trainer
+from linnet.training.classification_recipe import ClassificationRecipe
+from linnet.training.drawing import SHOWN
 from linnet.training.plan import Reporter
-from linnet.training.recipe import ClassificationRecipe, Recipe
+from linnet.training.recipe import Recipe
 from linnet.training.starts import Start, StartOptions
 
 
-class ClassificationTrainer:
+class ClassificationTrainer(Trainer):
     """See `linnet.tasks.task.Trainer`."""
 
     score = "top1"
     tile = 160
 
     def refuse(self, data: DataSet, recipe: Recipe) -> None:
-        """Every class needs a picture, and statistics need two."""
+        """Every class needs a picture."""
         empty = [name for name, count in zip(data.classes, data.counts, strict=True) if not count]
         if empty:
             listed = f"{', '.join(empty[:5])}{' …' * (len(empty) > 5)}"
             raise ValueError(f"'{data.path}' has no training picture of {listed}.")
-        if len(data.train) < 2:
-            raise ValueError(f"'{data.path}' leaves {len(data.train)} training pictures; at least 2 are needed.")
 
     def start(self, data: DataSet, options: StartOptions, recipe: ClassificationRecipe) -> Start:
         """A network with a classifier for the data's classes."""
@@ -60,18 +60,8 @@ class ClassificationTrainer:
         self, data: DataSet, contract: Preprocessing, recipe: ClassificationRecipe, sharing: Sharing
     ) -> PictureBatches | ShardBatches:
         """From files or from shards."""
-        return open_batches(
-            data.train,
-            contract,
-            recipe.crop_options,
-            batch=recipe.batch,
-            seed=recipe.seed,
-            placement=sharing.placement,
-            workers=sharing.workers,
-            order=recipe.order,
-            fraction=recipe.fraction,
-            pin=sharing.pin,
-        )
+        options = sharing.step_options(recipe)
+        return open_batches(data.train, contract, recipe.crop_options, order=recipe.order, **options)
 
     def objective(
         self,

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from linnet.architecture import Detector
 from linnet.data.batches.box_loading import BoxBatch, augment_boxes, moved_boxes
-from linnet.data.batches.loading import Batch, EvaluationPictures
-from linnet.data.dataset import Sample
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.batches.loading import Batch
+from linnet.data.samples import Sample
 from linnet.detection import anchors, detect
 from linnet.detection.losses import focal_loss, mined_loss
 from linnet.detection.matching import Targets, assign
@@ -24,10 +25,10 @@ from linnet.evaluation.detector import MEASURING
 from linnet.images import Preprocessing
 from linnet.results import Detections
 from linnet.results.drawing import Box, draw_boxes
+from linnet.training.detection_recipe import DetectionRecipe
 from linnet.training.devices import joined
 from linnet.training.inputs import as_inputs, as_pictures, calibration_inputs, ready
 from linnet.training.quantising import is_quantised
-from linnet.training.recipe import DetectionRecipe
 from linnet.training.statistics import batch_statistics
 
 if TYPE_CHECKING:

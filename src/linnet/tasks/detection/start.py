@@ -16,7 +16,7 @@ from linnet.architecture.ssdlite import DETECTORS, RELEASED, VARIANTS
 from linnet.checkpoint import Checkpoint
 from linnet.nn import Network, build, load_tensors, tensors_of
 from linnet.tasks.detection.objective import check_loss
-from linnet.training.recipe import DetectionRecipe
+from linnet.training.detection_recipe import DetectionRecipe
 from linnet.training.starts import Start, StartOptions, check_same, contract_of, from_nothing, generator_of, load_start
 
 FOCAL_BIAS = -4.6

@@ -2,59 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import torch
-
 from linnet.architecture import Architecture, Detector
 from linnet.data import DataSet
 from linnet.data.batches.box_loading import BoxBatches
 from linnet.images import Preprocessing
-from linnet.nn import Network
 from linnet.tasks.detection.objective import DetectionObjective
 from linnet.tasks.detection.start import find_start
-from linnet.tasks.task import Sharing
-from linnet.training.plan import Reporter
-from linnet.training.recipe import DetectionRecipe, Recipe
+from linnet.tasks.task import Sharing, Trainer
+from linnet.training.detection_recipe import DetectionRecipe
+from linnet.training.recipe import Recipe
 from linnet.training.starts import Start, StartOptions
 
 
-class DetectionTrainer:
+class DetectionTrainer(Trainer):
     """See `linnet.tasks.task.Trainer`."""
 
     score = "AP"
     tile = 320
 
     def refuse(self, data: DataSet, recipe: Recipe) -> None:
-        """Some class needs an object, and statistics need two pictures."""
+        """Some class needs an object."""
         empty = [name for name, count in zip(data.classes, data.counts, strict=True) if not count]
         if len(empty) == len(data.classes):
             raise ValueError(f"'{data.path}' has no object to learn: every box is of a crowd or difficult.")
-        if len(data.train) < 2:
-            raise ValueError(f"'{data.path}' leaves {len(data.train)} training pictures; at least 2 are needed.")
 
     def start(self, data: DataSet, options: StartOptions, recipe: DetectionRecipe) -> Start:
         """A detector with heads for the data's classes."""
         return find_start(options, data.classes, recipe)
 
-    def keep(self, data: DataSet, folder: Path) -> DataSet:
-        """They are on a disk already."""
-        return data
-
     def batches(self, data: DataSet, contract: Preprocessing, recipe: DetectionRecipe, sharing: Sharing) -> BoxBatches:
         """Random views of the pictures."""
-        batches = BoxBatches(
-            data.train,
-            contract,
-            recipe.view,
-            batch=recipe.batch,
-            seed=recipe.seed,
-            placement=sharing.placement,
-            workers=sharing.workers,
-            fraction=recipe.fraction,
-            repeats=recipe.repeats or 1,
-            pin=sharing.pin,
-        )
+        options = sharing.step_options(recipe)
+        batches = BoxBatches(data.train, contract, recipe.view, repeats=recipe.repeats or 1, **options)
         if recipe.batch_norm != "frozen" and len(batches) // batches.steps < 2 * sharing.placement.parts:
             raise ValueError(
                 f"Batches of {recipe.batch} in {sharing.placement.parts} parts leave single pictures, which have no "
@@ -75,16 +54,3 @@ class DetectionTrainer:
         return DetectionObjective(
             architecture, contract, recipe, data.classes, data.train, data.validation, sharing.workers
         )
-
-    def fit(
-        self,
-        network: Network,
-        data: DataSet,
-        contract: Preprocessing,
-        recipe: DetectionRecipe,
-        *,
-        device: torch.device,
-        workers: int,
-        reporter: Reporter,
-    ) -> None:
-        """Detectors are trained step by step."""

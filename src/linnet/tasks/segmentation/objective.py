@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from linnet.architecture import DeepLab
-from linnet.data.batches.loading import Batch, EvaluationPictures, Placement
+from linnet.data.batches.evaluation import EvaluationPictures
+from linnet.data.batches.loading import Batch, Placement
 from linnet.data.batches.mask_loading import MaskBatch, augment_masks
 from linnet.data.batches.mask_views import resized_mask
-from linnet.data.dataset import Sample
 from linnet.data.masks import IGNORED
+from linnet.data.samples import Sample
 from linnet.evaluation.pixels import confusion_of, iou_of
 from linnet.images import Preprocessing
 from linnet.nn.resizing import resize

@@ -9,7 +9,6 @@ import numpy as np
 from linnet.architecture.operations import Size
 from linnet.data import Sample
 from linnet.data.headers import upright_size
-from linnet.data.sources import File
 
 LONGEST = 512
 """Pixels of the longer side at the most: what is larger is a choice of its own (`--resolution`, `--tile`)."""
@@ -31,7 +30,7 @@ def usual_size(samples: Sequence[Sample]) -> int | Size:
         samples: of which some, spread evenly, are looked at.
     """
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples))).round().astype(int))
-    found = [upright_size(_file(samples[number])) for number in chosen.tolist()]
+    found = [upright_size(samples[number].picture) for number in chosen.tolist()]
     sizes = np.array([size for size in found if size is not None], np.float64).reshape(-1, 2)  # width, height
     if not len(sizes):
         return LONGEST
@@ -43,12 +42,3 @@ def usual_size(samples: Sequence[Sample]) -> int | Size:
         width = height = float(np.sqrt(width * height))
     scale = min(1.0, LONGEST / max(width, height))
     return max(round(height * scale), 1), max(round(width * scale), 1)
-
-
-def _file(sample: Sample) -> str | bytes:
-    return sample.source.name if isinstance(sample.source, File) else _content(sample)
-
-
-def _content(sample: Sample) -> bytes:
-    picture = sample.picture
-    return picture if isinstance(picture, bytes) else picture.read_bytes()

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import torch
-
 from linnet.architecture import Architecture, DeepLab
 from linnet.data import DataSet
 from linnet.data.batches.mask_loading import MaskBatches
 from linnet.images import Preprocessing
-from linnet.nn import Network
 from linnet.tasks.segmentation.objective import SegmentationObjective
 from linnet.tasks.segmentation.start import find_start
-from linnet.tasks.task import Sharing
-from linnet.training.plan import Reporter
+from linnet.tasks.task import Sharing, Trainer
 from linnet.training.recipe import Recipe
 from linnet.training.segmentation_recipe import SegmentationRecipe
 from linnet.training.starts import Start, StartOptions
 
 
-class SegmentationTrainer:
+class SegmentationTrainer(Trainer):
     """See `linnet.tasks.task.Trainer`."""
 
     score = "mIoU"
     tile = 320
 
     def refuse(self, data: DataSet, recipe: Recipe) -> None:
-        """Two classes need pixels, and statistics need two pictures."""
+        """Two classes need pixels."""
         pixels = data.counts
         seen = [name for name, count in zip(data.classes, pixels, strict=True) if count]
         if not seen:
@@ -37,33 +31,17 @@ class SegmentationTrainer:
                 f"Every pixel of '{data.path}' that is not ignored is of one class ({seen[0]!r}): a segmenter needs "
                 "two or more to tell apart."
             )
-        if len(data.train) < 2:
-            raise ValueError(f"'{data.path}' leaves {len(data.train)} training pictures; at least 2 are needed.")
 
     def start(self, data: DataSet, options: StartOptions, recipe: SegmentationRecipe) -> Start:
         """A segmenter for the data's classes, of the size of their pictures."""
         return find_start(options, data, recipe)
 
-    def keep(self, data: DataSet, folder: Path) -> DataSet:
-        """They are on a disk already."""
-        return data
-
     def batches(
         self, data: DataSet, contract: Preprocessing, recipe: SegmentationRecipe, sharing: Sharing
     ) -> MaskBatches:
         """Random views of the pictures and their masks."""
-        return MaskBatches(
-            data.train,
-            contract,
-            recipe.view,
-            batch=recipe.batch,
-            seed=recipe.seed,
-            placement=sharing.placement,
-            workers=sharing.workers,
-            fraction=recipe.fraction,
-            repeats=recipe.repeats or 1,
-            pin=sharing.pin,
-        )
+        options = sharing.step_options(recipe)
+        return MaskBatches(data.train, contract, recipe.view, repeats=recipe.repeats or 1, **options)
 
     def objective(
         self,
@@ -85,16 +63,3 @@ class SegmentationTrainer:
             sharing.placement,
             sharing.workers,
         )
-
-    def fit(
-        self,
-        network: Network,
-        data: DataSet,
-        contract: Preprocessing,
-        recipe: SegmentationRecipe,
-        *,
-        device: torch.device,
-        workers: int,
-        reporter: Reporter,
-    ) -> None:
-        """Segmenters are trained step by step."""

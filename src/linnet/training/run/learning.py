@@ -13,9 +13,10 @@ import torch
 
 from linnet.training import folder as files
 from linnet.training.devices import stop_signals
+from linnet.training.drawing import draw_batch, draw_curves
 from linnet.training.loop import load_weights, train
 from linnet.training.objective import Batches, DescribingObjective, Diverged, Epoch
-from linnet.training.run.preparing import Prepared
+from linnet.training.run.prepared import Prepared
 from linnet.training.starts import prepare_for_training
 from linnet.training.state import Parts, TrainingState, load_state, save_state
 
@@ -63,7 +64,7 @@ def _fit(run: Prepared) -> list[dict[str, Any]] | None:
             run.save(run.network, name)
         files.write_log(run.plan.out / files.LOG, fitted.history)
         fitted.draw_curves(run.plan.out / files.CURVES)
-        files.draw_batch(run.plan.out / files.BATCH, fitted.pictures, fitted.labels)
+        draw_batch(run.plan.out / files.BATCH, fitted.pictures, fitted.labels)
     return None if fitted is None else fitted.history
 
 
@@ -149,7 +150,7 @@ def _write_epoch(run: Prepared, epoch: Epoch, history: list[dict[str, Any]], eve
         run.save(best, files.BEST)
     run.save(run.network, files.LAST)
     files.write_log(out / files.LOG, history)
-    files.draw_curves(out / files.CURVES, history, run.trainer.score)
+    draw_curves(out / files.CURVES, history, run.trainer.score)
     if events is not None:
         for name, value in (*epoch.losses.items(), *epoch.figures.items(), ("learning_rate", epoch.learning_rate)):
             group = "training" if name in epoch.losses else "validation"
@@ -167,7 +168,7 @@ def _draw_batch(run: Prepared, batches: Batches, objective: DescribingObjective)
     steps.close()  # type: ignore[attr-defined]
     seen = objective.inputs(batch, run.network, torch.device("cpu"))
     pixels, labels = objective.describe(*seen, run.data.classes)
-    files.draw_batch(path, pixels, labels, tile=run.trainer.tile)
+    draw_batch(path, pixels, labels, tile=run.trainer.tile)
 
 
 @contextmanager
