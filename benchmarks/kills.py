@@ -1,10 +1,11 @@
 """Kills `linnet predict --out` at random moments, again and again, and counts the rows of every picture afterwards.
 
-    python benchmarks/kills.py PICTURES [--pictures 100000] [--kills 20] [--longest 30] [--model cifar10] [--folder]
+    python benchmarks/kills.py PICTURES [--pictures 100000] [--kills 20] [--parts 1] [--model cifar10] [--folder]
 
 The pictures are copied once and linked (hard links) under as many names as are asked for. Each run of the command is
-killed (SIGKILL) at a moment drawn at random, from its first to so many seconds after it has begun; the last one may
-end. Every picture must then have exactly one row. Each run is a line on stderr; the end is one JSON document.
+killed (SIGKILL) at a moment drawn at random: once it has written from none to so many parts, and up to two seconds
+later, so that machines of any speed get on; the last run may end. Every picture must then have exactly one row. Each
+kill is a line on stderr; the end is one JSON document.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ TOGETHER = 1000
 MOST_LINKS = 60_000
 """Of one file; usual file systems allow 65,000."""
 
+LATEST = 2.0
+"""Seconds between the last part of a run and its end, at most."""
+
 COMMAND = "import sys; from linnet.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -56,18 +60,28 @@ def rows_there(out: Path) -> int:
     return sum(parquet.read_metadata(file).num_rows for file in files)
 
 
-def kill_and_resume(command: list[str], out: Path, kills: int, longest: float) -> int:
+def parts_there(out: Path) -> int:
+    """Parts that have been written."""
+    return len(list((out if out.suffix != ".parquet" else out.with_name(f"{out.name}.parts")).glob("*.parquet")))
+
+
+def kill_and_resume(command: list[str], out: Path, kills: int, parts: int) -> int:
     """How many runs were killed before one ended by itself."""
     generator = np.random.default_rng()
     for number in range(kills):
-        seconds = float(generator.uniform(0, longest))
+        wanted = parts_there(out) + int(generator.integers(0, parts + 1))
+        late = float(generator.uniform(0, LATEST))
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        begun = time.perf_counter()
+        while process.poll() is None and parts_there(out) < wanted:
+            time.sleep(0.05)
         try:
-            process.wait(seconds)
+            process.wait(late)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            print(f"killed after {seconds:.1f} s: {rows_there(out):,} rows", file=sys.stderr, flush=True)
+            seconds = time.perf_counter() - begun
+            print(f"{number + 1}: killed after {seconds:.1f} s: {rows_there(out):,} rows", file=sys.stderr, flush=True)
         else:
             return number
     return kills
@@ -79,7 +93,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     link_pictures(files, pictures, options.pictures)
     command = [sys.executable, "-c", COMMAND, "predict", str(pictures), "--model", options.model, "--out", str(out)]
     begun = time.perf_counter()
-    killed = kill_and_resume([*command, "--json"], out, options.kills, options.longest)
+    killed = kill_and_resume([*command, "--json"], out, options.kills, options.parts)
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
     names = parquet.read_table(out, columns=["file"]).column("file").to_pylist()
     expected = {str(path) for path in pictures.rglob("*") if path.is_file()}
@@ -103,7 +117,7 @@ def main() -> None:
     parser.add_argument("source")
     parser.add_argument("--pictures", type=int, default=100_000)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--longest", type=float, default=30.0, help="seconds after which a run is killed, at most")
+    parser.add_argument("--parts", type=int, default=1, help="that a run writes before it is killed, at most")
     parser.add_argument("--model", default="cifar10")
     parser.add_argument("--folder", action="store_true", help="results are a folder of parts, not one file")
     options = parser.parse_args()

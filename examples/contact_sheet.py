@@ -20,8 +20,8 @@ STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 figure { display: inline-block; margin: 0 1rem 1.5rem 0; vertical-align: top; }
-img { height: 18rem; max-width: 100%; object-fit: contain; border-radius: 4px; }
-table { border-collapse: collapse; }
+img { max-height: 16rem; max-width: 100%; border-radius: 4px; }
+table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { text-align: left; padding: 0.2rem 1.2rem 0.2rem 0; border-bottom: 1px solid #8886; }
 """
 
@@ -72,7 +72,8 @@ def write_page(path: Path, sections: Sequence[tuple[str, Sequence[Shown], Sequen
         path: the file.
         sections: heading, pictures, and the rows of a table, whose first is its heading.
     """
-    parts = [f"<!doctype html><meta charset='utf-8'><title>linnet</title><style>{STYLE}</style><h1>linnet</h1>"]
+    head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>linnet</title>"
+    parts = [f"<!doctype html><html lang='en'>{head}<style>{STYLE}</style><h1>linnet</h1>"]
     for heading, shown, rows in sections:
         parts.append(f"<h2>{html.escape(heading)}</h2>")
         parts += [

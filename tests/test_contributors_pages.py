@@ -52,7 +52,7 @@ def test_words_of_tables_stand_where_the_pages_say() -> None:
         "tests/architecture/test_graph.py": ("assert_all_agree", "def graphs("),
         "tests/engine/test_library.py": ("needs = {",),
         "native/platform/instruction_sets.h": ("enum InstructionSet", "kSetNames"),
-        "native/platform/instruction_sets.cpp": ("has_avx_vnni", "has_dot_products", "bool has("),
+        "native/platform/instruction_sets.cpp": ("has_bits(cpuid(1).c", "bool keeps(", "has_dot_products", "bool has("),
         "native/kernels/engine_kernels.h": ("kEngineTables",),
         "native/kernels/integer_kernels.h": ("kIntegerTables",),
         "native/training/training_kernels.h": ("kTrainingTables",),

@@ -136,7 +136,8 @@ def run_line(line: str) -> None:
     """As a shell would; linnet's own commands in this process, where they take no second to begin."""
     words = shlex.split(line, comments=True)
     more = next((flags for beginning, flags in SHORTER.items() if beginning in " ".join(words)), "")
-    program, arguments = words[0], [*words[1:], *more.split()]
+    # What `make` has put into .venv is what runs here.
+    program, arguments = words[0].removeprefix(".venv/bin/"), [*words[1:], *more.split()]
     if program == "linnet":
         if arguments[0] == "choose":
             keep_measured(classes=10)

@@ -58,6 +58,7 @@ def test_it_counts_and_goes_on(small_model: Path, tmp_path: Path, capsys: pytest
         (["--out", "new.csv"], 1, "must end with .parquet, or be a folder"),
         (["--out", "new.PARQUET"], 1, "must end with .parquet, or be a folder"),
         (["--uncertain", 0], 2, "at least 1"),
+        (["--model", "cifar10", "film.mp4"], 2, "'film.mp4' is a film or a camera"),
     ],
 )
 def test_what_makes_no_sense_is_a_sentence(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 from importlib.util import find_spec
 
 import pytest
@@ -25,6 +26,30 @@ def test_an_address_without_a_cluster_is_a_sentence(address: str) -> None:
     said = r"There is no Ray cluster at .*`ray start --head|must be `local`, `auto` or HOST:PORT"
     with pytest.raises((OSError, ValueError), match=said), connect(place):
         pass
+
+
+@needs_ray
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_what_listens_and_is_no_cluster_is_a_sentence(answer: bytes) -> None:
+    """Ray itself would wait for it for minutes."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def reply() -> None:
+            there, _ = other.accept()
+            with there:
+                there.recv(100)
+                there.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        with (
+            pytest.raises(OSError, match="what listens there is something else"),
+            connect(f"127.0.0.1:{other.getsockname()[1]}"),
+        ):
+            pass
+        thread.join()
 
 
 @needs_ray

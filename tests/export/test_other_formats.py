@@ -11,19 +11,25 @@ from quantised import quantised_checkpoint
 
 from linnet.architecture import MobileNetV2
 from linnet.architecture.ssdlite import ssdlite
+from linnet.cli import main
 from linnet.export import export
 
 SMALL = MobileNetV2(width=0.35, resolution=32, classes=3)
 
 
 @pytest.mark.parametrize("network", [SMALL, ssdlite(width=0.2, resolution=65, classes=2)], ids=["v2", "detector"])
-def test_ncnn(tmp_path: Path, network: MobileNetV2) -> None:
+def test_ncnn(tmp_path: Path, network: MobileNetV2, capsys: pytest.CaptureFixture[str]) -> None:
     for package in ("ncnn", "pnnx"):
         pytest.importorskip(package, reason="ncnn's files are written by pnnx and run by ncnn")
     result = export(checkpoint_of(network), tmp_path / "model", format="ncnn")
     assert result.difference is not None
     assert result.difference < 1e-3
-    assert {path.name for path in (tmp_path / "model").iterdir()} == {"network.ncnn.param", "network.ncnn.bin"}
+    files = {"network.ncnn.param", "network.ncnn.bin", "linnet.json"}
+    assert {path.name for path in (tmp_path / "model").iterdir()} == files
+    assert main(["verify", str(tmp_path / "model")]) == 0
+    (tmp_path / "model" / "network.ncnn.bin").write_bytes(b"")
+    assert main(["verify", str(tmp_path / "model")]) == 1
+    assert "linnet: " in capsys.readouterr().err
     broken = checkpoint_of(network)
     next(iter(broken.tensors.values()))[...] = np.nan
     with pytest.raises(ValueError, match="not written"):
@@ -39,3 +45,4 @@ def test_executorch(tmp_path: Path) -> None:
     assert result.difference is not None
     assert result.difference < 1e-4
     assert result.size_bytes == (tmp_path / "model.pte").stat().st_size
+    assert main(["verify", str(tmp_path / "model.pte")]) == 0

@@ -17,20 +17,27 @@ from linnet.catalogue import find_model
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
 from linnet.detection import EVERYTHING
-from linnet.export import export
+from linnet.export import export, tflite_export
+from linnet.export.vectors import NOISY, sample_pictures
 from linnet.predictor import load
 
 pytest.importorskip("ai_edge_litert", reason="exported files are run with ai-edge-litert")
 
+SIDES = (96, 128, 160, 192, 224)
 SIZES: list[Architecture] = [
-    *(MobileNetV2(width=width, resolution=side) for width, side in ((0.35, 96), (0.5, 128), (1.0, 160), (1.4, 224))),
-    *(MobileNetV1(width=width, resolution=side) for width, side in ((0.25, 96), (0.5, 160), (1.0, 224))),
+    *(MobileNetV2(width=width, resolution=side) for width in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4) for side in SIDES),
+    *(MobileNetV1(width=width, resolution=side) for width in (0.25, 0.5, 0.75, 1.0) for side in SIDES),
 ]
+"""All sizes in which the networks are published."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", SIZES, ids=lambda each: f"{type(each).__name__} {each.width} {each.input_size[0]}")
-def test_integers_are_litert_s_at_every_size(tmp_path: Path, network: Architecture) -> None:
+def test_integers_are_litert_s_at_every_size(
+    tmp_path: Path, network: Architecture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Fewer pictures: each has a million of numbers in a network's tensors.
+    monkeypatch.setattr(tflite_export, "sample_pictures", lambda *given: sample_pictures(*given)[: NOISY + 1])
     assert export(quantised_checkpoint(network), tmp_path / "network.tflite").equal
 
 

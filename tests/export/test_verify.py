@@ -35,8 +35,6 @@ WRITTEN: list[tuple[str, str, str, dict[str, Any]]] = [
     ("c", "classifier", "int8", {"fixed_point": True}),
     *(("page", name, "int8", {}) for name in ("grey", "detector", "segmenter")),
     ("page", "classifier", "float32", {}),
-    *(("ncnn", name, "float32", {}) for name in ("classifier", "detector")),
-    ("pte", "classifier", "float32", {}),
 ]
 
 
@@ -50,10 +48,8 @@ def made(name: str, precision: str) -> Checkpoint:
 def test_what_is_written_is_run_again(
     tmp_path: Path, format: str, name: str, precision: Any, options: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The folder of --format engine is in test_engine_folder, ONNX and TFLite are in test_shipped."""
+    """Other formats: test_engine_folder, test_other_formats and, of ONNX and TFLite, test_shipped."""
     found = BY_NAME[format]
-    for module in (*found.needs, *found.runtime.modules):
-        pytest.importorskip(module)
     if not found.runtime.is_here():
         pytest.skip(f"{found.runtime.name} is not installed")
     path = tmp_path / f"model{found.ending}"

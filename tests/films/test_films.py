@@ -233,6 +233,11 @@ def test_films_and_pictures_are_told_apart(tmp_path: Path) -> None:
     assert [film.live for film in films] == [False, False, False, True, False]
 
 
+def test_a_camera_without_a_number_is_said() -> None:
+    with pytest.raises(ValueError, match="as in camera:0"):
+        split_sources(["camera:front"])
+
+
 @pytest.fixture
 def camera(monkeypatch: pytest.MonkeyPatch) -> None:
     """FFmpeg's own test picture in the place of a camera; this machine may have none."""

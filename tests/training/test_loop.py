@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from linnet.training.inputs import ready
 from linnet.training.loop import load_weights, train
 from linnet.training.objective import Diverged, Epoch, Stopped
 from linnet.training.starts import draw_kaiming, prepare_for_training
-from linnet.training.state import Parts, TrainingState, load_state, save_state
+from linnet.training.state import load_state, save_state
 from linnet.training.statistics import norms_of
 
 TINY = MobileNetV2(width=0.1, resolution=32, early_stride=2, classes=3, dropout=0.3)
@@ -111,33 +112,43 @@ def test_a_seed_repeats_to_the_bit_and_another_does_not(desk: Desk) -> None:
     assert not torch.equal(first.body["stem"].convolution.weight, other.body["stem"].convolution.weight)  # type: ignore[union-attr, arg-type]
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "stop_after"), [("sgd", 3), ("rmsprop", 6), *(("adamw", steps) for steps in (1, 3, 5, 6, 9))]
-)
-def test_a_stopped_run_goes_on_to_the_bit(desk: Desk, tmp_path: Path, optimizer: Any, stop_after: int) -> None:
+def run_with_stops(
+    desk: Desk, recipe: ClassificationRecipe, path: Path, stops: set[int]
+) -> tuple[Network, list[Epoch]]:
+    """The same run, stopped after each of these steps, and gone on with by a network of other weights each time."""
+    steps = itertools.count(1)
+    finished: list[Epoch] = []
+    for number in range(len(stops) + 1):
+        network = desk.network(recipe, seed=3 if number == 0 else 99 + number)
+        options: dict[str, Any] = {"save": lambda state, parts: save_state(path, state, parts)}
+        if number:
+            options["restore"] = lambda parts: load_state(path, parts)
+        epochs = train(
+            network,
+            desk.batches(recipe),
+            recipe=recipe,
+            task=desk.task(recipe),
+            stop=lambda: next(steps) in stops,
+            **options,
+        )
+        if number == len(stops):
+            finished.extend(epochs)
+            return network, finished
+        with pytest.raises(Stopped):
+            finished.extend(epochs)
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("optimizer", "stops"), [("sgd", {3}), ("rmsprop", {6}), ("adamw", {1, 3, 5, 6, 9})])
+def test_a_stopped_run_goes_on_to_the_bit(desk: Desk, tmp_path: Path, optimizer: Any, stops: set[int]) -> None:
     recipe = replace(RECIPE, optimizer=optimizer, learning_rate=0.005)
     whole, expected = desk.run(recipe)
-    path = tmp_path / "state.safetensors"
-
-    def save(state: TrainingState, parts: Parts) -> None:
-        save_state(path, state, parts)
-
-    stops = iter([False] * (stop_after - 1) + [True])
-    network = desk.network(recipe)
-    finished: list[Epoch] = []
-    epochs = train(
-        network, desk.batches(recipe), recipe=recipe, task=desk.task(recipe), save=save, stop=lambda: next(stops)
-    )
-    with pytest.raises(Stopped):
-        finished.extend(epochs)
-    other = desk.network(recipe, seed=99)
-    _, rest = desk.run(recipe, network=other, restore=lambda parts: load_state(path, parts))
+    other, epochs = run_with_stops(desk, recipe, tmp_path / "state.safetensors", stops)
     assert_equal(weights(other), weights(whole))
-    numbers = [epoch.number for epoch in (*finished, *rest)]
-    assert numbers == [1, 2]
+    assert [epoch.number for epoch in epochs] == [1, 2]
     for name in ("top1", "loss", "average_top1", "average_loss"):
-        assert rest[-1].figures[name] == expected[-1].figures[name]
-    assert rest[-1].losses == pytest.approx(expected[-1].losses, abs=1e-12)
+        assert epochs[-1].figures[name] == expected[-1].figures[name]
+    assert epochs[-1].losses == pytest.approx(expected[-1].losses, abs=1e-12)
 
 
 def test_an_epoch_is_saved_once_the_caller_has_what_came_of_it(desk: Desk) -> None:
@@ -284,21 +295,13 @@ def test_ranges_stand_still_before_the_end_and_statistics_from_the_begin(desk: D
     assert_equal(statistics[2], statistics[3])
 
 
-@pytest.mark.parametrize("stop_after", [4, 7, 8, 11])
-def test_a_run_stopped_before_among_and_behind_its_integers_goes_on_to_the_bit(
-    desk: Desk, tmp_path: Path, stop_after: int
-) -> None:
+def test_a_run_stopped_before_among_and_behind_its_integers_goes_on_to_the_bit(desk: Desk, tmp_path: Path) -> None:
     recipe = replace(QUANTISED, epochs=5, quantise_epochs=3)
     whole, expected = desk.run(recipe)
-    path = tmp_path / "state.safetensors"
     # Three steps of twelve pictures an epoch: two epochs in float, one that moves the ranges, two that do not.
-    stops = iter([False] * (stop_after - 1) + [True])
-    with pytest.raises(Stopped):
-        desk.run(recipe, save=lambda state, parts: save_state(path, state, parts), stop=lambda: next(stops))
-    other = desk.network(recipe, seed=99)
-    _, rest = desk.run(recipe, network=other, restore=lambda parts: load_state(path, parts))
+    other, epochs = run_with_stops(desk, recipe, tmp_path / "state.safetensors", {4, 7, 8, 11})
     assert_equal(weights(other), weights(whole))
-    assert rest[-1].figures == expected[-1].figures
+    assert epochs[-1].figures == expected[-1].figures
 
 
 def test_patience_and_time_end_the_float_epochs_first(desk: Desk) -> None:

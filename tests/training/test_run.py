@@ -69,9 +69,9 @@ def test_a_grey_network_is_trained(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert "--input-channels (=2) must be 3, or 1 for grey" in capsys.readouterr().err
 
 
-def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
+def test_the_folder_is_whole_and_the_score_is_what_evaluate_gives(data: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING), Reporter(say=said.append))
+    outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING, half=True), Reporter(say=said.append))
     folder = tmp_path / "run"
     for name in files.OWN - {files.FAILED_BATCH, files.FETCHED}:
         assert (folder / name).exists(), name
@@ -92,10 +92,6 @@ def test_the_folder_is_whole(data: Path, tmp_path: Path) -> None:
             assert min(image.size) > 100
     assert "top-1" in (folder / files.CARD).read_text()
     assert any(folder.glob("tensorboard/events*"))
-
-
-def test_the_score_is_what_evaluate_gives(data: Path, tmp_path: Path) -> None:
-    outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING, half=True))
     samples = measured(data / "test", classes=3, names=tuple(sorted(COLOURS)))
     again = measure_accuracy(load(outcome.checkpoint), samples).with_intervals()
     assert again.to_json() == outcome.measured.to_json()

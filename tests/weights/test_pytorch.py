@@ -475,6 +475,17 @@ def test_an_address_is_no_file(address: str) -> None:
     assert "fetch the file first" in refusal(address)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "model.json"])
+def test_a_pointer_within_a_folder_is_no_damage(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "mobilenet_v2"}')
+    (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 14\n")
+    if name == "model.json":
+        (tmp_path / "config.json").unlink()
+    said = refusal(tmp_path)
+    assert "damaged" not in said
+    assert f"{name}' is a Git LFS pointer: the file itself was not fetched" in said
+
+
 def test_a_folder_of_something_else_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("nothing")
     assert "folder of no known format" in refusal(tmp_path)

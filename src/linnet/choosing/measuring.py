@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -16,7 +15,7 @@ from linnet.catalogue import cache_folder
 from linnet.choosing.candidates import Candidate
 from linnet.engine.library import engine_instruction_set, library_digest
 from linnet.engine.runtimes import NativeRuntime
-from linnet.engine.timing import time_pictures
+from linnet.engine.timing import measure_latency
 from linnet.files import write_atomically
 from linnet.machine import processor_name, usable_cores
 
@@ -28,8 +27,6 @@ LIMIT = 240.0
 
 KEPT_EVERY = 20
 """Measurements after which the cache is written, so that a stop costs little."""
-
-WARM_UP = 0.05
 
 
 @dataclass(frozen=True)
@@ -53,10 +50,8 @@ def measure(candidate: Candidate, threads: int, seconds: float = SECONDS) -> Mea
     """Runs a candidate with random weights in the native engine."""
     session = NativeRuntime(candidate.checkpoint(), threads).session
     assert session is not None
-    # The first runs find cold caches and sleeping threads.
-    time_pictures(session, seconds=min(WARM_UP, seconds))
-    taken = time_pictures(session, seconds=seconds)
-    return Measured(1e3 * statistics.median(taken), 1e3 * min(taken), session.arena_bytes, candidate.size_bytes())
+    latency = measure_latency(session, seconds=seconds)
+    return Measured(1e3 * latency.median, 1e3 * latency.least, session.arena_bytes, candidate.size_bytes())
 
 
 def native_conditions(threads: int, classes: int) -> dict[str, Any]:

@@ -29,8 +29,9 @@ SEED = 0
 SHARE = 0.2
 """Of the training part, where there is no validation part."""
 
-PROBED = 16
-"""Pictures with which is found out how long all will take."""
+PROBED = (2, 16)
+"""Pictures with which is found out how long all will take: a few for what each network takes before its first picture,
+and more for what each picture takes."""
 
 
 class Reporter(Protocol):
@@ -110,15 +111,21 @@ def _say_how_long(
 ) -> None:
     """By a few pictures through the largest network, before the long part begins."""
     largest = max(networks, key=lambda each: each.cost.multiply_adds)
-    few = replace(data, train=data.train[:PROBED], validation=data.train[:PROBED])
-    begun = time.perf_counter()
-    _features(starts[_start_of(largest)], largest.resolution, few)
-    each = (time.perf_counter() - begun) / len(few.train)
+    spent: list[float] = []
+    counts: list[int] = []
+    for most in PROBED:
+        few = replace(data, train=data.train[:most], validation=data.train[:most])
+        begun = time.perf_counter()
+        _features(starts[_start_of(largest)], largest.resolution, few, keep=False)
+        spent.append(time.perf_counter() - begun)
+        counts.append(2 * len(few.train))
+    each = max(spent[1] - spent[0], 0.0) / max(counts[1] - counts[0], 1)
     shares = sum(one.cost.multiply_adds for one in networks) / largest.cost.multiply_adds
     pictures = len(data.train) + len(data.validation)
+    minutes = (spent[0] * len(networks) + each * pictures * shares) / 60
     reporter.say(
         f"{pictures:,} pictures through {len(networks)} network{'s' * (len(networks) > 1)}: about "
-        f"{max(each * pictures * shares / 60, 0.1):.1f} minutes."
+        f"{max(minutes, 0.1):.1f} minutes, less where their features are in the cache."
     )
 
 
@@ -136,8 +143,8 @@ def _measure(start: Path, resolution: int, data: DataSet) -> float:
     return max(fit.top1 for fit in fits)
 
 
-def _features(start: Path, resolution: int, data: DataSet) -> list[tuple[Tensor, Tensor]]:
-    """Features (N, C) and classes (N,) of training and validation."""
+def _features(start: Path, resolution: int, data: DataSet, *, keep: bool = True) -> list[tuple[Tensor, Tensor]]:
+    """Features (N, C) and classes (N,) of training and validation; see `compute_features` for `keep`."""
     import torch
 
     from linnet.tasks.classification.features import compute_features
@@ -148,6 +155,7 @@ def _features(start: Path, resolution: int, data: DataSet) -> list[tuple[Tensor,
     begun = find_start(StartOptions(str(start), resolution=resolution), data.classes, RECIPES["features"])
     sets = []
     for samples in (data.train, data.validation):
-        features, _ = compute_features(begun.network, samples, begun.contract, device=torch.device("cpu"))
+        device = torch.device("cpu")
+        features, _ = compute_features(begun.network, samples, begun.contract, device=device, keep=keep)
         sets.append((features, torch.tensor([sample.index for sample in samples])))
     return sets

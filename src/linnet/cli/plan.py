@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING, Any, Literal
 
 from linnet.architecture.cost import cost
@@ -10,7 +9,7 @@ from linnet.checkpoint import Checkpoint
 from linnet.cli.terminal import show, size, table
 from linnet.engine.library import engine_instruction_set, measure_peak
 from linnet.engine.runtimes import NativeRuntime
-from linnet.engine.timing import time_pictures
+from linnet.engine.timing import measure_latency
 
 if TYPE_CHECKING:
     from linnet.engine.native import NativeSession
@@ -63,10 +62,10 @@ def describe_plan(
 
 
 def _time(session: NativeSession) -> dict[str, Any]:
-    taken = time_pictures(session)
+    latency = measure_latency(session)
     return {
-        "median_milliseconds": 1e3 * statistics.median(taken),
-        "least_milliseconds": 1e3 * min(taken),
+        "median_milliseconds": 1e3 * latency.median,
+        "least_milliseconds": 1e3 * latency.least,
         "peak_multiply_adds_per_second": measure_peak(),
     }
 

@@ -31,7 +31,7 @@ from linnet.engine.runtimes import RuntimeName
 from linnet.explanation import Explainer, Explanation
 from linnet.files import describe_failure
 from linnet.films.sources import SUFFIXES as FILM_SUFFIXES
-from linnet.films.sources import Source, split_sources
+from linnet.films.sources import Source, is_filmed, split_sources
 from linnet.images import decode, find_pictures
 from linnet.machine import require_packages
 from linnet.predictor import Predictor, Result, load
@@ -139,6 +139,9 @@ def _into_file(options: Options) -> int:
             raise UsageError(f"--{flag} does not go with --out: look at the pictures that matter afterwards.")
     if options.every or options.track:
         raise UsageError("--every and --track are for films, which --out does not take.")
+    for text in options.pictures:
+        if is_filmed(text):
+            raise UsageError(f"--out takes pictures, and '{text}' is a film or a camera. Name it in another run.")
     return predict_into_file(options, _load(options))
 
 

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from linnet.machine import usable_cores
@@ -22,6 +23,12 @@ PATIENCE = 5.0
 """Seconds within which the head of a cluster answers, or is not there."""
 
 USUAL_PORT = 6379
+
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""With which HTTP/2 begins, which a cluster's head speaks: a line and a frame of settings (RFC 9113, section 3.4)."""
+
+SETTINGS = 4
+"""The type of such a frame, in its fourth byte, with which it answers."""
 
 
 def ray_module() -> Any:
@@ -55,6 +62,9 @@ def connect(address: str = LOCAL) -> Iterator[None]:
         ValueError: if it runs another version of Ray or Python.
         ModuleNotFoundError: without Ray.
     """
+    if address not in (LOCAL, "auto") and find_spec("ray") is not None:
+        # Before Ray is imported, which takes seconds.
+        _check_there(address)
     ray = ray_module()
     if ray.is_initialized():
         yield
@@ -62,8 +72,6 @@ def connect(address: str = LOCAL) -> Iterator[None]:
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
     if address == LOCAL:
         options |= {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
-    elif address != "auto":
-        _check_there(address)
     try:
         with _quiet_stderr():
             ray.init(**options)
@@ -116,10 +124,28 @@ def _check_there(address: str) -> None:
     if not port.isdecimal() or not host:
         raise ValueError(f"--cluster '{address}' must be `local`, `auto` or HOST:PORT, such as 10.0.0.1:{USUAL_PORT}.")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE) as there:
+            answers = _is_head(there)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OSError(f"There is no Ray cluster at '{address}' ({reason}). {_how_to_start()}") from None
+    if not answers:
+        raise OSError(
+            f"There is no Ray cluster at '{address}': what listens there is something else. {_how_to_start()}"
+        )
+
+
+def _is_head(there: socket.socket) -> bool:
+    """Whether what listens speaks as a cluster's head does; of one that wants encryption nothing is known."""
+    if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+        return True
+    try:
+        there.settimeout(PATIENCE)
+        there.sendall(GREETING)
+        return there.recv(9)[3:4] == bytes([SETTINGS])
+    except OSError:
+        # It says nothing, or hangs up.
+        return False
 
 
 def _how_to_start() -> str:

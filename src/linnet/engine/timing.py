@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,33 @@ SECONDS = 1.0
 """For which a network runs to be timed; each step of its plan then has the least time of its runs."""
 
 FEWEST_RUNS = 5
+
+WARM_UP = 0.05
+"""Seconds before that: the first runs find cold caches and sleeping threads."""
+
+
+class Latency(NamedTuple):
+    """Seconds of one picture.
+
+    Attributes:
+        median: of all runs.
+        least: the fastest run.
+    """
+
+    median: float
+    least: float
+
+
+def measure_latency(session: NativeSession, *, seconds: float = SECONDS) -> Latency:
+    """What `linnet profile --time` prints and `linnet choose` compares: runs of one random picture, after a warm-up.
+
+    Args:
+        session: of the network; its threads are those that are measured.
+        seconds: for which it runs.
+    """
+    time_pictures(session, seconds=min(WARM_UP, seconds))
+    taken = time_pictures(session, seconds=seconds)
+    return Latency(statistics.median(taken), min(taken))
 
 
 def time_pictures(session: NativeSession, *, seconds: float = SECONDS) -> list[float]:

@@ -14,7 +14,10 @@ SUFFIXES = (
 )
 """File names that count as films."""
 
-CAMERA = re.compile(r"camera:(\d{1,3})")
+NAMED = "camera:"
+"""In front of a camera's number."""
+
+CAMERA = re.compile(NAMED + r"(\d{1,3})")
 
 CAMERAS = {
     "linux": ("/dev/video{}", "v4l2"),
@@ -49,6 +52,11 @@ class Source:
         return self.name.replace(":", "-") if self.live else Path(self.name).stem
 
 
+def is_filmed(text: str) -> bool:
+    """Whether this names a film or a camera, and not a picture, a folder or a pattern."""
+    return text.startswith(NAMED) or (_is_film(Path(text)) and not Path(text).is_dir())
+
+
 def split_sources(texts: Sequence[str]) -> tuple[list[str], list[Source]]:
     """What names pictures, as it was given, and the films and cameras among it.
 
@@ -63,6 +71,8 @@ def split_sources(texts: Sequence[str]) -> tuple[list[str], list[Source]]:
         if (camera := CAMERA.fullmatch(text)) is not None:
             films.append(_camera(text, camera[1]))
             continue
+        if text.startswith(NAMED) and not Path(text).exists():
+            raise ValueError(f"'{text}' is no camera: they are named by their numbers, as in camera:0.")
         path = Path(text)
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if _is_film(file) and file.is_file())

@@ -21,9 +21,10 @@ LARGEST_DIRECTORY = 1 << 24
 KNOWN = "TFLite, ONNX, PyTorch, safetensors, Keras, TF.js, a frozen graph of TensorFlow or a Hugging Face folder"
 
 LFS = b"version https://git-lfs.github.com/spec/"
+POINTER = "is a Git LFS pointer: the file itself was not fetched. `git lfs pull` fetches it"
 
 GUESSES: tuple[tuple[bytes, str], ...] = (
-    (LFS, "is a Git LFS pointer: the file itself was not fetched. `git lfs pull` fetches it"),
+    (LFS, POINTER),
     (b"\x1f\x8b", "is compressed with gzip: unpack it first"),
     (b"\xfd7zXZ", "is compressed with xz: unpack it first"),
     (b"BZh", "is compressed with bzip2: unpack it first"),
@@ -83,6 +84,23 @@ class Found:
         if b"\0" not in start and all(byte > 126 or byte in b"\t\n\r\f" or byte > 31 for byte in start):
             return f"is text, and no file of weights; expected was {KNOWN}"
         return f"is of no known format; expected was {KNOWN}"
+
+
+class NotFetchedError(OSError):
+    """A file that is needed is only a pointer of Git LFS to it: nothing is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"'{path}' {POINTER}.")
+        self.filename = str(path)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def check_fetched(path: Path, content: bytes) -> None:
+    """Raises a NotFetchedError if the content of a file is a pointer."""
+    if content.startswith(LFS):
+        raise NotFetchedError(path)
 
 
 def look(source: str | Path) -> Found:

@@ -101,7 +101,7 @@ def _describe(config: dict[str, Any], folder: Path, found: Named) -> None:
     """What the configuration of transformers says."""
     kind = str(config.get("model_type"))
     if kind not in MOMENTUM:
-        raise NotOurs(f"its config.json says it is a {kind!r}")
+        raise NotOurs(f"its config.json says it is of the type {kind!r}")
     padding = "same" if config.get("tf_padding", True) else "symmetric"
     activation = config.get("hidden_act", "relu6")
     if activation not in ("relu", "relu6"):

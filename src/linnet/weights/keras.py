@@ -26,7 +26,7 @@ from linnet.weights.chain import match, outputs_by_name
 from linnet.weights.conversion import Conversion, contract_of, read_labels, without_background
 from linnet.weights.hdf5 import LARGEST_FILE, read_hdf5
 from linnet.weights.keras_graph import USUAL_SIDE, Reading, read_graph
-from linnet.weights.keras_layers import Description, describe_model
+from linnet.weights.keras_layers import Description, describe_model, kind_of
 from linnet.weights.keras_names import convolution_of, label_of
 from linnet.weights.keras_tensors import Pool, read_pool
 from linnet.weights.keras_writer import counted_names, identity_variance
@@ -432,7 +432,8 @@ def _by_names(pool: Pool, notes: list[str]) -> tuple[Backbone, dict[str, Array]]
             dense[name] = tensors
         elif tensors:
             raise NotOurs(
-                f"it holds weights without a description, and {name!r} is no layer of Keras' MobileNetV1 or V2"
+                f"it holds weights without a description, and {name!r} is no layer of Keras' MobileNetV1 or V2; "
+                f"it seems to be {kind_of(found)}"
             )
     layers = {str(label_of(name)): _layer(name, convolutions[name], norms.get(name)) for name in convolutions}
     second = "head" in layers

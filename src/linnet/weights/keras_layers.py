@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ OTHERS = (
     (r"mobilenet_?v3|squeeze_excite|hard_?swish|multiply_\d+$", "a MobileNetV3"),
     (r"nasnet|normal_conv_|separable_conv_block", "a NASNet"),
     (r"densenet|conv\d_block\d+_concat|pool\d_conv", "a DenseNet"),
-    (r"resnet|conv\d_block\d+_out|res\d[a-z]_branch|bn\d[a-z]_branch", "a ResNet"),
+    (r"resnet|conv\d_block\d+_(out|\d_conv)|res\d[a-z]_branch|bn\d[a-z]_branch", "a ResNet"),
     (r"xception|block\d+_sepconv", "an Xception"),
     (r"inception|^mixed\d+", "an Inception"),
     (r"vgg|^block\d_conv\d$", "a VGG"),
@@ -93,11 +93,17 @@ class Description:
         """What the network seems to be, with its layers counted: to stand after a semicolon."""
         counts = Counter(layer.kind for layer in self.layers if layer.kind != "InputLayer")
         names = [self.name, *(name for layer in self.layers for name in layer.path)]
-        kind = next((what for pattern, what in OTHERS if _any(pattern, names)), "another network")
+        kind = kind_of(names)
         if kind == "another network" and SEGMENTING & counts.keys():
             kind = "a segmentation network"
         listed = ", ".join(f"{name} {count}" for name, count in counts.most_common(8))
         return f"it seems to be {kind} ({listed or 'no layers'})"
+
+
+def kind_of(names: Iterable[str]) -> str:
+    """What a network of such layers seems to be."""
+    listed = list(names)
+    return next((what for pattern, what in OTHERS if _any(pattern, listed)), "another network")
 
 
 def describe_model(document: Any) -> Description:

@@ -9,6 +9,8 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from linnet.weights.found import check_fetched
+
 MOST_FILES = 20_000
 
 
@@ -42,7 +44,7 @@ class Members:
 
         Raises:
             ValueError: if there is no such file, it is larger, or it is damaged.
-            OSError: if it cannot be read.
+            OSError: if it cannot be read, or is only a pointer of Git LFS.
         """
         if self.path.is_dir():
             parts = PurePosixPath(name).parts
@@ -53,7 +55,9 @@ class Members:
                 raise ValueError(f"its file '{name}' is missing")
             if place.stat().st_size > limit:
                 raise ValueError(f"its file '{name}' is larger than {limit:,} bytes")
-            return place.read_bytes()
+            content = place.read_bytes()
+            check_fetched(place, content)
+            return content
         if name not in self.names:
             raise ValueError(f"its file '{name}' is missing")
         try:

@@ -14,6 +14,7 @@ import numpy as np
 from linnet.checkpoint import Checkpoint
 from linnet.weights.conversion import Conversion, contract_of, in_short, without_background
 from linnet.weights.detector_layouts import DetectorLayout, read_detector, recognise_detector
+from linnet.weights.found import check_fetched
 from linnet.weights.layouts import Layout, layers_of, recognise
 from linnet.weights.matching import NotOurs, assemble
 
@@ -76,13 +77,20 @@ def explaining(path: Path) -> Iterator[None]:
 
 
 def checked_content(path: Path) -> bytes:
-    """The bytes of a file of weights; raises a ValueError if there are more than any MobileNet's file has."""
+    """The bytes of a file of weights.
+
+    Raises:
+        ValueError: if there are more than any MobileNet's file has.
+        OSError: if it cannot be read, or is only a pointer of Git LFS.
+    """
     size = path.stat().st_size
     if size > LARGEST_FILE:
         raise ValueError(
             f"'{path}' has {size // 10**6} MB; no file of a MobileNet has more than {LARGEST_FILE // 10**6}."
         )
-    return path.read_bytes()
+    content = path.read_bytes()
+    check_fetched(path, content)
+    return content
 
 
 @cache

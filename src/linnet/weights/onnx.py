@@ -25,6 +25,7 @@ from linnet.weights.matching import NotOurs
 from linnet.weights.named import IMAGENET_CLASSES, checked_content, imagenet_classes
 from linnet.weights.onnx_graph import Reading, read_graph
 from linnet.weights.onnx_own import convert_own
+from linnet.weights.own_words import as_said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +95,7 @@ def convert(
             notes.append("It has 1000 outputs: they are taken for ImageNet's classes. `--labels FILE` names others.")
             names = imagenet_classes()
         architecture, tensors, names, dropped = without_background(path, architecture, tensors, names, notes)
+        architecture = as_said(architecture, own.get("architecture"))
         contract = own.get("contract") or _contract(architecture, reading, notes)
         provenance = {
             "source": url or path.name,
@@ -138,14 +140,27 @@ def _with_head(
 def _own(reading: Reading) -> dict[str, Any]:
     """What linnet's own export has written beside the graph."""
     found: dict[str, Any] = {}
-    if "linnet.preprocessing" in reading.metadata and reading.scale is None:
+    if "linnet.preprocessing" in reading.metadata:
         values: Mapping[str, Any] | None = json.loads(reading.metadata["linnet.preprocessing"])
         if values is not None:
-            found["contract"] = Preprocessing.from_json(dict(values))
+            said = Preprocessing.from_json(dict(values))
+            if reading.scale is None or _normalises_as(reading, said):
+                found["contract"] = said
+    if "linnet.architecture" in reading.metadata:
+        found["architecture"] = json.loads(reading.metadata["linnet.architecture"])
     if "linnet.classes" in reading.metadata:
         names = json.loads(reading.metadata["linnet.classes"])
         found["classes"] = None if names is None else tuple(map(str, names))
     return found
+
+
+def _normalises_as(reading: Reading, contract: Preprocessing) -> bool:
+    """Whether the graph does to its pixels what a contract says, but for rounding."""
+    assert reading.scale is not None
+    scale = 1 / (255 * np.array(contract.std))
+    offset = -np.array(contract.mean) / np.array(contract.std)
+    given = np.zeros(1) if reading.offset is None else np.ravel(reading.offset)
+    return bool(np.allclose(np.ravel(reading.scale), scale, rtol=1e-5) and np.allclose(given, offset, rtol=1e-5))
 
 
 def _contract(architecture: Any, reading: Reading, notes: list[str]) -> Preprocessing | None:

@@ -22,7 +22,7 @@ from linnet.weights.conversion import Conversion
 from linnet.weights.matching import NotOurs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -59,7 +59,7 @@ def convert_own(
         return None
     documents = {name.removeprefix("linnet."): json.loads(text) for name, text in metadata.items() if name in READ}
     architecture, scheme = from_options(documents["architecture"]), documents["file"].get("quantisation")
-    if scheme is None and architecture.task == "classification":
+    if scheme is None and architecture.task == "classification" and not _makes_grey(documents):
         # A chain: nothing depends on what it says of itself.
         return None
     quantisation = None if scheme is None else Quantisation.from_json(scheme)
@@ -76,6 +76,12 @@ def convert_own(
         quantisation=quantisation,
     )
     return Conversion(path, checkpoint, 0, runtime="")
+
+
+def _makes_grey(documents: Mapping[str, Any]) -> bool:
+    """Whether the graph begins with what makes colours grey: no network has that."""
+    contract = documents["preprocessing"]
+    return contract is not None and contract["colours"] == "grey" and documents["file"]["inputs"] == "pixels"
 
 
 class _Names:

@@ -34,6 +34,7 @@ from linnet.weights.chain import (
 )
 from linnet.weights.conversion import Conversion, per_channel, read_labels, without_background
 from linnet.weights.detectors import columns_of, detector_outputs, match_detector, named
+from linnet.weights.own_words import as_said
 from linnet.weights.tflite_detector import find_detector
 from linnet.weights.tflite_graph import Graph, NotOurs
 from linnet.weights.tflite_metadata import Metadata, read_metadata
@@ -130,6 +131,7 @@ def convert(
         if classifier.classes == 2 and chain.single and names is not None and len(names) == 1:
             names = (f"not {names[0]}", names[0])
         architecture, tensors, names, dropped = without_background(path, classifier, tensors, names, notes)
+        architecture = as_said(architecture, _document(graph, "architecture"))
     if not all(np.isfinite(values).all() for values in tensors.values()):
         notes.append("Some weights are not finite numbers: the file is probably damaged.")
     provenance = {

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from linnet.data.batches.loading import (
     Batch,
     PictureBatches,
     Placement,
+    StepOptions,
+    part_of_all,
     split_in_pairs,
 )
 from linnet.data.samples import Sample
@@ -49,13 +51,8 @@ def open_batches(
     contract: Preprocessing,
     crop: CropOptions,
     *,
-    batch: int,
-    seed: int = 0,
-    placement: Placement | None = None,
-    workers: int = 0,
     order: Order = "shuffled",
-    fraction: float = 1.0,
-    pin: bool = False,
+    **options: Unpack[StepOptions],
 ) -> PictureBatches | ShardBatches:
     """Training pictures, step by step: streamed if they lie in shards, else each from its own file.
 
@@ -72,29 +69,8 @@ def open_batches(
             "--class-weights balanced does without."
         )
     if not streamed or order == "balanced":
-        return PictureBatches(
-            samples,
-            contract,
-            crop,
-            batch=batch,
-            seed=seed,
-            placement=placement,
-            workers=workers,
-            order=order,
-            fraction=fraction,
-            pin=pin,
-        )
-    return ShardBatches(
-        samples,
-        contract,
-        crop,
-        batch=batch,
-        seed=seed,
-        placement=placement,
-        workers=workers,
-        fraction=fraction,
-        pin=pin,
-    )
+        return PictureBatches(samples, contract, crop, order=order, **options)
+    return ShardBatches(samples, contract, crop, **options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,11 +133,7 @@ class ShardBatches:
         fraction: float = 1.0,
         pin: bool = False,
     ) -> None:
-        self.samples = list(samples)
-        if fraction < 1:
-            kept = max(round(fraction * len(samples)), 1)
-            chosen = np.random.default_rng((seed, ORDER)).permutation(len(samples))[:kept]
-            self.samples = [samples[number] for number in sorted(chosen.tolist())]
+        self.samples = part_of_all(samples, fraction, seed)
         spans = [sample.source for sample in self.samples if isinstance(sample.source, Span)]
         if not spans or len(spans) < len(self.samples):
             raise ValueError("Only pictures in shards can be streamed, and at least one is needed.")

@@ -139,16 +139,18 @@ def compute_features(
     device: torch.device,
     workers: int = 0,
     progress: Callable[[int], None] = lambda done: None,
+    keep: bool = True,
 ) -> tuple[Tensor, bool]:
     """What the classifier reads of every picture, (N, C), and whether they came from the cache.
 
     They are kept in the cache folder under a digest of the weights, the preprocessing and the pictures' names, sizes
-    and dates, so a second run on the same data takes seconds.
+    and dates, so a second run on the same data takes seconds. Without `keep` they are computed whatever is there, and
+    not kept: to find out how long it takes.
     """
     # What the classifier reads: the pooled features, or the last hidden layer's.
     read = network.graph.by_name["classifier"].reads[0]
     path = cache_folder() / "features" / f"{_digest(network, samples, contract)}.npy"
-    if path.is_file():
+    if keep and path.is_file():
         kept = np.load(path, allow_pickle=False)
         if kept.shape == (len(samples), *network.graph.shape_of(read)):
             return torch.from_numpy(kept), True
@@ -165,7 +167,8 @@ def compute_features(
             done += len(pixels)
             progress(done)
     features = np.concatenate(parts)  # (N, C)
-    _keep(path, features)
+    if keep:
+        _keep(path, features)
     return torch.from_numpy(features), False
 
 
