@@ -13,7 +13,7 @@ import numpy as np
 from linnet.checkpoint import Checkpoint
 from linnet.engine.integer_reference import numpy_network
 from linnet.export.contract import contract_of
-from linnet.export.folders import DESCRIPTION, description, documents
+from linnet.export.folders import DESCRIPTION, check_format, description, documents
 from linnet.export.onnx_run import as_taken
 from linnet.export.vectors import Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, Precision, check_difference, differences
@@ -48,10 +48,12 @@ def export_ncnn(checkpoint: Checkpoint, path: str | Path, *, precision: Precisio
         precision: float32.
 
     Raises:
-        ValueError: if pnnx cannot write it, or ncnn computes something else: then nothing is written.
+        ValueError: if pnnx cannot write it, ncnn computes something else, or the folder is an export of another format:
+            then nothing is written.
         OSError: if a file cannot be written.
     """
     path = Path(path)
+    check_format(path, "ncnn")
     pictures = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
     contract = contract_of(checkpoint, "normalised", precision)
     outputs, _ = numpy_network(checkpoint.architecture, checkpoint.tensors).run(
