@@ -31,8 +31,8 @@ FILES = ("network.ncnn.param", "network.ncnn.bin")
 TOLERANCE = 1e-3
 """Largest difference that is accepted: ncnn multiplies by Winograd's method."""
 
-SECONDS = 120
-"""That pnnx may take."""
+SECONDS = 600
+"""That pnnx may take: on a busy machine much more than the few of its own."""
 
 HALVES = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage")
 
@@ -102,7 +102,10 @@ def write_ncnn(checkpoint: Checkpoint, folder: Path) -> dict[str, bytes]:
     # The package is a launcher that lies beside the interpreter.
     launcher = str(Path(sys.executable).with_name("pnnx"))
     command = [launcher, str(onnx), f"inputshape=[1,{channels},{height},{width}]", "fp16=0"]
-    done = subprocess.run(command, capture_output=True, cwd=folder, text=True, check=False, timeout=SECONDS)
+    try:
+        done = subprocess.run(command, capture_output=True, cwd=folder, text=True, check=False, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"pnnx did not finish within {SECONDS} seconds; nothing was written") from None
     if not all((folder / name).is_file() for name in FILES):
         raise ValueError(f"pnnx could not write it ({(done.stderr.splitlines() or ['no message'])[-1]})")
     return {name: (folder / name).read_bytes() for name in FILES}
