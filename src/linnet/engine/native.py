@@ -98,9 +98,11 @@ class NativeNetwork:
         self.layers, self.inputs, self.numbers = program.layers, program.inputs, program.numbers
         layers = (ProgramLayer * len(program.layers))(*program.layers)
         inputs = np.array(program.inputs, np.int32)
-        # Aligned as an array of words is: layers point to floats in it.
-        data = np.zeros(-(-program.data.size // 4), np.uint32).view(np.uint8)
-        data[: program.data.size] = program.data
+        data = np.ascontiguousarray(program.data)
+        if data.ctypes.data % 4:
+            # Aligned as an array of words is: layers point to floats in it.
+            data = np.zeros(-(-program.data.size // 4), np.uint32).view(np.uint8)
+            data[: program.data.size] = program.data
         handle = ctypes.c_void_p()
         call(
             "linnet_network_open",
