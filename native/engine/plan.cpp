@@ -94,6 +94,7 @@ class Planner {
   void plan_window(Step& step, Unit& unit);
   Index kept_rows(const ChainStep& chain, int i) const;
   void plan_chain(Step& step);
+  void plan_row(Step& step, Unit& unit);
   void plan_groups(Step& step);
   void plan_head(Step& step);
   void plan_scratch(Step& step);
@@ -475,29 +476,30 @@ void Planner::plan_chain(Step& step) {
   const Index begin = step.scratch_bytes;
   Index end = begin;
   for (int i = 0; i < step.chain.count; ++i) {
-    Unit& unit = step.chain.units[i];
-    if (unit.depthwise < 0 && !layer(unit.project).pointwise()) continue;
     step.scratch_bytes = begin;
-    if (unit.depthwise < 0) {
-      take_operands(step, layer(unit.project), unit.widened, unit.terms, 1, unit.input.width);
-      end = larger(end, step.scratch_bytes);
-      continue;
-    }
-    if (unit.resize >= 0) {
-      const PackedLayer& resize = layer(unit.resize);
-      take(step, unit.grown, resize.element, resize.out_blocks, 1, unit.input.width);
-    }
-    if (unit.expand >= 0) {
-      take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, 1, unit.input.width);
-    }
-    const PackedLayer& filter = layer(unit.depthwise);
-    take(step, unit.filtered, operand_bytes(filter), filter.in_blocks, 1, unit.inner.width);
-    if (layer(unit.project).integers && layer(unit.project).bytes.factor != 0) {
-      take_words(step, unit.terms, 1, unit.inner.width);
-    }
+    plan_row(step, step.chain.units[i]);
     end = larger(end, step.scratch_bytes);
   }
   step.scratch_bytes = end;
+}
+
+// What a unit of a chain needs while it makes one row.
+void Planner::plan_row(Step& step, Unit& unit) {
+  const PackedLayer& project = layer(unit.project);
+  if (unit.depthwise < 0) {
+    if (project.pointwise()) take_operands(step, project, unit.widened, unit.terms, 1, unit.input.width);
+    return;
+  }
+  if (unit.resize >= 0) {
+    const PackedLayer& resize = layer(unit.resize);
+    take(step, unit.grown, resize.element, resize.out_blocks, 1, unit.input.width);
+  }
+  if (unit.expand >= 0) {
+    take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, 1, unit.input.width);
+  }
+  const PackedLayer& filter = layer(unit.depthwise);
+  take(step, unit.filtered, operand_bytes(filter), filter.in_blocks, 1, unit.inner.width);
+  if (project.integers && project.bytes.factor != 0) take_words(step, unit.terms, 1, unit.inner.width);
 }
 
 void Planner::plan_groups(Step& step) {

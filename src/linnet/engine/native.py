@@ -55,7 +55,7 @@ class Step:
         last: name of the tensor that the last of them gives.
         schedule: `rows`, `groups` or `layerwise`; `auto` where there is only one way.
         group: expanded channels of a group; 0 where there are no groups.
-        output_bytes: size of the tensor that the step leaves, in bytes.
+        output_bytes: size of the tensor that the step leaves, in bytes; 0 if it gives the caller row by row.
         scratch_bytes: scratch space of all threads together, in bytes.
         seconds: the shortest time that it took so far.
         element_bytes: size of one number of that tensor, in bytes.
