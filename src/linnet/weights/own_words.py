@@ -15,7 +15,7 @@ def as_said(found: T, options: dict[str, Any] | None) -> T:
     Several widths may round to the same channels, for example.
     """
     try:
-        said = None if options is None else from_options(options)
+        said = None if options is None else from_options(dict(options))
     except (AttributeError, KeyError, TypeError, ValueError):
         return found
     return said if isinstance(said, type(found)) and said.graph.operations == found.graph.operations else found
