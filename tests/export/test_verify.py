@@ -83,7 +83,7 @@ def test_a_c_file_says_what_it_is(c_file: Path) -> None:
     assert contract.architecture == checkpoint.architecture.with_options(folded=True)
 
 
-BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
+BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no header": (lambda path: path.with_suffix(".h").unlink(), "its header, 'model.h', does not lie beside it"),
     "no comment": (
         lambda path: path.write_text(path.read_text().partition(described.BEGIN)[0]),

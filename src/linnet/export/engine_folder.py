@@ -195,8 +195,9 @@ def _check_results(checkpoint: Checkpoint, rows: NDArray[Any], path: Path) -> No
         find = NativeDetection(anchors(network), network.classes, scoring=network.scoring, **asdict(SUPPRESSION))
         for row, offsets, logits in zip(rows, *outputs, strict=True):
             found = row["boxes"][: row["found"]]
-            ours = zip(("corners", "score", "label"), find(offsets, logits), strict=True)
-            if not all(np.array_equal(found[name], values) for name, values in ours):
+            ours: tuple[Any, ...] = find(offsets, logits)
+            names = ("corners", "score", "label")
+            if not all(np.array_equal(found[name], values) for name, values in zip(names, ours, strict=True)):
                 raise ValueError(f"'{path}' was not written: of the same numbers it makes other boxes than linnet.")
     elif isinstance(network, DeepLab):
         height, width = network.input_size
