@@ -55,7 +55,7 @@ NETWORKS: dict[str, tuple[Architecture, tuple[int, ...]]] = {
 
 # Imported before memory is looked at.
 PACKAGES = {
-    "linnet": ["linnet.predictor"],
+    "linnet": ["linnet.predictor", "linnet.engine.native"],
     "numpy": ["linnet.predictor"],
     "onnxruntime": ["onnxruntime"],
     "openvino": ["openvino"],

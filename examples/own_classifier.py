@@ -19,7 +19,7 @@ import linnet
 from linnet.data import find
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.training.plan import Plan
-from linnet.training.recipes import RECIPES
+from linnet.training.recipes import FEATURES
 from linnet.training.run import run_training
 from linnet.training.starts import StartOptions
 
@@ -58,7 +58,7 @@ def main() -> None:
 
     # A trained network looks at each of them once, and a classifier is fitted on what it sees.
     start = StartOptions(arguments.start)
-    plan = Plan(path, arguments.out / "run", RECIPES["features"], start, overwrite=True)
+    plan = Plan(path, arguments.out / "run", FEATURES, start, overwrite=True)
     outcome = run_training(plan)
     assert outcome is not None  # it is None only in further processes
     print(f"{outcome.checkpoint}: {outcome.measured.sentence}, on {outcome.data}")

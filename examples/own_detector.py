@@ -22,7 +22,7 @@ import linnet
 from linnet.data import find
 from linnet.results.drawing import draw
 from linnet.training.plan import Plan
-from linnet.training.recipes import RECIPES
+from linnet.training.recipes import DETECT_FINETUNE
 from linnet.training.run import run_training
 from linnet.training.starts import StartOptions
 
@@ -42,7 +42,7 @@ def draw_table(folder: Path) -> Path:
         boxes: list[dict[str, Any]] = []
         for number in range(count):
             pixels = generator.normal((150, 110, 80), 12, (160, 160, 3)).clip(0, 255).astype(np.uint8)
-            picture, pen = Image.fromarray(pixels), None
+            picture = Image.fromarray(pixels)
             pen = ImageDraw.Draw(picture)
             # One object in some of nine places, so that none covers another.
             for place in generator.permutation(9)[: generator.integers(2, 7)].tolist():
@@ -74,10 +74,9 @@ def main() -> None:
 
     # A trained network learns where these objects are; the recipe decides the rest by the number of pictures. Drawn
     # ones are easy: two epochs of small pictures do.
-    recipe, resolution = RECIPES["detect-finetune"], None
-    if arguments.data is None:
-        recipe, resolution = replace(recipe, epochs=2, repeats=4), 160
-    start = StartOptions(arguments.start, resolution=resolution)
+    drawn = arguments.data is None
+    recipe = replace(DETECT_FINETUNE, epochs=2, repeats=4) if drawn else DETECT_FINETUNE
+    start = StartOptions(arguments.start, resolution=160 if drawn else None)
     outcome = run_training(Plan(path, arguments.out / "run", recipe, start, overwrite=True))
     assert outcome is not None  # it is None only in further processes
     print(f"{outcome.checkpoint}: {outcome.measured.sentence}, on {outcome.data}")

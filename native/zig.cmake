@@ -18,4 +18,6 @@ else()
   set(CMAKE_CXX_COMPILER_FRONTEND_VARIANT GNU)
   set(CMAKE_CXX_STANDARD_COMPUTED_DEFAULT 17)
   set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+  # Nor does it know then how to take paths out of a library again: none are put in.
+  set(CMAKE_BUILD_WITH_INSTALL_RPATH TRUE)
 endif()

@@ -172,7 +172,7 @@ def run_manual(wheel: Path, place: Platform, work: Path) -> str:
     emulator = None if place.machine == platform.machine() else shutil.which(f"qemu-{place.machine}")
     if emulator is None and place.machine != platform.machine():
         return f"not run: there is no qemu-{place.machine} here"
-    said = run(*([emulator, "-L", root] if emulator else []), program)
+    said = run(program) if emulator is None else run(emulator, "-L", root, program)
     if said != "0.4167 1.5000\n":
         raise Failed(f"The program of linnet.h printed {said!r} with the library of {wheel.name}.")
     return "linked and run" if emulator is None else f"linked and run by {Path(emulator).name}"

@@ -18,7 +18,8 @@ from networks import random_tensors
 from PIL import Image
 
 from linnet.architecture import GraphBuilder
-from linnet.data import find, recognition
+from linnet.data import find
+from linnet.data.formats import FORMATS
 
 HOWTO = ROOT / "docs" / "howto"
 PAGES = {name: (HOWTO / f"add-{name}.md").read_text("utf-8") for name in ("operation", "format", "instruction-set")}
@@ -110,7 +111,8 @@ def test_an_operation_of_one_page_runs_everywhere(extended: dict[str, Any]) -> N
     with pytest.raises(ValueError, match="The engine has no kernel for 'peak'"):
         lower(network, random_tensors(network))
     whole = np.array([[[[1, 9], [7, 2]]]], np.int8)
-    assert STEPS[extended["Peak"]](None, [whole]).tolist() == [[7, 9]]
+    unasked: Any = None
+    assert STEPS[extended["Peak"]](unasked, [whole]).tolist() == [[7, 9]]
 
 
 def test_a_format_of_one_page_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +120,7 @@ def test_a_format_of_one_page_is_read(tmp_path: Path, monkeypatch: pytest.Monkey
     assert path == "src/linnet/data/formats/via.py"
     scope: dict[str, Any] = {"__name__": "via"}
     exec(text, scope)
-    monkeypatch.setattr(recognition, "FORMATS", (scope["FORMAT"], *recognition.FORMATS))
+    monkeypatch.setattr("linnet.data.recognition.FORMATS", (scope["FORMAT"], *FORMATS))
     entries = {}
     for name, label in (("1.png", "cell"), ("2.png", "")):
         Image.new("RGB", (40, 30)).save(tmp_path / name)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
-from linnet.figures import DOTS_PER_INCH, new_figure, save_figure
+from linnet.figures import DOTS_PER_INCH, WIDEST, new_figure, save_figure
 
 
 def test_a_figure_has_the_size_that_is_asked_for(tmp_path: Path) -> None:
@@ -52,3 +53,11 @@ def test_no_window_system_is_asked_for() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
+
+
+def test_plots_of_the_documentation_are_no_wider_than_a_page() -> None:
+    plots = [ROOT / "docs" / "engine.png", *(ROOT / "docs" / "paper").glob("*.png")]
+    assert len(plots) > 10
+    for path in plots:
+        with Image.open(path) as image:
+            assert image.width <= WIDEST * DOTS_PER_INCH, path.name

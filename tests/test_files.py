@@ -74,6 +74,13 @@ def test_files_that_belong_together_appear_together(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "folder", "one"]
 
 
+def test_what_lies_in_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"as it was")
+    with pytest.raises(NotADirectoryError, match="file' is no folder"):
+        write_atomically(tmp_path / "file" / "within", b"")
+    assert (tmp_path / "file").read_bytes() == b"as it was"
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match="is a folder; a file name was expected"):
         write_atomically(tmp_path, b"x")

@@ -16,6 +16,48 @@ struct Source {
   const Sum* terms;  // what belongs to all sums of a pixel, or null
 };
 
+// A product of so many pixels whose inputs lie in blocks.
+template <typename Job, typename Source>
+Job product_over(const PackedLayer& layer, Index pixels, const Source& source) {
+  Job job = {};
+  job.pixels = pixels;
+  job.runs = layer.in_blocks;
+  job.run = kBlock;
+  job.a = source.data;
+  job.a_run_step = source.run_step;
+  job.a_pixel_step = kBlock;
+  return job;
+}
+
+// A filter over rows of a unit.
+template <typename Job>
+Job filter_over(const PackedLayer& layer, const Unit& unit) {
+  const linnet_window& window = layer.depthwise().window;
+  Job job = {};
+  job.width = unit.input.width;
+  job.output_width = unit.inner.width;
+  job.stride = window.stride;
+  job.dilation = window.dilation;
+  job.pad_left = unit.pad_left;
+  return job;
+}
+
+// What `operand_of` gives for each byte of some pixels.
+template <typename Operand, typename OperandOf>
+void look_up(const std::uint8_t* pixel, Index count, Index channels, Operand* value, const OperandOf& operand_of) {
+  if (channels == 3) {
+    for (Index x = 0; x < count; ++x, pixel += 3, value += 3) {
+      value[0] = operand_of(0, pixel[0]);
+      value[1] = operand_of(1, pixel[1]);
+      value[2] = operand_of(2, pixel[2]);
+    }
+    return;
+  }
+  for (Index x = 0; x < count; ++x) {
+    for (Index channel = 0; channel < channels; ++channel) *value++ = operand_of(channel, *pixel++);
+  }
+}
+
 class Floats {
  public:
   using Number = float;
@@ -23,19 +65,13 @@ class Floats {
   using Sum = float;
   using Source = linnet::Source<float, float>;
   using Product = linnet::Product;
-  using DepthwiseRow = linnet::DepthwiseRow;
+  using DepthwiseRows = linnet::DepthwiseRows;
 
   explicit Floats(const Worker& worker) : worker_(worker) {}
 
   // A product of so many pixels whose inputs lie in blocks; of each pixel `runs` of them.
   Product product_of(const PackedLayer& layer, Index pixels, const Source& source) const {
-    Product job = {};
-    job.pixels = pixels;
-    job.runs = layer.in_blocks;
-    job.run = kBlock;
-    job.a = source.data;
-    job.a_run_step = source.run_step;
-    job.a_pixel_step = kBlock;
+    auto job = product_over<Product>(layer, pixels, source);
     job.lowest = layer.convolution().lowest;
     job.highest = layer.convolution().highest;
     return job;
@@ -83,23 +119,17 @@ class Floats {
     return {rows.data, rows.block_step(), nullptr};
   }
 
-  DepthwiseRow depthwise_of(const PackedLayer& layer, const Unit& unit, bool) const {
-    const linnet_depthwise& own = layer.depthwise();
-    DepthwiseRow job = {};
-    job.width = unit.input.width;
-    job.output_width = unit.inner.width;
-    job.stride = own.window.stride;
-    job.dilation = own.window.dilation;
-    job.pad_left = unit.pad_left;
-    job.lowest = own.lowest;
-    job.highest = own.highest;
+  DepthwiseRows depthwise_of(const PackedLayer& layer, const Unit& unit, bool) const {
+    auto job = filter_over<DepthwiseRows>(layer, unit);
+    job.lowest = layer.depthwise().lowest;
+    job.highest = layer.depthwise().highest;
     return job;
   }
-  static void take_block(const PackedLayer& layer, Index block, DepthwiseRow* job) {
+  static void take_block(const PackedLayer& layer, Index block, DepthwiseRows* job) {
     job->taps = layer.weights + block * 9 * kBlock;
     job->bias = layer.bias + block * kBlock;
   }
-  void filter(const DepthwiseRow& job) const { worker_.kernels().depthwise_row(job); }
+  void filter(const DepthwiseRows& job) const { worker_.kernels().depthwise_rows(job); }
   // A row of one block of a resized map, between two rows of the map that is resized.
   void resize(const float* top, const float* bottom, const Neighbours& row, const Neighbours* columns, Index width,
               float* output) const {
@@ -108,12 +138,11 @@ class Floats {
   // What stands for a row outside of a map: nothing, which counts as zeros.
   static const float* outer_row(const PackedLayer&, const Map&, std::uint8_t*) { return nullptr; }
 
-  // A picture's byte, and what lies outside.
-  // As a function of its own, so that its places stay in registers while rows are written.
-  auto operand_of() const {
-    return [table = reinterpret_cast<const float*>(worker_.session.table.data())](Index channel, std::uint8_t byte) {
-      return table[channel * 256 + byte];
-    };
+  // Pixels of a picture, and what lies outside.
+  void read_pixels(const std::uint8_t* pixels, Index count, Index channels, float* values) const {
+    const auto* table = reinterpret_cast<const float*>(worker_.session.table.data());
+    look_up(pixels, count, channels, values,
+            [=](Index channel, std::uint8_t byte) { return table[channel * 256 + byte]; });
   }
   static float outside(const PackedLayer&) { return 0; }
   static void copy_pixel(const float* from, float* to) { std::memcpy(to, from, kBlock * sizeof(float)); }
@@ -131,18 +160,12 @@ class Bytes {
   using Sum = std::int32_t;
   using Source = linnet::Source<Word, std::int32_t>;
   using Product = IntegerProduct;
-  using DepthwiseRow = IntegerDepthwise;
+  using DepthwiseRows = IntegerDepthwise;
 
   explicit Bytes(const Worker& worker) : worker_(worker), kernels_(worker.integers()), converts_(widens(kernels_)) {}
 
   Product product_of(const PackedLayer& layer, Index pixels, const Source& source) const {
-    Product job = {};
-    job.pixels = pixels;
-    job.runs = layer.in_blocks;
-    job.run = kBlock;
-    job.a = source.data;
-    job.a_run_step = source.run_step;
-    job.a_pixel_step = kBlock;
+    auto job = product_over<Product>(layer, pixels, source);
     job.terms = source.terms;
     job.rule = layer.bytes.rule;
     return job;
@@ -218,26 +241,20 @@ class Bytes {
     return {source.data, source.run_step, job.terms};
   }
 
-  DepthwiseRow depthwise_of(const PackedLayer& layer, const Unit& unit, bool operands) const {
-    const linnet_depthwise& own = layer.depthwise();
-    DepthwiseRow job = {};
-    job.width = unit.input.width;
-    job.output_width = unit.inner.width;
-    job.stride = own.window.stride;
-    job.dilation = own.window.dilation;
-    job.pad_left = unit.pad_left;
+  DepthwiseRows depthwise_of(const PackedLayer& layer, const Unit& unit, bool operands) const {
+    auto job = filter_over<DepthwiseRows>(layer, unit);
     job.padding = static_cast<std::uint8_t>(layer.given.integers.input_zero);
     job.wide = layer.bytes.wide;
     job.rule = layer.bytes.rule;
     job.operands = operands;
     return job;
   }
-  static void take_block(const PackedLayer& layer, Index block, DepthwiseRow* job) {
+  static void take_block(const PackedLayer& layer, Index block, DepthwiseRows* job) {
     job->taps = layer.bytes.weights + block * 3 * kBlock * 4 * (layer.bytes.wide ? 2 : 1);
     job->bias = layer.bytes.bias + block * kBlock;
     job->multipliers = layer.bytes.multipliers + block * kBlock;
   }
-  void filter(const DepthwiseRow& job) const { kernels_.depthwise_row(job); }
+  void filter(const DepthwiseRows& job) const { kernels_.depthwise_rows(job); }
   void resize(const std::uint8_t* top, const std::uint8_t* bottom, const Neighbours& row, const Neighbours* columns,
               Index width, std::uint8_t* output) const {
     kernels_.resize_row({top, bottom, row.steps, columns, width, output});
@@ -249,11 +266,21 @@ class Bytes {
     return row;
   }
 
-  auto operand_of() const {
+  // Of three channels a word for each pixel, whose last operand the next pixel overwrites: one more than `count` pixels
+  // have is written.
+  void read_pixels(const std::uint8_t* pixel, Index count, Index channels, Word* value) const {
+    if (channels == 3) {
+      const std::uint64_t* words = worker_.session.words.data();
+      for (Index x = 0; x < count; ++x, pixel += 3, value += 3) {
+        const auto word = words[pixel[0]] | words[256 + pixel[1]] | words[512 + pixel[2]];
+        std::memcpy(value, &word, 4 * sizeof(Word));
+      }
+      return;
+    }
     const std::uint8_t* table = worker_.session.table.data();
-    return [table, zero = kernels_.operand_zero](Index channel, std::uint8_t byte) {
+    look_up(pixel, count, channels, value, [table, zero = kernels_.operand_zero](Index channel, std::uint8_t byte) {
       return static_cast<Word>(table[channel * 256 + byte] - zero);
-    };
+    });
   }
   Word outside(const PackedLayer& layer) const {
     return static_cast<Word>(layer.given.integers.input_zero - kernels_.operand_zero);

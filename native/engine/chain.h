@@ -6,12 +6,17 @@
 
 namespace linnet {
 
-// The three input rows of output row `r` of one block; `outer` stands for those outside of the map.
+// The three input rows of each of some rows of outputs of one block, from row `first` on; `outer` stands for those
+// outside of the map.
 template <typename Job, typename Number>
-void take_rows(Job* job, const Rows<Number>& input, const Number* outer, Index block, Index r, const Unit& unit) {
-  for (Index tap = 0; tap < 3; ++tap) {
-    const Index y = r * job->stride - unit.pad_top + tap * job->dilation;
-    job->rows[tap] = y < 0 || y >= unit.input.height ? outer : input.row(block, y);
+void take_rows(Job* job, const Rows<Number>& input, const Number* outer, Index block, Index first, Index count,
+               const Unit& unit) {
+  job->output_rows = count;
+  for (Index r = 0; r < count; ++r) {
+    for (Index tap = 0; tap < 3; ++tap) {
+      const Index y = (first + r) * job->stride - unit.pad_top + tap * job->dilation;
+      job->rows[r][tap] = y < 0 || y >= unit.input.height ? outer : input.row(block, y);
+    }
   }
 }
 
@@ -106,7 +111,7 @@ class Chain {
     const PackedLayer& filter = worker_.layer(unit.depthwise);
     auto job = math_.depthwise_of(filter, unit, true);
     const auto filter_block = [&](const Rows<Number>& rows, Index block) {
-      take_rows(&job, rows, state.outer, block, r, unit);
+      take_rows(&job, rows, state.outer, block, r, 1, unit);
       math_.take_block(filter, block, &job);
       job.output = filtered.row(block, 0);
       math_.filter(job);
@@ -228,23 +233,15 @@ class Chain {
   void read_row(Operand* row, Index y, const Unit& unit, const PackedLayer& layer) {
     const Index width = unit.window.width, channels = layer.convolution().in_channels;
     const Operand outside = math_.outside(layer);
-    for (Index i = 0; i < width; ++i) row[i] = outside;
-    if (y < 0 || y >= unit.input.height) return;
-    const std::uint8_t* pixel = worker_.pixels + y * unit.input.width * channels;
-    Operand* value = row + unit.pad_left * channels;
-    const auto operand_of = math_.operand_of();
-    const Index end = unit.input.width;
-    if (channels == 3) {
-      for (Index x = 0; x < end; ++x, pixel += 3, value += 3) {
-        value[0] = operand_of(0, pixel[0]);
-        value[1] = operand_of(1, pixel[1]);
-        value[2] = operand_of(2, pixel[2]);
-      }
-      return;
-    }
-    for (Index x = 0; x < end; ++x) {
-      for (Index channel = 0; channel < channels; ++channel) *value++ = operand_of(channel, *pixel++);
-    }
+    const auto fill = [&](Index first, Index last) {
+      for (Index i = first; i < last; ++i) row[i] = outside;
+    };
+    if (y < 0 || y >= unit.input.height) return fill(0, width);
+    const Index first = unit.pad_left * channels, count = unit.input.width * channels;
+    // Rows are read from the top down, and the last one has room behind it: more than the pixels may be written.
+    math_.read_pixels(worker_.pixels + y * count, unit.input.width, channels, row + first);
+    fill(0, first);
+    fill(first + count, width);
   }
 
   // The pixels under the kernel are gathered for a row of outputs; then it is one product.

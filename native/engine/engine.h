@@ -284,6 +284,9 @@ struct linnet_session {
   linnet::Index table_bytes() const { return picture_channels() * 256 * (network->layers[0].integers ? 1 : 4); }
   int threads = 1;
   linnet::Array<std::uint8_t> table;
+  // Of bytes and three channels: what a channel's byte gives a word of the operands of a pixel, of which there are
+  // four.
+  linnet::Array<std::uint64_t> words;
   linnet::Array<linnet::Tensor> tensors;
   linnet::Array<linnet::Unit> units;
   linnet::Array<linnet::Step> steps;

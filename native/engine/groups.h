@@ -46,11 +46,13 @@ class Groups {
   }
 
  private:
-  // Sums stand in the output itself if it holds such numbers and nobody else has sums of it.
+  // Sums stand in the output itself if it holds such numbers and nobody else has sums of it; of a single group of bytes
+  // there are none.
   Rows<Sum> sums_of(bool alone) const {
     if constexpr (sizeof(Sum) == sizeof(Number)) {
       if (alone) return output_;
     }
+    if (unit_.made.blocks == 0) return {};
     return rows_in<Sum>(scratch_, unit_.made);
   }
 
@@ -102,8 +104,9 @@ class Groups {
     auto job = math_.depthwise_of(filter, unit_, true);
     for (Index block = 0; block < blocks; ++block) {
       math_.take_block(filter, first + block, &job);
-      for (Index r = 0; r < unit_.inner.height; ++r) {
-        take_rows(&job, input, outer_, shift + block, r, unit_);
+      for (Index r = 0; r < unit_.inner.height; r += kFilterRows) {
+        const Index rows = smaller(kFilterRows, unit_.inner.height - r);
+        take_rows(&job, input, outer_, shift + block, r, rows, unit_);
         job.output = filtered().row(place + block, r);
         math_.filter(job);
       }
@@ -132,8 +135,8 @@ class Groups {
       // Of several threads none adds the bias: it comes when their sums are joined.
       if (!begins) product.bias = nullptr;
       if (begins && worker_.threads() > 1) product.bias = zeros_;
-      math_.gather(&product, sums_.row(panel, 0), sums_.block_step(), output_.row(panel, 0), output_.block_step(),
-                   ends);
+      Sum* sums = sums_.data == nullptr ? nullptr : sums_.row(panel, 0);
+      math_.gather(&product, sums, sums_.block_step(), output_.row(panel, 0), output_.block_step(), ends);
       if (added.data != nullptr) product.added = added.row(panel, 0);
       // The same rows of the next panel.
       const bool more = panel + blocks < layer.out_blocks;

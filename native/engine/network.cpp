@@ -528,10 +528,17 @@ void pack_bytes(const linnet_network& network, PackedLayer& layer, const Data& d
   const Index zero = given.integers.input_zero - (depthwise ? 0 : network.integers->operand_zero);
   const Index taps = counts.weights / layer.channels;
   for (Index channel = 0; channel < layer.channels; ++channel) {
-    Index sum = 0;
-    for (Index i = 0; i < taps; ++i) sum += weights[channel * taps + i] - given.integers.weight_zero;
-    bias[channel] = static_cast<std::int32_t>(data.at<std::int32_t>(places.bias)[channel] - zero * sum);
+    const std::int32_t given_bias = data.at<std::int32_t>(places.bias)[channel];
+    Index sum = 0, most = given_bias < 0 ? -Index{given_bias} : given_bias;
+    for (Index i = 0; i < taps; ++i) {
+      const Index weight = weights[channel * taps + i] - given.integers.weight_zero;
+      sum += weight;
+      most += 255 * (weight < 0 ? -weight : weight);
+    }
+    bias[channel] = static_cast<std::int32_t>(given_bias - zero * sum);
     multipliers[channel] = data.at<float>(given.integers.multipliers)[channel];
+    // Half of what may be, since both factors are rounded.
+    own.rule.far = own.rule.far || static_cast<double>(most) * static_cast<double>(multipliers[channel]) >= 0x1p30;
   }
 }
 

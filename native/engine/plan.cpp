@@ -12,8 +12,9 @@ constexpr Index kMostGroupPixels = 1024;
 // Of a network of bytes, whose weights are a quarter as many bytes to read again, and whose arena stays small by it.
 constexpr Index kMostByteGroupPixels = 256;
 // Bytes of a group's filtered channels, which the projection reads for each of its panels; of a network of bytes, whose
-// weights are read again at little cost, fewer, so that the arena stays small.
-constexpr Index kGroupBytes = 208 * 1024, kByteGroupBytes = 16 * 1024;
+// weights are read again at little cost, fewer, so that the arena stays small. There a single group needs no sums,
+// which are larger than what comes of them.
+constexpr Index kGroupBytes = 208 * 1024, kByteGroupBytes = 16 * 1024, kSingleByteGroupBytes = 120 * 1024;
 // With several threads each computes the rows at its borders itself, so a chain ends at maps that are small enough.
 constexpr Index kKeptBytes = 512 * 1024;
 // The same for one thread and a network of bytes: the rows of a long chain need more room than a small map.
@@ -93,6 +94,7 @@ class Planner {
   void plan_window(Step& step, Unit& unit);
   Index kept_rows(const ChainStep& chain, int i) const;
   void plan_chain(Step& step);
+  void plan_row(Step& step, Unit& unit);
   void plan_groups(Step& step);
   void plan_head(Step& step);
   void plan_scratch(Step& step);
@@ -474,29 +476,30 @@ void Planner::plan_chain(Step& step) {
   const Index begin = step.scratch_bytes;
   Index end = begin;
   for (int i = 0; i < step.chain.count; ++i) {
-    Unit& unit = step.chain.units[i];
-    if (unit.depthwise < 0 && !layer(unit.project).pointwise()) continue;
     step.scratch_bytes = begin;
-    if (unit.depthwise < 0) {
-      take_operands(step, layer(unit.project), unit.widened, unit.terms, 1, unit.input.width);
-      end = larger(end, step.scratch_bytes);
-      continue;
-    }
-    if (unit.resize >= 0) {
-      const PackedLayer& resize = layer(unit.resize);
-      take(step, unit.grown, resize.element, resize.out_blocks, 1, unit.input.width);
-    }
-    if (unit.expand >= 0) {
-      take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, 1, unit.input.width);
-    }
-    const PackedLayer& filter = layer(unit.depthwise);
-    take(step, unit.filtered, operand_bytes(filter), filter.in_blocks, 1, unit.inner.width);
-    if (layer(unit.project).integers && layer(unit.project).bytes.factor != 0) {
-      take_words(step, unit.terms, 1, unit.inner.width);
-    }
+    plan_row(step, step.chain.units[i]);
     end = larger(end, step.scratch_bytes);
   }
   step.scratch_bytes = end;
+}
+
+// What a unit of a chain needs while it makes one row.
+void Planner::plan_row(Step& step, Unit& unit) {
+  const PackedLayer& project = layer(unit.project);
+  if (unit.depthwise < 0) {
+    if (project.pointwise()) take_operands(step, project, unit.widened, unit.terms, 1, unit.input.width);
+    return;
+  }
+  if (unit.resize >= 0) {
+    const PackedLayer& resize = layer(unit.resize);
+    take(step, unit.grown, resize.element, resize.out_blocks, 1, unit.input.width);
+  }
+  if (unit.expand >= 0) {
+    take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, 1, unit.input.width);
+  }
+  const PackedLayer& filter = layer(unit.depthwise);
+  take(step, unit.filtered, operand_bytes(filter), filter.in_blocks, 1, unit.inner.width);
+  if (project.integers && project.bytes.factor != 0) take_words(step, unit.terms, 1, unit.inner.width);
 }
 
 void Planner::plan_groups(Step& step) {
@@ -507,8 +510,10 @@ void Planner::plan_groups(Step& step) {
   const Index pixels = unit.inner.height * unit.inner.width;
   const bool own_group = options_.groups != nullptr && options_.groups[unit.depthwise] > 0;
   const Index asked = own_group ? options_.groups[unit.depthwise] : options_.group;
-  const Index bytes = filter.integers ? kByteGroupBytes : kGroupBytes;
-  const Index group = asked > 0 ? blocks_of(asked) : bytes / (pixels * kBlock * operand_bytes(filter));
+  const Index block_bytes = pixels * kBlock * operand_bytes(filter);
+  const bool single = own * block_bytes <= kSingleByteGroupBytes;
+  const Index bytes = !filter.integers ? kGroupBytes : single ? kSingleByteGroupBytes : kByteGroupBytes;
+  const Index group = asked > 0 ? blocks_of(asked) : bytes / block_bytes;
   // Panels are not cut: a group is a whole number of them, at least one, and at most what a thread has to do.
   const linnet_network& network = *session_.network;
   const Index widest =
@@ -527,8 +532,9 @@ void Planner::plan_groups(Step& step) {
   if (layer(unit.project).integers && layer(unit.project).bytes.factor != 0) {
     take_words(step, unit.terms, 1, unit.inner.height * unit.inner.width);
   }
-  // Each thread's sum over its own groups; sums of bytes are wider than what comes of them.
-  if (session_.threads > 1 || filter.integers) {
+  // Each thread's sum over its own groups; sums of bytes are wider than what comes of them, and there are none of one
+  // group.
+  if (session_.threads > 1 || (filter.integers && step.groups.group_blocks < blocks)) {
     take(step, unit.made, kFloat, layer(unit.project).out_blocks, unit.output.height, unit.output.width);
   }
 }

@@ -60,9 +60,10 @@ void run_depthwise(const Worker& worker, const Step& step) {
   const Range rows = share_of(layer.out_blocks * unit.inner.height, worker.thread, worker.threads());
   const Number* outer = math.outer_row(layer, unit.padding, worker.scratch(step));
   auto job = math.depthwise_of(layer, unit, false);
-  for (Index i = rows.first; i < rows.last; ++i) {
+  for (Index i = rows.first, count; i < rows.last; i += count) {
     const Index block = i / unit.inner.height, r = i % unit.inner.height;
-    take_rows(&job, input, outer, block, r, unit);
+    count = smaller(kFilterRows, smaller(unit.inner.height - r, rows.last - i));
+    take_rows(&job, input, outer, block, r, count, unit);
     math.take_block(layer, block, &job);
     job.output = output.row(block, r);
     math.filter(job);

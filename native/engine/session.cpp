@@ -88,6 +88,20 @@ int open_apart(linnet_session& session, const linnet_options& options, linnet_er
   return start_threads(session, error);
 }
 
+// The words of `linnet_session::words`, [channel][byte].
+bool make_words(linnet_session& session) {
+  constexpr Index kChannels = 3;
+  if (!session.network->layers[0].integers || session.picture_channels() != kChannels) return true;
+  if (!session.words.allocate(kChannels * 256)) return false;
+  const IntegerKernels& kernels = *session.network->integers;
+  const Index bits = 8 * kernels.operand_bytes;
+  for (Index i = 0; i < session.words.size(); ++i) {
+    const auto operand = static_cast<std::uint64_t>(session.table[i] - kernels.operand_zero);
+    session.words[i] = (operand & ((std::uint64_t{1} << bits) - 1)) << i / 256 * bits;
+  }
+  return true;
+}
+
 int open_session(linnet_session& session, const linnet_options& options, linnet_error* error) {
   session.picture = {options.height, options.width};
   session.threads = options.threads;
@@ -97,6 +111,7 @@ int open_session(linnet_session& session, const linnet_options& options, linnet_
     return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for a session.");
   }
   std::memcpy(session.table.data(), options.table, static_cast<std::size_t>(table_bytes));
+  if (!make_words(session)) return fail(error, LINNET_OUT_OF_MEMORY, "There is no memory for a session.");
   for (Index i = 0; i < options.output_count; ++i) session.outputs[i] = options.outputs[i];
   Index bytes = 0;
   if (const int code = make_plan(session, options, &bytes, error)) return code;

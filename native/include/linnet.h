@@ -322,7 +322,7 @@ typedef struct linnet_step {
   int32_t schedule;      /* one of the above; LINNET_AUTO where there is only one way */
   int32_t group;         /* channels of a group */
   int32_t element_bytes; /* of one number of its output */
-  int64_t output_bytes;  /* of its output, as it stands in the arena */
+  int64_t output_bytes;  /* of its output, as it stands in the arena; 0 if its rows go to the caller at once */
   int64_t scratch_bytes; /* of all threads */
   double seconds;        /* of the last picture */
   double least_seconds;  /* of the fastest picture so far */

@@ -121,6 +121,22 @@ static void depthwise_row(const DepthwiseRow& job) {
 #endif
 }
 
+static void depthwise_rows(const DepthwiseRows& job) {
+  for (Index r = 0; r < job.output_rows; ++r) {
+    depthwise_row({{job.rows[r][0], job.rows[r][1], job.rows[r][2]},
+                   job.width,
+                   job.output_width,
+                   job.stride,
+                   job.dilation,
+                   job.pad_left,
+                   job.taps,
+                   job.bias,
+                   job.lowest,
+                   job.highest,
+                   job.output + r * job.output_width * kBlock});
+  }
+}
+
 static void pool_block(Index pixels, const float* values, float scale, float* sums) {
   for (int part = 0; part < kParts; ++part) {
     // Several sums side by side: one would wait for itself.

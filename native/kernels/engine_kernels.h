@@ -17,6 +17,9 @@ constexpr Index kLine = 16;
 // The most blocks of output channels that a panel of weights has.
 constexpr Index kMostPanelBlocks = 4;
 
+// The most rows of a depthwise convolution that one call filters.
+constexpr Index kFilterRows = 16;
+
 // c = clamp(a * weights + start) + added, for all pixels and one panel of output channels. The row of `a` that belongs
 // to a pixel is `runs` runs of `run` floats side by side.
 struct Product {
@@ -37,15 +40,26 @@ struct Product {
   Index next_floats;
 };
 
-// One row of a depthwise 3x3 convolution for one block of channels.
-struct DepthwiseRow {
-  const float* rows[3];  // [width][kBlock], null above and below the picture
+// Rows of a depthwise 3x3 convolution for one block of channels.
+struct DepthwiseRows {
+  const float* rows[kFilterRows][3];  // under each row of outputs, [width][kBlock]; null above and below the picture
+  Index output_rows;
   Index width, output_width;
   Index stride, dilation, pad_left;
   const float* taps;  // [9][kBlock]
   const float* bias;  // [kBlock]
   float lowest, highest;
-  float* output;  // [output_width][kBlock]
+  float* output;  // [output_rows][output_width][kBlock]
+};
+
+// One of them.
+struct DepthwiseRow {
+  const float* rows[3];
+  Index width, output_width;
+  Index stride, dilation, pad_left;
+  const float *taps, *bias;
+  float lowest, highest;
+  float* output;
 };
 
 // Where a pixel of a resized row lies: between two of the row that is resized, and the share of the second one; of
@@ -69,7 +83,7 @@ struct EngineKernels {
   // How `blocks` blocks of output channels are cut into panels: blocks of the panel that begins at block `first`.
   Index (*panel_blocks)(Index blocks, Index first);
   void (*product)(const Product& job);
-  void (*depthwise_row)(const DepthwiseRow& job);
+  void (*depthwise_rows)(const DepthwiseRows& job);
   void (*resize_row)(const ResizedRow& job);
   // sums[channel] += values of all pixels of one block, scaled.
   void (*pool_block)(Index pixels, const float* values, float scale, float* sums);

@@ -9,4 +9,4 @@
 #include "engine_resize.inl"
 
 #define LINNET_ENGINE_TABLE \
-  {panel_blocks, product, depthwise_row, resize_row, pool_block, accumulate, join_block, multiply_add}
+  {panel_blocks, product, depthwise_rows, resize_row, pool_block, accumulate, join_block, multiply_add}

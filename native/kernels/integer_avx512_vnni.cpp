@@ -12,7 +12,7 @@ namespace linnet {
 using Operand = std::uint8_t;
 static const int kLanes = 8, kGroup = 4, kOperandZero = 0;
 // Registers of 256 bits, of which there are 32 here, or as many of 512 for two blocks: 6 pixels by 4 blocks, 8 by 2.
-static const int kTileRegisters = 24, kMostRows = 8;
+static const int kTileRegisters = 32, kMostRows = 8;
 static const Index kPanelBlocks = 4;
 
 #include "integer_vector.inl"

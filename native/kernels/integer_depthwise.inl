@@ -1,5 +1,6 @@
 // Depthwise rows of bytes, one block of channels at a time. Neighbouring columns of a channel lie side by side in a
-// 32-bit word, two of 16 bits or four of 8, so that one instruction multiplies and adds them.
+// 32-bit word, two of 16 bits or four of 8, so that one instruction multiplies and adds them. A tile is some columns of
+// all rows: of neighbouring rows of outputs two of three inputs are the same, and stay in registers.
 
 typedef std::uint64_t Pixel __attribute__((aligned(1), may_alias));
 
@@ -33,37 +34,42 @@ static inline Ints quad_of(Ints all) {
 
 #if LINNET_WIDE
 // Twice four pixels, of the first four in the lower half.
-static inline WideInts wide_quads_of(WideInts all) {
+static inline WideInts quad_of(WideInts all) {
   const WideInts halves = __builtin_shufflevector(all, all, 0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
   const __m512i order = _mm512_set4_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400);
   return reinterpret_cast<WideInts>(_mm512_maskz_shuffle_epi8(~__mmask64{0}, reinterpret_cast<__m512i>(halves), order));
 }
 #endif
 
+namespace {
+
 // The columns of a tile, of which the first is column `first` of a row. Inside a row they are read as they lie; at an
 // edge pixel by pixel, and what lies outside is padding.
 template <bool kInside>
 struct Columns {
-  const std::uint8_t* rows[3];
   Index first, width;
   std::uint64_t padding;
 
-  const std::uint8_t* place(int row, Index column) const { return rows[row] + (first + column) * kBlock; }
-  std::uint64_t pixel(int row, Index column) const {
+  const std::uint8_t* place(const std::uint8_t* row, Index column) const { return row + (first + column) * kBlock; }
+  std::uint64_t pixel(const std::uint8_t* row, Index column) const {
     const bool outside = first + column < 0 || first + column >= width;
     return outside ? padding : *reinterpret_cast<const Pixel*>(place(row, column));
   }
 
-  Ints pair(int row, Index column, int part) const {
+  Ints pair(const std::uint8_t* row, Index column, int part) const {
 #if defined(__AVX2__)
     static_cast<void>(part);
     if constexpr (kInside) {
       return pair_of(
           _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(place(row, column)))));
     } else {
-      const __m128i both =
-          _mm_set_epi64x(static_cast<long long>(pixel(row, column + 1)), static_cast<long long>(pixel(row, column)));
-      return pair_of(_mm256_broadcastsi128_si256(both));
+      // Of two columns a mask of those that lie inside; it is the same for all rows.
+      const __m128i columns = _mm_set_epi64x(first + column + 1, first + column);
+      const __m128i inside = _mm_andnot_si128(_mm_cmpgt_epi64(_mm_setzero_si128(), columns),
+                                              _mm_cmpgt_epi64(_mm_set1_epi64x(width), columns));
+      const __m128i read = _mm_maskload_epi64(reinterpret_cast<const long long*>(place(row, column)), inside);
+      const __m128i outside = _mm_set1_epi64x(static_cast<long long>(padding));
+      return pair_of(_mm256_broadcastsi128_si256(_mm_blendv_epi8(outside, read, inside)));
     }
 #elif defined(__wasm_simd128__)
     if constexpr (kInside) {
@@ -86,40 +92,95 @@ struct Columns {
   }
 
 #if LINNET_QUADS
-  Ints four(int row, Index column) const {
+  Ints four(const std::uint8_t* row, Index column) const {
     if constexpr (kInside) {
       return load_ints(place(row, column));
     } else {
-#if LINNET_WIDE
+      const Index at = first + column;
+      const __m256i columns = _mm256_set_epi64x(at + 3, at + 2, at + 1, at);
+      const __m256i inside = _mm256_andnot_si256(_mm256_cmpgt_epi64(_mm256_setzero_si256(), columns),
+                                                 _mm256_cmpgt_epi64(_mm256_set1_epi64x(width), columns));
+      const __m256i read = _mm256_maskload_epi64(reinterpret_cast<const long long*>(place(row, column)), inside);
       const __m256i outside = _mm256_set1_epi64x(static_cast<long long>(padding));
-      return reinterpret_cast<Ints>(
-          _mm256_mask_loadu_epi64(outside, static_cast<__mmask8>(valid(column, 4)), place(row, column)));
-#else
-      return reinterpret_cast<Ints>(_mm256_set_epi64x(
-          static_cast<long long>(pixel(row, column + 3)), static_cast<long long>(pixel(row, column + 2)),
-          static_cast<long long>(pixel(row, column + 1)), static_cast<long long>(pixel(row, column))));
-#endif
+      return reinterpret_cast<Ints>(_mm256_blendv_epi8(outside, read, inside));
     }
   }
 #endif
 
 #if LINNET_WIDE
-  // A bit for each of some columns that lies inside.
-  unsigned valid(Index column, Index count) const {
-    const Index low = smaller(larger(-(first + column), 0), count), high = larger(width - (first + column), 0);
-    return ((1u << smaller(high, count)) - 1) & ~((1u << low) - 1);
+  // A bit for each column that lies inside, from the first one on.
+  unsigned inside() const {
+    const auto low = static_cast<unsigned>(smaller(larger(-first, 0), 31)),
+               high = static_cast<unsigned>(smaller(larger(width - first, 0), 31));
+    return ((1u << high) - 1) & ~((1u << low) - 1);
   }
-  WideInts eight(int row, Index column) const {
+  WideInts eight(const std::uint8_t* row, Index column) const {
     if constexpr (kInside) {
       return load_wide(place(row, column));
     } else {
       const __m512i outside = _mm512_set1_epi64(static_cast<long long>(padding));
       return reinterpret_cast<WideInts>(
-          _mm512_mask_loadu_epi64(outside, static_cast<__mmask8>(valid(column, 8)), place(row, column)));
+          _mm512_mask_loadu_epi64(outside, static_cast<__mmask8>(inside() >> column), place(row, column)));
     }
   }
 #endif
 };
+
+}  // namespace
+
+// Outputs of a tile; inputs that it reads, the one of tap 3 included, which is multiplied by 0.
+static const int kTileOutputs = 4;
+template <int kStride, int kOutputs>
+static constexpr Index columns_of() {
+  return kStride == 1 ? kOutputs + 2 : (kOutputs - 1) * kStride + 4;
+}
+
+// Calls `tile` with the first output, the number of outputs and the columns of each tile.
+template <int kStride, int kOutputs, typename Tile>
+static inline void over_tiles(const IntegerDepthwise& job, const Tile& tile) {
+  const std::uint64_t padding = job.padding * std::uint64_t{0x0101010101010101};
+  for (Index x = 0; x < job.output_width; x += kOutputs) {
+    const Index first = x * kStride - job.pad_left, count = smaller(kOutputs, job.output_width - x);
+    if (first >= 0 && first + columns_of<kStride, kOutputs>() <= job.width) {
+      tile(x, count, Columns<true>{first, job.width, padding});
+    } else {
+      tile(x, count, Columns<false>{first, job.width, padding});
+    }
+  }
+}
+
+// Calls `filter` with each row of outputs and what `load` makes of the three rows under it.
+template <int kStride, typename Load, typename Filter>
+LINNET_INLINE void down_rows(const IntegerDepthwise& job, const Load& load, const Filter& filter) {
+  if constexpr (kStride == 1) {
+    auto first = load(job.rows[0][0]), second = load(job.rows[0][1]);
+    for (Index r = 0; r < job.output_rows; ++r) {
+      const auto third = load(job.rows[r][2]);
+      filter(r, first, second, third);
+      first = second;
+      second = third;
+    }
+  } else {
+    for (Index r = 0; r < job.output_rows; ++r) {
+      filter(r, load(job.rows[r][0]), load(job.rows[r][1]), load(job.rows[r][2]));
+    }
+  }
+}
+
+// Writes `count` outputs of row `r` from column `x` on.
+template <int kCount = kTileOutputs>
+static inline void store_outputs(const IntegerDepthwise& job, Index r, Index x, int part, Index count,
+                                 const Ints* numbers, const Narrowing& to) {
+  if constexpr (kCount > 1) {
+    if (count < kCount) return store_outputs<kCount - 1>(job, r, x, part, count, numbers, to);
+  }
+  const Index place = (r * job.output_width + x) * kBlock + part * kLanes;
+  if (job.operands) {
+    store_narrow_operands<kCount>(static_cast<Operand*>(job.output) + place, numbers, to);
+  } else {
+    store_narrow<kCount, true>(static_cast<std::uint8_t*>(job.output) + place, numbers, to);
+  }
+}
 
 // Taps of a row and part in words: of a word's first column the taps 0 and 1, then 2 alone; one column later 0 alone,
 // then 1 and 2.
@@ -145,203 +206,222 @@ static inline PairTaps pair_taps(const IntegerDepthwise& job, int row, int part)
   return {{(first & 0xFFFF) | second << 16, third & 0xFFFF}, {first << 16, (second & 0xFFFF) | third << 16}};
 }
 
-// Outputs of a tile; inputs that it reads, the one of tap 3 included, which is multiplied by 0.
-static const int kTileOutputs = 4;
-template <int kStride, int kOutputs>
-static constexpr Index columns_of() {
-  return kStride == 1 ? kOutputs + 2 : (kOutputs - 1) * kStride + 4;
+// What a tile reads of a row.
+template <int kStride>
+struct PairRow {
+  Ints pairs[kStride == 1 ? 3 : kTileOutputs + 1];
+};
+
+// Products of both words of a row. The additions are not put off: there are no registers for so many products.
+static inline Ints add_both(Ints sum, Ints first, Ints second, const Ints* taps) {
+  sum = dot16(sum, first, taps[0]);
+  LINNET_PIN(sum);
+  sum = dot16(sum, second, taps[1]);
+  LINNET_PIN(sum);
+  return sum;
 }
 
-static inline void store_outputs(const IntegerDepthwise& job, Index x, int part, Index count, const Ints* sums,
-                                 Floats multiplier, const Rounding& rounding) {
-  Ints bytes[kTileOutputs];
+template <int kStride>
+static inline void add_pairs(const PairRow<kStride>& row, const PairTaps& tap, Ints* sums) {
+  const Ints* pairs = row.pairs;
+  if constexpr (kStride == 1) {
+    sums[0] = add_both(sums[0], pairs[0], pairs[1], tap.even);
+    sums[1] = add_both(sums[1], pairs[0], pairs[1], tap.odd);
+    sums[2] = add_both(sums[2], pairs[1], pairs[2], tap.even);
+    sums[3] = add_both(sums[3], pairs[1], pairs[2], tap.odd);
+  } else {
 #pragma GCC unroll 4
-  for (int i = 0; i < kTileOutputs; ++i) bytes[i] = requantise(sums[i], multiplier, rounding);
-  const Index place = x * kBlock + part * kLanes;
-  if (job.operands) {
-    Operand* output = static_cast<Operand*>(job.output) + place;
-    if (count == kTileOutputs) return store_operands_of_pixels<kTileOutputs>(output, bytes);
-    for (Index i = 0; i < count; ++i) store_operands(output + i * kBlock, bytes[i]);
-    return;
-  }
-  std::uint8_t* output = static_cast<std::uint8_t*>(job.output) + place;
-  if (count == kTileOutputs) return store_pixels<kTileOutputs>(output, bytes);
-  for (Index i = 0; i < count; ++i) store_bytes(output + i * kBlock, bytes[i]);
-}
-
-template <int kStride, typename Input>
-static inline void pair_tile(const Input& input, const PairTaps* taps, int part, Ints* sums) {
-#pragma GCC unroll 3
-  for (int row = 0; row < 3; ++row) {
-    const PairTaps& tap = taps[row];
-    if constexpr (kStride == 1) {
-      const Ints first = input.pair(row, 0, part), second = input.pair(row, 2, part), third = input.pair(row, 4, part);
-      sums[0] = dot16(dot16(sums[0], first, tap.even[0]), second, tap.even[1]);
-      sums[1] = dot16(dot16(sums[1], first, tap.odd[0]), second, tap.odd[1]);
-      sums[2] = dot16(dot16(sums[2], second, tap.even[0]), third, tap.even[1]);
-      sums[3] = dot16(dot16(sums[3], second, tap.odd[0]), third, tap.odd[1]);
-    } else {
-      Ints value = input.pair(row, 0, part);
-#pragma GCC unroll 4
-      for (int i = 0; i < kTileOutputs; ++i) {
-        const Ints next = input.pair(row, 2 * i + 2, part);
-        sums[i] = dot16(dot16(sums[i], value, tap.even[0]), next, tap.even[1]);
-        value = next;
-      }
-    }
-  }
-}
-
-#if LINNET_QUADS && !LINNET_WIDE
-template <int kStride, typename Input>
-static inline void quad_tile(const Input& input, const Ints* taps, Ints* sums) {
-#pragma GCC unroll 3
-  for (int row = 0; row < 3; ++row) {
-    if constexpr (kStride == 1) {
-      const Ints first = quad_of(input.four(row, 0)), second = quad_of(input.four(row, 2)), later = taps[row] << 8;
-      sums[0] = dot(sums[0], first, taps[row]);
-      sums[1] = dot(sums[1], first, later);
-      sums[2] = dot(sums[2], second, taps[row]);
-      sums[3] = dot(sums[3], second, later);
-    } else {
-#pragma GCC unroll 4
-      for (int i = 0; i < kTileOutputs; ++i) sums[i] = dot(sums[i], quad_of(input.four(row, 2 * i)), taps[row]);
-    }
-  }
-}
-#endif
-
-// Calls `tile` with the first output, the number of outputs and the columns of each tile of a row.
-template <int kStride, int kOutputs, typename Tile>
-static inline void over_tiles(const IntegerDepthwise& job, const Tile& tile) {
-  const std::uint64_t padding = job.padding * std::uint64_t{0x0101010101010101};
-  for (Index x = 0; x < job.output_width; x += kOutputs) {
-    const Index first = x * kStride - job.pad_left, count = smaller(kOutputs, job.output_width - x);
-    if (first >= 0 && first + columns_of<kStride, kOutputs>() <= job.width) {
-      tile(x, count, Columns<true>{{job.rows[0], job.rows[1], job.rows[2]}, first, job.width, padding});
-    } else {
-      tile(x, count, Columns<false>{{job.rows[0], job.rows[1], job.rows[2]}, first, job.width, padding});
-    }
+    for (int i = 0; i < kTileOutputs; ++i) sums[i] = add_both(sums[i], pairs[i], pairs[i + 1], tap.even);
   }
 }
 
 template <int kStride>
 static void depthwise_pairs(const IntegerDepthwise& job) {
-  const Rounding rounding = rounding_of(job.rule);
+  const Requantisation rule = job.rule;
+  const Narrowing to = narrowing_of(rule);
   for (int part = 0; part < kParts; ++part) {
     const PairTaps taps[3] = {pair_taps(job, 0, part), pair_taps(job, 1, part), pair_taps(job, 2, part)};
     const Ints bias = load_ints(job.bias + part * kLanes);
     const Floats multiplier = load_floats(job.multipliers + part * kLanes);
-    over_tiles<kStride, kTileOutputs>(job, [&](Index x, Index count, const auto& input) {
-      Ints sums[kTileOutputs] = {bias, bias, bias, bias};
-      pair_tile<kStride>(input, taps, part, sums);
-      store_outputs(job, x, part, count, sums, multiplier, rounding);
+    over_tiles<kStride, kTileOutputs>(job, [&](Index x, Index count, const auto& columns) {
+      // More than a row's words do not find registers: each row is read anew.
+      for (Index r = 0; r < job.output_rows; ++r) {
+        Ints sums[kTileOutputs] = {bias, bias, bias, bias};
+#pragma GCC unroll 3
+        for (int row = 0; row < 3; ++row) {
+          PairRow<kStride> words;
+#pragma GCC unroll 8
+          for (int i = 0; i < (kStride == 1 ? 3 : kTileOutputs + 1); ++i) {
+            words.pairs[i] = columns.pair(job.rows[r][row], 2 * i, part);
+          }
+          add_pairs<kStride>(words, taps[row], sums);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < kTileOutputs; ++i) sums[i] = scaled(sums[i], multiplier, rule);
+        store_outputs(job, r, x, part, count, sums, to);
+      }
     });
   }
 }
 
-#if LINNET_QUADS && !LINNET_WIDE
-template <int kStride>
-static void depthwise_quads(const IntegerDepthwise& job) {
-  const Rounding rounding = rounding_of(job.rule);
-  const auto* given = static_cast<const std::int8_t*>(job.taps);
-  const Ints taps[3] = {load_ints(given), load_ints(given + 4 * kBlock), load_ints(given + 8 * kBlock)};
-  const Ints bias = load_ints(job.bias);
-  const Floats multiplier = load_floats(job.multipliers);
-  over_tiles<kStride, kTileOutputs>(job, [&](Index x, Index count, const auto& input) {
-    Ints sums[kTileOutputs] = {bias, bias, bias, bias};
-    quad_tile<kStride>(input, taps, sums);
-    store_outputs(job, x, 0, count, sums, multiplier, rounding);
-  });
-}
-#endif
+#if LINNET_QUADS
+
+namespace {
+
+// Registers of a tile with one output each.
+struct Quads {
+  using Sums = Ints;
+  using Factors = Floats;
+  using Bounds = Narrowing;
+  static const int kOutputs = 4;
+  static Sums each(Ints one) { return one; }
+  static Factors each(Floats one) { return one; }
+  static Bounds bounds_of(const Requantisation& rule) { return narrowing_of(rule); }
+  static Sums add(Sums sums, Sums values, Sums taps) { return dot(sums, values, taps); }
+  // From column `column` on for the first output, and so on.
+  // What output `i` reads of a row; of those of stride 1 every second one, which the next one reads too.
+  template <int kStride, typename Input>
+  static Sums load(const Input& columns, const std::uint8_t* row, int i) {
+    return quad_of(columns.four(row, i * kStride));
+  }
+  template <int kStride>
+  static void store(const IntegerDepthwise& job, Index r, Index x, Index count, Sums* sums, Factors multiplier,
+                    const Bounds& to) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) sums[i] = scaled(sums[i], multiplier, job.rule);
+    store_outputs(job, r, x, 0, count, sums, to);
+  }
+};
 
 #if LINNET_WIDE
-// Eight outputs: each register has sums of one of the first four, and of the one four further on.
-template <int kStride, typename Input>
-static inline void wide_outputs(const Input& input, const WideInts* taps, WideInts* sums) {
-#pragma GCC unroll 3
-  for (int row = 0; row < 3; ++row) {
-    if constexpr (kStride == 1) {
-      const WideInts first = wide_quads_of(input.eight(row, 0)), second = wide_quads_of(input.eight(row, 2)),
-                     later = taps[row] << 8;
-      sums[0] = wide_dot(sums[0], first, taps[row]);
-      sums[1] = wide_dot(sums[1], first, later);
-      sums[2] = wide_dot(sums[2], second, taps[row]);
-      sums[3] = wide_dot(sums[3], second, later);
-    } else {
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) {
-        const WideInts both = join_halves(input.four(row, 2 * i), input.four(row, 2 * i + 8));
-        sums[i] = wide_dot(sums[i], wide_quads_of(both), taps[row]);
-      }
-    }
+// The same with the output that is four further on beside each.
+struct WideQuads {
+  using Sums = WideInts;
+  using Factors = WideFloats;
+  using Bounds = WideNarrowing;
+  static const int kOutputs = 8;
+  static Sums each(Ints one) { return join_halves(one, one); }
+  static Factors each(Floats one) {
+    return __builtin_shufflevector(one, one, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
   }
-}
+  static Bounds bounds_of(const Requantisation& rule) { return wide_narrowing_of(rule); }
+  static Sums add(Sums sums, Sums values, Sums taps) { return wide_dot(sums, values, taps); }
+  // At stride 2 the other output is two further on: registers have the outputs 0 and 2, 1 and 3, 4 and 6, 5 and 7.
+  template <int kStride, typename Input>
+  static Sums load(const Input& columns, const std::uint8_t* row, int i) {
+    return quad_of(columns.eight(row, kStride == 1 ? i : i / 2 * 8 + i % 2 * 2));
+  }
+  template <int kStride>
+  static void store(const IntegerDepthwise& job, Index r, Index x, Index count, Sums* sums, Factors multiplier,
+                    const Bounds& to) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) sums[i] = wide_scaled(sums[i], multiplier);
+    const __m512i packed = wide_bytes_of<true>(sums[0], sums[1], sums[2], sums[3], to);
+    const auto bytes = reinterpret_cast<__m512i>(
+        kStride == 1 ? in_order<0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15>(packed)
+                     : in_order<0, 4, 1, 5, 8, 12, 9, 13, 2, 6, 3, 7, 10, 14, 11, 15>(packed));
+    void* output = static_cast<std::uint8_t*>(job.output) + (r * job.output_width + x) * kBlock;
+    if (count == kOutputs) return _mm512_storeu_si512(output, bytes);
+    _mm512_mask_storeu_epi64(output, static_cast<__mmask8>((1u << count) - 1), bytes);
+  }
+};
+using WidestQuads = WideQuads;
+#else
+using WidestQuads = Quads;
+#endif
 
-template <int kStride>
-static void depthwise_wide(const IntegerDepthwise& job) {
-  const WideRounding rounding = wide_rounding_of(job.rule);
+// What a tile reads of a row.
+template <typename Kind, int kStride>
+struct QuadRow {
+  typename Kind::Sums words[kStride == 1 ? 2 : 4];
+};
+
+}  // namespace
+
+template <typename Kind, int kStride>
+static void depthwise_quads(const IntegerDepthwise& job) {
+  using Sums = typename Kind::Sums;
+  const auto to = Kind::bounds_of(job.rule);
   const auto* given = static_cast<const std::int8_t*>(job.taps);
-  WideInts taps[3];
-  for (int row = 0; row < 3; ++row) {
-    const Ints own = load_ints(given + row * 4 * kBlock);
-    taps[row] = join_halves(own, own);
-  }
-  const Ints own = load_ints(job.bias);
-  const WideInts bias = join_halves(own, own);
-  const Floats each = load_floats(job.multipliers);
-  const WideFloats multiplier = __builtin_shufflevector(each, each, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
-  over_tiles<kStride, 8>(job, [&](Index x, Index count, const auto& input) {
-    WideInts sums[4] = {bias, bias, bias, bias};
-    wide_outputs<kStride>(input, taps, sums);
+  Sums taps[3];
+#pragma GCC unroll 3
+  for (int row = 0; row < 3; ++row) taps[row] = Kind::each(load_ints(given + row * 4 * kBlock));
+  const Sums bias = Kind::each(load_ints(job.bias));
+  const auto multiplier = Kind::each(load_floats(job.multipliers));
+  over_tiles<kStride, Kind::kOutputs>(job, [&](Index x, Index count, const auto& columns) {
+    const auto load = [&](const std::uint8_t* row) {
+      QuadRow<Kind, kStride> found;
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) sums[i] = wide_requantise(sums[i], multiplier, rounding);
-    auto* output = static_cast<std::uint8_t*>(job.output) + x * kBlock;
-    if (count == 8) return pack_four(sums, output, output + 4 * kBlock);
-    std::uint8_t all[8 * kBlock];
-    pack_four(sums, all, all + 4 * kBlock);
-    for (Index i = 0; i < count; ++i) __builtin_memcpy(output + i * kBlock, all + i * kBlock, kBlock);
+      for (int i = 0; i < (kStride == 1 ? 2 : 4); ++i) {
+        found.words[i] = Kind::template load<kStride>(columns, row, kStride == 1 ? 2 * i : i);
+      }
+      return found;
+    };
+    const auto add = [](const QuadRow<Kind, kStride>& row, Sums tap, Sums* sums) {
+      if constexpr (kStride == 1) {
+        sums[0] = Kind::add(sums[0], row.words[0], tap);
+        sums[1] = Kind::add(sums[1], row.words[0], tap << 8);
+        sums[2] = Kind::add(sums[2], row.words[1], tap);
+        sums[3] = Kind::add(sums[3], row.words[1], tap << 8);
+      } else {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) sums[i] = Kind::add(sums[i], row.words[i], tap);
+      }
+    };
+    down_rows<kStride>(job, load, [&](Index r, const auto& first, const auto& second, const auto& third) {
+      Sums sums[4] = {bias, bias, bias, bias};
+      add(first, taps[0], sums);
+      add(second, taps[1], sums);
+      add(third, taps[2], sums);
+      Kind::template store<kStride>(job, r, x, count, sums, multiplier, to);
+    });
   });
 }
 #endif
 
-// Any dilation: the three pixels of a row of the filter, of which the first two lie side by side in words.
-static inline Ints dilated_row(const IntegerDepthwise& job, Ints sum, const PairTaps& taps, int row, Index column,
-                               int part) {
+// Any dilation and any products: the three pixels of a row of the filter, of which the first two lie side by side in
+// words.
+static inline Ints any_row(const IntegerDepthwise& job, Ints sum, const PairTaps& taps, const std::uint8_t* row,
+                           Index column, int part) {
   const auto pixel = [&](Index at) {
     const bool inside = at >= 0 && at < job.width;
-    return inside ? load_bytes(job.rows[row] + at * kBlock + part * kLanes) : splat_int(job.padding);
+    return inside ? load_bytes(row + at * kBlock + part * kLanes) : splat_int(job.padding);
   };
   const Ints both = pixel(column) | pixel(column + job.dilation) << 16;
   return dot16(dot16(sum, both, taps.even[0]), pixel(column + 2 * job.dilation), taps.even[1]);
 }
 
-static void depthwise_dilated(const IntegerDepthwise& job) {
-  const Rounding rounding = rounding_of(job.rule);
+static void depthwise_any(const IntegerDepthwise& job) {
+  const Requantisation rule = job.rule;
+  const Narrowing to = narrowing_of(rule);
   for (int part = 0; part < kParts; ++part) {
     const PairTaps taps[3] = {pair_taps(job, 0, part), pair_taps(job, 1, part), pair_taps(job, 2, part)};
     const Ints bias = load_ints(job.bias + part * kLanes);
     const Floats multiplier = load_floats(job.multipliers + part * kLanes);
-    for (Index x = 0; x < job.output_width; x += kTileOutputs) {
-      const Index count = smaller(kTileOutputs, job.output_width - x);
-      Ints sums[kTileOutputs] = {bias, bias, bias, bias};
-      for (int row = 0; row < 3; ++row) {
-        for (Index i = 0; i < count; ++i) {
-          sums[i] = dilated_row(job, sums[i], taps[row], row, (x + i) * job.stride - job.pad_left, part);
+    for (Index r = 0; r < job.output_rows; ++r) {
+      for (Index x = 0; x < job.output_width; x += kTileOutputs) {
+        const Index count = smaller(kTileOutputs, job.output_width - x);
+        Ints sums[kTileOutputs] = {bias, bias, bias, bias};
+        for (int row = 0; row < 3; ++row) {
+          for (Index i = 0; i < count; ++i) {
+            sums[i] = any_row(job, sums[i], taps[row], job.rows[r][row], (x + i) * job.stride - job.pad_left, part);
+          }
         }
+        for (Ints& sum : sums) {
+          sum = rule.far ? requantise(sum, multiplier, rule) - narrowed_by(rule) : scaled(sum, multiplier, rule);
+        }
+        store_outputs(job, r, x, part, count, sums, to);
       }
-      store_outputs(job, x, part, count, sums, multiplier, rounding);
     }
   }
 }
 
-static void depthwise_row(const IntegerDepthwise& job) {
-  if (job.dilation != 1) return depthwise_dilated(job);
-#if LINNET_WIDE
-  if (!job.wide) return job.stride == 1 ? depthwise_wide<1>(job) : depthwise_wide<2>(job);
-#elif LINNET_QUADS
-  if (!job.wide) return job.stride == 1 ? depthwise_quads<1>(job) : depthwise_quads<2>(job);
+static void depthwise_rows(const IntegerDepthwise& job) {
+  if (job.dilation != 1 || job.rule.far) return depthwise_any(job);
+#if LINNET_QUADS
+  if (!job.wide) {
+    return job.stride == 1 ? depthwise_quads<WidestQuads, 1>(job) : depthwise_quads<WidestQuads, 2>(job);
+  }
 #endif
   job.stride == 1 ? depthwise_pairs<1>(job) : depthwise_pairs<2>(job);
 }

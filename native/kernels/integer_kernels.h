@@ -14,6 +14,7 @@ namespace linnet {
 struct Requantisation {
   std::int32_t zero, lowest, highest;
   // Of a shortcut: ((half + first * (a - first_zero) + second * (b - second_zero)) >> shift) + sum_zero, clamped.
+  bool far;  // whether a product may be beyond 2^31; where it may not, results come sooner
   bool adds;
   std::int32_t first, second, shift, first_zero, second_zero, sum_zero, sum_lowest, sum_highest;
 };
@@ -42,9 +43,12 @@ struct IntegerProduct {
   Index next_bytes;
 };
 
-// One row of a depthwise 3x3 convolution for one block of channels.
+// Rows of a depthwise 3x3 convolution for one block of channels.
 struct IntegerDepthwise {
-  const std::uint8_t* rows[3];  // [width][kBlock]; above and below the picture a row of `padding`
+  // Of each row of outputs the three under it, [width][kBlock]; above and below the picture a row of `padding`. At
+  // stride 1 without dilation rows of outputs follow each other: two of three are those of the row before.
+  const std::uint8_t* rows[kFilterRows][3];
+  Index output_rows;
   Index width, output_width;
   Index stride, dilation, pad_left;
   std::uint8_t padding;      // what lies beside the row
@@ -54,7 +58,7 @@ struct IntegerDepthwise {
   const float* multipliers;  // [kBlock]
   Requantisation rule;       // which adds nothing
   bool operands;             // whether operands are written, not bytes
-  void* output;              // [output_width][kBlock]
+  void* output;              // [output_rows][output_width][kBlock]
 };
 
 // One row of a resized map for one block of channels, as `ResizedRow`.
@@ -71,7 +75,7 @@ struct IntegerKernels {
   Index operand_zero;   // what an operand is less than its byte
   Index panel_blocks;   // of the widest panel
   void (*product)(const IntegerProduct& job);
-  void (*depthwise_row)(const IntegerDepthwise& job);
+  void (*depthwise_rows)(const IntegerDepthwise& job);
   void (*resize_row)(const ResizedBytes& job);
   // Bytes as operands.
   void (*widen)(Index count, const std::uint8_t* bytes, void* operands);

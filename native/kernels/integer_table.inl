@@ -2,13 +2,15 @@
 // and, between the vectors and the rest, `Weights`, `load_weights`, `dot` and `dot16`; everything is static, so that no
 // linker can take one set's code for another's.
 
+#include "integer_narrow.inl"
 #if LINNET_WIDE
 #include "integer_wide.inl"
 #endif
+// Uses both.
 #include "integer_product.inl"
 // These use kParts.
 #include "integer_depthwise.inl"
 #include "integer_resize.inl"
 
 #define LINNET_INTEGER_TABLE \
-  {sizeof(Operand), kOperandZero, kPanelBlocks, product, depthwise_row, resize_row, widen, sum_pixels, join_block}
+  {sizeof(Operand), kOperandZero, kPanelBlocks, product, depthwise_rows, resize_row, widen, sum_pixels, join_block}

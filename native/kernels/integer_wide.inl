@@ -1,5 +1,5 @@
-// Tiles in registers of 512 bits for vpdpbusd: of products two blocks of channels side by side, of depthwise rows two
-// groups of four pixels. What is written here is what integer_product.inl and integer_depthwise.inl do by halves.
+// Registers of 512 bits for vpdpbusd: of products two blocks of channels side by side, of depthwise rows two groups of
+// four pixels.
 
 typedef std::int32_t WideInts __attribute__((vector_size(64)));
 typedef std::int32_t WideIntsInMemory __attribute__((vector_size(64), aligned(1), may_alias));
@@ -7,7 +7,6 @@ typedef float WideFloats __attribute__((vector_size(64)));
 typedef float WideFloatsInMemory __attribute__((vector_size(64), aligned(4), may_alias));
 
 static inline WideInts load_wide(const void* p) { return *static_cast<const WideIntsInMemory*>(p); }
-static inline WideInts splat_wide(std::int32_t x) { return x - WideInts{}; }
 static inline WideInts join_halves(Ints low, Ints high) {
   return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
@@ -15,133 +14,133 @@ static inline Ints low_half(WideInts v) { return __builtin_shufflevector(v, v, 0
 static inline Ints high_half(WideInts v) { return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15); }
 
 static inline WideInts wide_dot(WideInts sums, WideInts values, WideInts weights) {
-  return reinterpret_cast<WideInts>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sums),
-                                                        reinterpret_cast<__m512i>(values),
-                                                        reinterpret_cast<__m512i>(weights)));
+  return reinterpret_cast<WideInts>(_mm512_dpbusd_epi32(
+      reinterpret_cast<__m512i>(sums), reinterpret_cast<__m512i>(values), reinterpret_cast<__m512i>(weights)));
 }
 
-struct WideRounding {
-  WideFloats lowest, highest;
-  WideInts zero;
+struct WideNarrowing {
+  __m512i zero, lowest, highest;
 };
 
-static inline WideRounding wide_rounding_of(const Requantisation& rule) {
-  return {static_cast<float>(rule.lowest - rule.zero) - WideFloats{},
-          static_cast<float>(rule.highest - rule.zero) - WideFloats{}, splat_wide(rule.zero - kRounderBits)};
+static inline WideNarrowing wide_narrowing_of(const Requantisation& rule) {
+  const Ends ends = ends_of(rule);
+  return {_mm512_set1_epi16(static_cast<short>(ends.zero)), _mm512_set1_epi8(static_cast<char>(ends.lowest)),
+          _mm512_set1_epi8(static_cast<char>(ends.highest))};
 }
 
-static inline WideInts wide_requantise(WideInts sums, WideFloats multiplier, const WideRounding& rounding) {
-  WideFloats x = __builtin_convertvector(sums, WideFloats) * multiplier;
-  x = x < rounding.lowest ? rounding.lowest : x;
-  x = x > rounding.highest ? rounding.highest : x;
-  x += kRounder - WideFloats{};
-  return reinterpret_cast<WideInts>(x) + rounding.zero;
+static inline WideInts wide_scaled(WideInts sums, WideFloats multiplier) {
+  const WideFloats x = __builtin_convertvector(sums, WideFloats) * multiplier;
+  return reinterpret_cast<WideInts>(_mm512_maskz_cvtps_epi32(~__mmask16{0}, reinterpret_cast<__m512>(x)));
 }
 
-// Bytes of four registers whose halves hold a block each: of the first halves four pixels, then of the second ones.
-static inline void pack_four(const WideInts* v, std::uint8_t* low, std::uint8_t* high) {
-  const auto* all = reinterpret_cast<const __m512i*>(v);
-  // Saturation leaves numbers from 0 to 255 as they are.
-  const __m512i first = _mm512_maskz_packs_epi32(~__mmask32{0}, all[0], all[1]),
-                second = _mm512_maskz_packs_epi32(~__mmask32{0}, all[2], all[3]);
-  const auto bytes = reinterpret_cast<WideInts>(_mm512_maskz_packus_epi16(~__mmask64{0}, first, second));
-  store_ints(low, __builtin_shufflevector(bytes, bytes, 0, 4, 1, 5, 2, 6, 3, 7));
-  store_ints(high, __builtin_shufflevector(bytes, bytes, 8, 12, 9, 13, 10, 14, 11, 15));
+// Bytes of four registers. In words of four bytes: word 4 i + k is word i of register k.
+template <bool kBounds>
+static inline __m512i wide_bytes_of(WideInts a, WideInts b, WideInts c, WideInts d, const WideNarrowing& to) {
+  constexpr __mmask32 words = ~__mmask32{0};
+  constexpr __mmask64 bytes = ~__mmask64{0};
+  const auto words_of = [&](WideInts first, WideInts second) {
+    const __m512i packed =
+        _mm512_maskz_packs_epi32(words, reinterpret_cast<__m512i>(first), reinterpret_cast<__m512i>(second));
+    return _mm512_maskz_adds_epi16(words, packed, to.zero);
+  };
+  const __m512i packed = _mm512_maskz_packus_epi16(bytes, words_of(a, b), words_of(c, d));
+  if constexpr (!kBounds) return packed;
+  return _mm512_maskz_min_epu8(bytes, _mm512_maskz_max_epu8(bytes, packed, to.lowest), to.highest);
 }
 
-template <int kBlocks, int kRows, bool kAdds>
-static inline void finish_wide_tile(const IntegerProduct& job, Index pixel, const WideInts (&sums)[kRows][kBlocks / 2]) {
-  const WideRounding rounding = wide_rounding_of(job.rule);
-#pragma GCC unroll 16
-  for (int v = 0; v < kBlocks / 2; ++v) {
-    const WideFloats multiplier = *reinterpret_cast<const WideFloatsInMemory*>(job.multipliers + v * 16);
-    std::uint8_t* c = job.c + 2 * v * job.c_step + pixel * kBlock;
-    if constexpr (kAdds) {
-      const std::uint8_t* added = job.added + 2 * v * job.added_step + pixel * kBlock;
-#pragma GCC unroll 16
-      for (int row = 0; row < kRows; ++row) {
-        const WideInts own = wide_requantise(sums[row][v], multiplier, rounding);
-        const Index place = row * kBlock;
-        store_bytes(c + place, add_shortcut(low_half(own), load_bytes(added + place), job.rule));
-        store_bytes(c + job.c_step + place,
-                    add_shortcut(high_half(own), load_bytes(added + job.added_step + place), job.rule));
-      }
-    } else {
-      constexpr int fours = kRows / 4 * 4;
+template <int... kOrder>
+static inline WideInts in_order(__m512i v) {
+  const auto words = reinterpret_cast<WideInts>(v);
+  return __builtin_shufflevector(words, words, kOrder...);
+}
+
+namespace {
+
+// Registers of a tile, of the sums of a pixel and two blocks each.
+struct Wide {
+  using Sums = WideInts;
+  using Factors = WideFloats;
+  using Weights = WideInts;
+  static constexpr int kSums = 16;
+  static constexpr __mmask16 kHalf = 0x00FF;
+
+  static Index place(int v, Index step) { return 2 * v * step; }
+  LINNET_INLINE Sums load(const std::int32_t* p, Index step, bool half) {
+    return join_halves(load_ints(p), half ? Ints{} : load_ints(p + step));
+  }
+  LINNET_INLINE void store(std::int32_t* p, Index step, bool half, Sums sums) {
+    store_ints(p, low_half(sums));
+    if (!half) store_ints(p + step, high_half(sums));
+  }
+  LINNET_INLINE Sums added(const std::uint8_t* p, Index step, bool half) {
+    return join_halves(load_bytes(p), half ? Ints{} : load_bytes(p + step));
+  }
+  LINNET_INLINE Factors multipliers(const float* p, bool half) {
+    if (half) return reinterpret_cast<Factors>(_mm512_maskz_loadu_ps(kHalf, p));
+    return *reinterpret_cast<const WideFloatsInMemory*>(p);
+  }
+  LINNET_INLINE Weights weights(const std::int8_t* p, bool half) {
+    return half ? reinterpret_cast<Weights>(_mm512_maskz_loadu_epi32(kHalf, p)) : load_wide(p);
+  }
+  LINNET_INLINE Sums multiply(Sums sums, Sums values, Weights weights) { return wide_dot(sums, values, weights); }
+  LINNET_INLINE Sums scale(Sums sums, Factors multiplier, const Requantisation&) {
+    return wide_scaled(sums, multiplier);
+  }
+
+  // Four pixels of a register, then two and one of all registers.
+  template <int kBlocks, int kRows>
+  LINNET_INLINE void pack(const Sums (&numbers)[(kBlocks + 1) / 2][kRows], std::uint8_t* c, Index step,
+                          const Requantisation& rule) {
+    static_assert(kBlocks <= 4, "a pixel has at most two registers");
+    constexpr int fours = kRows / 4 * 4, twos = kRows / 2 * 2, last = (kBlocks - 1) / 2;
+    const WideNarrowing to = wide_narrowing_of(rule);
+#pragma GCC unroll 2
+    for (int v = 0; v <= last; ++v) {
 #pragma GCC unroll 4
       for (int row = 0; row < fours; row += 4) {
-        WideInts bytes[4];
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) bytes[i] = wide_requantise(sums[row + i][v], multiplier, rounding);
-        pack_four(bytes, c + row * kBlock, c + job.c_step + row * kBlock);
-      }
-#pragma GCC unroll 4
-      for (int row = fours; row < kRows; ++row) {
-        const WideInts bytes = wide_requantise(sums[row][v], multiplier, rounding);
-        store_bytes(c + row * kBlock, low_half(bytes));
-        store_bytes(c + job.c_step + row * kBlock, high_half(bytes));
+        const WideInts* four = numbers[v] + row;
+        const WideInts bytes = in_order<0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15>(
+            wide_bytes_of<false>(four[0], four[1], four[2], four[3], to));
+        std::uint8_t* p = c + place(v, step) + row * kBlock;
+        store_ints(p, low_half(bytes));
+        if (2 * v + 1 < kBlocks) store_ints(p + step, high_half(bytes));
       }
     }
+    if constexpr (twos > fours) {
+      const WideInts *low = numbers[0] + fours, *high = numbers[last] + fours;
+      const WideInts bytes = in_order<0, 4, 1, 5, 8, 12, 9, 13, 2, 6, 3, 7, 10, 14, 11, 15>(
+          wide_bytes_of<false>(low[0], low[1], high[0], high[1], to));
+      std::uint8_t* p = c + fours * kBlock;
+      const auto store = [&](int block, Ints both) {
+        const auto pixels = reinterpret_cast<__m256i>(both);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p + block * step), _mm256_castsi256_si128(pixels));
+        if (block + 1 == kBlocks) return;
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p + (block + 1) * step), _mm256_extracti128_si256(pixels, 1));
+      };
+      store(0, low_half(bytes));
+      if constexpr (kBlocks > 2) store(2, high_half(bytes));
+    }
+    if constexpr (kRows > twos) {
+      const WideInts one = numbers[0][twos], other = numbers[last][twos];
+      const Ints bytes = low_half(in_order<0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13>(
+          wide_bytes_of<false>(one, other, one, other, to)));
+      const auto half = _mm256_castsi256_si128(reinterpret_cast<__m256i>(bytes)),
+                 rest = _mm256_extracti128_si256(reinterpret_cast<__m256i>(bytes), 1);
+      std::uint8_t* p = c + twos * kBlock;
+      const auto store = [&](int block, __m128i pixels, bool high) {
+        if (block >= kBlocks) return;
+        if (high) {
+          _mm_storeh_pd(reinterpret_cast<double*>(p + block * step), _mm_castsi128_pd(pixels));
+        } else {
+          _mm_storel_epi64(reinterpret_cast<__m128i*>(p + block * step), pixels);
+        }
+      };
+      store(0, half, false);
+      store(1, half, true);
+      store(2, rest, false);
+      store(3, rest, true);
+    }
   }
-}
+};
 
-template <int kBlocks, int kRows, int kRun, int kStep>
-static void wide_tile(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines) {
-  constexpr int vectors = kBlocks / 2;
-  WideInts sums[kRows][vectors];
-  if (job.bias != nullptr) {
-#pragma GCC unroll 16
-    for (int v = 0; v < vectors; ++v) {
-      const WideInts bias = load_wide(job.bias + v * 16);
-#pragma GCC unroll 16
-      for (int row = 0; row < kRows; ++row) sums[row][v] = bias;
-    }
-  } else {
-#pragma GCC unroll 16
-    for (int v = 0; v < vectors; ++v) {
-      const std::int32_t* block = job.sums + 2 * v * job.sums_step + pixel * kBlock;
-#pragma GCC unroll 16
-      for (int row = 0; row < kRows; ++row) {
-        sums[row][v] = join_halves(load_ints(block + row * kBlock), load_ints(block + job.sums_step + row * kBlock));
-      }
-    }
-  }
-  const Index step = kStep != 0 ? kStep : job.a_pixel_step, run = kRun != 0 ? kRun : job.run;
-  const Operand* a = static_cast<const Operand*>(job.a) + pixel * step;
-  const std::int8_t* b = job.weights;
-  for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
-    for (Index line = 0; line < lines; ++line, fetched += kLine * 4) __builtin_prefetch(fetched, 0, 2);
-#pragma GCC unroll 2
-    for (Index k = 0; k < run; k += kGroup, b += kBlocks * kBlock * kGroup) {
-      WideInts weights[vectors];
-#pragma GCC unroll 16
-      for (int v = 0; v < vectors; ++v) weights[v] = load_wide(b + v * 64);
-#pragma GCC unroll 16
-      for (int row = 0; row < kRows; ++row) {
-        const WideInts value = splat_wide(load_word(a + row * step + k));
-#pragma GCC unroll 16
-        for (int v = 0; v < vectors; ++v) sums[row][v] = wide_dot(sums[row][v], value, weights[v]);
-      }
-    }
-  }
-  if (job.terms != nullptr) {
-#pragma GCC unroll 16
-    for (int row = 0; row < kRows; ++row) {
-#pragma GCC unroll 16
-      for (int v = 0; v < vectors; ++v) sums[row][v] += job.terms[pixel + row];
-    }
-  }
-  if (job.c != nullptr) {
-    return job.rule.adds ? finish_wide_tile<kBlocks, kRows, true>(job, pixel, sums)
-                         : finish_wide_tile<kBlocks, kRows, false>(job, pixel, sums);
-  }
-#pragma GCC unroll 16
-  for (int v = 0; v < vectors; ++v) {
-    std::int32_t* block = job.sums + 2 * v * job.sums_step + pixel * kBlock;
-#pragma GCC unroll 16
-    for (int row = 0; row < kRows; ++row) {
-      store_ints(block + row * kBlock, low_half(sums[row][v]));
-      store_ints(block + job.sums_step + row * kBlock, high_half(sums[row][v]));
-    }
-  }
-}
+}  // namespace

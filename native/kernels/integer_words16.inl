@@ -1,5 +1,5 @@
-// Words of two numbers of 16 bits, multiplied and added to sums of 32 bits. Two products of bytes are below 2^17: nothing
-// saturates.
+// Words of two numbers of 16 bits, multiplied and added to sums of 32 bits. Two products of bytes are below 2^17:
+// nothing saturates.
 
 using Weights = Ints;
 
@@ -18,8 +18,8 @@ static inline Weights load_weights(const std::int8_t* p) {
 
 static inline Ints dot16(Ints sums, Ints values, Ints weights) {
 #if defined(__AVX2__)
-  return sums +
-         reinterpret_cast<Ints>(_mm256_madd_epi16(reinterpret_cast<__m256i>(values), reinterpret_cast<__m256i>(weights)));
+  return sums + reinterpret_cast<Ints>(
+                    _mm256_madd_epi16(reinterpret_cast<__m256i>(values), reinterpret_cast<__m256i>(weights)));
 #elif defined(__SSE2__)
   return sums +
          reinterpret_cast<Ints>(_mm_madd_epi16(reinterpret_cast<__m128i>(values), reinterpret_cast<__m128i>(weights)));
@@ -32,9 +32,15 @@ static inline Ints dot16(Ints sums, Ints values, Ints weights) {
 #endif
 }
 
-// Compilers put the additions off until there are more products than registers.
+// Compilers put the additions off until there are more products than registers; with an empty assembly instead of one
+// that adds, gcc adds to another register and then copies it.
 static inline Ints dot(Ints sums, Ints values, Weights weights) {
+#if defined(__AVX2__)
+  const __m256i products = _mm256_madd_epi16(reinterpret_cast<__m256i>(values), reinterpret_cast<__m256i>(weights));
+  asm("vpaddd %1, %0, %0" : "+x"(sums) : "x"(products));
+#else
   sums = dot16(sums, values, weights);
   LINNET_PIN(sums);
+#endif
   return sums;
 }

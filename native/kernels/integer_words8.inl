@@ -1,5 +1,5 @@
-// Words of four numbers of 8 bits, bytes by weights with a sign, multiplied and added to sums of 32 bits: vpdpbusd, which
-// does not saturate. Depthwise taps of more than 8 bits take words of 16.
+// Words of four numbers of 8 bits, bytes by weights with a sign, multiplied and added to sums of 32 bits: vpdpbusd,
+// which does not saturate. Depthwise taps of more than 8 bits take words of 16.
 
 using Weights = Ints;
 
@@ -16,6 +16,6 @@ static inline Ints dot(Ints sums, Ints values, Weights weights) {
 }
 
 static inline Ints dot16(Ints sums, Ints values, Ints weights) {
-  return sums +
-         reinterpret_cast<Ints>(_mm256_madd_epi16(reinterpret_cast<__m256i>(values), reinterpret_cast<__m256i>(weights)));
+  return sums + reinterpret_cast<Ints>(
+                    _mm256_madd_epi16(reinterpret_cast<__m256i>(values), reinterpret_cast<__m256i>(weights)));
 }

@@ -22,4 +22,11 @@
 // loop.
 #define LINNET_INLINE static inline __attribute__((always_inline))
 
+// What is rare is there once, and not once more for each caller.
+#if defined(__clang__)
+#define LINNET_ONCE __attribute__((noinline))
+#else
+#define LINNET_ONCE __attribute__((noipa))
+#endif
+
 #endif

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "engine.h"
 #include "linnet.h"
 
 namespace linnet_tests {
@@ -22,34 +23,6 @@ struct Case {
   std::vector<std::vector<std::uint8_t>> expected;  // one for each output, floats or bytes
 };
 
-// Channels that a layer gives.
-inline std::int64_t channels_of(const linnet_layer& layer) {
-  switch (layer.kind) {
-    case LINNET_CONVOLUTION:
-      return layer.body.convolution.out_channels;
-    case LINNET_LINEAR:
-      return layer.body.linear.out_channels;
-    case LINNET_DEPTHWISE:
-      return layer.body.depthwise.channels;
-    case LINNET_POOLING:
-      return layer.body.pooling.channels;
-    case LINNET_ADD:
-      return layer.body.addition.channels;
-    case LINNET_CONCATENATE:
-      return layer.body.concatenation.channels;
-    case LINNET_RESIZE:
-      return layer.body.resizing.channels;
-    default:
-      return layer.body.conversion.channels;
-  }
-}
-
-// Which pixels a convolution takes; null of what is none.
-inline const linnet_window* window_of(const linnet_layer& layer) {
-  if (layer.kind == LINNET_CONVOLUTION) return &layer.body.convolution.window;
-  return layer.kind == LINNET_DEPTHWISE ? &layer.body.depthwise.window : nullptr;
-}
-
 // Bytes of one number of a precision.
 inline std::int64_t number_bytes(std::int32_t precision) { return precision == LINNET_UINT8 ? 1 : 4; }
 
@@ -61,11 +34,11 @@ inline std::int64_t table_bytes(const std::vector<linnet_layer>& layers) {
 // Numbers that a layer gives for one picture, by the rule that linnet.h states.
 inline std::int64_t output_numbers(const std::vector<linnet_layer>& layers, const std::vector<std::int32_t>& inputs,
                                    std::int64_t height, std::int64_t width, std::int32_t number) {
-  const std::int64_t channels = channels_of(layers[static_cast<std::size_t>(number)]);
+  const std::int64_t channels = linnet::out_channels(layers[static_cast<std::size_t>(number)]);
   while (number >= 0) {
     const linnet_layer& layer = layers[static_cast<std::size_t>(number)];
     if (layer.kind == LINNET_POOLING || layer.kind == LINNET_LINEAR) return channels;
-    std::int64_t stride = window_of(layer) == nullptr ? 1 : window_of(layer)->stride;
+    std::int64_t stride = linnet::window_of(layer) == nullptr ? 1 : linnet::window_of(layer)->stride;
     // Strides of strides are rounded up as their product is, so the order does not matter.
     if (layer.kind == LINNET_RESIZE) {
       stride = layer.body.resizing.stride;

@@ -100,16 +100,21 @@ void check_products(const EngineKernels& kernels) {
   }
 }
 
-// A row of a depthwise convolution of `width` pixels, with `pads` zeros at the left and as many outputs as given.
+// A row of a depthwise convolution of `width` pixels, with `pads` zeros at the left and as many outputs as given; or
+// the same row twice, the second time upside down.
 void check_depthwise(const EngineKernels& kernels, Index width, Index stride, Index dilation, Index pad, Index outputs,
                      int missing) {
   Guarded<float> top(width * kBlock), middle(width * kBlock), bottom(width * kBlock), taps(9 * kBlock), bias(kBlock);
-  Guarded<float> output(outputs * kBlock);
+  const Index rows = 1 + width % 2;
+  Guarded<float> output(rows * outputs * kBlock);
   fill(top), fill(middle), fill(bottom), fill(taps), fill(bias);
-  DepthwiseRow job = {};
-  job.rows[0] = missing == 0 ? nullptr : top.data();
-  job.rows[1] = middle.data();
-  job.rows[2] = missing == 2 ? nullptr : bottom.data();
+  DepthwiseRows job = {};
+  job.output_rows = rows;
+  for (Index r = 0; r < rows; ++r) {
+    job.rows[r][2 * r] = missing == 0 ? nullptr : top.data();
+    job.rows[r][1] = middle.data();
+    job.rows[r][2 - 2 * r] = missing == 2 ? nullptr : bottom.data();
+  }
   job.width = width;
   job.output_width = outputs;
   job.stride = stride;
@@ -121,20 +126,19 @@ void check_depthwise(const EngineKernels& kernels, Index width, Index stride, In
   job.highest = missing == 1 ? INFINITY : 0.75F;
   job.output = output.data();
   std::vector<float> expected(static_cast<std::size_t>(output.size()));
-  for (Index x = 0; x < outputs; ++x) {
-    for (Index channel = 0; channel < kBlock; ++channel) {
-      float sum = bias[channel];
-      for (Index tap = 0; tap < 9; ++tap) {
-        const Index column = x * stride - pad + tap % 3 * dilation;
-        const float* row = job.rows[tap / 3];
-        if (row != nullptr && column >= 0 && column < width)
-          sum += row[column * kBlock + channel] * taps[tap * kBlock + channel];
-      }
-      expected[static_cast<std::size_t>(x * kBlock + channel)] = clamped(sum, job.lowest, job.highest);
+  for (Index i = 0; i < output.size(); ++i) {
+    const Index channel = i % kBlock, x = i / kBlock % outputs, r = i / kBlock / outputs;
+    float sum = bias[channel];
+    for (Index tap = 0; tap < 9; ++tap) {
+      const Index column = x * stride - pad + tap % 3 * dilation;
+      const float* row = job.rows[r][tap / 3];
+      if (row != nullptr && column >= 0 && column < width)
+        sum += row[column * kBlock + channel] * taps[tap * kBlock + channel];
     }
+    expected[static_cast<std::size_t>(i)] = clamped(sum, job.lowest, job.highest);
   }
-  kernels.depthwise_row(job);
-  expect("depthwise_row", output, expected);
+  kernels.depthwise_rows(job);
+  expect("depthwise_rows", output, expected);
 }
 
 void check_depthwise_rows(const EngineKernels& kernels) {
@@ -234,10 +238,12 @@ void fill_between(Guarded<Item>& values, std::int32_t least, std::int32_t most) 
   for (Index i = 0; i < values.size(); ++i) values[i] = static_cast<Item>(random_integer(least, most));
 }
 
-// Of sums of about `size`: most results are inside of a byte, some at its ends, and one of each kind at limits.
-void fill_multipliers(Guarded<float>& multipliers, float size) {
+// Of sums of about `size` and at most `largest`: most results are inside of a byte, some at its ends, and one of each
+// kind at limits. Products that are not `far` stay below 2^31.
+void fill_multipliers(Guarded<float>& multipliers, float size, float largest, bool far) {
+  const float most = far ? 3e38F : 0x1p30F / largest;
   for (Index i = 0; i < multipliers.size(); ++i) {
-    multipliers[i] = i % 8 == 3 ? 0.0F : i % 8 == 5 ? 3e38F : 200.0F / size * (1 + random_number() / 2);
+    multipliers[i] = i % 8 == 3 ? 0.0F : i % 8 == 5 ? most : 200.0F / size * (1 + random_number() / 2);
   }
 }
 
@@ -246,6 +252,7 @@ Requantisation random_rule(bool adds) {
   rule.zero = random_integer(0, 255);
   rule.lowest = random_integer(0, 1) * rule.zero;
   rule.highest = random_integer(0, 1) == 0 ? 255 : random_integer(rule.lowest, 255);
+  rule.far = random_integer(0, 1) == 0;
   rule.adds = adds;
   rule.shift = random_integer(13, 30);
   rule.first = random_integer(1 << 12, 1 << 21);
@@ -326,8 +333,10 @@ void check_integer_product(const IntegerKernels& kernels, Index pixels, Index bl
   a.fill(), fill_between(weights, -128, 127), fill_between(added, 0, 255), fill_between(c, 0, 255);
   const std::int32_t most = variant % 11 == 10 ? 1 << 29 : 1 << 18;
   fill_between(bias, -most, most), fill_between(own, -65536, 65536), fill_between(sums, -most, most);
-  fill_multipliers(multipliers, static_cast<float>(most) + 4000.0F * static_cast<float>(runs * run));
   IntegerProduct job = {};
+  job.rule = random_rule(adds);
+  const auto factors = static_cast<float>(runs * padded), start = static_cast<float>(most);
+  fill_multipliers(multipliers, start + 4000 * factors, start + 65536 + 32640 * factors, job.rule.far);
   job.pixels = pixels;
   job.runs = runs;
   job.run = padded;
@@ -341,7 +350,6 @@ void check_integer_product(const IntegerKernels& kernels, Index pixels, Index bl
   job.sums = sums_given ? sums.data() : nullptr;
   job.sums_step = job.added_step = job.c_step = pixels * kBlock;
   job.multipliers = multipliers.data();
-  job.rule = random_rule(adds);
   job.added = adds ? added.data() : nullptr;
   job.c = ends ? c.data() : nullptr;
   job.next = weights.data();
@@ -403,22 +411,25 @@ void check_integer_products(const IntegerKernels& kernels) {
 void check_integer_depthwise(const IntegerKernels& kernels, Index width, Index stride, Index dilation, Index pad,
                              Index outputs, int variant) {
   const bool wide = variant % 2 == 1, operands = variant % 3 == 1;
-  Guarded<std::uint8_t> top(width * kBlock), middle(width * kBlock), bottom(width * kBlock);
+  const Index rows = 1 + variant % 4, height = (rows - 1) * stride + 2 * dilation + 1;
+  Guarded<std::uint8_t> input(height * width * kBlock);
   Guarded<std::int16_t> wide_taps(wide ? 3 * kBlock * 4 : 0);
   Guarded<std::int8_t> narrow_taps(wide ? 0 : 3 * kBlock * 4);
   Guarded<std::int32_t> bias(kBlock);
   Guarded<float> multipliers(kBlock);
-  fill_between(top, 0, 255), fill_between(middle, 0, 255), fill_between(bottom, 0, 255);
+  fill_between(input, 0, 255);
   fill_between(wide_taps, -255, 255), fill_between(narrow_taps, -128, 127), fill_between(bias, -100000, 100000);
-  fill_multipliers(multipliers, 200000.0F);
   for (Index i = 3; i < 3 * kBlock * 4; i += 4) {
     if (wide) wide_taps[i] = 0;
     if (!wide) narrow_taps[i] = 0;
   }
   IntegerDepthwise job = {};
-  job.rows[0] = top.data();
-  job.rows[1] = middle.data();
-  job.rows[2] = bottom.data();
+  for (Index r = 0; r < rows; ++r) {
+    for (Index tap = 0; tap < 3; ++tap) {
+      job.rows[r][tap] = input.data() + (r * stride + tap * dilation) * width * kBlock;
+    }
+  }
+  job.output_rows = rows;
   job.width = width;
   job.output_width = outputs;
   job.stride = stride;
@@ -430,27 +441,28 @@ void check_integer_depthwise(const IntegerKernels& kernels, Index width, Index s
   job.bias = bias.data();
   job.multipliers = multipliers.data();
   job.rule = random_rule(false);
+  fill_multipliers(multipliers, 200000, 100000 + 9 * 255 * 255, job.rule.far);
   job.operands = operands;
-  Guarded<std::uint8_t> output(outputs * kBlock);
-  Operands written(kernels, outputs * kBlock);
+  Guarded<std::uint8_t> output(rows * outputs * kBlock);
+  Operands written(kernels, rows * outputs * kBlock);
   job.output = operands ? written.data() : output.data();
   std::vector<std::uint8_t> expected(static_cast<std::size_t>(output.size()));
-  for (Index i = 0; i < outputs * kBlock; ++i) {
-    const Index x = i / kBlock, channel = i % kBlock;
+  for (Index i = 0; i < rows * outputs * kBlock; ++i) {
+    const Index x = i / kBlock % outputs, r = i / kBlock / outputs, channel = i % kBlock;
     Index sum = bias[channel];
     for (Index tap = 0; tap < 9; ++tap) {
       const Index column = x * stride - pad + tap % 3 * dilation, place = (tap / 3 * kBlock + channel) * 4 + tap % 3;
-      const Index value = column >= 0 && column < width ? job.rows[tap / 3][column * kBlock + channel] : job.padding;
+      const Index value = column >= 0 && column < width ? job.rows[r][tap / 3][column * kBlock + channel] : job.padding;
       sum += value * (wide ? wide_taps[place] : narrow_taps[place]);
     }
     expected[static_cast<std::size_t>(i)] = byte_of(wrapped(sum), multipliers[channel], job.rule, nullptr);
   }
-  kernels.depthwise_row(job);
+  kernels.depthwise_rows(job);
   // Of operands the bytes that they stand for.
   for (Index i = 0; operands && i < output.size(); ++i) {
     output[i] = static_cast<std::uint8_t>(written[i] + kernels.operand_zero);
   }
-  expect_equal(operands ? "depthwise_row (operands)" : "depthwise_row", output, expected);
+  expect_equal(operands ? "depthwise_rows (operands)" : "depthwise_rows", output, expected);
 }
 
 void check_integer_depthwise_rows(const IntegerKernels& kernels) {
@@ -501,8 +513,8 @@ void check_integer_join(const IntegerKernels& kernels, Index pixels, int parts, 
   Guarded<float> multipliers(kBlock);
   Guarded<std::uint8_t> added(count), c(count);
   fill_between(part, -100000, 100000), fill_between(bias, -100000, 100000), fill_between(added, 0, 255);
-  fill_multipliers(multipliers, 200000.0F);
   const Requantisation rule = random_rule(adds);
+  fill_multipliers(multipliers, 200000, 600000, rule.far);
   std::vector<std::uint8_t> expected(static_cast<std::size_t>(count));
   for (Index i = 0; i < count; ++i) {
     Index sum = bias[i % kBlock];

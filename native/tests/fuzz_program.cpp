@@ -45,9 +45,9 @@ double products(const std::vector<linnet_layer>& layers, double pixels) {
     const bool full = layer.kind == LINNET_CONVOLUTION || layer.kind == LINNET_LINEAR;
     // Of both the first number is that of the input's channels.
     const double depth = full ? layer.body.convolution.in_channels + 7.0 : 1.0;
-    const linnet_window* window = window_of(layer);
+    const linnet_window* window = linnet::window_of(layer);
     const double taps = window == nullptr ? 1.0 : static_cast<double>(window->kernel) * window->kernel;
-    sum += depth * (static_cast<double>(channels_of(layer)) + 7.0) * taps * pixels;
+    sum += depth * (static_cast<double>(linnet::out_channels(layer)) + 7.0) * taps * pixels;
   }
   return sum;
 }

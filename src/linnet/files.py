@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -64,6 +65,8 @@ def _target_of(path: Path) -> Path:
 
 def _write_staged(path: Path, temporary: Path, target: Path, content: bytes | bytearray) -> None:
     """The content in a new temporary file, synchronised, with the permissions of what it will replace."""
+    if target.parent.exists() and not target.parent.is_dir():
+        raise _cannot_write(path, NotADirectoryError(errno.ENOTDIR, f"'{path.parent}' is no folder"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)

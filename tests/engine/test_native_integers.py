@@ -222,6 +222,11 @@ def test_a_network_that_no_family_describes(kind: Way, padding: str) -> None:
     assert_same_bits(network, FEW_WAYS, tuple(graph.by_name))
 
 
+@pytest.mark.parametrize("floating", ["stem", "other"])
+def test_a_picture_that_is_read_in_bytes_and_in_float(floating: str) -> None:
+    assert_same_bits(quantised_for_pictures(strange_network(), dtype="int8", floating=(floating,)), [{"threads": 2}])
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     channels=st.lists(st.integers(1, 43), min_size=2, max_size=5),

@@ -19,7 +19,7 @@ from linnet.checkpoint import Checkpoint
 from linnet.cli import main
 from linnet.export import export, shipped
 from linnet.export.contract import contract_from, contract_of
-from linnet.export.folders import DESCRIPTION, description
+from linnet.export.folders import DESCRIPTION, check_format, description
 from linnet.export.formats import BY_NAME, FORMATS
 from linnet.export.microcontroller import described, exporting
 
@@ -121,6 +121,8 @@ def test_folders_that_are_none_of_ours(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / DESCRIPTION).write_bytes(b'{"format": "engine"}')
     assert main(["verify", str(tmp_path)]) == 1
     assert "has no test vectors" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"holds an export of the format engine\. Name a new folder"):
+        check_format(tmp_path, "ncnn")
     # The network is gone, and what says what it was has stayed.
     checkpoint = made("classifier", "float32")
     for format in ("ncnn", "engine"):

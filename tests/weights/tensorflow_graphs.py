@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def graph_of(
     tensors: Tensors,
     *,
     scale: float | None = None,
-    offset: float = 0.0,
+    offset: float | Sequence[float] = 0.0,
     size: bool = True,
     scores: str = "Softmax",
     **style: Any,
@@ -98,7 +99,7 @@ def graph_of(
     source = writer.node("image", "Placeholder", shape=(-1, *((height, width) if size else (-1, -1)), channels))
     if scale is not None:
         source = writer.node("Pre/mul", "Mul", writer.constant("Pre/scale", scale), source)
-        source = writer.node("Pre/sub", "Sub", source, writer.constant("Pre/mean", -offset))
+        source = writer.node("Pre/sub", "Sub", source, writer.constant("Pre/mean", np.negative(offset)))
     names = {INPUT: source}
     for operation in graph.operations:
         reads = [names[name] for name in operation.reads]

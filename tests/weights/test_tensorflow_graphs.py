@@ -93,6 +93,13 @@ def test_what_it_does_to_pixels_is_the_contract(
     np.testing.assert_allclose([*contract.mean, *contract.std], [mean] * 3 + [std] * 3, rtol=1e-6)
 
 
+def test_pixels_may_have_one_scale_and_a_mean_for_each_channel(tmp_path: Path) -> None:
+    message = graph_of(SECOND.graph, random_tensors(SECOND), scale=1 / 255, offset=(-0.485, -0.456, -0.406))
+    contract = read(save_frozen(message, tmp_path / "a.pb")).checkpoint.preprocessing
+    assert contract is not None
+    np.testing.assert_allclose([*contract.mean, *contract.std], [0.485, 0.456, 0.406, 1, 1, 1], rtol=1e-6)
+
+
 def test_a_graph_of_any_size(tmp_path: Path) -> None:
     message = graph_of(SECOND.graph, random_tensors(SECOND), size=False)
     path = save_frozen(message, tmp_path / "a.pb")

@@ -21,7 +21,7 @@ import tyro
 
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint
-from linnet.cli.terminal import UsageError, parse, print_json, progress, show, size, table
+from linnet.cli.terminal import UsageError, check_least, parse, print_json, progress, show, size, table
 from linnet.evaluation.figures import spell
 from linnet.export import export
 from linnet.export.formats import FORMATS, Format, either, find_format
@@ -93,6 +93,7 @@ def main(arguments: list[str]) -> int:
         raise UsageError(f"--most-drop (={options.most_drop:g}) must be a fraction of 1; 0.01 is one point.")
     if options.most_drop is not None and options.data is None:
         raise UsageError("--most-drop is for a file that is measured, and nothing is without --data. Name a data set.")
+    check_least("--ram", options.ram, 1)
     found = find_format(options.file, options.format)
     if options.data is not None and not found.measured:
         raise UsageError(f"--data: linnet cannot run {found.name} on pictures; it can run {either(MEASURED)}.")

@@ -55,7 +55,7 @@ class Step:
         last: name of the tensor that the last of them gives.
         schedule: `rows`, `groups` or `layerwise`; `auto` where there is only one way.
         group: expanded channels of a group; 0 where there are no groups.
-        output_bytes: size of the tensor that the step leaves, in bytes.
+        output_bytes: size of the tensor that the step leaves, in bytes; 0 if it gives the caller row by row.
         scratch_bytes: scratch space of all threads together, in bytes.
         seconds: the shortest time that it took so far.
         element_bytes: size of one number of that tensor, in bytes.
@@ -98,9 +98,11 @@ class NativeNetwork:
         self.layers, self.inputs, self.numbers = program.layers, program.inputs, program.numbers
         layers = (ProgramLayer * len(program.layers))(*program.layers)
         inputs = np.array(program.inputs, np.int32)
-        # Aligned as an array of words is: layers point to floats in it.
-        data = np.zeros(-(-program.data.size // 4), np.uint32).view(np.uint8)
-        data[: program.data.size] = program.data
+        data = np.ascontiguousarray(program.data)
+        if data.ctypes.data % 4:
+            # Aligned as an array of words is: layers point to floats in it.
+            data = np.zeros(-(-program.data.size // 4), np.uint32).view(np.uint8)
+            data[: program.data.size] = program.data
         handle = ctypes.c_void_p()
         call(
             "linnet_network_open",

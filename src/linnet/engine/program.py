@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -181,7 +183,7 @@ def lower(
     return Program(
         tuple(lowering.layers),
         tuple(lowering.inputs),
-        np.concatenate(lowering.parts or [np.zeros(0, np.uint8)]),
+        lowering.data(),
         lowering.numbers,
         graph,
         tail,
@@ -256,17 +258,33 @@ class _Lowering:
         if self.quantisation is None or operation.name not in self.quantisation.floating:
             KERNELS[type(operation)](self, operation)
             return
-        own = {name: self.numbers[name] for name in operation.reads if name != INPUT}
+        own = {name: self.numbers[name] for name in operation.reads if name != INPUT or self.mixes_readers}
         for name, number in own.items():
             channels, zero = self.graph.shape_of(name)[-1], self.zero(name)
             given = DequantizeLayer(channels, zero, self.encoding(name).scale)
-            self.numbers[name] = self._append(given, [number], FLOAT32)
+            self.numbers[name] = self._append(given, [self.picture if name == INPUT else number], FLOAT32)
         KERNELS[type(operation)](self, operation)
         self.numbers |= own
         body = QuantizeLayer(
             self.graph.shape_of(operation.name)[-1], self.zero(operation.name), self.encoding(operation.name).scale
         )
         self.numbers[operation.name] = self._append(body, [self.numbers[operation.name]], UINT8, IntegerRule())
+
+    @property
+    def mixes_readers(self) -> bool:
+        """Whether some operations that read the picture compute with bytes and others in float."""
+        readers = [self.graph.by_name[name] for name in self.graph.readers[INPUT]]
+        return len({self.computes_with_bytes(operation) for operation in readers}) > 1
+
+    @cached_property
+    def picture(self) -> int:
+        """The layer that gives the picture's bytes as they are: of those that read the picture all compute alike."""
+        channels, zero = self.graph.shape_of(INPUT)[-1], self.zero(INPUT)
+        places = [self.place(np.eye(channels, dtype=np.int8)), self.place(np.zeros(channels, np.int32))]
+        body = ConvolutionLayer(channels, channels, Window(1, 1, 1, PADDING["same"]), *RANGES["linear"], *places)
+        integers = IntegerRule(input_zero=zero, zero=zero, lowest=0, highest=255)
+        integers.multipliers = self.place(np.ones(channels, np.float32))
+        return self._append(body, [self.numbers[INPUT]], UINT8, integers)
 
     def record(self, operation: Operation, own: LayerBody, reads: Sequence[str] | None = None) -> None:
         """Appends a layer of an operation that reads these, by default what the operation reads."""
@@ -351,6 +369,16 @@ class _Lowering:
         elif weight.dtype == np.uint8:
             weight = (weight - np.uint8(128)).view(np.int8)
         return [self.place(weight), self.place(bias)]
+
+    def data(self) -> NDArray[np.uint8]:
+        """All values that were placed, in memory that the system has back as soon as nobody holds them.
+
+        What an allocator has given once it often keeps, and a network's weights are twice there then.
+        """
+        if not self.parts:
+            return np.zeros(0, np.uint8)
+        whole = np.frombuffer(mmap(-1, self.size), np.uint8)
+        return np.concatenate(self.parts, out=whole)
 
     def place(self, values: NDArray[Any]) -> int:
         """Where values begin that are put behind those that are there."""

@@ -37,6 +37,13 @@ def format_name(folder: Path) -> str | None:
     return None if not (folder / DESCRIPTION).is_file() else str(_read(folder).get("format"))
 
 
+def check_format(folder: Path, format: str) -> None:
+    """Raises a ValueError if a folder is an export of another format, whose description would be written over."""
+    there = format_name(folder)
+    if there not in (None, format):
+        raise ValueError(f"'{folder}' holds an export of the format {there}. Name a new folder.")
+
+
 def documents(folder: Path) -> dict[str, str]:
     """What linnet wrote into a folder beside its network.
 

@@ -13,7 +13,7 @@ import numpy as np
 from linnet.checkpoint import Checkpoint
 from linnet.engine.integer_reference import numpy_network
 from linnet.export.contract import contract_of
-from linnet.export.folders import DESCRIPTION, description, documents
+from linnet.export.folders import DESCRIPTION, check_format, description, documents
 from linnet.export.onnx_run import as_taken
 from linnet.export.vectors import Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, Precision, check_difference, differences
@@ -31,8 +31,8 @@ FILES = ("network.ncnn.param", "network.ncnn.bin")
 TOLERANCE = 1e-3
 """Largest difference that is accepted: ncnn multiplies by Winograd's method."""
 
-SECONDS = 120
-"""That pnnx may take."""
+SECONDS = 600
+"""That pnnx may take: on a busy machine much more than the few of its own."""
 
 HALVES = ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage")
 
@@ -48,10 +48,12 @@ def export_ncnn(checkpoint: Checkpoint, path: str | Path, *, precision: Precisio
         precision: float32.
 
     Raises:
-        ValueError: if pnnx cannot write it, or ncnn computes something else: then nothing is written.
+        ValueError: if pnnx cannot write it, ncnn computes something else, or the folder is an export of another format:
+            then nothing is written.
         OSError: if a file cannot be written.
     """
     path = Path(path)
+    check_format(path, "ncnn")
     pictures = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
     contract = contract_of(checkpoint, "normalised", precision)
     outputs, _ = numpy_network(checkpoint.architecture, checkpoint.tensors).run(
@@ -100,7 +102,10 @@ def write_ncnn(checkpoint: Checkpoint, folder: Path) -> dict[str, bytes]:
     # The package is a launcher that lies beside the interpreter.
     launcher = str(Path(sys.executable).with_name("pnnx"))
     command = [launcher, str(onnx), f"inputshape=[1,{channels},{height},{width}]", "fp16=0"]
-    done = subprocess.run(command, capture_output=True, cwd=folder, text=True, check=False, timeout=SECONDS)
+    try:
+        done = subprocess.run(command, capture_output=True, cwd=folder, text=True, check=False, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"pnnx did not finish within {SECONDS} seconds; nothing was written") from None
     if not all((folder / name).is_file() for name in FILES):
         raise ValueError(f"pnnx could not write it ({(done.stderr.splitlines() or ['no message'])[-1]})")
     return {name: (folder / name).read_bytes() for name in FILES}

@@ -162,6 +162,8 @@ class _Walk:
             self._refuse(f"its pictures are of {height} x {width} pixels and {channels} channels")
         reading = Reading(Chain((height, width, channels)), says_size=size is not None, start=start)
         if changed:
+            # One may have a number for each channel and the other one for all.
+            scale, offset = np.broadcast_arrays(scale, offset)
             if not np.isfinite([scale, offset]).all() or (scale <= 0).any() or scale.size not in (1, channels):
                 self._refuse("what it does to its input is no normalisation of pixels")
             reading.scale, reading.offset = scale, offset
