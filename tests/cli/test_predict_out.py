@@ -58,7 +58,6 @@ def test_it_counts_and_goes_on(small_model: Path, tmp_path: Path, capsys: pytest
         (["--out", "new.csv"], 1, "must end with .parquet, or be a folder"),
         (["--out", "new.PARQUET"], 1, "must end with .parquet, or be a folder"),
         (["--uncertain", 0], 2, "at least 1"),
-        (["--model", "cifar10", "film.mp4"], 2, "'film.mp4' is a film or a camera"),
     ],
 )
 def test_what_makes_no_sense_is_a_sentence(
@@ -110,6 +109,12 @@ def test_of_another_folder_of_the_same_name_nothing_is_added(
     code, _, err = run(command, capsys)
     assert code == 1
     assert "the place of the source" in err
+
+
+def test_a_film_is_no_picture(small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(["predict", "film.mp4", "--model", small_model, "--out", "out.parquet"], capsys)
+    assert (code, "'film.mp4' is a film or a camera" in err) == (2, True)
+    assert not Path("out.parquet").exists()
 
 
 def test_uncertain_needs_results(small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
