@@ -75,7 +75,7 @@ PARITY := .venv-parity/bin
 .venv-parity/parity.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-parity
 	PIP_CONSTRAINT=constraints.txt $(PARITY)/pip install --quiet -e '.[dev]'
-	$(PARITY)/pip install --quiet transformers==5.24.0 onnxscript keras
+	$(PARITY)/pip install --quiet transformers==5.24.0 onnxscript keras==3.15.1
 	$(PARITY)/pip install --quiet --no-deps torchvision==0.28.0 timm==1.0.31 $(IMAGENET)
 	touch $@
 

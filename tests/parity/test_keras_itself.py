@@ -19,6 +19,9 @@ from linnet.checkpoint import Checkpoint
 from linnet.engine.reference import NumpyNetwork
 from linnet.weights import read, write
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+"""Keras' torch backend makes arrays of its variables in a way that numpy 2 will not take for ever."""
+
 LIBRARIES = ("keras", "tf_keras")
 
 NETWORKS = [("MobileNetV2", alpha) for alpha in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)] + [
