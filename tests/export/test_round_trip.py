@@ -57,7 +57,7 @@ def kinds() -> Iterator[tuple[str, str, str, str, dict[str, Any]]]:
                         yield name, ending, precision, inputs, options
 
 
-@pytest.mark.parametrize(("name", "ending", "precision", "inputs", "options"), kinds())
+@pytest.mark.parametrize(("name", "ending", "precision", "inputs", "options"), list(kinds()))
 def test_it_comes_back(
     tmp_path: Path, name: str, ending: str, precision: Any, inputs: str, options: dict[str, Any]
 ) -> None:
