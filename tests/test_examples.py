@@ -63,6 +63,13 @@ def test_a_detector_of_drawn_things(tmp_path: Path) -> None:
         assert min(picture.size) >= 160
 
 
-@pytest.mark.parametrize("name", ["own_classifier", "own_detector", "demo", "write_shards"])
+def test_an_ablation_of_the_paper(tmp_path: Path) -> None:
+    lines = run_example("ablation", tmp_path, "--pictures", "1500").splitlines()
+    shares = [float(found[1]) for line in lines if (found := re.search(r"([\d.]+)% of 500", line))]
+    assert len(shares) == 4
+    assert shares[0] > shares[1]  # figure 6a: a bottleneck is better off without a ReLU6
+
+
+@pytest.mark.parametrize("name", ["ablation", "own_classifier", "own_detector", "demo", "write_shards"])
 def test_it_is_told_of(name: str) -> None:
     assert f"{name}.py" in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")

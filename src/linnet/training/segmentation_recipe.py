@@ -32,9 +32,9 @@ class SegmentationRecipe(Recipe):
     dice: float = 0.5
     """The weight of the dice loss beside cross entropy. It counts shapes instead of pixels, so that rare classes and
     thin things are learned. 0 switches it off."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """How much each class weighs in cross entropy: all pixels alike, or `balanced` by the inverse of the root of its
-    number of pixels."""
+    class_weights: Literal["none", "balanced"] = "balanced"
+    """How much each class weighs in cross entropy: `balanced` by the inverse of the root of its number of pixels, or
+    all pixels alike. Balanced, rare classes and thin things are learned earlier and better."""
     smallest: float = 0.5
     """The smallest scale of a random view: at 0.5 the picture has half its sides, and what is around it is ignored."""
     largest: float = 2.0
