@@ -29,7 +29,7 @@ struct Record {
   std::int32_t inputs[4];
 };
 
-constexpr std::size_t kMostBytes = std::size_t{64} << 20;  // of one thing
+constexpr std::size_t kMostOfOneThing = std::size_t{64} << 20;
 constexpr std::uint32_t kMostPart = 1 << 19;
 constexpr double kMostProducts = 3e6;  // of one run
 
@@ -154,7 +154,7 @@ namespace linnet {
 // Exactly what is asked for, so that the sanitizer sees the first byte behind it.
 void* take_memory(std::size_t bytes) {
   void* memory = nullptr;
-  if (bytes > kMostBytes || posix_memalign(&memory, 64, bytes > 0 ? bytes : 1) != 0) return nullptr;
+  if (bytes > kMostOfOneThing || posix_memalign(&memory, 64, bytes > 0 ? bytes : 1) != 0) return nullptr;
   std::memset(memory, 0, bytes);
   return memory;
 }

@@ -30,7 +30,7 @@ from linnet.weights import hdf5, read, write
 from linnet.weights.to_pytorch import archive
 
 NETWORK = network_of("timm-v1", width=0.05, classes=2)
-MUTATIONS = int(os.environ.get("LINNET_MUTATIONS", "1000"))
+MUTATIONS = int(os.environ.get("LINNET_MUTATIONS", "500"))
 """Damaged files of each format in the slow test."""
 
 FORKS = sys.platform == "linux"
