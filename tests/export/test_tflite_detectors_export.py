@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import checkpoint_of
+from hypothesis import HealthCheck, given, settings
+from networks import checkpoint_of, detectors
 from quantised import quantised_checkpoint
 
 from linnet.architecture import Detector
@@ -28,6 +29,13 @@ DETECTORS: dict[str, Detector] = {
     "ssd, rounded anchors": ssd(width=0.2, resolution=(64, 80), classes=3, anchor_step=1 / 128),
 }
 NAMES = ("ant", "bee", "cow", "dog")
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(detectors(largest_width=0.4, largest_side=100))
+def test_any_detector_is_exported_as_it_is(tmp_path: Path, network: Detector) -> None:
+    # The numbers before they are boxes: random weights under an unbounded activation overflow the exponential of these.
+    assert export(checkpoint_of(network), tmp_path / "network.tflite", raw=True).difference is not None
 
 
 @pytest.mark.parametrize("name", DETECTORS)
