@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAPER = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
 SCALING = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 
@@ -42,6 +43,15 @@ def test_every_figure_of_the_readme_s_table_stands_in_the_page() -> None:
     assert len(figures) >= 14
     for figure in figures:
         assert figure in PAGE, figure
+
+
+def test_what_the_readme_says_of_the_paper_stands_on_its_page() -> None:
+    (said,) = re.findall(r"trained on 64 thousand pictures.*?is shown\.", README, flags=re.DOTALL)
+    rows = "".join(line for line in PAPER.splitlines() if "| 64,000 |" in line)
+    figures = re.findall(r"\d+\.\d", said)
+    assert len(figures) == 6
+    for figure in figures:
+        assert f"−{figure} " in rows, figure
 
 
 def test_the_engine_is_ahead(report: ModuleType) -> None:

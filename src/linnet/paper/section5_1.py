@@ -17,6 +17,7 @@ from linnet.colours import BLUE, ENGINE, GREY, TORCH
 from linnet.engine.library import engine_instruction_set
 from linnet.engine.native import NativeNetwork, NativeSession
 from linnet.engine.program import lower
+from linnet.paper.ablations import folder_of
 from linnet.paper.page import MissingResultsError, Page, PaperTable, new_figure
 from linnet.paper.prose import read
 from linnet.paper.sweeps import sweep_points
@@ -50,7 +51,7 @@ def make(results: Path) -> Page:
         document += [{"way": "rows"}, {"way": "auto"}]
         _add(document, "engine", measure_engine(MobileNetV2(folded=True), (*ways, "rows", "auto")))
     try:
-        expansions = list(sweep_points(results / "figure6", "expansions"))
+        expansions = list(sweep_points(folder_of(results), "expansions"))
         missing = ""
     except MissingResultsError as error:
         expansions, missing = [], str(error)
