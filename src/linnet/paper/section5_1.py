@@ -228,7 +228,9 @@ def _plot(document: list[dict[str, Any]], expansions: list[dict[str, Any]]) -> F
         places, heights = [point["at"] for point in expansions], [100 * point["top1"] for point in expansions]
         errors = [100 * (point["error"] or 0) for point in expansions]
         axes[-1].errorbar(places, heights, errors, marker="s", capsize=3, color=BLUE)
-        axes[-1].set(title="accuracy against expansion", xlabel="expansion t", ylabel="CIFAR-10 top-1, %")
+        axes[-1].set(
+            title="accuracy against expansion", xlabel="expansion t", ylabel="CIFAR-10 top-1, %\n± standard error"
+        )
     for panel in axes:
         panel.grid(alpha=0.3)
         panel.locator_params(axis="x", integer=True)

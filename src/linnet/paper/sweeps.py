@@ -119,8 +119,8 @@ def _plot(points: Mapping[str, list[dict[str, Any]]]) -> Figure | None:
         if sweep == "widths":
             for place, height, point in zip(places, heights, found, strict=True):
                 panel.annotate(f"  {point['at']:g}", (place, height), va="top", fontsize=8)
-    left.set(xlabel="expansion t", ylabel="CIFAR-10 top-1, %")
-    right.set(xlabel="multiply-adds, millions", ylabel="CIFAR-10 top-1, %", xscale="log")
+    left.set(xlabel="expansion t", ylabel="CIFAR-10 top-1, % ± standard error")
+    right.set(xlabel="multiply-adds, millions", xscale="log")
     right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.xaxis.set_major_formatter("{x:g}")
     right.xaxis.set_minor_formatter(NullFormatter())
