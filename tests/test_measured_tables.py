@@ -69,6 +69,27 @@ def test_the_engine_is_ahead(report: ModuleType) -> None:
     assert f"{said['arena']:.2f} MB of activations, {faster} on two" in README
 
 
+def test_a_billion_pictures_take_what_the_measured_times_add_up_to(report: ModuleType) -> None:
+    rows = re.findall(
+        r"^\| \d.* \| (\w+) \| ([\d.]+) \+ ([\d.]+) \| (\d+) \| ([\d,]+) \| ([\d.]+) h", SCALING, re.MULTILINE
+    )
+    assert len(rows) == 6
+    for precision, decoding, network, a_second, hours, together in rows:
+        document = report.latest("engine" if precision == "float32" else "engine-int8")
+        (measured,) = (
+            row["min_ms"]
+            for row in document["networks"]["MobileNetV2 1.0, 224"]["rows"]
+            if row["runtime"].startswith("linnet") and (row["threads"], row["batch"]) == (1, 1)
+            if row["precision"] == precision
+        )
+        # Another machine than the last one's is no reason to write the table anew.
+        assert float(network) == pytest.approx(measured, rel=0.15)
+        took = float(decoding) + float(network)
+        assert int(a_second) == round(1000 / took)
+        assert int(hours.replace(",", "")) == pytest.approx(1e6 * took / 3600, abs=6)
+        assert float(together) == pytest.approx(1e6 * took / 3600 / 256, rel=0.03)
+
+
 def test_the_input_pipeline(report: ModuleType) -> None:
     tables = report.latest("input-pipeline")["tables"]
     speeds = {size: {row["way"]: round(row["images_per_second"]) for row in rows} for size, rows in tables.items()}
