@@ -27,7 +27,7 @@ from linnet.architecture.network import (
     check_number,
     check_whole,
 )
-from linnet.architecture.operations import Convolve, Grid, Resize, of_kind
+from linnet.architecture.operations import Grid, Resize
 from linnet.architecture.ssdlite import BACKBONES, WITHOUT_CLASSIFIER
 
 SegmenterVariant = Literal["paper", "modern"]
@@ -157,6 +157,11 @@ class DeepLab(OnBackbone):
         graph = self.graph
         return Graph(graph.input_shape, (*graph.operations, self.upsampling), ("upsampled",), graph.blocks)
 
+    @property
+    def exported_graph(self) -> Graph:
+        """`upsampled_graph`."""
+        return self.upsampled_graph
+
     @cached_property
     def graph(self) -> Graph:
         """The backbone's blocks, `image_pooling`, `aspp.0` …, `projection`, `decoder.0` … and `logits`, the output."""
@@ -221,7 +226,7 @@ def _last_of_each_stride(build: GraphBuilder) -> dict[int, str]:
     """Stride → what the last block with a map of that stride gives."""
     found, stride = dict[int, str](), 1
     for block in build.blocks:
-        stride *= math.prod(each.stride for each in of_kind(block.operations, Convolve))
+        stride *= math.prod(each.stride for each in block.convolutions)
         found[stride] = block.result.name
     return found
 

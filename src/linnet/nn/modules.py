@@ -6,7 +6,7 @@ depends on data, so that `torch.compile` and `torch.export` take it whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -132,25 +132,25 @@ class Chain:
 def chains_of(graph: Graph) -> tuple[Chain, ...]:
     """All operations in order, those together of which nothing else reads the inner results."""
     chains: list[Chain] = []
+    joined = {each.name: each for each in graph.convolutions if not fused.runs_alone(each)}
     for block in graph.groups:
         rest = list(block.operations)
         while rest:
             taken = [rest.pop(0)]
-            while rest and _continues(graph, taken, rest[0]):
+            while rest and _continues(graph, joined, taken, rest[0]):
                 taken.append(rest.pop(0))
             chains.append(Chain(tuple(taken), block))
     return tuple(chains)
 
 
-def _continues(graph: Graph, taken: Sequence[Operation], following: Operation) -> bool:
-    last = taken[-1]
-    if not isinstance(last, Convolve) or graph.readers[last.name] != (following.name,) or last.name in graph.outputs:
+def _continues(graph: Graph, joined: Mapping[str, Convolve], taken: Sequence[Operation], following: Operation) -> bool:
+    """Whether an operation belongs to a chain; `joined` are the convolutions that need not run alone."""
+    last = taken[-1].name
+    if last not in joined or graph.readers[last] != (following.name,) or last in graph.outputs:
         return False
-    if any(isinstance(each, Convolve) and fused.runs_alone(each) for each in (last, following)):
-        return False
-    if isinstance(following, Convolve):
-        return not following.dropout
-    return isinstance(following, Add) and set(following.reads) == {last.name, taken[0].reads[0]}
+    if following.name in joined:
+        return not joined[following.name].dropout
+    return following.adds and set(following.reads) == {last, taken[0].reads[0]}
 
 
 class GraphNetwork(nn.Module):
@@ -197,8 +197,8 @@ class GraphNetwork(nn.Module):
         self._chains = chains_of(graph)
         self._last_reader = {name: readers[-1] for name, readers in graph.readers.items() if readers}
         self._frozen: tuple[str, ...] = ()
-        pooled = {each.name for each in of_kind(graph.operations, Pool)}
-        self._pooled = tuple(each.name for each in of_kind(graph.operations, Convolve) if each.reads[0] in pooled)
+        pooled = {each.name for each in graph.operations if each.averages}
+        self._pooled = tuple(each.name for each in graph.convolutions if each.reads[0] in pooled)
 
     @property
     def pooled_norms(self) -> list[nn.BatchNorm2d]:
@@ -293,12 +293,13 @@ class GraphNetwork(nn.Module):
                 values.pop(name, None)
 
     def _run_operation(self, operation: Operation, read: Sequence[Tensor]) -> Tensor:
-        if isinstance(operation, Linear):
-            share, module = operation.dropout, self.module_of(operation.name)
-            last = operation.name == self._dropped
-            given = self.dropout(read[0]) if last else F.dropout(read[0], share, self.training)
-            return ACTIVATIONS[operation.activation](module(given))
-        return FUNCTIONS[type(operation)](operation, *read)
+        # Of those that have weights all but linear layers run as chains.
+        linear = self.graph.weighted.get(operation.name)
+        if linear is None:
+            return FUNCTIONS[type(operation)](operation, *read)
+        last = linear.name == self._dropped
+        given = self.dropout(read[0]) if last else F.dropout(read[0], linear.dropout, self.training)
+        return ACTIVATIONS[linear.activation](self.module_of(linear.name)(given))
 
     def run_chain(self, chain: Chain, x: Tensor) -> Tensor:
         """Convolutions and perhaps the sum with their input: (N, C, H, W) → (N, C', H', W')."""
