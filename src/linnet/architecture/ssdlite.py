@@ -85,6 +85,7 @@ class Detector(OnBackbone):
 
     task = "detection"
     whole_picture = True
+    sections: ClassVar[Mapping[str, str]] = {"extras": "extras", "predictors": "heads"}
     separable: ClassVar[bool]
     """Whether the 3x3 convolutions of heads and extra levels are depthwise ones, with a pointwise one after them."""
 
@@ -200,6 +201,11 @@ class Detector(OnBackbone):
     def anchors(self) -> int:
         """How many there are: a box and a score for each class come from every one."""
         return self.graph.shape_of("offsets")[0]
+
+    @property
+    def further_counts(self) -> dict[str, int]:
+        """The anchors."""
+        return {"anchors": self.anchors}
 
     @cached_property
     def graph(self) -> Graph:
