@@ -202,6 +202,11 @@ class Convolve(Operation):
         return top, bottom, left, right
 
     @property
+    def groups(self) -> int:
+        """Groups of channels that are convolved by themselves."""
+        return self.in_channels if self.depthwise else 1
+
+    @property
     def only_tap(self) -> tuple[int, int] | None:
         """The middle one on a map of one pixel, which all others lie beside."""
         if self.kernel == 1 or (*self.input_size, *self.shape[:2]) != (1, 1, 1, 1):
@@ -344,6 +349,11 @@ class Concatenate(Operation):
     def lays_behind(self) -> bool:
         """Along the first axis."""
         return self.axis == 0
+
+    @property
+    def axis_of_batches(self) -> int:
+        """The axis where the batch comes first and then a map's channels, as torch and ONNX have it."""
+        return ((2, 3, 1) if len(self.shape) == 3 else (1, 2))[self.axis]
 
     def infer(self, *inputs: Shape) -> Shape:
         """The sum along the axis; all else must agree."""

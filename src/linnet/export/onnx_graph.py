@@ -260,7 +260,7 @@ def _convolve(writer: GraphWriter, operation: Convolve, inputs: list[str]) -> st
         strides=[operation.stride] * 2,
         dilations=[operation.dilation] * 2,
         pads=[top, left, bottom, right],
-        group=operation.in_channels if operation.depthwise else 1,
+        group=operation.groups,
     )
 
 
@@ -270,18 +270,8 @@ def _reshape(writer: GraphWriter, operation: Reshape, inputs: list[str]) -> str:
     return writer.node("Reshape", [cells, shape], operation.name)
 
 
-def _concatenate(writer: GraphWriter, operation: Concatenate, inputs: list[str]) -> str:
-    # Axes of (height, width, channels) as ONNX has them; rows and vectors stay in their order.
-    axes = (2, 3, 1) if len(operation.shape) == 3 else (1, 2)
-    return writer.node("Concat", inputs, operation.name, axis=axes[operation.axis])
-
-
 def _pool(writer: GraphWriter, operation: Pool, inputs: list[str]) -> str:
     return writer.node("ReduceMean", inputs, operation.name, axes=[2, 3], keepdims=int(operation.keeps_map))
-
-
-GRIDS = {"align_corners": "align_corners", "half_pixel": "half_pixel", "asymmetric": "asymmetric"}
-"""What ONNX calls them."""
 
 
 def _resize(writer: GraphWriter, operation: Resize, inputs: list[str]) -> str:
@@ -296,7 +286,7 @@ def _resize(writer: GraphWriter, operation: Resize, inputs: list[str]) -> str:
         [*inputs, "", "", full],
         operation.name,
         mode="linear",
-        coordinate_transformation_mode=GRIDS[operation.grid],
+        coordinate_transformation_mode=operation.grid,  # ONNX calls them the same
     )
 
 
@@ -317,7 +307,9 @@ WRITERS: dict[type[Operation], Callable[[GraphWriter, Any, list[str]], str]] = {
         operation, "Gemm", [*inputs, *writer.weights(operation)], before="weighted", transB=1
     ),
     Reshape: _reshape,
-    Concatenate: _concatenate,
+    Concatenate: lambda writer, operation, inputs: writer.node(
+        "Concat", inputs, operation.name, axis=operation.axis_of_batches
+    ),
     Resize: _resize,
 }
 """Kind of operation → what writes its nodes, of the values read; it gives the name of the result's."""

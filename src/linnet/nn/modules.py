@@ -75,12 +75,6 @@ def _reshape(operation: Reshape, x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(x.shape[0], height * width * (channels // slots), slots)  # (N, A, slots)
 
 
-def _concatenate(operation: Concatenate, *inputs: Tensor) -> Tensor:
-    # Axes of (height, width, channels) as torch has them; rows and vectors stay in their order.
-    axes = (2, 3, 1) if len(operation.shape) == 3 else (1, 2)
-    return torch.cat(inputs, dim=axes[operation.axis])
-
-
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"linear": lambda x: x, "relu": F.relu, "relu6": F.relu6}
 """What stands behind a linear layer."""
 
@@ -90,7 +84,7 @@ FUNCTIONS: dict[type[Operation], Callable[..., Tensor]] = {
     # (N, C, H, W) → (N, C) or (N, C, 1, 1)
     Pool: lambda operation, x: x.mean(dim=(2, 3), keepdim=operation.keeps_map),
     Reshape: _reshape,
-    Concatenate: _concatenate,
+    Concatenate: lambda operation, *inputs: torch.cat(inputs, dim=operation.axis_of_batches),
     Resize: lambda operation, x: resize(x, operation.output_size, operation.grid),
 }
 """Kind of operation → the function of those that have no weights, of the operation and the tensors that it reads."""

@@ -36,13 +36,7 @@ USUAL: dict[str, Any] = {"strides": [1, 1], "group": 1}
 """Attributes of a node that it need not have."""
 
 NODES: dict[type[Operation], tuple[str, Callable[[Any], dict[str, Any]]]] = {
-    Convolve: (
-        "Conv",
-        lambda operation: {
-            "strides": [operation.stride] * 2,
-            "group": operation.in_channels if operation.depthwise else 1,
-        },
-    ),
+    Convolve: ("Conv", lambda operation: {"strides": [operation.stride] * 2, "group": operation.groups}),
     Linear: ("Gemm", lambda operation: {}),
 }
 """Kind of operation → the node that reads its weights, and attributes that this must have."""
