@@ -26,6 +26,7 @@ from linnet.architecture.network import (
     check_fields,
     check_number,
     check_whole,
+    with_backbone_options,
 )
 from linnet.architecture.operations import Grid, Resize
 from linnet.architecture.ssdlite import BACKBONES, WITHOUT_CLASSIFIER
@@ -290,11 +291,9 @@ def segmenter_options(
     own = {entry.name for entry in fields(DeepLab)}
     inherited = {name: value for name, value in options.items() if name not in own}
     if isinstance(backbone, Backbone):
-        foreign = next((name for name in inherited if not hasattr(backbone, name)), None)
-        if foreign is not None:
-            raise TypeError(f"A segmenter on {type(backbone).__name__} has no option {foreign!r}.")
         default = backbone.output_stride if backbone.output_stride < TOTAL_STRIDE else OUTPUT_STRIDE
-        base = replace(backbone, **inherited | {"output_stride": output_stride or default})
+        inherited["output_stride"] = output_stride or default
+        base = with_backbone_options(backbone, inherited, "A segmenter")
     elif isinstance(backbone, str) and backbone in BACKBONES:
         given = {"resolution": 513, "output_stride": output_stride or OUTPUT_STRIDE} | inherited
         base = BACKBONES[backbone](**given | WITHOUT_CLASSIFIER)

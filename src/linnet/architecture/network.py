@@ -336,6 +336,18 @@ class Striding:
         return 1, dilation
 
 
+def with_backbone_options(backbone: Backbone, options: Mapping[str, Any], whole: str) -> Backbone:
+    """A backbone with some options changed, on behalf of the network that is built on it.
+
+    Raises:
+        TypeError: on an option that the backbone does not have, naming the network as `whole` does ("A detector").
+    """
+    foreign = next((name for name in options if not hasattr(backbone, name)), None)
+    if foreign is not None:
+        raise TypeError(f"{whole} on {type(backbone).__name__} has no option {foreign!r}.")
+    return replace(backbone, **options) if options else backbone
+
+
 class OptionError(ValueError):
     """An option that makes no sense.
 
