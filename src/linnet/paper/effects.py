@@ -74,7 +74,8 @@ def sentences(label: str, printed: float | None, found: Sequence[Effect]) -> str
     what = f"**{label[0].upper()}{label[1:]}**"
     if not found:
         return f"{what}: not trained."
-    said = [f"{what}: {', '.join(_clause(effect) for effect in found)}."]
+    clauses = [_clause(effect, " pictures" * (effect is found[0])) for effect in found]
+    said = [f"{what}: {', '.join(clauses)}."]
     if len(found) > 1:
         said.append(_said_of_change(change(found)))
     measured = [effect for effect in found if effect.interval is not None]
@@ -102,8 +103,8 @@ def _of(differences: Mapping[int, float]) -> Paired:
     return paired(list(differences.values()), [0.0] * len(differences))
 
 
-def _clause(effect: Effect) -> str:
-    when = f"after {counted(effect.budget.seen)} pictures"
+def _clause(effect: Effect, unit: str) -> str:
+    when = f"after {counted(effect.budget.seen)}{unit}"
     interval = effect.interval
     if interval is None:
         return f"{points(100 * effect.mean)} points {when} in a single seed, which has no interval"
@@ -116,7 +117,7 @@ def _clause(effect: Effect) -> str:
 def _said_of_change(found: Change | None) -> str:
     """Whether the effect becomes less or more with training: said only where the change's interval excludes zero."""
     if found is None:
-        return "Whether training changes the effect cannot be said: that takes two budgets with two seeds in common."
+        return "Whether training changes it cannot be said: that takes two seeds of both."
     first, last, difference = found
     by = f"{points(100 * difference.mean)} from {counted(first.budget.seen)} to {counted(last.budget.seen)}"
     by += f", 95 %: {span(difference)}"
