@@ -165,7 +165,9 @@ def build_wheel(sources: Path, place: Platform, out: Path, work: Path) -> Path:
         del os.environ["_PYTHON_HOST_PLATFORM"]
     (wheel,) = work.glob("*.whl")
     told = (sys.executable, "-c", AUDITWHEEL, place.machine, place.libc)
-    run(*told, "repair", "--plat", place.tag, "--wheel-dir", out, wheel)
+    # Of musl's one library a system with glibc has a text of the same name, which auditwheel would read.
+    known = ("--exclude", "libc.so") if place.libc == "MUSL" else ()
+    run(*told, "repair", *known, "--plat", place.tag, "--wheel-dir", out, wheel)
     return max(out.glob(f"*{place.tag}*.whl"), key=lambda path: path.stat().st_mtime)
 
 
