@@ -29,7 +29,7 @@ from linnet.figures import new_figure, save_figure
 from linnet.files import write_atomically
 from linnet.images import Preprocessing
 from linnet.nn import Network, tensors_of
-from linnet.training.inputs import ready
+from linnet.tasks.evaluating import features_of
 from linnet.training.objective import Epoch
 from linnet.training.plan import Reporter
 
@@ -161,9 +161,9 @@ def compute_features(
     batch = 64 if device.type == "cuda" else 8
     pictures = EvaluationPictures(samples, contract, batch=batch, workers=workers, keep_bytes=0)
     with torch.inference_mode():
+        features_from = features_of(network, contract, device, read)
         for pixels, _ in pictures:
-            inputs = ready(pixels, contract, device)
-            parts.append(network.features(inputs, [read])[read].cpu().numpy())
+            parts.append(features_from(pixels).cpu().numpy())
             done += len(pixels)
             progress(done)
     features = np.concatenate(parts)  # (N, C)
