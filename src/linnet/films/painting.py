@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linnet.results import Classification
-from linnet.results.drawing import caption_of, caption_strip, draw
+from linnet.results.drawing import caption_strip, draw
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from linnet.films.reading import Frame
     from linnet.films.writing import FilmWriter
-    from linnet.predictor import Result
+    from linnet.results import Result
 
 KEPT = 16
 """Captions that are kept: the next frame shows mostly what this one does."""
@@ -50,11 +49,11 @@ class Painter:
         self._waiting.append(self._pool.submit(self._write, frame, result))
 
     def _write(self, frame: Frame, result: Result) -> None:
-        if isinstance(result, Classification):
-            strip = _strip(frame.pixels.shape[1::-1], caption_of(result))
-            self._film.write(frame.pixels, frame.seconds, strip=strip, planes=frame.planes)
-        else:
+        if result.caption is None:
             self._film.write(_drawn(frame.pixels, result), frame.seconds)
+        else:
+            strip = _strip(frame.pixels.shape[1::-1], result.caption)
+            self._film.write(frame.pixels, frame.seconds, strip=strip, planes=frame.planes)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
