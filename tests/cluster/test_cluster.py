@@ -62,7 +62,17 @@ def ray() -> Iterator[Any]:
     # Else its workers wait until nothing else on this machine has anything to do.
     os.environ.setdefault("RAY_worker_niceness", "0")
     found = ray_module()
-    found.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=1 << 27)
+    options = {"num_cpus": 2, "include_dashboard": False, "log_to_driver": False, "object_store_memory": 1 << 27}
+    for left in (2, 1, 0):
+        try:
+            found.init(address="local", **options)
+        except Exception:
+            # It waits half a minute for its own processes, which is too little where much else runs.
+            found.shutdown()
+            if not left:
+                raise
+        else:
+            break
     yield found
     found.shutdown()
 

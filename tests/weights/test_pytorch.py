@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -252,6 +253,25 @@ def test_a_script_s_flags_beside_the_weights_are_left_alone(tmp_path: Path) -> N
 
     tensors, own = state_dict_of("timm", network_of("timm"))
     save_with_torch(tmp_path / "last.pth", {"args": argparse.Namespace(lr=0.1, model="x"), "state_dict": tensors})
+    found = read(tmp_path / "last.pth").checkpoint
+    np.testing.assert_array_equal(found.tensors["stem.weight"], own["stem.weight"])
+
+
+def test_what_python_and_numpy_keep_beside_the_weights_is_left_alone(tmp_path: Path) -> None:
+    """Milestones of a schedule are a Counter; figures, lists of files and confusion matrices stand there too."""
+    tensors, own = state_dict_of("timm", network_of("timm"))
+    beside = {
+        "lr_scheduler": {"milestones": Counter([30, 30, 60]), "gamma": 0.1},
+        "losses": defaultdict(list, {"train": [1.0, 0.5]}),
+        "seen": {1, 2},
+        "where": tmp_path,
+        "top1": np.float64(0.7),
+    }
+    import torch
+
+    # Arrays are no tensors here: `save_with_torch` would make some of them.
+    given = {name: torch.from_numpy(values.copy()) for name, values in tensors.items()}
+    torch.save(beside | {"confusion": np.eye(3), "model": given}, tmp_path / "last.pth")
     found = read(tmp_path / "last.pth").checkpoint
     np.testing.assert_array_equal(found.tensors["stem.weight"], own["stem.weight"])
 
