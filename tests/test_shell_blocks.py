@@ -58,8 +58,8 @@ NOT_RUN = {
 }
 """Beginning of a line → why it is not run. That the targets of `make` exist is tested in test_readme.py."""
 
-SLOW = ("torchrun",)
-"""Programs of lines that are slow to begin."""
+SLOW = ("torchrun", "linnet choose --classes 10 --target c")
+"""Beginnings of lines that take seconds."""
 
 SHORTER = {
     "--quantise-epochs": "--epochs 1 --batch 4 --workers 0 --resolution 64 --quantise-epochs 1",
