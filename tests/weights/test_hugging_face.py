@@ -141,6 +141,14 @@ def test_other_configurations_are_told(change: dict[str, Any], words: str, tmp_p
     assert str(tmp_path / "hub") in str(caught.value)
 
 
+def test_a_folder_of_several_files_is_told(tmp_path: Path) -> None:
+    folder(tmp_path / "hub")
+    (tmp_path / "hub" / "model.safetensors").rename(tmp_path / "hub" / "model-00001-of-00001.safetensors")
+    (tmp_path / "hub" / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds its weights in several files.*max_shard_size"):
+        read(tmp_path / "hub")
+
+
 def test_a_folder_without_its_configuration_is_told(tmp_path: Path) -> None:
     folder(tmp_path / "hub")
     (tmp_path / "hub" / "config.json").unlink()
