@@ -37,7 +37,7 @@ LINNET_INLINE void add_crossed(const IntegerProduct& job, Index pixel, const std
   const Operand* a = static_cast<const Operand*>(job.a) + pixel * kBlock;
   const auto* b = reinterpret_cast<const std::int16_t*>(job.weights);
   for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
-    for (Index line = 0; line < lines; ++line, fetched += kLine * 4) __builtin_prefetch(fetched, 0, 2);
+    for (Index line = 0; line < lines; ++line, fetched += kLine * 4) __builtin_prefetch(fetched, 0, 3);
 #pragma GCC unroll 2
     for (int k = 0; k < kBlock; k += 4, b += columns * 4) {
       Ints first[kBlocks], second[kBlocks];
