@@ -42,6 +42,7 @@ from linnet.colours import ENGINE, OTHER, TORCH
 from linnet.engine.library import engine_instruction_set, measure_peak
 from linnet.engine.runtimes import NativeRuntime
 from linnet.figures import new_figure, save_figure
+from linnet.machine import processor_name
 
 # Name → network, and the batches it is measured with.
 NETWORKS: dict[str, tuple[Architecture, tuple[int, ...]]] = {
@@ -51,6 +52,9 @@ NETWORKS: dict[str, tuple[Architecture, tuple[int, ...]]] = {
     "MobileNetV2 1.0, 96": (MobileNetV2(resolution=96), (1,)),
     "MobileNetV1 1.0, 224": (MobileNetV1(), (1,)),
     "SSDLite MobileNetV2 1.0, 320": (linnet.ssdlite(resolution=320, classes=80), (1,)),
+    "DeepLabv3 modern, 513": (linnet.deeplab(classes=21, resolution=(513, 513), variant="modern"), (1,)),
+    "DeepLabv3 modern, 480 x 360": (linnet.deeplab(classes=11, resolution=(360, 480), variant="modern"), (1,)),
+    "DeepLabv3 paper, 513": (linnet.deeplab(classes=21, resolution=(513, 513), variant="paper"), (1,)),
 }
 
 # Imported before memory is looked at.
@@ -137,6 +141,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "date": date.today().isoformat(),
         "command": shlex.join(["python", "benchmarks/engine.py", *sys.argv[1:]]),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "cpu": processor_name(),
         "instruction_set": engine_instruction_set(),
         "peak_multiply_adds_per_s": peak,
         "networks": {},
@@ -225,7 +230,8 @@ def draw(document: dict[str, Any], path: Path) -> None:
             continue
         memory = values["memory_bytes"] / 1e6
         axes.scatter(memory, row["min_ms"], s=60, color=colours.get(name, OTHER), zorder=3)
-        axes.annotate(name, (memory, row["min_ms"]), (6, 5), textcoords="offset points")
+        # Ours below its dot: the others are above.
+        axes.annotate(name, (memory, row["min_ms"]), (6, -14 if name == "linnet" else 5), textcoords="offset points")
     axes.set(
         xlabel="resident memory that opening and running adds, MB",
         ylabel="one picture on one thread, ms (fastest run)",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ def page() -> str:
     """The whole page."""
     documents = {
         "engine": latest("engine"),
+        "integers": latest("engine-int8"),
+        "segmenters": latest("engine-segmenters"),
         "cold_start": latest("cold-start"),
         "trained": latest("trained"),
         "eight_bits": latest("eight-bits"),
@@ -68,6 +70,11 @@ def page() -> str:
         "microcontroller_table": _microcontroller(documents["microcontroller"]["rows"]),
         "instructions_table": _instructions(documents["microcontroller"]["rows"]),
         "browser_table": _browser(documents["browser"]),
+        **{
+            f"{name}_{table}": text
+            for name in ("integers", "segmenters")
+            for table, text in _engine_tables(documents[name])
+        },
     }
     text = Path(__file__).with_name("benchmarks.md").read_text(encoding="utf-8")
     turns = documents["http_server"]["ratios"]
@@ -261,24 +268,37 @@ def _training() -> str:
 
 def said_of_engine(document: dict[str, Any]) -> dict[str, Any]:
     """The engine's tables, and what is said of them."""
-    written = engine.as_markdown(document)
-    tables = ["\n".join(lines) for lines in _tables(written)]
     rows = [row for entry in document["networks"].values() for row in entry["rows"]]
     others = [row for row in rows if row["ratio"] is not None and not row["runtime"].startswith("linnet")]
     usual = document["networks"][engine.MEASURED]
     single = [row for row in usual["rows"] if row["batch"] == 1 and row in others]
     fastest = {threads: min(row["min_ratio"] for row in single if row["threads"] == threads) for threads in (1, 2)}
     return {
-        "engine_table": tables[0],
-        "memory_table": tables[1],
+        **dict(_engine_tables(document)),
         "peak": 2e-9 * document["peak_multiply_adds_per_s"],
         "compared": len(others),
+        "behind": "; ".join(_behind(document)) or "none",
         "ahead_by_minimum": sum(row["min_ratio"] > 1 for row in others),
         "ahead_by_median": sum(row["ratio"] > 1 for row in others),
         "fastest_one": fastest[1],
         "fastest_two": fastest[2],
         "arena": next(plan["arena_bytes"] for plan in usual["plans"] if plan["threads"] == 1) / 1e6,
     }
+
+
+def _engine_tables(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The table of speeds and that of memory, each with its name."""
+    tables = _tables(engine.as_markdown(document))
+    yield from zip(("engine_table", "memory_table"), ("\n".join(lines) for lines in tables), strict=True)
+
+
+def _behind(document: dict[str, Any]) -> Iterator[str]:
+    """The comparisons that another runtime wins by minimum, each named."""
+    for network, entry in document["networks"].items():
+        for row in entry["rows"]:
+            if row["min_ratio"] is not None and row["min_ratio"] < 1 and not row["runtime"].startswith("linnet"):
+                threads = "one thread" if row["threads"] == 1 else f"{row['threads']} threads"
+                yield f"{network} on {threads}, {row['runtime'].split()[0]} {row['min_ratio']:.2f}"
 
 
 def _tables(text: str) -> list[list[str]]:

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import architectures, checkpoint_of, detectors, random_tensors
 from safetensors.numpy import save as save_safetensors
+from unprivileged import as_nobody
 
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2, options_of
 from linnet.architecture.ssdlite import ssdlite
@@ -324,29 +325,6 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
     with pytest.raises(IsADirectoryError, match="is a folder"):
         save_checkpoint(checkpoint_of(TINY), tmp_path)
-
-
-def as_nobody(work: Callable[[], object]) -> str:
-    """What an unprivileged child process has to say: root passes every permission test."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        message = "nothing was raised"
-        try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setresgid(65534, 65534, 65534)
-                os.setresuid(65534, 65534, 65534)
-            work()
-        except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-        os.write(writer, message.encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        message = pipe.read()
-    os.waitpid(child, 0)
-    return message
 
 
 @pytest.fixture

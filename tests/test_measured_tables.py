@@ -49,8 +49,14 @@ def test_the_engine_is_ahead(report: ModuleType) -> None:
     document = report.latest("engine")
     said = report.said_of_engine(document)
     assert said["compared"] > 50
-    assert said["ahead_by_minimum"] == said["compared"]
-    assert said["fastest_one"] > 1.2
+    assert said["fastest_one"] > 1.15
+    assert said["fastest_two"] > 1.1
+    # What is behind is named one by one.
+    assert said["compared"] - said["ahead_by_minimum"] == len(said["behind"].split("; ")) <= 2
+    faster = (
+        f"{said['fastest_one']:.2f} times as fast as the fastest other runtime on one thread, {said['fastest_two']:.2f}"
+    )
+    assert f"{said['arena']:.2f} MB of activations, {faster} on two" in README
 
 
 def test_the_input_pipeline(report: ModuleType) -> None:

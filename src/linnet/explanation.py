@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linnet.architecture.operations import Linear, Pool
+from linnet.architecture import Operation
 from linnet.images import seen_box
 from linnet.results import Classification
 
@@ -64,7 +64,7 @@ class Explainer:
         tensors = predictor.checkpoint.dequantised().tensors
         self._weights = np.asarray(tensors[f"{linear.name}.weight"], np.float64)  # (classes, C)
         self._biases = np.zeros(len(self._weights))
-        if linear.bias:
+        if f"{linear.name}.bias" in linear.tensors:
             self._biases = np.asarray(tensors[f"{linear.name}.bias"], np.float64)
         self._steps = self._find_steps(pool, linear)
 
@@ -94,7 +94,7 @@ class Explainer:
             box=seen_box(prepared.size, predictor.preprocessing),
         )
 
-    def _find_steps(self, pool: Pool, linear: Linear) -> tuple[float, float]:
+    def _find_steps(self, pool: Operation, linear: Operation) -> tuple[float, float]:
         """What an integer more stands for, in the average and in the logits; 0 of a network in float."""
         quantisation = self.predictor.checkpoint.quantisation
         if quantisation is None:
@@ -103,17 +103,16 @@ class Explainer:
         return float(average.scale), float(logits.scale)
 
 
-def _ending(predictor: Predictor) -> tuple[Pool, Linear]:
+def _ending(predictor: Predictor) -> tuple[Operation, Operation]:
     """The last two operations of a network whose answers have maps."""
-    operations = predictor.architecture.graph.operations
     if predictor.network.task != "classification":
         raise ValueError(f"Only a classifier's answers are explained; this network is for {predictor.network.task}.")
     if predictor.architecture.classes is None:
         raise ValueError("This network has no classifier: there is no answer to explain.")
-    pool, linear = operations[-2:]
-    if not isinstance(pool, Pool) or not isinstance(linear, Linear) or linear.reads != (pool.name,):
+    ending = predictor.architecture.graph.averaged
+    if ending is None:
         raise ValueError(
             "This network has hidden layers between its average and its classifier: its answer is no sum over the "
             "places of a picture, so that no map explains it exactly. Networks without `hidden` layers are explained."
         )
-    return pool, linear
+    return ending

@@ -23,7 +23,7 @@ from linnet.engine.runtimes import RUNTIMES, Runtime, RuntimeName, choose_runtim
 from linnet.export.shipped import Shipped, ShippedRuntime, format_of, open_exported
 from linnet.images import LARGEST_PICTURE, Preprocessing, check_pixels, decode, fit
 from linnet.machine import usable_cores
-from linnet.results import Classification, Detections, Segmentation
+from linnet.results import Classification, Detections, Result, Segmentation
 from linnet.segmentation import Tile, cut, label_map, mean_certainty, merge, tiles_of
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ _log = logging.getLogger(__name__)
 P = TypeVar("P", bound="Picture")
 
 T = TypeVar("T")
-
-Result = Classification | Detections | Segmentation
 
 
 class Prepared(NamedTuple):

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import write_pictures
 from samples import measured, of_file
+from unprivileged import as_nobody
 
 from linnet.data import DataSet, Sample, find
 from linnet.data.parts import PART_NAMES, PARTS
@@ -630,29 +631,6 @@ def open_folder() -> Iterator[Path]:
     for top, _, _ in os.walk(folder):
         Path(top).chmod(0o755)
     shutil.rmtree(folder)
-
-
-def as_nobody(work: Callable[[], object]) -> str:
-    """What an unprivileged child process has to say: root may read everything."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        message = "nothing was raised"
-        try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setresgid(65534, 65534, 65534)
-                os.setresuid(65534, 65534, 65534)
-            work()
-        except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-        os.write(writer, message.encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        message = pipe.read()
-    os.waitpid(child, 0)
-    return message
 
 
 @pytest.mark.parametrize("secret", ["train/ant", "train/ant/deep", "train"])

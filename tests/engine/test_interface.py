@@ -48,8 +48,8 @@ def name_in_c(structure: type[ctypes.Structure]) -> str:
 
 
 def structures() -> dict[str, type[ctypes.Structure]]:
-    """Name in C → what Python has of it."""
-    every = (value for value in vars(library).values() if isinstance(value, type))
+    """Name in C → what Python has of it; what has no fields is of no structure, but of several."""
+    every = (value for value in vars(library).values() if isinstance(value, type) and hasattr(value, "_fields_"))
     return {f"linnet_{name_in_c(value)}": value for value in every if issubclass(value, ctypes.Structure)}
 
 

@@ -25,7 +25,7 @@ from linnet.checkpoint import Checkpoint
 from linnet.cli import main
 from linnet.detection import Suppression, anchors, detect
 from linnet.engine.library import header_path, library_path, native_version
-from linnet.export import engine_files, export
+from linnet.export import engine_files, engine_text, export
 from linnet.predictor import Predictor
 from linnet.segmentation import label_map
 
@@ -137,7 +137,7 @@ def test_what_is_wrong_is_not_written(
     tmp_path: Path, wrong: str, name: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed("cc")
-    real = engine_files.filled
+    real = engine_text.filled
     other = {".iou_threshold = overlap": ".iou_threshold = 0.0 * overlap", ".grid = ": ".grid = 2 + 0 * "}
     monkeypatch.setattr(
         engine_files, "filled", lambda *given: real(*given).replace(wrong, other.get(wrong, f"-{wrong}"))

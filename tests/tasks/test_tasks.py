@@ -14,6 +14,9 @@ from linnet.catalogue import EMBEDDED, models_in
 from linnet.checkpoint import read_header
 from linnet.data import samples
 from linnet.data.labels import LABELS
+from linnet.export.engine_results import RESULTS
+from linnet.page.model import TASKS as PAGES
+from linnet.predictions.rows import LISTS
 from linnet.predictor import INTERPRETERS
 from linnet.tasks import TASKS
 
@@ -24,7 +27,7 @@ def test_the_tasks_are_those_of_the_data_the_networks_and_the_predictor() -> Non
     assert TASKS.keys() == set(get_args(samples.Task)) == set(LABELS)
     families: dict[str, Any] = dict(FAMILIES)
     assert {kind.task for kind in families.values()} == TASKS.keys()
-    assert INTERPRETERS.keys() == TASKS.keys()
+    assert INTERPRETERS.keys() == TASKS.keys() == LISTS.keys() == PAGES.keys() == RESULTS.keys()
     assert all(task.name == name for name, task in TASKS.items())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields, replace
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -108,3 +109,13 @@ def test_epochs_in_eight_bits_are_within_the_run() -> None:
         ClassificationRecipe(quantise=True, quantise_epochs=4, epochs=3)
     with pytest.raises(OptionError, match=r"`compile` \(=True\) does not go with `quantise`"):
         ClassificationRecipe(quantise=True, compile=True)
+
+
+def test_what_has_moved_is_found_where_it_was() -> None:
+    from linnet.training import recipe
+
+    for name, module in recipe.MOVED.items():
+        with pytest.warns(DeprecationWarning, match=f"`{name}` has moved to {module}"):
+            assert getattr(recipe, name) is getattr(import_module(module), name)
+    with pytest.raises(AttributeError, match="has no attribute 'NoRecipe'"):
+        recipe.NoRecipe  # noqa: B018

@@ -26,8 +26,9 @@ from linnet.architecture.network import (
     check_fields,
     check_number,
     check_whole,
+    with_backbone_options,
 )
-from linnet.architecture.operations import Convolve, Grid, Resize, of_kind
+from linnet.architecture.operations import Grid, Resize
 from linnet.architecture.ssdlite import BACKBONES, WITHOUT_CLASSIFIER
 
 SegmenterVariant = Literal["paper", "modern"]
@@ -157,6 +158,11 @@ class DeepLab(OnBackbone):
         graph = self.graph
         return Graph(graph.input_shape, (*graph.operations, self.upsampling), ("upsampled",), graph.blocks)
 
+    @property
+    def exported_graph(self) -> Graph:
+        """`upsampled_graph`."""
+        return self.upsampled_graph
+
     @cached_property
     def graph(self) -> Graph:
         """The backbone's blocks, `image_pooling`, `aspp.0` …, `projection`, `decoder.0` … and `logits`, the output."""
@@ -221,7 +227,7 @@ def _last_of_each_stride(build: GraphBuilder) -> dict[int, str]:
     """Stride → what the last block with a map of that stride gives."""
     found, stride = dict[int, str](), 1
     for block in build.blocks:
-        stride *= math.prod(each.stride for each in of_kind(block.operations, Convolve))
+        stride *= math.prod(each.stride for each in block.convolutions)
         found[stride] = block.result.name
     return found
 
@@ -285,11 +291,9 @@ def segmenter_options(
     own = {entry.name for entry in fields(DeepLab)}
     inherited = {name: value for name, value in options.items() if name not in own}
     if isinstance(backbone, Backbone):
-        foreign = next((name for name in inherited if not hasattr(backbone, name)), None)
-        if foreign is not None:
-            raise TypeError(f"A segmenter on {type(backbone).__name__} has no option {foreign!r}.")
         default = backbone.output_stride if backbone.output_stride < TOTAL_STRIDE else OUTPUT_STRIDE
-        base = replace(backbone, **inherited | {"output_stride": output_stride or default})
+        inherited["output_stride"] = output_stride or default
+        base = with_backbone_options(backbone, inherited, "A segmenter")
     elif isinstance(backbone, str) and backbone in BACKBONES:
         given = {"resolution": 513, "output_stride": output_stride or OUTPUT_STRIDE} | inherited
         base = BACKBONES[backbone](**given | WITHOUT_CLASSIFIER)

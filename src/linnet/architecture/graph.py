@@ -22,6 +22,7 @@ from linnet.architecture.operations import (
     Reshape,
     Resize,
     Shape,
+    Weighted,
     of_kind,
     size_at,
 )
@@ -63,7 +64,9 @@ class Block:
     def adds(self) -> tuple[str, ...]:
         """The tensors from elsewhere that a shortcut adds to its own."""
         outside = set(self.reads)
-        return tuple(name for operation in of_kind(self.operations, Add) for name in operation.reads if name in outside)
+        return tuple(
+            name for operation in self.operations if operation.adds for name in operation.reads if name in outside
+        )
 
     @property
     def joins_input(self) -> bool:
@@ -173,6 +176,24 @@ class Graph:
     def convolutions(self) -> tuple[Convolve, ...]:
         """Every convolution in the order in which it runs."""
         return of_kind(self.operations, Convolve)
+
+    @cached_property
+    def weighted(self) -> dict[str, Weighted]:
+        """Name → operation of those that multiply by weights, in order."""
+        return {each.name: each for each in self.operations if isinstance(each, Weighted)}
+
+    def weighted_readers(self, name: str) -> tuple[Weighted, ...]:
+        """The operations with weights that read a tensor, in order."""
+        return tuple(self.weighted[reader] for reader in self.readers[name] if reader in self.weighted)
+
+    @property
+    def averaged(self) -> tuple[Operation, Operation] | None:
+        """The average over a map and the linear layer that makes the answer of it, where a network ends with them."""
+        last = self.by_name[self.outputs[0]]
+        source = self.by_name.get(last.reads[0])
+        if source is None or not source.averages or last.name not in self.weighted or len(last.shape) > 1:
+            return None
+        return source, last
 
     @property
     def tensors(self) -> dict[str, Shape]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
 from numbers import Integral, Number, Real
@@ -32,6 +33,9 @@ class Architecture:
     task: ClassVar[Task]
     whole_picture: ClassVar[bool] = False
     """Whether nothing of a picture may be cut off, because what it finds has a place there."""
+    sections: ClassVar[Mapping[str, str]] = {}
+    """First part of a layer's name → the section that its cost belongs to, of networks that have any; all other layers
+    are the backbone's."""
 
     @property
     def width(self) -> float:
@@ -80,6 +84,16 @@ class Architecture:
             ValueError: on any option that makes no sense, with its name, its value and what is allowed.
         """
         return replace(self, **options)  # type: ignore[type-var]
+
+    @property
+    def further_counts(self) -> dict[str, int]:
+        """What else of it is counted, by name."""
+        return {}
+
+    @property
+    def exported_graph(self) -> Graph:
+        """The operations of a file for another runtime: with what is left to others here, as a segmenter's resizing."""
+        return self.graph
 
     @property
     def input_size(self) -> Size:
@@ -320,6 +334,18 @@ class Striding:
         dilation = self.dilation
         self.dilation *= stride
         return 1, dilation
+
+
+def with_backbone_options(backbone: Backbone, options: Mapping[str, Any], whole: str) -> Backbone:
+    """A backbone with some options changed, on behalf of the network that is built on it.
+
+    Raises:
+        TypeError: on an option that the backbone does not have, naming the network as `whole` does ("A detector").
+    """
+    foreign = next((name for name in options if not hasattr(backbone, name)), None)
+    if foreign is not None:
+        raise TypeError(f"{whole} on {type(backbone).__name__} has no option {foreign!r}.")
+    return replace(backbone, **options) if options else backbone
 
 
 class OptionError(ValueError):

@@ -87,6 +87,15 @@ class Operation:
     keeps_encoding: ClassVar[bool] = False
     """Whether it arranges or mixes what it reads, so that integers go on standing for the same numbers."""
 
+    adds: ClassVar[bool] = False
+    """Whether it gives the sum of what it reads."""
+
+    averages: ClassVar[bool] = False
+    """Whether it gives the mean over a map."""
+
+    arranges: ClassVar[bool] = False
+    """Whether it gives the numbers that it reads, and only their places are others."""
+
     @property
     def label(self) -> str:
         """What tables and checkpoints call it."""
@@ -106,6 +115,16 @@ class Operation:
     def tensors(self) -> dict[str, Shape]:
         """Names and shapes of what a checkpoint holds for this operation."""
         return {}
+
+    @property
+    def only_tap(self) -> tuple[int, int] | None:
+        """Row and column of the one weight of a window that is ever reached; None where several are, or no window."""
+        return None
+
+    @property
+    def lays_behind(self) -> bool:
+        """Whether it gives all numbers of the first tensor that it reads, then all of the next, as they lie there."""
+        return False
 
     def at(self, picture: Size) -> Self:
         """The same for a picture of another size than described, where what it gives follows from that alone."""
@@ -182,6 +201,18 @@ class Convolve(Operation):
         left, right = self.pad_axis(self.input_size[1])
         return top, bottom, left, right
 
+    @property
+    def groups(self) -> int:
+        """Groups of channels that are convolved by themselves."""
+        return self.in_channels if self.depthwise else 1
+
+    @property
+    def only_tap(self) -> tuple[int, int] | None:
+        """The middle one on a map of one pixel, which all others lie beside."""
+        if self.kernel == 1 or (*self.input_size, *self.shape[:2]) != (1, 1, 1, 1):
+            return None
+        return self.pads[0] // self.dilation, self.pads[2] // self.dilation
+
     def pad_axis(self, length: int) -> tuple[int, int]:
         """Zeros before and after an axis of any `length`: a network may run at another size than described."""
         return pad_amounts(length, kernel=self.kernel, stride=self.stride, dilation=self.dilation, rule=self.padding)
@@ -211,6 +242,7 @@ class Add(Operation):
     """The sum of two tensors of one shape: a shortcut."""
 
     storage = "first"
+    adds = True
 
     def infer(self, *inputs: Shape) -> Shape:
         """The shape of both."""
@@ -229,6 +261,8 @@ class Pool(Operation):
     """
 
     keeps_map: bool = False
+
+    averages = True
 
     @property
     def kind(self) -> str:
@@ -291,6 +325,8 @@ class Reshape(Operation):
 
     storage = "view"
     keeps_encoding = True
+    arranges = True
+    lays_behind = True
 
     def infer(self, *inputs: Shape) -> Shape:
         """As many numbers as before."""
@@ -306,6 +342,18 @@ class Concatenate(Operation):
     """Two or more tensors behind each other: maps along their channels (axis 2), rows (anchors, slots) along axis 0."""
 
     axis: int = 2
+
+    arranges = True
+
+    @property
+    def lays_behind(self) -> bool:
+        """Along the first axis."""
+        return self.axis == 0
+
+    @property
+    def axis_of_batches(self) -> int:
+        """The axis where the batch comes first and then a map's channels, as torch and ONNX have it."""
+        return ((2, 3, 1) if len(self.shape) == 3 else (1, 2))[self.axis]
 
     def infer(self, *inputs: Shape) -> Shape:
         """The sum along the axis; all else must agree."""
@@ -362,6 +410,9 @@ def size_at(picture: Size, stride: int) -> Size:
     height, width = picture
     return -(-height // stride), -(-width // stride)
 
+
+Weighted = Convolve | Linear
+"""What multiplies by weights: sums over channels, perhaps a bias, an activation."""
 
 K = TypeVar("K", bound=Operation)
 

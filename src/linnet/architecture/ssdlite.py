@@ -26,6 +26,7 @@ from linnet.architecture.network import (
     check_fields,
     check_number,
     check_whole,
+    with_backbone_options,
 )
 from linnet.architecture.operations import Size
 
@@ -85,6 +86,7 @@ class Detector(OnBackbone):
 
     task = "detection"
     whole_picture = True
+    sections: ClassVar[Mapping[str, str]] = {"extras": "extras", "predictors": "heads"}
     separable: ClassVar[bool]
     """Whether the 3x3 convolutions of heads and extra levels are depthwise ones, with a pointwise one after them."""
 
@@ -200,6 +202,11 @@ class Detector(OnBackbone):
     def anchors(self) -> int:
         """How many there are: a box and a score for each class come from every one."""
         return self.graph.shape_of("offsets")[0]
+
+    @property
+    def further_counts(self) -> dict[str, int]:
+        """The anchors."""
+        return {"anchors": self.anchors}
 
     @cached_property
     def graph(self) -> Graph:
@@ -355,9 +362,6 @@ def detector_options(
     changes = VARIANTS[variant]
     detector = {name: value for name, value in (changes | dict(options)).items() if name in own}
     if isinstance(backbone, Backbone):
-        foreign = next((name for name in given if not hasattr(backbone, name)), None)
-        if foreign is not None:
-            raise TypeError(f"A detector on {type(backbone).__name__} has no option {foreign!r}.")
-        return detector | {"backbone": replace(backbone, **given) if given else backbone}
+        return detector | {"backbone": with_backbone_options(backbone, given, "A detector")}
     inherited = {name: value for name, value in changes.items() if name not in own}
     return detector | {"backbone": released_backbone(backbone, **inherited | given)}

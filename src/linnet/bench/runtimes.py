@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import DeepLab
 from linnet.checkpoint import Checkpoint
+from linnet.export.contract import FINISHED
 from linnet.export.shipped import Shipped, ShippedRuntime
 from linnet.predictor import Predictor
 from linnet.segmentation import label_map
@@ -71,8 +71,8 @@ def as_arrays(output: Any) -> Arrays:
 
 def labelled(checkpoint: Checkpoint, run: Run, *, native: bool = True, channels_first: bool = False) -> Run:
     """Of a segmenter, whose runs give coarse logits, runs that give the labels of every pixel; of others the same."""
-    network = checkpoint.architecture
-    if not isinstance(network, DeepLab):
+    network: Any = checkpoint.architecture
+    if FINISHED.get(network.task) != "labels":
         return run
     height, width = network.input_size
     grid, scheme = network.grid, checkpoint.quantisation

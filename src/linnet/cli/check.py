@@ -19,7 +19,7 @@ import tyro
 
 from linnet.cli.terminal import UsageError, bars, check_least, parse, print_json, progress, show, table
 from linnet.data import find
-from linnet.data.checks.findings import BoxFindings, Findings, MaskFindings, Severity
+from linnet.data.checks.findings import BoxFindings, Findings, Severity
 from linnet.data.checks.pictures import counted
 from linnet.data.recognition import FormatName, UnusedImagesError
 from linnet.data.sources import locate
@@ -94,14 +94,10 @@ def _show(findings: Findings, seconds: float) -> None:
     # The first part is training; the largest class comes first.
     numbered = zip(findings.counts[parts[0]], findings.classes, range(len(findings.classes)), strict=True)
     ranked = sorted(numbered, key=lambda row: (-row[0], row[1]))
-    rows = [[name, *(_amount(findings, part, index) for part in parts)] for _, name, index in ranked]
+    rows = [[name, *(findings.amount(part, index) for part in parts)] for _, name, index in ranked]
     if len(rows) > MOST_CLASSES:
         rows = [*rows[:10], [f"… {len(rows) - 20:,} classes …", *([""] * len(parts))], *rows[-10:]]
-    if isinstance(findings, MaskFindings):
-        rows.append(["ignored, of all", *(f"{findings.left_out(part):.1%}" for part in parts)])
-        rows.append(["pictures", *(f"{findings.listed[part]:,}" for part in parts)])
-    else:
-        rows.append(["all", *(f"{sum(findings.counts[part]):,}" for part in parts)])
+    rows += findings.totals()
     show(table((("class", "left"), *((part, "right") for part in parts)), rows))
     if isinstance(findings, BoxFindings):
         _show_boxes(findings)
@@ -110,13 +106,6 @@ def _show(findings: Findings, seconds: float) -> None:
         for problem in findings.of(severity):
             show("", f"{severity}: {problem.sentence}", *(f"    {line}" for line in problem.first_lines()))
     show("", f"{_scope(findings)} checked in {seconds:.1f} s: {_verdict(findings)}.")
-
-
-def _amount(findings: Findings, part: str, index: int) -> str:
-    """How much of a part is of a class: pictures, objects, or the share of the pixels."""
-    if isinstance(findings, MaskFindings):
-        return f"{findings.share(part, index):.1%}"
-    return f"{findings.counts[part][index]:,}"
 
 
 def _show_boxes(findings: BoxFindings) -> None:

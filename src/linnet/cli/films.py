@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from linnet.cli.terminal import show
 from linnet.files import describe_failure, replacing
-from linnet.results import Classification, Detection, Region, Segmentation, TrackedDetection, document, top
+from linnet.results import document, top
 
 if TYPE_CHECKING:
     from linnet.films.painting import Painter
     from linnet.films.reading import Film, Frame
     from linnet.films.sources import Source
-    from linnet.predictor import Predictor, Result
+    from linnet.predictor import Predictor
+    from linnet.results import Result
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _watch(predictor: Predictor, source: Source, how: Watching, stem: str) -> No
                 when = {"frame": frame.number, "seconds": round(frame.seconds, 3)}
                 _print_line({"file": source.name, **when, **document(source.name, result, how.top)})
             else:
-                rows.see(frame, _summary(result))
+                rows.see(frame, result.summary)
             if written is not None:
                 written.add(frame, result, how.top)
 
@@ -94,18 +94,6 @@ def _free_stem(stem: str, taken: set[str]) -> str:
 def _print_line(line: dict[str, Any]) -> None:
     # At once: whoever reads the lines of a camera waits for each.
     print(json.dumps(line, ensure_ascii=False, allow_nan=False), flush=True)
-
-
-def _summary(result: Result) -> str:
-    """What a frame shows, in words that stay the same as long as it does."""
-    if isinstance(result, Classification):
-        return result.label
-    if isinstance(result, Segmentation):
-        return ", ".join(sorted(each.label for each in result.top()))
-    found = top(result)
-    if not found:
-        return "nothing found"
-    return ", ".join(f"{count} {label}" for label, count in sorted(Counter(each.label for each in found).items()))
 
 
 class _Stretches:
@@ -182,9 +170,8 @@ class _Written:
 
     def add(self, frame: Frame, result: Result, count: int | None) -> None:
         self._painter.add(frame, result)
-        best = 1 if count is None and isinstance(result, Classification) else count
-        for found in top(result, best):
-            share = found.share if isinstance(found, Region) else found.score
-            box = [f"{value:.1f}" for value in found.box] if isinstance(found, Detection) else [""] * 4
-            track = found.track if isinstance(found, TrackedDetection) else ""
-            self._table.writerow([frame.number, f"{frame.seconds:.3f}", found.label, f"{share:.4f}", *box, track])
+        for found in top(result, result.drawn if count is None else count):
+            share = getattr(found, result.measure)
+            box = [f"{value:.1f}" for value in found.corners] or [""] * 4
+            number = "" if found.number is None else found.number
+            self._table.writerow([frame.number, f"{frame.seconds:.3f}", found.label, f"{share:.4f}", *box, number])

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from linnet.architecture import Detector
 from linnet.catalogue import DEFAULT_MODEL
 from linnet.cli.films import Watching, watch_films
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, show, table
@@ -34,8 +33,8 @@ from linnet.films.sources import SUFFIXES as FILM_SUFFIXES
 from linnet.films.sources import Source, is_filmed, split_sources
 from linnet.images import decode, find_pictures
 from linnet.machine import require_packages
-from linnet.predictor import Predictor, Result, load
-from linnet.results import Detection, Detections, Prediction, Region, Segmentation, document
+from linnet.predictor import Predictor, load
+from linnet.results import Result, document
 from linnet.results import top as best
 from linnet.results.drawing import draw
 from linnet.results.heat import draw_shares
@@ -240,7 +239,7 @@ def _load(options: Options) -> Predictor:
         tile=options.tile,
     )
     task = TASKS[predictor.architecture.task]
-    if options.track and not isinstance(predictor.architecture, Detector):
+    if options.track and not task.finds_boxes:
         raise UsageError(f"--track is for detectors; '{options.model}' is a {task.network}.")
     if options.masks is not None and not task.makes_masks:
         raise UsageError(f"--masks is for segmenters; '{options.model}' is a {task.network}.")
@@ -256,22 +255,13 @@ def _suppression(options: Options) -> Suppression:
 
 
 def _show(file: Path, result: Result, top: int | None) -> None:
-    columns = [("share" if isinstance(result, Segmentation) else "score", "right"), ("class", "left"), ("", "left")]
-    if isinstance(result, Detections):
-        columns += [("x0, y0, x1, y1", "right")]
-    rows = [
-        (f"{_share(found):6.1%}", found.label, "█" * round(_share(found) * 20), *_place(found))
-        for found in best(result, top)
-    ]
-    show(str(file), table(columns, rows) if rows else "nothing found")
-
-
-def _share(found: Prediction | Region) -> float:
-    return found.share if isinstance(found, Region) else found.score
-
-
-def _place(found: Prediction | Region) -> tuple[str, ...]:
-    return (", ".join(f"{value:.0f}" for value in found.box),) if isinstance(found, Detection) else ()
+    columns = [(result.measure, "right"), ("class", "left"), ("", "left"), ("x0, y0, x1, y1", "right")]
+    rows = []
+    for found in best(result, top):
+        share: float = getattr(found, result.measure)
+        place = [", ".join(f"{value:.0f}" for value in found.corners)] if found.corners else []
+        rows.append((f"{share:6.1%}", found.label, "█" * round(share * 20), *place))
+    show(str(file), table(columns[: len(rows[0])], rows) if rows else "nothing found")
 
 
 def _free_name(file: Path, taken: set[str]) -> str:

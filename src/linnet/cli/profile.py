@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass
 from typing import Any, Literal
 
-from linnet.architecture import FAMILIES, Architecture, Block, Detector, family_of, options_of
+from linnet.architecture import FAMILIES, Architecture, Block, family_of, options_of
 from linnet.architecture.cost import INVERTED, Cost, block_memory, cost, layerwise_memory, materialised
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint, load_checkpoint, random_checkpoint
@@ -100,12 +100,12 @@ def _plan(architecture: Architecture, checkpoint: Checkpoint | None, options: Op
 
 
 def _sections(architecture: Architecture, price: Cost) -> dict[str, tuple[int, int]]:
-    """Parameters and multiply-adds of a detector's parts; nothing for other networks."""
-    if not isinstance(architecture, Detector):
+    """Parameters and multiply-adds of the parts of a network that has any, such as a detector."""
+    if not architecture.sections:
         return {}
-    sections = {"backbone": [0, 0], "extras": [0, 0], "heads": [0, 0]}
+    sections = {name: [0, 0] for name in ("backbone", *architecture.sections.values())}
     for row in price.layers:
-        section = sections[{"extras": "extras", "predictors": "heads"}.get(row.name.split(".")[0], "backbone")]
+        section = sections[architecture.sections.get(row.name.split(".")[0], "backbone")]
         section[0] += row.parameters
         section[1] += row.multiply_adds
     return {name: (parameters, multiply_adds) for name, (parameters, multiply_adds) in sections.items()}
@@ -142,20 +142,16 @@ def _document(architecture: Architecture, price: Cost, element: int) -> dict[str
             }
             for row in price.layers
         ],
-    } | _detector_document(architecture, price)
+    } | _further_document(architecture, price)
 
 
-def _detector_document(architecture: Architecture, price: Cost) -> dict[str, Any]:
-    """What a detector's document has more."""
-    if not isinstance(architecture, Detector):
-        return {}
-    return {
-        "anchors": architecture.anchors,
-        "sections": {
-            name: {"parameters": parameters, "multiply_adds": multiply_adds}
-            for name, (parameters, multiply_adds) in _sections(architecture, price).items()
-        },
+def _further_document(architecture: Architecture, price: Cost) -> dict[str, Any]:
+    """What the document of a network with sections has more."""
+    sections = {
+        name: {"parameters": parameters, "multiply_adds": multiply_adds}
+        for name, (parameters, multiply_adds) in _sections(architecture, price).items()
     }
+    return architecture.further_counts | ({"sections": sections} if sections else {})
 
 
 def _show(architecture: Architecture, price: Cost, detail: bool, checkpoint: Checkpoint | None) -> None:
@@ -196,7 +192,7 @@ def _show(architecture: Architecture, price: Cost, detail: bool, checkpoint: Che
         *(f"  {name:<20}{parameters:>12,}" for name, (parameters, _) in sections.items()),
         f"multiply-adds  {price.multiply_adds:>12,}   ({millions(price.multiply_adds)})",
         *(f"  {name:<20}{multiply_adds:>12,}" for name, (_, multiply_adds) in sections.items()),
-        *([f"anchors        {architecture.anchors:>12,}"] if isinstance(architecture, Detector) else []),
+        *(f"{name:<15}{count:>12,}" for name, count in architecture.further_counts.items()),
         f"activation memory, {'float32' if scheme is None else scheme.dtype}:",
         f"  largest tensor      {size(element * price.largest_tensor.elements):>9}   ({price.largest_tensor.name})",
         f"  layer by layer      {size(layerwise.bytes):>9}   ({layerwise.operation})",

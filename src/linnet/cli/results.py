@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linnet.architecture import Detector
 from linnet.catalogue import find_model
 from linnet.checkpoint import Checkpoint
 from linnet.cli.terminal import UsageError, print_json, progress, show
@@ -80,7 +79,7 @@ def _identity(options: Options, predictor: Predictor) -> Identity:
     """Of which model and source the results are, and everything else that their rows depend on."""
     file = find_model(options.model)
     settings: dict[str, Any] = {"top": options.top}
-    if isinstance(predictor.architecture, Detector):
+    if TASKS[predictor.network.task].finds_boxes:
         suppression = predictor.suppression
         settings |= {"score_threshold": suppression.score_threshold, "iou_threshold": suppression.iou_threshold}
     if predictor.tile:

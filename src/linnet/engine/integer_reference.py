@@ -65,9 +65,7 @@ class IntegerNetwork(Runner):
         check_tensors(self.graph, tensors, quantisation)
         self.quantisation = quantisation
         self._weights = {
-            operation.name: _lay_out(operation, tensors, quantisation)
-            for operation in self.graph.operations
-            if operation.tensors
+            operation.name: _lay_out(operation, tensors, quantisation) for operation in self.graph.weighted.values()
         }
 
     def integers(self, inputs: NDArray[np.float32], names: Collection[str] = ()) -> tuple[Any, dict[str, Integers]]:
@@ -86,16 +84,20 @@ class IntegerNetwork(Runner):
 
 
 def compute(
-    operation: Operation, read: list[Integers], quantisation: Quantisation, weights: _Weights | None = None
+    operation: Operation,
+    read: list[Integers],
+    quantisation: Quantisation,
+    weights: _Weights | None = None,
+    steps: Steps | None = None,
 ) -> Integers:
-    """Runs one operation of a quantised network: on integers, or in float on what they stand for."""
+    """Runs one operation of a quantised network: on integers (by `STEPS`), or in float on what they stand for."""
     encodings, dtype = quantisation.encodings, quantisation.dtype
     given, result = [encodings[name] for name in operation.reads], encodings[operation.name]
     if operation.name in quantisation.floating:
         numbers = [rule.dequantise(each, encoding) for each, encoding in zip(read, given, strict=True)]
         pair = (None, None) if weights is None else (weights.weight, weights.bias)
         return rule.quantise(RUN[type(operation)](operation, numbers, pair, False), result, dtype)
-    return STEPS[type(operation)](_Step(operation, given, result, quantisation, weights), read)
+    return (steps or STEPS)[type(operation)](_Step(operation, given, result, quantisation, weights), read)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class _Weights:
 
     weight: NDArray[Any]
     bias: NDArray[Any] | None
-    factor: NDArray[np.float32] | None = None
+    factor: NDArray[np.float32] | fixed_point.Multipliers | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _weighted(step: _Step, read: list[Integers]) -> Integers:
     """A convolution or a linear layer: exact sums, rounded once."""
     operation, weights, dtype = step.operation, step.weights, step.quantisation.dtype
     assert weights is not None
-    assert weights.factor is not None
+    assert isinstance(weights.factor, np.ndarray)
     limits = rule.bounds(dtype, step.result, operation.activation)
     sums = _sums(operation, read[0], step.given[0], weights)
     return rule.requantise(sums, weights.factor, step.result, dtype, limits)
@@ -155,12 +157,12 @@ def _add(step: _Step, read: list[Integers]) -> Integers:
     return rule.add(read[0], read[1], (first, second), step.result, step.quantisation.dtype)
 
 
-def _pool(step: _Step, read: list[Integers]) -> Integers:
+def _pool(step: _Step, read: list[Integers], mean: Callable[..., Integers] = rule.pool_mean) -> Integers:
     dtype = step.quantisation.dtype
     if step.quantisation.pooling == "average":
         pooled = rule.pool_average(read[0], dtype)
     else:
-        pooled = rule.pool_mean(read[0], step.given[0], step.result, dtype)
+        pooled = mean(read[0], step.given[0], step.result, dtype)
     return pooled[:, None, None] if step.operation.keeps_map else pooled
 
 
@@ -174,6 +176,8 @@ def _concatenate(step: _Step, read: list[Integers]) -> Integers:
     return rule.concatenate(read, step.given, step.result, scheme.dtype, axis=axis, how=scheme.joining)
 
 
+Steps = Mapping[type[Operation], Callable[[_Step, list["Integers"]], "Integers"]]
+
 STEPS: dict[type[Operation], Callable[[_Step, list[Integers]], Integers]] = {
     Convolve: _weighted,
     Linear: _weighted,
@@ -186,36 +190,46 @@ STEPS: dict[type[Operation], Callable[[_Step, list[Integers]], Integers]] = {
 """Kind of operation → what runs it on integers."""
 
 
+def _fixed(round_sums: Callable[..., Integers]) -> Callable[[_Step, list[Integers]], Integers]:
+    """A convolution or a linear layer whose sums are rounded in fixed point."""
+
+    def run(step: _Step, read: list[Integers]) -> Integers:
+        operation, weights, dtype = step.operation, step.weights, step.quantisation.dtype
+        assert weights is not None
+        limits = fixed_point.bounds(dtype, step.result, operation.activation)
+        return round_sums(_sums(operation, read[0], step.given[0], weights), weights.factor, step.result, dtype, limits)
+
+    return run
+
+
+def _add_fixed(step: _Step, read: list[Integers]) -> Integers:
+    first, second = step.given
+    return fixed_point.add(read[0], read[1], (first, second), step.result, step.quantisation.dtype)
+
+
+FIXED_STEPS: Steps = STEPS | {
+    Convolve: _fixed(fixed_point.requantise),
+    Linear: _fixed(fixed_point.requantise_once),
+    Add: _add_fixed,
+    Pool: lambda step, read: _pool(step, read, fixed_point.pool_mean),
+}
+"""The same where there is no float."""
+
+
 class FixedPointNetwork(IntegerNetwork):
     """A quantised network as `linnet.quantisation.fixed_point` rounds it: what runs where there is no float.
 
-    Raises:
-        ValueError: also if an operation runs in float, or the mean of a network is an average.
+    What the quantisation has in float runs in float here, too.
     """
 
     def __init__(self, network: Architecture | Graph, tensors: Tensors, quantisation: Quantisation) -> None:
         super().__init__(network, tensors, quantisation)
-        self._factors = {
-            operation.name: fixed_point.multipliers(
-                quantisation.encodings[operation.reads[0]],
-                tensors[f"{operation.label}.weight.scale"],
-                quantisation.encodings[operation.name],
-                operation.out_channels,
-            )
-            for operation in self.graph.operations
-            if isinstance(operation, Convolve | Linear) and operation.name not in quantisation.floating
-        }
+        encodings = quantisation.encodings
+        for name, operation in self.graph.weighted.items():
+            if name not in quantisation.floating:
+                scale, result = tensors[f"{operation.label}.weight.scale"], encodings[name]
+                factor = fixed_point.multipliers(encodings[operation.reads[0]], scale, result, operation.out_channels)
+                self._weights[name] = replace(self._weights[name], factor=factor)
 
     def _step(self, operation: Operation, read: list[Integers]) -> Integers:
-        dtype, encodings = self.quantisation.dtype, self.quantisation.encodings
-        given, result = [encodings[name] for name in operation.reads], encodings[operation.name]
-        if isinstance(operation, Convolve | Linear) and operation.name in self._factors:
-            sums = _sums(operation, read[0], given[0], self._weights[operation.name])
-            limits = fixed_point.bounds(dtype, result, operation.activation)
-            rounded = fixed_point.requantise_once if isinstance(operation, Linear) else fixed_point.requantise
-            return rounded(sums, self._factors[operation.name], result, dtype, limits)
-        if isinstance(operation, Add):
-            return fixed_point.add(read[0], read[1], (given[0], given[1]), result, dtype)
-        if isinstance(operation, Pool) and self.quantisation.pooling == "mean":
-            return fixed_point.pool_mean(read[0], given[0], result, dtype)
-        return super()._step(operation, read)
+        return compute(operation, read, self.quantisation, self._weights.get(operation.name), FIXED_STEPS)

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from linnet.architecture.operations import Shape, Size, size_at
+
 NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
 
 INTERFACE = 5
@@ -75,7 +77,36 @@ _CLAMP = (("lowest", ctypes.c_float), ("highest", ctypes.c_float))
 _WEIGHTS = (("weights", COUNT), ("bias", COUNT))
 
 
-class ConvolutionLayer(ctypes.Structure):
+class LayerBody(ctypes.Structure):
+    """What belongs to a layer by its kind."""
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of its output."""
+        return int(self.channels)
+
+    def shape(self, read: Shape, picture: Size) -> Shape:
+        """What it gives for one picture of a height and width, of a tensor of this shape: one of the same sides."""
+        return (*read[:-1], self.out_channels)
+
+
+class WindowLayer(LayerBody):
+    """A layer with a window."""
+
+    def shape(self, read: Shape, picture: Size) -> Shape:
+        """One output for every `stride` pixels, begun ones included."""
+        return (*(-(-side // self.window.stride) for side in read[:-1]), self.out_channels)
+
+
+class VectorLayer(LayerBody):
+    """A layer that gives a vector."""
+
+    def shape(self, read: Shape, picture: Size) -> Shape:
+        """The channels."""
+        return (self.out_channels,)
+
+
+class ConvolutionLayer(WindowLayer):
     """`linnet_convolution` of linnet.h."""
 
     _fields_ = (
@@ -87,43 +118,47 @@ class ConvolutionLayer(ctypes.Structure):
     )
 
 
-class DepthwiseLayer(ctypes.Structure):
+class DepthwiseLayer(WindowLayer):
     """`linnet_depthwise` of linnet.h: each channel is filtered by itself."""
 
     _fields_ = (("channels", ctypes.c_int32), ("window", Window), *_CLAMP, *_WEIGHTS)
 
 
-class PoolingLayer(ctypes.Structure):
+class PoolingLayer(VectorLayer):
     """`linnet_pooling` of linnet.h: the average over all pixels."""
 
     _fields_ = (("channels", ctypes.c_int32),)
 
 
-class LinearLayer(ctypes.Structure):
+class LinearLayer(VectorLayer):
     """`linnet_linear` of linnet.h."""
 
     _fields_ = (("in_channels", ctypes.c_int32), ("out_channels", ctypes.c_int32), *_CLAMP, *_WEIGHTS)
 
 
-class AdditionLayer(ctypes.Structure):
+class AdditionLayer(LayerBody):
     """`linnet_addition` of linnet.h."""
 
     _fields_ = (("channels", ctypes.c_int32), *_CLAMP)
 
 
-class ConcatenationLayer(ctypes.Structure):
+class ConcatenationLayer(LayerBody):
     """`linnet_concatenation` of linnet.h."""
 
     _fields_ = (("channels", ctypes.c_int32),)
 
 
-class ResizingLayer(ctypes.Structure):
+class ResizingLayer(LayerBody):
     """`linnet_resizing` of linnet.h: a map at the size that a stride of the picture has."""
 
     _fields_ = tuple((name, ctypes.c_int32) for name in ("channels", "stride", "grid"))
 
+    def shape(self, read: Shape, picture: Size) -> Shape:
+        """Height and width are those of maps of its stride."""
+        return (*size_at(picture, self.stride), self.out_channels)
 
-class ConversionLayer(ctypes.Structure):
+
+class ConversionLayer(LayerBody):
     """`linnet_conversion` of linnet.h: floats to bytes, or back."""
 
     _fields_ = (("channels", ctypes.c_int32), ("zero", ctypes.c_int32), ("scale", ctypes.c_float))
@@ -136,18 +171,6 @@ class QuantizeLayer(ConversionLayer):
 class DequantizeLayer(ConversionLayer):
     """Bytes to floats."""
 
-
-LayerBody = (
-    ConvolutionLayer
-    | DepthwiseLayer
-    | PoolingLayer
-    | LinearLayer
-    | AdditionLayer
-    | ConcatenationLayer
-    | ResizingLayer
-    | QuantizeLayer
-    | DequantizeLayer
-)
 
 KINDS: dict[str, type[LayerBody]] = {
     "convolution": ConvolutionLayer,
@@ -234,14 +257,7 @@ class ProgramLayer(ctypes.Structure):
     @property
     def out_channels(self) -> int:
         """Channels of its output."""
-        own = self.own
-        return int(own.out_channels if isinstance(own, ConvolutionLayer | LinearLayer) else own.channels)
-
-    @property
-    def stride(self) -> int:
-        """Pixels of its input for each one of its output, along a side."""
-        own = self.own
-        return int(own.window.stride) if isinstance(own, ConvolutionLayer | DepthwiseLayer) else 1
+        return self.own.out_channels
 
 
 class SessionOptions(ctypes.Structure):

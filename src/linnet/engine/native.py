@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from linnet.architecture.operations import size_at
+from linnet.architecture.operations import Shape
 from linnet.engine.library import (
     ConvolutionLayer,
     Error,
-    LinearLayer,
     Memory,
     PlanStep,
-    PoolingLayer,
     ProgramLayer,
-    ResizingLayer,
     SessionOptions,
     load_library,
     missing_library,
@@ -214,16 +211,12 @@ class NativeSession:
         self._shapes = [self._shape(int(number)) for number in numbers]
         self._dtypes = [DTYPES[network.layers[number].precision] for number in numbers]
 
-    def _shape(self, number: int) -> tuple[int, ...]:
+    def _shape(self, number: int) -> Shape:
         """What a layer gives for one picture."""
         layer = self.network.layers[number]
-        if isinstance(layer.own, PoolingLayer | LinearLayer):
-            return (layer.out_channels,)
-        if isinstance(layer.own, ResizingLayer):
-            return (*size_at(self.size, layer.own.stride), layer.out_channels)
         source = self.network.inputs[layer.first_input]
-        read = self.size if source < 0 else self._shape(source)[:-1]
-        return (*(-(-side // layer.stride) for side in read), layer.out_channels)
+        read = (*self.size, self.channels) if source < 0 else self._shape(source)
+        return layer.own.shape(read, self.size)
 
     def run(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32 | np.uint8]]:
         """(N, H, W, C) uint8 → for each output (N, H, W, C) or (N, C), float32 or, of layers of bytes, uint8.

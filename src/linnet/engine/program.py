@@ -252,6 +252,8 @@ class _Lowering:
     size: int = 0
     sums: dict[str, str] = field(default_factory=dict)
     """Name of a sum → the convolution that was recorded with it."""
+    vectors: set[str] = field(default_factory=set)
+    """Names of maps of one pixel that are vectors to the engine: what was pooled, and convolutions of that."""
 
     def lower(self, operation: Operation) -> None:
         """Records an operation; in a quantised network one that runs in float between two conversions."""
@@ -292,8 +294,8 @@ class _Lowering:
         numbers, integers = [self.numbers[name] for name in reads], None
         if self.computes_with_bytes(operation):
             integers = INTEGERS[type(operation)](self, operation)
-            if isinstance(operation, Add) or len(reads) > len(operation.reads):
-                integers.sum = self.sum_rule(operation, reads[-1])
+            if len(reads) > len(operation.reads):
+                integers.sum = self.sum_rule(operation.name, reads[-1], self.graph.readers[operation.name][0])
         precision = FLOAT32 if integers is None else UINT8
         self.numbers[operation.name] = self._append(own, numbers, precision, integers)
 
@@ -330,12 +332,10 @@ class _Lowering:
             input_zero=self.zero(operation.reads[0]), zero=self.zero(operation.name), lowest=lowest, highest=highest
         )
 
-    def sum_rule(self, operation: Operation, other: str) -> SumRule:
-        """How an addition adds, or what a convolution gives is added to another tensor."""
-        total = operation if isinstance(operation, Add) else self.graph.by_name[self.graph.readers[operation.name][0]]
-        first = operation.reads[0] if isinstance(operation, Add) else operation.name
-        factors, shift = rule.addition((self.encoding(first), self.encoding(other)), self.encoding(total.name))
-        return SumRule(*factors, shift, self.zero(first), self.zero(other), self.zero(total.name), 0, 255)
+    def sum_rule(self, first: str, other: str, total: str) -> SumRule:
+        """How two tensors are added."""
+        factors, shift = rule.addition((self.encoding(first), self.encoding(other)), self.encoding(total))
+        return SumRule(*factors, shift, self.zero(first), self.zero(other), self.zero(total), 0, 255)
 
     def channels(self, operation: Operation) -> tuple[int, int]:
         """Of its first input and of its output."""
@@ -345,18 +345,13 @@ class _Lowering:
         """What a shortcut adds to an operation, if its sum is all that is read of it: the engine adds as it writes."""
         readers = self.graph.readers[operation.name]
         total = self.graph.by_name[readers[0]] if len(readers) == 1 else None
-        if operation.name in self.kept or not isinstance(total, Add):
+        if operation.name in self.kept or total is None or not total.adds:
             return None
         if self.quantisation is not None and not {operation.name, total.name}.isdisjoint(self.quantisation.floating):
             return None
         other = next((name for name in total.reads if name != operation.name), None)
         # Of two convolutions with one sum, the later one has it.
         return other if other in self.numbers and other != INPUT and total.name not in self.sums else None
-
-    def reads_pooled(self, operation: Operation) -> bool:
-        """Whether a convolution reads what a pooling gave, or another that does: a vector to the engine."""
-        source = self.graph.by_name.get(operation.reads[0])
-        return isinstance(source, Pool) or (isinstance(source, Convolve) and self.reads_pooled(source))
 
     def places(self, operation: Operation) -> list[int]:
         """Where the values of an operation's weights and bias begin, which are put behind those that are there."""
@@ -392,10 +387,11 @@ def _convolve(lowering: _Lowering, operation: Convolve) -> None:
     window = Window(operation.kernel, operation.stride, operation.dilation, PADDING[operation.padding])
     inputs, outputs = lowering.channels(operation)
     clamp, places = RANGES[operation.activation], lowering.places(operation)
-    if lowering.reads_pooled(operation):
+    if operation.reads[0] in lowering.vectors:
         if operation.kernel > 1 or operation.depthwise:
             raise ValueError(f"The engine has no kernel for {operation.name!r}, which filters a single pixel.")
         lowering.record(operation, LinearLayer(inputs, outputs, *clamp, *places))
+        lowering.vectors.add(operation.name)
         return
     if operation.depthwise:
         lowering.record(operation, DepthwiseLayer(outputs, window, *clamp, *places))
@@ -420,9 +416,13 @@ def _linear(lowering: _Lowering, operation: Linear) -> None:
     lowering.record(operation, own)
 
 
-def _of_channels(kind: type[PoolingLayer | ConcatenationLayer]) -> Callable[[_Lowering, Operation], None]:
-    """Records a layer that has nothing of its own but the channels of its output."""
-    return lambda lowering, operation: lowering.record(operation, kind(lowering.channels(operation)[1]))
+def _pool(lowering: _Lowering, operation: Pool) -> None:
+    lowering.record(operation, PoolingLayer(lowering.channels(operation)[1]))
+    lowering.vectors.add(operation.name)
+
+
+def _concatenate(lowering: _Lowering, operation: Concatenate) -> None:
+    lowering.record(operation, ConcatenationLayer(lowering.channels(operation)[1]))
 
 
 def _resize(lowering: _Lowering, operation: Resize) -> None:
@@ -432,9 +432,9 @@ def _resize(lowering: _Lowering, operation: Resize) -> None:
 KERNELS: dict[type[Operation], Callable[[_Lowering, Any], None]] = {
     Convolve: _convolve,
     Add: _add,
-    Pool: _of_channels(PoolingLayer),
+    Pool: _pool,
     Linear: _linear,
-    Concatenate: _of_channels(ConcatenationLayer),
+    Concatenate: _concatenate,
     Resize: _resize,
 }
 """Kind of operation → what records it."""
@@ -447,6 +447,13 @@ def _weighted_rule(lowering: _Lowering, operation: Convolve | Linear) -> Integer
     integers.multipliers = lowering.place(np.broadcast_to(factor, (lowering.channels(operation)[1],)))
     zero = lowering.tensors.get(f"{operation.label}.weight.zero")
     integers.weight_zero = 0 if zero is None else int(zero[0]) - 128
+    return integers
+
+
+def _add_rule(lowering: _Lowering, operation: Add) -> IntegerRule:
+    integers = lowering.rule_of(operation)
+    first, second = operation.reads
+    integers.sum = lowering.sum_rule(first, second, operation.name)
     return integers
 
 
@@ -475,7 +482,7 @@ def _joining_rule(lowering: _Lowering, operation: Concatenate) -> IntegerRule:
 
 INTEGERS: dict[type[Operation], Callable[[_Lowering, Any], IntegerRule]] = {
     Convolve: _weighted_rule,
-    Add: _Lowering.rule_of,
+    Add: _add_rule,
     Pool: _pool_rule,
     Linear: _weighted_rule,
     Concatenate: _joining_rule,

@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import Architecture, DeepLab, Detector
+from linnet.architecture import Architecture
 from linnet.checkpoint import Checkpoint
-from linnet.detection import anchors
-from linnet.engine.boxes import NativeDetection
 from linnet.engine.integer_reference import numpy_network
 from linnet.engine.library import header_path, library_path, missing_library
 from linnet.export.contract import contract_of
-from linnet.export.detections import SUPPRESSION
 from linnet.export.engine_files import check_of, files_of, record_of
+from linnet.export.engine_results import RESULTS
 from linnet.export.folders import DESCRIPTION, description, documents, outputs_from
 from linnet.export.microcontroller.checking import find_compiler
 from linnet.export.vectors import Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, Precision, check_difference, differences
 from linnet.files import write_together
 from linnet.images import Preprocessing, grey_of
-from linnet.segmentation import label_map
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,9 +86,11 @@ def export_engine(checkpoint: Checkpoint, path: str | Path, *, precision: Precis
                 rows = _run(Path(name), checkpoint.architecture, _bytes(checkpoint.preprocessing, pictures), main=True)
             except ValueError as error:
                 raise ValueError(f"'{path}' was not written, because it could not be run: {error}") from None
-        compared = differences(outputs_from(rows["numbers"], checkpoint.architecture), expected)
+        found = outputs_from(rows["numbers"], checkpoint.architecture)
+        compared = differences(found, expected)
         check_difference(path, "the compiled program", compared, allowed)
-        _check_results(checkpoint, rows, path)
+        if said := RESULTS[checkpoint.task].differs(checkpoint, rows, found):
+            raise ValueError(f"'{path}' was not written: {said}.")
     write_together({path / name: content for name, content in files.items()})
     return Export(
         path,
@@ -184,24 +182,3 @@ def _call(command: list[str], folder: Path, given: bytes = b"") -> bytes:
         said = next((line for line in lines if "error" in line.lower()), lines[0])
         raise ValueError(f"{Path(command[0]).name} failed: {said}")
     return done.stdout
-
-
-def _check_results(checkpoint: Checkpoint, rows: NDArray[Any], path: Path) -> None:
-    """Raises a ValueError unless boxes and labels are those that linnet makes of the program's own numbers."""
-    network = checkpoint.architecture
-    outputs = outputs_from(rows["numbers"], network)
-    if isinstance(network, Detector):
-        assert network.classes is not None
-        find = NativeDetection(anchors(network), network.classes, scoring=network.scoring, **asdict(SUPPRESSION))
-        for row, offsets, logits in zip(rows, *outputs, strict=True):
-            found = row["boxes"][: row["found"]]
-            ours: tuple[Any, ...] = find(offsets, logits)
-            names = ("corners", "score", "label")
-            if not all(np.array_equal(found[name], values) for name, values in zip(names, ours, strict=True)):
-                raise ValueError(f"'{path}' was not written: of the same numbers it makes other boxes than linnet.")
-    elif isinstance(network, DeepLab):
-        height, width = network.input_size
-        for row, logits in zip(rows, *outputs, strict=True):
-            labels = label_map(logits, (width, height), network.grid, quantisation=checkpoint.quantisation, native=True)
-            if not np.array_equal(row["labels"], labels):
-                raise ValueError(f"'{path}' was not written: of the same logits it makes other labels than linnet.")

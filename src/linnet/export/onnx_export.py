@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from linnet.architecture import INPUT, Detector, Graph
+from linnet.architecture import INPUT, Graph
 from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
 from linnet.engine.integer_reference import numpy_network
-from linnet.export.contract import Contract, contract_of
+from linnet.export.contract import FINISHED, Contract, contract_of
 from linnet.export.detections import check_detections
 from linnet.export.onnx_graph import GraphWriter, QuantisedWriter, end_with_labels
 from linnet.export.onnx_run import as_taken, run_onnx, session_of
-from linnet.export.segmenter import SHARES_ALLOWED, check_labels, exported, gives_labels
+from linnet.export.segmenter import SHARES_ALLOWED, check_labels, exported
 from linnet.export.vectors import Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, InputKind, Precision, check_difference, differences
 from linnet.files import write_atomically
@@ -26,6 +26,8 @@ from linnet.quantisation.scheme import Quantisation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from linnet.architecture import Detector
 
 TOLERANCE = 1e-4
 """Largest difference from the numpy reference that is accepted, relative to the largest output."""
@@ -77,7 +79,7 @@ def export_onnx(
     detector = _detector(checkpoint, raw=raw) if nms else None
     pictures = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
     expected = _reference(checkpoint, pictures)
-    labelled, allowed = gives_labels(checkpoint, raw), _allowed(graph, quantisation)
+    labelled, allowed = not raw and FINISHED.get(checkpoint.task) == "labels", _allowed(graph, quantisation)
     pixels = checkpoint.preprocessing if inputs == "pixels" else None
     vectors: Vectors | None
     vectors = Vectors.of_samples(pictures, expected, allowed)
@@ -130,11 +132,11 @@ def _channels_last(output: NDArray[Any]) -> NDArray[Any]:
 
 def _detector(checkpoint: Checkpoint, *, raw: bool) -> Detector:
     """The detector of which boxes are asked for."""
-    if not isinstance(checkpoint.architecture, Detector):
+    if FINISHED.get(checkpoint.task) != "detections":
         raise ValueError("`nms` is for detectors: this network gives no boxes.")
     if raw:
         raise ValueError("`raw` and `nms` exclude each other: offsets and logits, or boxes.")
-    return checkpoint.architecture
+    return cast("Detector", checkpoint.architecture)
 
 
 def _content(model: Any, contract: Contract) -> bytes:

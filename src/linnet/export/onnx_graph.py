@@ -29,7 +29,7 @@ from linnet.architecture import (
     Reshape,
     Resize,
 )
-from linnet.architecture.operations import Shape
+from linnet.architecture.operations import Shape, Weighted
 from linnet.export.onnx_detector import write_detections
 from linnet.export.segmenter import LABELS
 from linnet.images import GREY_WEIGHTS, Preprocessing
@@ -118,12 +118,13 @@ class GraphWriter:
             self._constants[name] = numpy_helper.from_array(np.array(values, kind, order="C"), name)
         return name
 
-    def activated(self, operation: Convolve | Linear, operator: str, inputs: list[str], **attributes: Any) -> str:
-        """Appends a node and its operation's activation; the last has the operation's name."""
+    def activated(
+        self, operation: Weighted, operator: str, inputs: list[str], *, before: str, **attributes: Any
+    ) -> str:
+        """Appends a node and its operation's activation; the last has the operation's name, the node `before` too."""
         if operation.activation == "linear":
             return self.node(operator, inputs, operation.name, **attributes)
-        suffix = "convolved" if isinstance(operation, Convolve) else "weighted"
-        result = self.node(operator, inputs, f"{operation.name}:{suffix}", **attributes)
+        result = self.node(operator, inputs, f"{operation.name}:{before}", **attributes)
         if operation.activation == "relu6":
             return self.node("Clip", [result, self.constant("zero", 0), self.constant("six", 6)], operation.name)
         return self.node("Relu", [result], operation.name)
@@ -135,10 +136,9 @@ class GraphWriter:
     def stored(self, operation: Operation, name: str) -> tuple[str, NDArray[Any]]:
         """A tensor as the file has it, and its name there."""
         values = self._tensors[name]
-        if not name.endswith(".weight") or not centre_alone(operation):
+        if not name.endswith(".weight") or operation.only_tap is None or not centre_alone(operation):
             return name, values
-        assert isinstance(operation, Convolve)
-        row, column = (pad // operation.dilation for pad in (operation.pads[0], operation.pads[2]))
+        row, column = operation.only_tap
         return f"{name}{CENTRE}", values[..., row : row + 1, column : column + 1]
 
     def _normalise(self, contract: Preprocessing) -> str:
@@ -185,7 +185,7 @@ class QuantisedWriter(GraphWriter):
 
     def write(self, operation: Operation, read: list[str]) -> str:
         """An operation and the rounding of its result, which has its name."""
-        if isinstance(operation, Reshape):
+        if operation.storage == "view":
             return super().write(operation, read)
         self._exact = operation.name
         exact = WRITERS[type(operation)](self, operation, read)
@@ -237,9 +237,7 @@ def centre_alone(operation: Operation) -> bool:
 
     It is written as 1 x 1: OpenCV 4.10 and 4.12 compute the padded 3 x 3 wrongly there.
     """
-    if not isinstance(operation, Convolve) or not operation.depthwise or operation.kernel == 1:
-        return False
-    return operation.input_size == (1, 1) and operation.shape[:2] == (1, 1)
+    return operation.depthwise and operation.only_tap is not None
 
 
 def _channels_first(shape: Shape) -> Shape:
@@ -257,11 +255,12 @@ def _convolve(writer: GraphWriter, operation: Convolve, inputs: list[str]) -> st
         operation,
         "Conv",
         [*inputs, *writer.weights(operation)],
+        before="convolved",
         kernel_shape=[kernel] * 2,
         strides=[operation.stride] * 2,
         dilations=[operation.dilation] * 2,
         pads=[top, left, bottom, right],
-        group=operation.in_channels if operation.depthwise else 1,
+        group=operation.groups,
     )
 
 
@@ -271,18 +270,8 @@ def _reshape(writer: GraphWriter, operation: Reshape, inputs: list[str]) -> str:
     return writer.node("Reshape", [cells, shape], operation.name)
 
 
-def _concatenate(writer: GraphWriter, operation: Concatenate, inputs: list[str]) -> str:
-    # Axes of (height, width, channels) as ONNX has them; rows and vectors stay in their order.
-    axes = (2, 3, 1) if len(operation.shape) == 3 else (1, 2)
-    return writer.node("Concat", inputs, operation.name, axis=axes[operation.axis])
-
-
 def _pool(writer: GraphWriter, operation: Pool, inputs: list[str]) -> str:
     return writer.node("ReduceMean", inputs, operation.name, axes=[2, 3], keepdims=int(operation.keeps_map))
-
-
-GRIDS = {"align_corners": "align_corners", "half_pixel": "half_pixel", "asymmetric": "asymmetric"}
-"""What ONNX calls them."""
 
 
 def _resize(writer: GraphWriter, operation: Resize, inputs: list[str]) -> str:
@@ -297,7 +286,7 @@ def _resize(writer: GraphWriter, operation: Resize, inputs: list[str]) -> str:
         [*inputs, "", "", full],
         operation.name,
         mode="linear",
-        coordinate_transformation_mode=GRIDS[operation.grid],
+        coordinate_transformation_mode=operation.grid,  # ONNX calls them the same
     )
 
 
@@ -315,10 +304,12 @@ WRITERS: dict[type[Operation], Callable[[GraphWriter, Any, list[str]], str]] = {
     Add: lambda writer, operation, inputs: writer.node("Add", inputs, operation.name),
     Pool: _pool,
     Linear: lambda writer, operation, inputs: writer.activated(
-        operation, "Gemm", [*inputs, *writer.weights(operation)], transB=1
+        operation, "Gemm", [*inputs, *writer.weights(operation)], before="weighted", transB=1
     ),
     Reshape: _reshape,
-    Concatenate: _concatenate,
+    Concatenate: lambda writer, operation, inputs: writer.node(
+        "Concat", inputs, operation.name, axis=operation.axis_of_batches
+    ),
     Resize: _resize,
 }
 """Kind of operation → what writes its nodes, of the values read; it gives the name of the result's."""

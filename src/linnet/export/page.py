@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import linnet.page
-from linnet.architecture import Architecture, DeepLab
+from linnet.architecture import Architecture
 from linnet.engine.integer_reference import numpy_network
-from linnet.export.contract import contract_of
+from linnet.export.contract import FINISHED, contract_of
 from linnet.export.folders import DESCRIPTION, description, documents, outputs_from
 from linnet.export.vectors import Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, check_difference, differences
@@ -121,13 +121,12 @@ def _compare(
 
     Of a segmenter the labels are compared too, with those that numpy makes of the page's own logits: these are equal.
     """
-    network = checkpoint.architecture
-    found = outputs_from(rows[:, : _numbers(network)], network)
-    if isinstance(network, DeepLab):
+    network: Any = checkpoint.architecture
+    found, labels = outputs_from(rows[:, : _numbers(network)], network), rows[:, _numbers(network) :]
+    if FINISHED.get(network.task) == "labels":
         size = (pixels.shape[2], pixels.shape[1])
-        labels = rows[:, _numbers(network) :].reshape(pixels.shape[:3])
         decided = [label_map(each, size, network.grid, quantisation=checkpoint.quantisation) for each in found[0]]
-        if not np.array_equal(labels, decided):
+        if not np.array_equal(labels.reshape(pixels.shape[:3]), decided):
             raise ValueError("The page was not written: of the same logits its engine makes other labels than linnet.")
     return differences(found, expected)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import DeepLab, Graph
+from linnet.architecture import Graph
 from linnet.quantisation.scheme import Quantisation
 
 if TYPE_CHECKING:
@@ -24,19 +24,14 @@ SHARES_ALLOWED = 0.02
 
 
 def exported(checkpoint: Checkpoint) -> tuple[Graph, Quantisation | None]:
-    """The operations of a file, and how their results are encoded: of a segmenter with its logits resized."""
-    network, scheme = checkpoint.architecture, checkpoint.quantisation
-    if not isinstance(network, DeepLab):
-        return network.graph, scheme
+    """The operations of a file, and how their results are encoded: what it has more, resizing, keeps its encoding."""
+    graph, scheme = checkpoint.architecture.exported_graph, checkpoint.quantisation
     if scheme is not None:
-        name, source = network.upsampling.name, network.upsampling.reads[0]
-        scheme = replace(scheme, encodings=dict(scheme.encodings) | {name: scheme.encodings[source]})
-    return network.upsampled_graph, scheme
-
-
-def gives_labels(checkpoint: Checkpoint, raw: bool) -> bool:
-    """Whether a file ends with the best class of every pixel."""
-    return isinstance(checkpoint.architecture, DeepLab) and not raw
+        encodings = dict(scheme.encodings)
+        for operation in graph.operations:
+            encodings.setdefault(operation.name, encodings[operation.reads[0]])
+        scheme = replace(scheme, encodings=encodings)
+    return graph, scheme
 
 
 def check_labels(path: Path, labels: NDArray[Any], logits: NDArray[np.floating[Any]], allowed: float) -> None:

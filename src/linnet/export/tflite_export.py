@@ -6,12 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linnet.architecture import Detector
 from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
-from linnet.export.contract import contract_of
+from linnet.export.contract import FINISHED, contract_of
 from linnet.export.detections import DETECTION_TOLERANCE, check_detections
-from linnet.export.segmenter import SHARES_ALLOWED, check_labels, exported, gives_labels
+from linnet.export.segmenter import SHARES_ALLOWED, check_labels, exported
 from linnet.export.tflite_detector import boxes_in_order, write_detections
 from linnet.export.tflite_graph import FLOATING_TOLERANCE, HalfWriter, IntegerWriter, NetworkWriter
 from linnet.export.tflite_metadata import NAME, describe, metadata, with_labels
@@ -63,17 +62,17 @@ def export_tflite(
         raise ValueError(f"`inputs` (='integers') are those of a quantised network; the file is {precision}.")
     if inputs == "pixels" and checkpoint.preprocessing is not None and checkpoint.preprocessing.colours == "BGR":
         raise ValueError("A TFLite file does not swap the colours of pixels: take normalised inputs for a BGR network.")
-    detector = checkpoint.architecture if isinstance(checkpoint.architecture, Detector) and not raw else None
+    ends: Ends = "outputs" if raw else FINISHED.get(checkpoint.task, "outputs")
+    detector: Any = checkpoint.architecture if ends == "detections" else None
     writer = _writer(checkpoint, precision)
     writer.write(inputs, checkpoint.preprocessing, floats=detector is not None)
     heads = writer.file.outputs
-    labelled = gives_labels(checkpoint, raw)
+    labelled = ends == "labels"
     if labelled:
         writer.end_with_labels()
     if detector is not None:
         # Beside its outputs: what is compared are the numbers that boxes are made of.
         write_detections(writer.file, detector, heads)
-    ends: Ends = "labels" if labelled else "outputs" if detector is None else "detections"
     contract = contract_of(checkpoint, inputs, precision, ends)
     pictures = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
     expected = writer.reference(as_fed(pictures, checkpoint.preprocessing))
@@ -121,8 +120,9 @@ def _writer(checkpoint: Checkpoint, precision: Precision) -> NetworkWriter:
     tensors: dict[str, NDArray[Any]] = dict(checkpoint.tensors)
     if quantisation is None:
         graph, tensors = fold(graph, checkpoint.tensors)
-    if isinstance(checkpoint.architecture, Detector):
-        tensors |= boxes_in_order(checkpoint.architecture, tensors)
+    if FINISHED.get(checkpoint.task) == "detections":
+        detector: Any = checkpoint.architecture
+        tensors |= boxes_in_order(detector, tensors)
     if quantisation is not None:
         return IntegerWriter(graph, tensors, quantisation)
     return NetworkWriter(graph, tensors) if precision == "float32" else HalfWriter(graph, tensors)

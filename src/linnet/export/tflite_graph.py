@@ -93,8 +93,6 @@ class NetworkWriter:
         shapes = [graph.shape_of(name) for name in graph.outputs]
         several = len(shapes) == 1 and len(shapes[0]) < 3 and math.prod(shapes[0]) > FEW
         self.allowed = TOLERANCE if several else CANCELLING_TOLERANCE
-        if any(isinstance(each, Resize) and each.grid == "half_pixel" for each in graph.operations):
-            self.file.versions = {"RESIZE_BILINEAR": 3}
 
     def write(self, inputs: InputKind, contract: Preprocessing | None, *, floats: bool = False) -> None:
         """Writes the network with its ends: the picture, and what the outputs are given as, or floats."""
@@ -217,7 +215,7 @@ class IntegerWriter(NetworkWriter):
         self.allowed = FLOATING_TOLERANCE if quantisation.floating else 0.0
         self.dtype = np.dtype(quantisation.dtype)
         if quantisation.dtype == "int8":
-            self.file.versions = dict(VERSIONS) | self.file.versions
+            self.file.versions = dict(VERSIONS)
         for operation in graph.operations:
             if operation.tensors and operation.name not in quantisation.floating:
                 kind = self.tensors[f"{operation.label}.weight"].dtype
@@ -385,6 +383,8 @@ def _resize(writer: NetworkWriter, operation: Resize, read: list[int]) -> int:
     size = writer.file.constant(f"{operation.name}:size", np.array(operation.output_size, np.int32))
     result = writer.computed(operation.name, operation.shape, operation.name)
     fields = {"AlignCorners": operation.grid == "align_corners", "HalfPixelCenters": operation.grid == "half_pixel"}
+    if operation.grid == "half_pixel":
+        writer.file.versions["RESIZE_BILINEAR"] = 3
     return writer.file.operator("RESIZE_BILINEAR", [read[0], size], result, "ResizeBilinearOptions", **fields)
 
 

@@ -108,8 +108,7 @@ def _picture(builder: Any, checkpoint: Checkpoint, inputs: InputKind) -> Any:
 def _outputs(builder: Any, checkpoint: Checkpoint) -> list[Any]:
     """Of logits, features or raw heads."""
     found = []
-    names = ("upsampled",) if checkpoint.task == "segmentation" else checkpoint.architecture.outputs
-    for name in names:
+    for name in checkpoint.architecture.exported_graph.outputs:
         features = _content(builder, FEATURES, table(builder, {}))
         fields = {0: builder.CreateString(name), 3: features}
         # A detector's raw heads have a background too, which has no name.

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linnet.results import Classification
-from linnet.results.drawing import caption_of, caption_strip, draw
+from linnet.results.drawing import caption_strip, draw
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from linnet.films.reading import Frame
     from linnet.films.writing import FilmWriter
-    from linnet.predictor import Result
+    from linnet.results import Result
 
 WAITING = 4
 """Frames that wait to be painted; then the network waits."""
@@ -61,8 +60,8 @@ class Painter:
 
 def paint(pixels: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
     """(H, W, 3) RGB: `linnet.results.drawing.draw` of a frame."""
-    if isinstance(result, Classification):
-        return np.concatenate([pixels, _strip(pixels.shape[1::-1], caption_of(result))])
+    if result.caption is not None:
+        return np.concatenate([pixels, _strip(pixels.shape[1::-1], result.caption)])
     from PIL import Image
 
     return np.asarray(draw(Image.fromarray(pixels), result))

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from linnet.films.reading import Film, Frame
-    from linnet.predictor import Predictor, Result
+    from linnet.predictor import Predictor
+    from linnet.results import Result
 
 HELD_BYTES = 128_000_000
 """Of frames that wait: large ones wait in smaller groups."""

@@ -23,7 +23,7 @@ class ConvolutionModule(nn.Module):
             layer.stride,
             padding=layer.dilation * (layer.kernel - 1) // 2 if symmetric else 0,
             dilation=layer.dilation,
-            groups=layer.in_channels if layer.depthwise else 1,
+            groups=layer.groups,
             bias=layer.norm is None,
         )
         self.pads_first = not symmetric

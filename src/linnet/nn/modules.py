@@ -6,7 +6,7 @@ depends on data, so that `torch.compile` and `torch.export` take it whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -75,12 +75,6 @@ def _reshape(operation: Reshape, x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(x.shape[0], height * width * (channels // slots), slots)  # (N, A, slots)
 
 
-def _concatenate(operation: Concatenate, *inputs: Tensor) -> Tensor:
-    # Axes of (height, width, channels) as torch has them; rows and vectors stay in their order.
-    axes = (2, 3, 1) if len(operation.shape) == 3 else (1, 2)
-    return torch.cat(inputs, dim=axes[operation.axis])
-
-
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"linear": lambda x: x, "relu": F.relu, "relu6": F.relu6}
 """What stands behind a linear layer."""
 
@@ -90,7 +84,7 @@ FUNCTIONS: dict[type[Operation], Callable[..., Tensor]] = {
     # (N, C, H, W) → (N, C) or (N, C, 1, 1)
     Pool: lambda operation, x: x.mean(dim=(2, 3), keepdim=operation.keeps_map),
     Reshape: _reshape,
-    Concatenate: _concatenate,
+    Concatenate: lambda operation, *inputs: torch.cat(inputs, dim=operation.axis_of_batches),
     Resize: lambda operation, x: resize(x, operation.output_size, operation.grid),
 }
 """Kind of operation → the function of those that have no weights, of the operation and the tensors that it reads."""
@@ -132,25 +126,25 @@ class Chain:
 def chains_of(graph: Graph) -> tuple[Chain, ...]:
     """All operations in order, those together of which nothing else reads the inner results."""
     chains: list[Chain] = []
+    joined = {each.name: each for each in graph.convolutions if not fused.runs_alone(each)}
     for block in graph.groups:
         rest = list(block.operations)
         while rest:
             taken = [rest.pop(0)]
-            while rest and _continues(graph, taken, rest[0]):
+            while rest and _continues(graph, joined, taken, rest[0]):
                 taken.append(rest.pop(0))
             chains.append(Chain(tuple(taken), block))
     return tuple(chains)
 
 
-def _continues(graph: Graph, taken: Sequence[Operation], following: Operation) -> bool:
-    last = taken[-1]
-    if not isinstance(last, Convolve) or graph.readers[last.name] != (following.name,) or last.name in graph.outputs:
+def _continues(graph: Graph, joined: Mapping[str, Convolve], taken: Sequence[Operation], following: Operation) -> bool:
+    """Whether an operation belongs to a chain; `joined` are the convolutions that need not run alone."""
+    last = taken[-1].name
+    if last not in joined or graph.readers[last] != (following.name,) or last in graph.outputs:
         return False
-    if any(isinstance(each, Convolve) and fused.runs_alone(each) for each in (last, following)):
-        return False
-    if isinstance(following, Convolve):
-        return not following.dropout
-    return isinstance(following, Add) and set(following.reads) == {last.name, taken[0].reads[0]}
+    if following.name in joined:
+        return not joined[following.name].dropout
+    return following.adds and set(following.reads) == {last, taken[0].reads[0]}
 
 
 class GraphNetwork(nn.Module):
@@ -197,8 +191,8 @@ class GraphNetwork(nn.Module):
         self._chains = chains_of(graph)
         self._last_reader = {name: readers[-1] for name, readers in graph.readers.items() if readers}
         self._frozen: tuple[str, ...] = ()
-        pooled = {each.name for each in of_kind(graph.operations, Pool)}
-        self._pooled = tuple(each.name for each in of_kind(graph.operations, Convolve) if each.reads[0] in pooled)
+        pooled = {each.name for each in graph.operations if each.averages}
+        self._pooled = tuple(each.name for each in graph.convolutions if each.reads[0] in pooled)
 
     @property
     def pooled_norms(self) -> list[nn.BatchNorm2d]:
@@ -293,12 +287,13 @@ class GraphNetwork(nn.Module):
                 values.pop(name, None)
 
     def _run_operation(self, operation: Operation, read: Sequence[Tensor]) -> Tensor:
-        if isinstance(operation, Linear):
-            share, module = operation.dropout, self.module_of(operation.name)
-            last = operation.name == self._dropped
-            given = self.dropout(read[0]) if last else F.dropout(read[0], share, self.training)
-            return ACTIVATIONS[operation.activation](module(given))
-        return FUNCTIONS[type(operation)](operation, *read)
+        # Of those that have weights all but linear layers run as chains.
+        linear = self.graph.weighted.get(operation.name)
+        if linear is None:
+            return FUNCTIONS[type(operation)](operation, *read)
+        last = linear.name == self._dropped
+        given = self.dropout(read[0]) if last else F.dropout(read[0], linear.dropout, self.training)
+        return ACTIVATIONS[linear.activation](self.module_of(linear.name)(given))
 
     def run_chain(self, chain: Chain, x: Tensor) -> Tensor:
         """Convolutions and perhaps the sum with their input: (N, C, H, W) → (N, C', H', W')."""

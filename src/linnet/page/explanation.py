@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from linnet.architecture import Linear, Pool
 from linnet.engine.library import LinearLayer
 from linnet.engine.program import Program, zero_of
 from linnet.quantisation import rule
@@ -34,17 +33,19 @@ def explained(program: Program, checkpoint: Checkpoint) -> tuple[dict[str, int],
         linear layer, or has weights with a zero point.
     """
     graph, quantisation = program.graph, program.quantisation
-    linear = graph.by_name[graph.outputs[0]]
-    pool = graph.by_name.get(linear.reads[0])
+    if graph.averaged is None:
+        return None
+    pool, linear = graph.averaged
+    layer = program.numbers.get(pool.reads[0])
+    floating = () if quantisation is None else quantisation.floating
     if (
-        not isinstance(linear, Linear)
-        or not isinstance(pool, Pool)
+        layer is None
         or f"{linear.label}.weight.zero" in checkpoint.tensors
+        or {pool.reads[0], pool.name, linear.name} & set(floating)
     ):
         return None
-    layer, body = program.numbers.get(pool.reads[0]), program.layers[program.numbers[linear.name]].own
-    if layer is None or layer < 0 or not isinstance(body, LinearLayer):
-        return None
+    body = program.layers[program.numbers[linear.name]].own
+    assert isinstance(body, LinearLayer)
     height, width, channels = graph.shape_of(pool.reads[0])
     places = {
         "layer": layer,
@@ -57,8 +58,6 @@ def explained(program: Program, checkpoint: Checkpoint) -> tuple[dict[str, int],
     none = np.zeros(0, np.float32)
     if quantisation is None:
         return places, none, none
-    if {linear.name, pool.name, pool.reads[0]} & set(quantisation.floating):
-        return None
     every = (np.arange(256, dtype=np.uint8) - np.uint8(zero_of(quantisation.dtype))).view(quantisation.dtype)
     scales = np.broadcast_to(checkpoint.tensors[f"{linear.label}.weight.scale"], (graph.shape_of(linear.name)[-1],))
     return places, rule.dequantise(every, quantisation.encodings[pool.reads[0]]), scales.astype(np.float32)

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import DeepLab
-from linnet.architecture.ssdlite import Detector
 from linnet.detection import Suppression, anchors
 from linnet.engine.library import INTERFACE, ProgramLayer
 from linnet.engine.outputs import gives_bytes, outputs_of
@@ -30,14 +28,13 @@ if TYPE_CHECKING:
 
     from linnet.checkpoint import Checkpoint
 
+    Outputs = list[list[dict[str, int]]]
+
 FORMAT = 1
 """Counts the changes of the file; `site/model.js` reads this one."""
 
 LARGEST = 100_000_000
 """Bytes of weights that the page takes: a browser holds it as it came, packed for the engine, and in its cache."""
-
-TASKS = ("classification", "detection", "segmentation")
-"""What the page can show."""
 
 
 def page_model(checkpoint: Checkpoint, name: str, suppression: Suppression | None = None) -> bytes:
@@ -74,7 +71,7 @@ def page_model(checkpoint: Checkpoint, name: str, suppression: Suppression | Non
         "format": FORMAT,
         "name": name,
         "task": checkpoint.task,
-        "classes": list(checkpoint.classes or map(str, range(architecture.classes or 0))),
+        "classes": _names(checkpoint),
         "precision": "float32" if checkpoint.quantisation is None else "int8",
         "preprocessing": contract.to_json(),
         "interface": INTERFACE,
@@ -82,14 +79,44 @@ def page_model(checkpoint: Checkpoint, name: str, suppression: Suppression | Non
         "tensors": [_tensor(program, name) for name in program.outputs],
         "outputs": outputs,
     }
-    if isinstance(architecture, Detector):
-        tensors["anchors"] = anchors(architecture)
-        document["detection"] = {"scoring": architecture.scoring, **asdict(suppression or Suppression())}
-    elif isinstance(architecture, DeepLab):
-        document["segmentation"] = segmenting(architecture, program, outputs, document["classes"])
-    elif (parts := explained(program, checkpoint)) is not None:
-        document["explain"], tensors["features"], tensors["scales"] = parts
+    said, arrays = TASKS[checkpoint.task](checkpoint, program, outputs, suppression)
+    document |= said
+    tensors |= arrays
     return save(tensors, {"linnet-page": json.dumps(document, ensure_ascii=False)})
+
+
+def _classifying(
+    checkpoint: Checkpoint, program: Program, outputs: Outputs, suppression: Suppression | None
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    parts = explained(program, checkpoint)
+    if parts is None:
+        return {}, {}
+    places, features, scales = parts
+    return {"explain": places}, {"features": features, "scales": scales}
+
+
+def _detecting(
+    checkpoint: Checkpoint, program: Program, outputs: Outputs, suppression: Suppression | None
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    detector: Any = checkpoint.architecture
+    said = {"scoring": detector.scoring, **asdict(suppression or Suppression())}
+    return {"detection": said}, {"anchors": anchors(detector)}
+
+
+def _segmenting(
+    checkpoint: Checkpoint, program: Program, outputs: Outputs, suppression: Suppression | None
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    segmenter: Any = checkpoint.architecture
+    return {"segmentation": segmenting(segmenter, program, outputs, _names(checkpoint))}, {}
+
+
+TASKS = {"classification": _classifying, "detection": _detecting, "segmentation": _segmenting}
+"""What the page can show → what the file has for it: in the document, and as tensors."""
+
+
+def _names(checkpoint: Checkpoint) -> list[str]:
+    """Names of the classes, or their numbers."""
+    return list(checkpoint.classes or map(str, range(checkpoint.architecture.classes or 0)))
 
 
 def _contract_of(checkpoint: Checkpoint) -> Preprocessing:

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from linnet.files import describe_failure
 from linnet.results import Classification, Detections, Segmentation
+from linnet.results import top as best
 
 if TYPE_CHECKING:
     import pyarrow as arrow
 
-    from linnet.predictor import Result
+    from linnet.results import Result
 
-TOP = 5
-"""Classes of a picture that are kept, if not told otherwise."""
-
-LISTS = {"classification": "top", "detection": "boxes", "segmentation": "classes"}
-"""Task → the column of everything that was found; the other columns have the best of it, or the largest class, and as a
-segmenter's score the mean probability of all places' best classes."""
+LISTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "classification": (Classification.column, ("label", "index", "score")),
+    "detection": (Detections.column, ("label", "index", "score", "box")),
+    "segmentation": (Segmentation.column, ("label", "index", "share")),
+}
+"""Task → the column of everything that was found, and what it has of each; the other columns have the best of it, or
+the largest class, and as a segmenter's score the mean probability of all places' best classes."""
 
 Row = dict[str, Any]
 
@@ -33,17 +35,19 @@ def schema_of(task: str, metadata: dict[bytes, bytes] | None = None) -> arrow.Sc
 
     if task not in LISTS:
         raise ValueError(f"Results of {task} are not written as rows; those of {' and '.join(LISTS)} are.")
-    found = [("label", arrow.string()), ("index", arrow.int32()), ("score", arrow.float32())]
-    inside = found + ([("box", arrow.list_(arrow.float32(), 4))] if task == "detection" else [])
-    if task == "segmentation":
-        inside = [*found[:2], ("share", arrow.float64())]
-    columns = [
-        ("file", arrow.string()),
-        *found,
-        (LISTS[task], arrow.list_(arrow.struct(inside))),
-        ("error", arrow.string()),
-    ]
-    return arrow.schema(columns, metadata)
+    kinds = {
+        "file": arrow.string(),
+        "label": arrow.string(),
+        "index": arrow.int32(),
+        "score": arrow.float32(),
+        "share": arrow.float64(),
+        "box": arrow.list_(arrow.float32(), 4),
+        "error": arrow.string(),
+    }
+    column, entries = LISTS[task]
+    kinds[column] = arrow.list_(arrow.struct([(name, kinds[name]) for name in entries]))
+    names = ("file", "label", "index", "score", column, "error")
+    return arrow.schema([(name, kinds[name]) for name in names], metadata)
 
 
 def row_of(name: str, result: Result | Exception, top: int | None) -> Row:
@@ -52,20 +56,14 @@ def row_of(name: str, result: Result | Exception, top: int | None) -> Row:
     Args:
         name: of the picture.
         result: what `Predictor.stream` gave.
-        top: entries of the list that are kept; None takes `TOP` classes, or all objects.
+        top: entries of the list that are kept; None takes five classes, or all objects.
     """
     row: Row = {"file": name, "label": None, "index": None, "score": None, "error": None}
     if isinstance(result, Exception):
         return row | {"error": " ".join(describe_failure(result).split()) or type(result).__name__}
-    if isinstance(result, Classification):
-        column, listed = "top", [vars(found) for found in result.top(TOP if top is None else top)]
-    else:
-        column = "boxes" if isinstance(result, Detections) else "classes"
-        listed = [vars(found) for found in result.top(top)]
-    best = {key: listed[0].get(key) for key in ("label", "index", "score")} if listed else {}
-    if isinstance(result, Segmentation):
-        best["score"] = result.score
-    return row | best | {column: listed}
+    found = best(result, top)
+    first = {"label": found[0].label, "index": found[0].index, "score": result.score} if found else {}
+    return row | first | {result.column: [vars(each) for each in found]}
 
 
 def table_of(rows: list[Row], schema: arrow.Schema) -> arrow.Table:

@@ -12,7 +12,8 @@ from linnet.data.pieces import Archive, Piece, Readable, Rows, Wanted, name_of
 from linnet.data.sources import File
 from linnet.predictions.results import Results
 from linnet.predictions.rows import row_of
-from linnet.predictor import Predictor, Result
+from linnet.predictor import Predictor
+from linnet.results import Result
 
 GONE = (
     *(errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENODEV),

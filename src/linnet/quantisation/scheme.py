@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from linnet.architecture import INPUT, Add, Concatenate, Graph, Pool
+from linnet.architecture import INPUT, Graph
 
 IntegerType = Literal["int8", "uint8"]
 Pooling = Literal["mean", "average"]
@@ -127,12 +127,12 @@ class Quantisation:
                 raise ValueError(f"The quantisation does not fit the network: {text} {listed}.")
         for operation in graph.operations:
             given, result = self.encodings[operation.reads[0]], self.encodings[operation.name]
-            average = isinstance(operation, Pool) and self.pooling == "average" and operation.name not in self.floating
+            whole = operation.name not in self.floating
+            keeps = operation.keeps_encoding or (operation.averages and self.pooling == "average")
             # A view is one whoever computes it; what is mixed in float may be rounded to another encoding.
-            mixes = operation.keeps_encoding and operation.name not in self.floating
-            if (operation.storage == "view" or mixes or average) and given != result:
+            if (operation.storage == "view" or (keeps and whole)) and given != result:
                 raise ValueError(f"{operation.name} must have the encoding of what it reads, {given}; it has {result}.")
-            if isinstance(operation, Pool | Concatenate) and operation.name not in self.floating:
+            if (operation.averages or operation.arranges) and whole:
                 for name in operation.reads:
                     ratio = self.encodings[name].scale / result.scale
                     if not 1 / FURTHEST <= ratio <= FURTHEST:
@@ -140,7 +140,7 @@ class Quantisation:
                             f"The scale of {operation.name} (={result.scale:g}) is too far from that of {name} "
                             f"(={self.encodings[name].scale:g}), which it reads."
                         )
-            if isinstance(operation, Add) and operation.name not in self.floating:
+            if operation.adds and whole:
                 ratio = max(self.encodings[name].scale for name in operation.reads) / result.scale
                 if not SMALLEST_RATIO <= ratio < LARGEST_RATIO:
                     raise ValueError(

@@ -3,6 +3,7 @@
 from linnet.results.classification import Classification, Prediction
 from linnet.results.detections import Detection, Detections
 from linnet.results.documents import document, top
+from linnet.results.result import Found, Result
 from linnet.results.segmentation import Region, Segmentation
 from linnet.results.tracked import TrackedDetection, TrackedDetections
 
@@ -10,8 +11,10 @@ __all__ = [
     "Classification",
     "Detection",
     "Detections",
+    "Found",
     "Prediction",
     "Region",
+    "Result",
     "Segmentation",
     "TrackedDetection",
     "TrackedDetections",

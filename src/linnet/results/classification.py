@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from linnet.results.result import Found, Result
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Found):
     """One class with its probability."""
 
-    label: str
-    index: int
     score: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Classification:
+class Classification(Result):
     """The classes of one picture.
 
     Attributes:
@@ -31,6 +32,9 @@ class Classification:
 
     scores: NDArray[np.float32]
     classes: tuple[str, ...] | None = None
+
+    column = "top"
+    drawn = 1
 
     @staticmethod
     def from_logits(logits: NDArray[np.float32], classes: tuple[str, ...] | None = None) -> Classification:
@@ -69,6 +73,22 @@ class Classification:
         """The `count` most probable classes, best first; of equals the one with the lower index."""
         order = np.argsort(-self.scores, kind="stable")[: max(count, 0)]
         return [Prediction(self._label(int(index)), int(index), float(self.scores[index])) for index in order]
+
+    @property
+    def summary(self) -> str:
+        """The best class."""
+        return self.label
+
+    @property
+    def caption(self) -> str:
+        """The best class and its probability."""
+        return f"{self.score:.0%} {self.label}"
+
+    def draw(self, image: Image.Image) -> Image.Image:
+        """A copy with the caption on a strip under it."""
+        from linnet.results.drawing import draw_caption
+
+        return draw_caption(image, self.caption)
 
     def agrees(self, other: Classification) -> bool:
         """Whether both have the same best class."""

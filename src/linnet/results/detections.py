@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
 
 from linnet.boxes import iou
 from linnet.results.classification import Prediction
+from linnet.results.result import Result
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
 
 SAME_OBJECT = 0.5
@@ -24,9 +28,24 @@ class Detection(Prediction):
     box: tuple[float, float, float, float]
     """x0, y0, x1, y1 in pixels of the original picture, as it is seen upright."""
 
+    @property
+    def corners(self) -> tuple[float, ...]:
+        """Its box."""
+        return self.box
+
+    @property
+    def caption(self) -> str:
+        """What stands beside its box."""
+        return f"{self.label} {self.score:.0%}"
+
+    @property
+    def colour(self) -> int:
+        """Number of its box's colour: that of its class."""
+        return self.index
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Detections:
+class Detections(Result):
     """The objects on one picture, the most probable first.
 
     Attributes:
@@ -41,6 +60,8 @@ class Detections:
     indices: NDArray[np.int64]
     classes: tuple[str, ...] | None = None
 
+    column = "boxes"
+
     def __len__(self) -> int:
         return len(self.scores)
 
@@ -52,6 +73,27 @@ class Detections:
         """The `count` most probable objects, best first; all without a count."""
         end = len(self) if count is None else min(max(count, 0), len(self))
         return [self._detection(number) for number in range(end)]
+
+    @property
+    def score(self) -> float | None:
+        """Probability of the most probable object; None without any."""
+        return float(self.scores[0]) if len(self) else None
+
+    @property
+    def summary(self) -> str:
+        """How many objects of each class."""
+        counts = Counter(found.label for found in self.top())
+        return ", ".join(f"{count} {label}" for label, count in sorted(counts.items())) or "nothing found"
+
+    def draw(self, image: Image.Image) -> Image.Image:
+        """A copy with the boxes."""
+        from linnet.results.drawing import Box, draw_boxes
+
+        return draw_boxes(image, [Box(found.box, found.colour, found.caption) for found in self.top()])
+
+    def scaled(self, scale: tuple[float, float]) -> Self:
+        """The boxes, scaled."""
+        return replace(self, boxes=self.boxes * np.array(scale * 2, np.float32))
 
     def agrees(self, other: Detections) -> bool:
         """Whether the best objects of both are of one class and overlap by half of their union, or both have none."""

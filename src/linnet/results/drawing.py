@@ -7,16 +7,11 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from linnet.colours import CLASSES
-from linnet.results.detections import Detections
-from linnet.results.overlay import draw_segmentation
-from linnet.results.segmentation import Segmentation
-from linnet.results.tracked import TrackedDetection
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
 
-    from linnet.results.classification import Classification
-    from linnet.results.detections import Detection
+    from linnet.results.result import Result
 
 READABLE_SIDE = 320
 """Smaller pictures are enlarged to about that before boxes are drawn on them."""
@@ -33,18 +28,9 @@ class Box(NamedTuple):
     text: str
 
 
-def draw(image: Image.Image, result: Classification | Detections | Segmentation) -> Image.Image:
+def draw(image: Image.Image, result: Result) -> Image.Image:
     """A copy with the best class on a strip under it, with the boxes of what was found, or tinted by its classes."""
-    if isinstance(result, Segmentation):
-        return draw_segmentation(image, result)
-    if isinstance(result, Detections):
-        return draw_boxes(image, [_box(found) for found in result.top()])
-    return draw_caption(image, caption_of(result))
-
-
-def caption_of(result: Classification) -> str:
-    """What stands under a classifier's picture."""
-    return f"{result.score:.0%} {result.label}"
+    return result.draw(image)
 
 
 def draw_boxes(image: Image.Image, boxes: list[Box]) -> Image.Image:
@@ -59,13 +45,6 @@ def draw_boxes(image: Image.Image, boxes: list[Box]) -> Image.Image:
         x0, y0, x1, y1 = (times * value for value in box.corners)
         _draw_box(pen, canvas.size, box._replace(corners=(x0, y0, x1, y1)), font)
     return canvas
-
-
-def _box(found: Detection) -> Box:
-    if isinstance(found, TrackedDetection):
-        # The colour is the object's: neighbours of one class are told apart.
-        return Box(found.box, found.track, f"{found.track} {found.label} {found.score:.0%}")
-    return Box(found.box, found.index, f"{found.label} {found.score:.0%}")
 
 
 def _area(corners: tuple[float, float, float, float]) -> float:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from linnet.results.result import Found, Result
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
@@ -18,17 +20,15 @@ SAME_PIXELS = 0.9
 
 
 @dataclass(frozen=True)
-class Region:
+class Region(Found):
     """All pixels of one class."""
 
-    label: str
-    index: int
     share: float
     """Of the picture's pixels."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Segmentation:
+class Segmentation(Result):
     """The class of every pixel of one picture.
 
     Attributes:
@@ -43,6 +43,10 @@ class Segmentation:
     count: int
     classes: tuple[str, ...] | None = None
     score: float | None = None
+
+    key = "classes"
+    column = "classes"
+    measure = "share"
 
     def __repr__(self) -> str:
         best = ", ".join(f"{found.label} {found.share:.1%}" for found in self.top(3))
@@ -62,6 +66,17 @@ class Segmentation:
             Region(self.name(index), index, float(self.shares[index]))
             for index in (found if count is None else found[: max(count, 0)])
         ]
+
+    @property
+    def summary(self) -> str:
+        """The classes that are there."""
+        return ", ".join(sorted(found.label for found in self.top()))
+
+    def draw(self, image: Image.Image) -> Image.Image:
+        """A copy that is tinted by the classes of its pixels."""
+        from linnet.results.overlay import draw_segmentation
+
+        return draw_segmentation(image, self)
 
     def agrees(self, other: Segmentation) -> bool:
         """Whether both say the same of nine pixels of ten."""

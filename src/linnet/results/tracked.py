@@ -20,6 +20,21 @@ class TrackedDetection(Detection):
     track: int
     """The object's number, counted from 1."""
 
+    @property
+    def number(self) -> int:
+        """The object's."""
+        return self.track
+
+    @property
+    def caption(self) -> str:
+        """What stands beside its box, its number first."""
+        return f"{self.track} {super().caption}"
+
+    @property
+    def colour(self) -> int:
+        """The colour is the object's: neighbours of one class are told apart."""
+        return self.track
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrackedDetections(Detections):

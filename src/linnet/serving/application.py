@@ -25,7 +25,7 @@ from linnet.serving.openapi import describe
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from linnet.predictor import Result
+    from linnet.results import Result
     from linnet.serving.service import Service
 
 Endpoint = Callable[[Request], Awaitable[Response]]

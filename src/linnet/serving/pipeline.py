@@ -17,7 +17,8 @@ from linnet.machine import usable_cores
 from linnet.serving.limits import Limits, Room
 
 if TYPE_CHECKING:
-    from linnet.predictor import Predictor, Prepared, Result
+    from linnet.predictor import Predictor, Prepared
+    from linnet.results import Result
 
 
 @dataclass(eq=False)

@@ -14,7 +14,8 @@ from linnet.serving.metrics import Metrics
 from linnet.serving.pipeline import Pipeline, Threads
 
 if TYPE_CHECKING:
-    from linnet.predictor import Predictor, Result
+    from linnet.predictor import Predictor
+    from linnet.results import Result
     from linnet.serving.page import File
 
 

@@ -55,6 +55,7 @@ class Task(Protocol):
         recipe: name of the recipe that a run takes if none is given.
         variant: what anchors a data set is held against where nothing else is named; None where there are no anchors.
         makes_masks: whether a prediction is a label map, which can be written, and for which windows can slide.
+        finds_boxes: whether a prediction is boxes, which thresholds choose and which can be followed through a film.
         takes_images: whether its annotations may lie apart from their pictures (`--images`).
         reading: what is asked of a prediction in Python, for a model's card: `.label`.
     """
@@ -65,6 +66,7 @@ class Task(Protocol):
     recipe: str
     variant: str | None
     makes_masks: bool
+    finds_boxes: bool
     takes_images: bool
     reading: str
 

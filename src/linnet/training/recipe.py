@@ -6,8 +6,10 @@ recipes are values of these classes (`linnet.training.recipes`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from importlib import import_module
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from linnet.architecture.network import OptionError, check_number, check_whole
@@ -18,6 +20,28 @@ NO_FLAG: dict[str, Any] = {"flag": False}
 
 Choice = tuple[Any, str]
 """What is decided for an open field, and why."""
+
+MOVED = {
+    "ClassificationRecipe": "linnet.training.classification_recipe",
+    "DetectionRecipe": "linnet.training.detection_recipe",
+    "EPOCH_SCENES": "linnet.training.detection_recipe",
+    "SEEN_PICTURES": "linnet.training.classification_recipe",
+    "SEEN_SCENES": "linnet.training.detection_recipe",
+}
+"""What once stood here → where it stands."""
+
+
+def __getattr__(name: str) -> Any:
+    """What once stood here, for one more version."""
+    if name not in MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        f"`{name}` has moved to {MOVED[name]}; {__name__} has it for one more version.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    # By name: those modules build on this one.
+    return getattr(import_module(MOVED[name]), name)
 
 
 @dataclass(frozen=True, kw_only=True)

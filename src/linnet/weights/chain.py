@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from linnet.architecture import INPUT, Add, Architecture, Backbone, Convolve, MobileNetV2
-from linnet.architecture.operations import of_kind, pad_amounts
+from linnet.architecture import INPUT, Architecture, Backbone, Convolve, MobileNetV2
+from linnet.architecture.operations import pad_amounts
 from linnet.quantisation.scheme import Joining
 from linnet.weights.candidates import expansion_of, first_versions, second_versions
 
@@ -267,7 +267,7 @@ def outputs_by_name(architecture: Architecture, chain: Chain) -> dict[str, int]:
         number = None
         if operation.name in steps:
             number = steps[operation.name].output
-        elif isinstance(operation, Add):
+        elif operation.adds:
             number = next((steps[name].sum_output for name in operation.reads if name in steps), None)
         if number is not None:
             found[operation.name] = number
@@ -367,7 +367,7 @@ def _compare(candidate: Architecture, chain: Chain) -> tuple[int, str]:
 def _compare_sums(candidate: Architecture, chain: Chain) -> str:
     """Whether the file adds where the network does, and the same tensors."""
     steps = dict(zip((convolution.name for convolution in candidate.convolutions), chain.steps, strict=True))
-    added = {each.reads[0]: each.reads[1] for each in of_kind(candidate.operations, Add)}
+    added = {each.reads[0]: each.reads[1] for each in candidate.operations if each.adds}
     found = outputs_by_name(candidate, chain) | {INPUT: chain.steps[0].input}
     for name, step in steps.items():
         if name in added and added[name] not in found and step.sum_source is not None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -78,6 +79,44 @@ class DetectorLayout:
     pixels: Mapping[str, Any]
     background: str = "first"
     classes: tuple[str, ...] | None = None
+
+    taken_for: ClassVar[str] = "Pascal VOC's"
+    of_imagenet: ClassVar[bool] = False
+    sized: ClassVar[bool] = True
+
+    @property
+    def silent(self) -> str:
+        """See `Layout.silent`."""
+        said = f"padding {self.options['padding']}, batch norm's epsilon {self.options['batch_norm_epsilon']:g}"
+        return f"{said}, anchors of its configuration for {self.options['resolution']} pixels"
+
+    def read(
+        self, prefix: str, tensors: Mapping[str, Array], options: Mapping[str, Any]
+    ) -> tuple[Detector, dict[str, Array], dict[str, tuple[int, tuple[int, ...]]]]:
+        """See `read_detector`; a file says no options of a detector."""
+        return read_detector(self, prefix, tensors)
+
+    def named(
+        self,
+        source: Path,
+        network: Detector,
+        tensors: dict[str, Array],
+        names: tuple[str, ...] | None,
+        notes: list[str],
+    ) -> tuple[Detector, dict[str, Array], tuple[str, ...] | None, int]:
+        """The names of a detector's classes, without that of the background where it comes first.
+
+        Raises:
+            ValueError: if there are more or fewer than classes.
+        """
+        classes = network.classes or 0
+        if names is None:
+            notes.append("The file names no classes: they are numbered. `--labels FILE` names them.")
+        elif len(names) == classes + 1 and names[0].lower() == "background":
+            names = names[1:]
+        elif len(names) != classes:
+            raise ValueError(f"'{source}' finds {classes} classes, but there are {len(names)} labels.")
+        return network, tensors, names, 0
 
     @property
     def usual(self) -> Detector:

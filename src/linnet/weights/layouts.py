@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from linnet.architecture import Backbone, MobileNetV1, MobileNetV2
 from linnet.architecture.mobilenet_v2 import STAGES
 from linnet.weights.candidates import depth_of
-from linnet.weights.matching import Layer, Norm, NotOurs
+from linnet.weights.conversion import without_background
+from linnet.weights.matching import Layer, Norm, NotOurs, assemble
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +68,39 @@ class Layout:
     options: Mapping[str, Any] = field(default_factory=lambda: TORCH)
     pixels: Mapping[str, Any] = field(default_factory=lambda: IMAGENET_PIXELS)
     classes: tuple[str, ...] | None = None
+
+    taken_for: ClassVar[str] = ""
+    """Whose classes those are that a file does not name, where that is only thought."""
+    of_imagenet: ClassVar[bool] = True
+    """Whether a network of 1000 outputs has ImageNet's classes."""
+    sized: ClassVar[bool] = False
+    """Whether the library's networks have one size of pictures."""
+
+    @property
+    def silent(self) -> str:
+        """What no tensor says, in words."""
+        return f"padding {self.options['padding']}, batch norm's epsilon {self.options['batch_norm_epsilon']:g}"
+
+    def read(
+        self, prefix: str, tensors: Mapping[str, Array], options: Mapping[str, Any]
+    ) -> tuple[Backbone, dict[str, Array], dict[str, tuple[int, tuple[int, ...]]]]:
+        """The network of a file, its tensors, and no columns that it has in another order (`Conversion.columns`).
+
+        Raises:
+            NotOurs: if a tensor is missing, is one too many, or no network has these shapes.
+        """
+        return *assemble(layers_of(self, prefix, tensors), **{**self.options, **options}), {}
+
+    def named(
+        self,
+        source: Path,
+        network: Backbone,
+        tensors: dict[str, Array],
+        names: tuple[str, ...] | None,
+        notes: list[str],
+    ) -> tuple[Backbone, dict[str, Array], tuple[str, ...] | None, int]:
+        """See `linnet.weights.conversion.without_background`."""
+        return without_background(source, network, tensors, names, notes)
 
 
 def _torchvision(network: Backbone) -> dict[str, Place]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from linnet.architecture import Architecture, Backbone, Convolve, Linear
-from linnet.architecture.operations import Shape
+from linnet.architecture import Architecture, Backbone, Convolve
+from linnet.architecture.operations import Shape, Weighted
 from linnet.engine.fold import fold
 from linnet.weights.candidates import expansion_of, first_versions, second_versions
 
@@ -101,14 +101,14 @@ def lay_out(architecture: A, layers: Mapping[str, Layer]) -> tuple[A, dict[str, 
     Raises:
         NotOurs: if a layer does not have the shape that the network gives it.
     """
-    normed = [layers[each.label].norm is not None for each in architecture.convolutions if each.norm is not None]
+    described = {each.name: each for each in architecture.convolutions if each.norm is not None}
+    normed = [layers[each.label].norm is not None for each in described.values()]
     tensors: dict[str, Array] = {}
-    for operation in architecture.operations:
-        if isinstance(operation, Convolve | Linear):
-            layer = layers[operation.label]
-            if any(normed) and layer.norm is None and isinstance(operation, Convolve) and operation.norm is not None:
-                layer = _with_identity(layer, operation)
-            _lay_out(tensors, operation, layer)
+    for name, operation in architecture.graph.weighted.items():
+        layer = layers[operation.label]
+        if any(normed) and layer.norm is None and name in described:
+            layer = _with_identity(layer, described[name])
+        _lay_out(tensors, operation, layer)
     if any(normed) and not all(normed):
         _, tensors = fold(architecture, tensors)
         architecture = architecture.with_options(folded=True)
@@ -125,11 +125,7 @@ def _described(layers: Mapping[str, Layer], convolutions: Mapping[str, Layer], o
     found = {label: layer.weight.shape for label, layer in layers.items()}
     best: tuple[int, str] = (-1, _no_width(convolutions))
     for candidate in _candidates(convolutions, options):
-        described = {
-            each.label: each.tensors[f"{each.label}.weight"]
-            for each in candidate.operations
-            if isinstance(each, Convolve | Linear)
-        }
+        described = {each.label: each.tensors[f"{each.label}.weight"] for each in candidate.graph.weighted.values()}
         if described == found:
             return candidate
         agreed = sum(found.get(label) == shape for label, shape in described.items())
@@ -185,7 +181,7 @@ def _say(network: Backbone) -> str:
     return f"{type(network).__name__} {network.width:g}"
 
 
-def _lay_out(tensors: dict[str, Array], operation: Convolve | Linear, layer: Layer) -> None:
+def _lay_out(tensors: dict[str, Array], operation: Weighted, layer: Layer) -> None:
     label, channels = operation.label, operation.out_channels
     parts: dict[str, Array] = {"weight": layer.weight}
     bias = layer.bias if layer.bias is not None else np.zeros(channels, np.float32)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linnet.checkpoint import Checkpoint
-from linnet.weights.conversion import Conversion, contract_of, in_short, without_background
-from linnet.weights.detector_layouts import DetectorLayout, read_detector, recognise_detector
+from linnet.weights.conversion import Conversion, contract_of, in_short
+from linnet.weights.detector_layouts import DetectorLayout, recognise_detector
 from linnet.weights.found import check_fetched
-from linnet.weights.layouts import Layout, layers_of, recognise
-from linnet.weights.matching import NotOurs, assemble
+from linnet.weights.layouts import Layout, recognise
+from linnet.weights.matching import NotOurs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,24 +117,16 @@ def convert_named(
         raise NotOurs(f"'{wrong}' is of type {found.others[wrong]}; real numbers were expected")
     there = {name: each for name, each in found.tensors.items() if not _counts(name)}
     architecture: Any
-    columns: dict[str, tuple[int, tuple[int, ...]]] = {}
-    if isinstance(layout, DetectorLayout):
-        architecture, tensors, columns = read_detector(layout, prefix, there)
-    else:
-        architecture, tensors = assemble(layers_of(layout, prefix, there), **{**layout.options, **found.options})
+    architecture, tensors, columns = layout.read(prefix, there, found.options)
     broken = next((name for name, values in tensors.items() if not np.isfinite(values).all()), None)
     if broken is not None:
         raise NotOurs(
             f"its weights are not all finite numbers, first those that are {broken}: it is damaged or diverged"
         )
     notes = found.notes
-    notes.append(f"These are the names of {layout.title}: {_say(layout)}.")
+    notes.append(f"These are the names of {layout.title}: {layout.silent}.")
     names = labels or found.classes or _usual_classes(layout, architecture.classes, notes)
-    dropped = 0
-    if isinstance(layout, DetectorLayout):
-        names = _of_detector(found.source, architecture.classes, names, notes)
-    else:
-        architecture, tensors, names, dropped = without_background(found.source, architecture, tensors, names, notes)
+    architecture, tensors, names, dropped = layout.named(found.source, architecture, tensors, names, notes)
     published = PUBLISHED.get(found.digest[:8], {})
     pixels = dict(layout.pixels) | ({"crop": published["crop"]} if "crop" in published else {}) | found.pixels
     if len(pixels.get("mean", ())) > architecture.input_channels:
@@ -154,7 +146,7 @@ def convert_named(
     }
     checkpoint = Checkpoint(architecture, contract_of(architecture, **pixels), tensors, names, provenance=provenance)
     outputs = {name: name for name in architecture.graph.aliases}
-    sized = "resolution" in found.options or isinstance(layout, DetectorLayout)
+    sized = "resolution" in found.options or layout.sized
     return Conversion(found.source, checkpoint, dropped, outputs, tuple(notes), sized, "state dict", columns)
 
 
@@ -163,38 +155,14 @@ def _counts(name: str) -> bool:
     return name.endswith(("num_batches_tracked", "n_averaged"))
 
 
-def _say(layout: Layout | DetectorLayout) -> str:
-    """What no tensor says, in words."""
-    options = layout.options
-    said = f"padding {options['padding']}, batch norm's epsilon {options['batch_norm_epsilon']:g}"
-    if isinstance(layout, DetectorLayout):
-        said += f", anchors of its configuration for {options['resolution']} pixels"
-    return said
-
-
-def _of_detector(source: Path, classes: int, names: tuple[str, ...] | None, notes: list[str]) -> tuple[str, ...] | None:
-    """The names of a detector's classes, without that of the background where it comes first.
-
-    Raises:
-        ValueError: if there are more or fewer than classes.
-    """
-    if names is None:
-        notes.append("The file names no classes: they are numbered. `--labels FILE` names them.")
-        return None
-    if len(names) == classes + 1 and names[0].lower() == "background":
-        return names[1:]
-    if len(names) != classes:
-        raise ValueError(f"'{source}' finds {classes} classes, but there are {len(names)} labels.")
-    return names
-
-
 def _usual_classes(layout: Layout | DetectorLayout, outputs: int | None, notes: list[str]) -> tuple[str, ...] | None:
     """Names that a source's networks have where their number fits: its own, or ImageNet's."""
     if layout.classes is not None and outputs == len(layout.classes):
-        if isinstance(layout, DetectorLayout):
-            notes.append(f"It finds {outputs} classes: they are taken for Pascal VOC's. `--labels FILE` names others.")
+        if layout.taken_for:
+            said = f"It finds {outputs} classes: they are taken for {layout.taken_for}."
+            notes.append(f"{said} `--labels FILE` names others.")
         return layout.classes
-    if outputs == IMAGENET_CLASSES and isinstance(layout, Layout):
+    if outputs == IMAGENET_CLASSES and layout.of_imagenet:
         notes.append("It has 1000 outputs: they are taken for ImageNet's classes. `--labels FILE` names others.")
         return imagenet_classes()
     return None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linnet.architecture import Architecture, Convolve, Linear, Operation, from_options
+from linnet.architecture.operations import Weighted
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 from linnet.quantisation.scheme import Quantisation
@@ -22,7 +23,7 @@ from linnet.weights.conversion import Conversion
 from linnet.weights.matching import NotOurs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -30,6 +31,15 @@ READ = tuple(f"linnet.{name}" for name in ("architecture", "preprocessing", "cla
 
 SUFFIXES = ("", ":exact", ":convolved", ":weighted")
 """Behind an operation's name, of what its node gives before it is rounded or an activation follows."""
+
+USUAL: dict[str, Any] = {"strides": [1, 1], "group": 1}
+"""Attributes of a node that it need not have."""
+
+NODES: dict[type[Operation], tuple[str, Callable[[Any], dict[str, Any]]]] = {
+    Convolve: ("Conv", lambda operation: {"strides": [operation.stride] * 2, "group": operation.groups}),
+    Linear: ("Gemm", lambda operation: {}),
+}
+"""Kind of operation → the node that reads its weights, and attributes that this must have."""
 
 CENTRE = ":centre"
 """Behind the name of a weight of which the centre tap alone is written."""
@@ -107,25 +117,22 @@ class _Names:
         """Whether there is a constant of this name."""
         return name in self._constants
 
-    def check(self, operation: Operation) -> None:
+    def check(self, operation: Weighted) -> None:
         """Raises a NotOurs unless the weights of an operation are read by the node that has to read them."""
         node = next((self.makers[name] for name in _names_of(operation) if self._reads(name, operation)), None)
         if node is None:
             raise NotOurs(f"linnet exported it, but it has been changed since: {operation.name} is not as it was")
-        if isinstance(operation, Convolve):
-            import onnx
+        import onnx
 
-            found = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-            strides, group = found.get("strides", [1, 1]), found.get("group", 1)
-            wanted = operation.in_channels if operation.depthwise else 1
-            if list(strides) != [operation.stride] * 2 or group != wanted:
+        found = USUAL | {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+        for name, value in NODES[type(operation)][1](operation).items():
+            if found[name] != value:
                 raise NotOurs(f"linnet exported it, but it has been changed since: {operation.name} is another one")
 
-    def _reads(self, name: str, operation: Operation) -> bool:
+    def _reads(self, name: str, operation: Weighted) -> bool:
         """Whether what gives a value is the operation's own node, with its weights."""
         node = self.makers.get(name)
-        kind = "Conv" if isinstance(operation, Convolve) else "Gemm"
-        if node is None or node.op_type != kind or len(node.input) < 2:
+        if node is None or node.op_type != NODES[type(operation)][0] or len(node.input) < 2:
             return False
         weight = node.input[1].removesuffix(":number").removesuffix(CENTRE)
         return bool(weight == f"{operation.label}.weight")
@@ -139,10 +146,7 @@ def _tensors(
     names: _Names, architecture: Architecture, quantisation: Quantisation | None
 ) -> Iterator[tuple[str, NDArray[Any]]]:
     """A checkpoint's tensors by name."""
-    for operation in architecture.graph.operations:
-        if not operation.tensors:
-            continue
-        assert isinstance(operation, Convolve | Linear)
+    for operation in architecture.graph.weighted.values():
         names.check(operation)
         label = operation.label
         weight = f"{label}.weight"
@@ -166,7 +170,7 @@ def _weight(names: _Names, operation: Operation) -> NDArray[Any]:
     zero = f"{name}:zero"
     if names.has(zero):
         whole += names.constant(zero).reshape(-1, *[1] * (len(shape) - 1)).astype(centre.dtype)
-    assert isinstance(operation, Convolve)
-    row, column = (pad // operation.dilation for pad in (operation.pads[0], operation.pads[2]))
-    whole[..., row, column] = centre[..., 0, 0]
+    if operation.only_tap is None:
+        raise NotOurs(f"linnet exported it, but it has been changed since: {operation.name} has more than one tap")
+    whole[(..., *operation.only_tap)] = centre[..., 0, 0]
     return whole

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import INPUT, Architecture, Concatenate, Reshape
+from linnet.architecture import INPUT, Architecture
 from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.images import Preprocessing
 from linnet.quantisation.scheme import IntegerType, Pooling, Quantisation
@@ -241,7 +241,7 @@ def _joined_unsigned(graph: Graph, architecture: Architecture, chain: Chain, num
     """Names of the rows of a detector on int8 that are joined as uint8, which stand for the same: q + 128."""
     if graph.dtype(chain.steps[0].input) is not np.int8:
         return []
-    rows = [each.name for each in architecture.operations if isinstance(each, Reshape | Concatenate)]
+    rows = [each.name for each in architecture.operations if each.arranges]
     return [name for name in rows if graph.dtype(numbers[name]) is np.uint8]
 
 

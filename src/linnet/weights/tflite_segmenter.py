@@ -15,12 +15,20 @@ from typing import Any
 import numpy as np
 import tflite
 
-from linnet.architecture import INPUT, Add, Concatenate, Convolve, DeepLab, Pool, Resize, from_options
+from linnet.architecture import INPUT, Add, Concatenate, DeepLab, Operation, Pool, Resize, from_options
 from linnet.architecture.operations import Grid
 from linnet.weights.chain import Chain, Step, backbones_of, first_match
 from linnet.weights.tflite_graph import ChainBuilder, Graph, NotOurs
 
 POOLINGS = ("MEAN", "AVERAGE_POOL_2D")
+
+OPERATORS: dict[type[Operation], tuple[str, ...]] = {
+    Add: ("ADD",),
+    Pool: POOLINGS,
+    Resize: ("RESIZE_BILINEAR",),
+    Concatenate: ("CONCATENATION",),
+}
+"""Kind of operation → the operators that may stand for it, but for those that a convolution has with it."""
 
 APART = ("RESIZE_BILINEAR", "CONCATENATION", "ARG_MAX", "QUANTIZE", "DEQUANTIZE", "CAST", *POOLINGS)
 """Operators that belong to no chain of convolutions."""
@@ -189,19 +197,13 @@ def _numbers(segmenter: DeepLab, found: FoundSegmenter) -> dict[str, int]:
     numbers = {INPUT: found.chain.steps[0].input}
     for operation in segmenter.operations:
         read = [numbers[name] for name in operation.reads]
-        number = None
-        if isinstance(operation, Convolve):
-            step = steps[operation.name]
+        step, number = steps.get(operation.name), None
+        if step is not None:
             number = step.output if read[0] in (step.input, _origin(found, step.input)) else None
-        elif isinstance(operation, Add):
+        elif operation.adds:
             number = next((steps[name].sum_output for name in operation.reads if name in steps), None)
-            number = number if number is not None else _reading(found, ("ADD",), read)
-        elif isinstance(operation, Pool):
-            number = _reading(found, POOLINGS, read)
-        elif isinstance(operation, Resize):
-            number = _reading(found, ("RESIZE_BILINEAR",), read)
-        elif isinstance(operation, Concatenate):
-            number = _reading(found, ("CONCATENATION",), read)
+        if number is None and type(operation) in OPERATORS:
+            number = _reading(found, OPERATORS[type(operation)], read)
         if number is None:
             raise ValueError(f"{operation.name} of the closest segmenter reads other tensors than the file has for it")
         numbers[operation.name] = number

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import Convolve, MobileNetV1, MobileNetV2
-from linnet.architecture.operations import of_kind
+from linnet.architecture import MobileNetV1, MobileNetV2
 from linnet.checkpoint import Checkpoint
 from linnet.files import write_atomically
 from linnet.weights.layouts import LAYOUTS, STATISTICS, TORCH, Layout
@@ -110,7 +109,7 @@ def state_dict(checkpoint: Checkpoint, layout: Layout) -> dict[str, NDArray[Any]
     epsilon = np.float64(TORCH["batch_norm_epsilon"])
     places = layout.places(network)
     found: dict[str, NDArray[Any]] = {}
-    for convolution in of_kind(network.operations, Convolve):
+    for convolution in network.convolutions:
         name, norm = places[convolution.label]
         label, channels = convolution.label, convolution.out_channels
         found[f"{name}.weight"] = np.asarray(own[f"{label}.weight"], np.float32)

@@ -95,6 +95,14 @@ class Findings:
         """The problems for which a training leaves pictures out."""
         return tuple(problem for problem in self.problems if problem.kind in LEFT_OUT)
 
+    def amount(self, part: str, index: int) -> str:
+        """How much of a part is of a class, for people: pictures or objects."""
+        return f"{self.counts[part][index]:,}"
+
+    def totals(self) -> list[list[str]]:
+        """Rows for people behind those of the classes: what it is, and how much of each part."""
+        return [["all", *(f"{sum(counts):,}" for counts in self.counts.values())]]
+
     def of(self, severity: Severity) -> tuple[Problem, ...]:
         """The problems of one severity."""
         return tuple(problem for problem in self.problems if problem.severity == severity)
@@ -169,6 +177,17 @@ class MaskFindings(Findings):
     def left_out(self, part: str) -> float:
         """Share of all pixels of a part that are ignored."""
         return self.ignored[part] / max(sum(self.counts[part]) + self.ignored[part], 1)
+
+    def amount(self, part: str, index: int) -> str:
+        """Share of the pixels."""
+        return f"{self.share(part, index):.1%}"
+
+    def totals(self) -> list[list[str]]:
+        """Pixels that are ignored, and pictures."""
+        return [
+            ["ignored, of all", *(f"{self.left_out(part):.1%}" for part in self.counts)],
+            ["pictures", *(f"{self.listed[part]:,}" for part in self.counts)],
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with all names of all pictures."""

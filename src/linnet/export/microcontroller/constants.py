@@ -102,10 +102,10 @@ void linnet_model_run(const uint8_t* pixels, {outputs}) {{
         else:
             text += numbers_array("linnet_factor", f"{name}_factors", factors)
         length = 9 if depthwise else weights.weights.shape[1]
-        once = int(layer.window is None and not hasattr(layer.operation, "kernel"))
         text += (
             f"static const linnet_layer {name} = {{&{name}_weights[0][0], {name}_bias, {name}_factors, {length}, "
-            f"{weights.outputs}, {weights.weight_zero}, {once}, {self._range(weights.limits, weights.zero)}}};\n"
+            f"{weights.outputs}, {weights.weight_zero}, {int(weights.once)}, "
+            f"{self._range(weights.limits, weights.zero)}}};\n"
         )
         self.bytes += byte_rows(weights.weights.size) + (12 if self.fixed else 8) * weights.outputs + 40
         self._add(text)

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import Detector
 from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint
 from linnet.detection import anchors
 from linnet.engine.integer_reference import FixedPointNetwork, IntegerNetwork
-from linnet.export.contract import contract_of
+from linnet.export.contract import FINISHED, contract_of
 from linnet.export.microcontroller.checking import Footprint, as_numbers, find_compiler, measure, run_source
 from linnet.export.microcontroller.described import comment
 from linnet.export.microcontroller.header import write_header
@@ -58,7 +57,7 @@ def export_c(
         OSError: if a file cannot be written.
     """
     path = Path(path)
-    detector = checkpoint.architecture if isinstance(checkpoint.architecture, Detector) else None
+    detector: Any = checkpoint.architecture if FINISHED.get(checkpoint.task) == "detections" else None
     files, contract = _names(path, boxes=detector is not None), checkpoint.preprocessing
     if contract is None:
         channels = checkpoint.architecture.input_channels

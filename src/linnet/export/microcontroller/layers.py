@@ -6,13 +6,14 @@ The engine's bytes less 128 are int8, of uint8 networks too: zero points and lim
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import Add, Concatenate, Convolve, Linear, Operation, Pool, Reshape
+from linnet.architecture import Add, Convolve, Linear, Operation, Pool
+from linnet.architecture.operations import Weighted
 from linnet.engine.library import FLOAT32, ProgramLayer
 from linnet.engine.program import Program, lower, zero_of
 from linnet.quantisation import fixed_point, rule
@@ -38,6 +39,7 @@ class Weights:
         zero: of the result.
         limits: the least and the largest result.
         weight_zero: of the weights.
+        once: fixed point rounds the sums once, as those of a linear layer, not twice.
     """
 
     weights: NDArray[np.int8]
@@ -46,6 +48,7 @@ class Weights:
     zero: int
     limits: tuple[int, int]
     weight_zero: int
+    once: bool
 
     @property
     def outputs(self) -> int:
@@ -93,12 +96,13 @@ class Layer:
     """One layer.
 
     Attributes:
-        operation: what it computes, and where its window lies.
+        operation: what it computes.
         reads: number of the layer that it reads; -1 for the picture.
         added: number of the layer that is added to that of the result (of an addition: to what it reads); None: none.
         input_zero: zero point of what it reads: what stands outside of a map.
-        weights: of a convolution or a linear layer.
         total: how it adds.
+        weights: of a convolution or a linear layer.
+        window: the convolution, where it has a window of more than one pixel or steps over some.
         mean: of a pooling.
     """
 
@@ -106,9 +110,10 @@ class Layer:
     reads: int
     added: int | None
     input_zero: int
-    weights: Weights | None
     total: Sum | None
-    mean: Mean | None
+    weights: Weights | None = None
+    window: Convolve | None = None
+    mean: Mean | None = None
 
     @property
     def name(self) -> str:
@@ -120,12 +125,6 @@ class Layer:
         """Height, width and channels of its result; a vector is a map of one pixel."""
         shape = self.operation.shape
         return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (1, 1, shape[0])
-
-    @property
-    def window(self) -> Convolve | None:
-        """The convolution, where it has a window of more than one pixel or steps over some."""
-        own = self.operation
-        return own if isinstance(own, Convolve) and (own.kernel > 1 or own.stride > 1) else None
 
     @property
     def depthwise(self) -> bool:
@@ -203,11 +202,11 @@ class _Reading:
         assert program.quantisation is not None
         self.program, self.scales, self.fixed, self.quantisation = program, scales, fixed, program.quantisation
         self.operations: dict[int, Operation] = {}
-        self.sums: dict[int, Add] = {}
+        self.sums: dict[int, Operation] = {}
         for name, operation in program.graph.by_name.items():
             if name in program.numbers:
                 self.operations.setdefault(program.numbers[name], operation)
-                if isinstance(operation, Add):
+                if operation.adds:
                     self.sums[program.numbers[name]] = operation
 
     def layer(self, number: int) -> Layer:
@@ -216,17 +215,14 @@ class _Reading:
         if operation is None or given.precision == FLOAT32:
             names = ", ".join(self.quantisation.floating)
             raise ValueError(f"The network computes {names} in float; a C file is made of integers only. Quantize all.")
-        if isinstance(operation, Concatenate):
-            raise ValueError(f"A C file has nothing that joins channels, as {operation.name} does.")
         reads = self.program.inputs[given.first_input : given.first_input + given.input_count]
         return Layer(
             operation,
             reads[0],
             reads[1] if len(reads) > 1 else None,
             given.integers.input_zero - BYTE_ZERO,
-            self.weights(given, operation) if isinstance(operation, Convolve | Linear) else None,
             self.total(number) if len(reads) > 1 else None,
-            self.mean(given, operation) if isinstance(operation, Pool) else None,
+            **PARTS.get(type(operation), _refuse)(self, given, operation),
         )
 
     def encoding(self, name: str) -> Encoding:
@@ -240,12 +236,12 @@ class _Reading:
         size = count * np.dtype(kind).itemsize
         return self.program.data[place : place + size].view(kind)
 
-    def weights(self, given: ProgramLayer, operation: Convolve | Linear) -> Weights:
+    def weights(self, given: ProgramLayer, operation: Weighted, *, once: bool = False) -> Weights:
         own: Any = given.own
         integers, depthwise = given.integers, operation.depthwise
-        taps = operation.kernel**2 if isinstance(operation, Convolve) else 1
-        outputs, inputs = operation.out_channels, 1 if depthwise else operation.in_channels
-        raw = self.array(own.weights, outputs * inputs * taps, np.int8).reshape(outputs, inputs, taps)
+        shape = operation.tensors[f"{operation.label}.weight"]
+        outputs, inputs = shape[:2]
+        raw = self.array(own.weights, math.prod(shape), np.int8).reshape(outputs, inputs, -1)
         bias = self.array(own.bias, outputs, np.int32)
         centred = raw.astype(np.int64) - integers.weight_zero
         folded = bias - (integers.input_zero - BYTE_ZERO) * centred.sum(axis=(1, 2))
@@ -265,6 +261,7 @@ class _Reading:
             integers.zero - BYTE_ZERO,
             limits,
             integers.weight_zero,
+            once,
         )
 
     def total(self, number: int) -> Sum:
@@ -294,6 +291,24 @@ class _Reading:
         return Mean(pixels, BYTE_ZERO - raw_zero, average, float(factor), float(offset), 0, limits)
 
 
+def _convolution(reading: _Reading, given: ProgramLayer, operation: Convolve) -> dict[str, Any]:
+    window = operation if operation.kernel > 1 or operation.stride > 1 else None
+    return {"weights": reading.weights(given, operation), "window": window}
+
+
+def _refuse(reading: _Reading, given: ProgramLayer, operation: Operation) -> dict[str, Any]:
+    raise ValueError(f"A C file has nothing that computes {operation.name} ({operation.kind}).")
+
+
+PARTS: dict[type[Operation], Callable[[_Reading, ProgramLayer, Any], dict[str, Any]]] = {
+    Convolve: _convolution,
+    Add: lambda reading, given, operation: {},
+    Pool: lambda reading, given, operation: {"mean": reading.mean(given, operation)},
+    Linear: lambda reading, given, operation: {"weights": reading.weights(given, operation, once=True)},
+}
+"""Kind of operation → what its layer has beside what all have; of others a C file has nothing."""
+
+
 def _output(program: Program, name: str) -> Output:
     """An output of a network: a layer's result, or those of several behind each other in rows."""
     quantisation = program.quantisation
@@ -316,8 +331,8 @@ def _pieces(program: Program, name: str, result: Encoding) -> Iterator[Piece]:
         whole = rule.recode(every, given, result, dtype, program.quantisation.joining).astype(np.int16)
         recoded = whole + (zero_of(dtype) - BYTE_ZERO)
         yield Piece(program.numbers[name], None if given == result else recoded.astype(np.int8))
-    elif isinstance(operation, Reshape) or (isinstance(operation, Concatenate) and operation.axis == 0):
+    elif operation.lays_behind:
         for read in operation.reads:
             yield from _pieces(program, read, result)
     else:
-        raise ValueError(f"The C file has nothing that computes {name} ({operation.kind}).")
+        raise ValueError(f"A C file has nothing that computes {name} ({operation.kind}).")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from linnet.architecture import INPUT, Add, Concatenate, Convolve, Graph, Linear, Pool, Resize
+from linnet.architecture import INPUT, Graph
 from linnet.quantisation import rule
 from linnet.quantisation.post_training.observation import Observation
 from linnet.quantisation.scheme import LIMITS, SMALLEST_SCALE, Encoding, IntegerType
@@ -78,16 +78,13 @@ def sensitivities(graph: Graph, tensors: Mapping[str, Floats]) -> dict[str, NDAr
         if name in graph.outputs:
             total += 1
         for reader in map(graph.by_name.__getitem__, graph.readers[name]):
-            if isinstance(reader, Convolve | Linear):
+            if reader.name in graph.weighted:
                 squares = tensors[f"{reader.label}.weight"].astype(np.float64) ** 2
-                depthwise = reader.depthwise
                 squares = squares.reshape(*squares.shape[:2], -1).sum(axis=2)
-                total += squares[:, 0] if depthwise else squares.sum(axis=0)
-            elif isinstance(reader, Add | Pool | Resize):
-                total += found[reader.name]
+                total += squares[:, 0] if reader.depthwise else squares.sum(axis=0)
             else:
-                # Rows of anchors: an error arrives as it is.
-                total += 1
+                # What is only put elsewhere, as rows of anchors, has the error as it is.
+                total += 1 if reader.arranges else found[reader.name]
         found[name] = np.maximum(total, 1e-30)
     return found
 
@@ -131,7 +128,7 @@ def calibrate(
 def _with_room_for_sums(graph: Graph, found: dict[str, Calibrated]) -> dict[str, Calibrated]:
     """The same, where a sum is not far smaller than what is added: where both nearly cancel, its steps are larger."""
     for operation in graph.operations:
-        if isinstance(operation, Add):
+        if operation.adds:
             least = max(found[name].encoding.scale for name in operation.reads) / LARGEST_RATIO
             own = found[operation.name]
             if own.encoding.scale < least:
@@ -144,7 +141,7 @@ def _sharing(graph: Graph) -> list[list[str]]:
     sets = {INPUT: [INPUT]}
     for operation in graph.operations:
         sets[operation.name] = [operation.name]
-        if operation.keeps_encoding or isinstance(operation, Concatenate):
+        if operation.keeps_encoding or operation.arranges:
             for name in operation.reads:
                 if sets[name] is not sets[operation.name]:
                     sets[operation.name] += sets[name]
@@ -154,7 +151,7 @@ def _sharing(graph: Graph) -> list[list[str]]:
 
 def _kept_whole(graph: Graph, names: list[str]) -> bool:
     """Whether some are outputs, or pooled."""
-    return any(name in graph.outputs or isinstance(graph.by_name.get(name), Pool) for name in names)
+    return any(name in graph.outputs or (name != INPUT and graph.by_name[name].averages) for name in names)
 
 
 def _calibrate(

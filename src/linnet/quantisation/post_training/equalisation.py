@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import INPUT, Add, Convolve, Graph, Linear, Pool
+from linnet.architecture import INPUT, Graph
 from linnet.quantisation.post_training.observation import Observation
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def groups_of(graph: Graph) -> tuple[Group, ...]:
 
     fixed = {INPUT, *graph.outputs}
     for operation in graph.operations:
-        if isinstance(operation, Add | Pool):
+        if operation.adds or operation.averages:
             for name in operation.reads:
                 leader[find(name)] = find(operation.name)
-        elif not isinstance(operation, Convolve | Linear):
+        elif operation.name not in graph.weighted:
             fixed |= {operation.name, *operation.reads}
     members: dict[str, list[str]] = {}
     for name in (INPUT, *graph.by_name):
@@ -154,12 +154,9 @@ def _noise(
         low, high = (np.asarray(ends, np.float64) / factors for ends in (seen.low, seen.high))
         step = (max(high.max(), 0) - min(low.min(), 0)) / STEPS
         squares = (seen.rows.astype(np.float64) ** 2).mean(axis=0) / factors**2
-        for reader in map(graph.by_name.__getitem__, graph.readers[name]):
-            if not isinstance(reader, Convolve | Linear):
-                continue
+        for reader in graph.weighted_readers(name):
             weight = tensors[f"{reader.label}.weight"].astype(np.float64)
-            flat = weight.reshape(*weight.shape[:2], -1)
-            depthwise = reader.depthwise
+            flat, depthwise = weight.reshape(*weight.shape[:2], -1), reader.depthwise
             flat = flat * (factors[:, None, None] if depthwise else factors[:, None])
             rounding = np.abs(flat).max(axis=(1, 2)) / WEIGHT_STEPS
             if per_tensor:
@@ -177,9 +174,7 @@ def _move(graph: Graph, group: Group, tensors: dict[str, Floats], factors: Float
             weight = tensors[f"{giver.label}.weight"]
             tensors[f"{giver.label}.weight"] = weight / factors.reshape(-1, *[1] * (weight.ndim - 1))
             tensors[f"{giver.label}.bias"] = tensors[f"{giver.label}.bias"] / factors
-        for reader in map(graph.by_name.__getitem__, graph.readers[name]):
-            if not isinstance(reader, Convolve | Linear):
-                continue
+        for reader in graph.weighted_readers(name):
             weight = tensors[f"{reader.label}.weight"]
             inputs = (-1, 1) if reader.depthwise else (1, -1)
             tensors[f"{reader.label}.weight"] = weight * factors.reshape(*inputs, *[1] * (weight.ndim - 2))

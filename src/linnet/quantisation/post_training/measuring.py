@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from linnet.evaluation.uncertainty import Difference, Interval, wilson
 from linnet.images import decode, prepare
 from linnet.predictor import Predictor
 from linnet.quantisation.post_training.quantising import Quantised
-from linnet.results import Detections
 from linnet.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -227,7 +226,7 @@ def picture_of_both(before: Predictor, after: Predictor, pictures: Sequence[Pict
         image = whole.copy()
         image.thumbnail((TILE, TILE))
         scale = (image.width / whole.width, image.height / whole.height)
-        rows.append([draw(image, _at(result, scale)) for result in (first, second)])
+        rows.append([draw(image, result.scaled(scale)) for result in (first, second)])
     if not rows:
         return None
     width = max(tile.width for row in rows for tile in row)
@@ -239,10 +238,3 @@ def picture_of_both(before: Predictor, after: Predictor, pictures: Sequence[Pict
             sheet.paste(tile, (place * (width + GAP), top))
         top += height + GAP
     return sheet
-
-
-def _at(result: Any, scale: tuple[float, float]) -> Any:
-    """A result on a picture of another size: boxes are scaled."""
-    if isinstance(result, Detections):
-        return replace(result, boxes=result.boxes * np.array(scale * 2, np.float32))
-    return result

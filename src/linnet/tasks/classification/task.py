@@ -25,6 +25,7 @@ class Classification:
     recipe = "finetune"
     variant: str | None = None
     makes_masks = False
+    finds_boxes = False
     takes_images = False
     reading = ".label"
 

@@ -28,6 +28,7 @@ class Detection:
     recipe = "detect-finetune"
     variant: str | None = "tensorflow"
     makes_masks = False
+    finds_boxes = True
     takes_images = True
     reading = ".top()"
 

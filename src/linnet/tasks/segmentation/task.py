@@ -27,6 +27,7 @@ class Segmentation:
     recipe = "segment-finetune"
     variant: str | None = None
     makes_masks = True
+    finds_boxes = False
     takes_images = True
     reading = ".labels"
 
