@@ -3,9 +3,9 @@
 // which belongs to the pixel (`less_crossed`), and p r + q s, which belongs to the channel and is taken from its bias.
 // One instruction in four multiplies instead of two: processors have fewer units for that than for additions.
 
+// A panel's weights as words, [inputs / 2][columns][2], of at most 32 KB on the stack: they would be widened again for
+// each tile.
 static const Index kCrossedInputs = 1024;
-
-// A panel's weights as words, [inputs / 2][columns][2]: they would be widened again for each tile.
 typedef std::int16_t CrossedWords[kCrossedInputs * kPanelBlocks * kBlock];
 
 static inline Ints load_words(const std::int16_t* p) { return load_ints(p); }
@@ -58,7 +58,7 @@ LINNET_INLINE void add_crossed(const IntegerProduct& job, Index pixel, const std
   }
 }
 
-// a c + b d of a pixel, for each of its words twice over: takes it from `sums` of two pixels.
+// Adds a c + b d of two pixels, to two sums of each that stand in two lanes each.
 static inline Ints add_crossed_pixels(Ints sums, const Operand* a) {
   const Ints words = load_ints(a);
   return dot16(sums, words, __builtin_shufflevector(words, words, 1, 0, 3, 2, 5, 4, 7, 6));

@@ -189,13 +189,15 @@ LINNET_INLINE void add_products(const IntegerProduct& job, Index pixel, const st
   }
 }
 
+namespace {
+
 // What is known of a job while compiling: its run and step, or that it is crossed.
 template <int kRun, int kStep>
 struct Plain {
   template <int kBlocks>
   static constexpr int kMost = kRun != 0 || rows_of<kBlocks>() < 4 ? rows_of<kBlocks>() : 4;
   template <int kBlocks>
-  static Index rows_for(Index) {
+  LINNET_INLINE Index rows_for(Index) {
     return kMost<kBlocks>;
   }
   template <int kBlocks, int kRows>
@@ -204,6 +206,26 @@ struct Plain {
     add_products<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines, sums);
   }
 };
+
+#if LINNET_CROSSED
+struct Crossed {
+  template <int kBlocks>
+  static constexpr int kMost = kBlocks == 1 ? 8 : 5;
+  // Rows of a tile: with two registers of sums each, the words of four inputs, and four that are worked with, four rows
+  // fill the 16 registers; five are nearly as good, and better than four and a smaller tile.
+  template <int kBlocks>
+  LINNET_INLINE Index rows_for(Index pixels) {
+    return kBlocks == 1 ? 8 : pixels % 4 == 0 ? 4 : 5;
+  }
+  template <int kBlocks, int kRows>
+  LINNET_INLINE void add(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines,
+                         Tile<kBlocks, kRows>& sums) {
+    add_crossed<kBlocks, kRows>(job, pixel, fetched, lines, sums);
+  }
+};
+#endif
+
+}  // namespace
 
 template <typename Kind, int kBlocks, int kRows>
 static void product_tiles(const IntegerProduct& job, Index pixel, Index tiles, Fetching fetching) {
@@ -241,22 +263,7 @@ static void product_panel(const IntegerProduct& job) {
 }
 
 #if LINNET_CROSSED
-struct Crossed {
-  template <int kBlocks>
-  static constexpr int kMost = kBlocks == 1 ? 8 : 5;
-  // Rows of a tile: with two registers of sums each, the words of four inputs, and four that are worked with, four rows
-  // fill the 16 registers; five are nearly as good, and better than four and a smaller tile.
-  template <int kBlocks>
-  static Index rows_for(Index pixels) {
-    return kBlocks == 1 ? 8 : pixels % 4 == 0 ? 4 : 5;
-  }
-  template <int kBlocks, int kRows>
-  LINNET_INLINE void add(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines,
-                         Tile<kBlocks, kRows>& sums) {
-    add_crossed<kBlocks, kRows>(job, pixel, fetched, lines, sums);
-  }
-};
-
+// With a panel's weights as words.
 template <int kBlocks>
 static void crossed_panel(const IntegerProduct& job) {
   alignas(kLine * 4) CrossedWords words;
