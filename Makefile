@@ -80,7 +80,7 @@ PARITY := .venv-parity/bin
 	touch $@
 
 test-parity: .venv-parity/parity.stamp
-	$(ONE_THREAD) KERAS_BACKEND=torch $(PARITY)/python -m pytest -n 2 tests/parity
+	$(FOR_TESTS) KERAS_BACKEND=torch $(PARITY)/python -m pytest -n 2 tests/parity
 
 # MediaPipe's tasks, which load what linnet exports: their package stands in an environment of its own.
 .venv-mediapipe/mediapipe.stamp: Makefile

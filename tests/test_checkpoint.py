@@ -41,7 +41,7 @@ def equal(first: Checkpoint, second: Checkpoint) -> bool:
     return same and replace(first, tensors=second.tensors) == second
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(architectures(largest_width=0.6), detectors(largest_width=0.4)))
 def test_any_network_comes_back_as_it_was(tmp_path: Path, network: Architecture) -> None:
     path = tmp_path / "network.safetensors"
@@ -137,7 +137,7 @@ def refusal(tmp_path: Path, content: bytes) -> str:
     return text
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_single_flipped_bit_is_refused(tmp_path: Path, tiny_file: bytes, data: st.DataObject) -> None:
     bit = data.draw(st.integers(0, 8 * len(tiny_file) - 1))

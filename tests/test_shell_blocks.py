@@ -58,8 +58,11 @@ NOT_RUN = {
 }
 """Beginning of a line → why it is not run. That the targets of `make` exist is tested in test_readme.py."""
 
-SLOW = ("torchrun",)
-"""Programs of lines that are slow to begin."""
+SLOW = ("torchrun", "linnet choose --classes 10 --target c")
+"""Beginnings of lines that take seconds."""
+
+TRAINS = re.compile(r"(\S*/)?linnet (train|quantize) ")
+"""How a line begins that takes seconds, and that others of its block go on from; tests/training has the command too."""
 
 SHORTER = {
     "--quantise-epochs": "--epochs 1 --batch 4 --workers 0 --resolution 64 --quantise-epochs 1",
@@ -81,10 +84,7 @@ def lines_of(block: str) -> list[str]:
     return [line for line in map(str.strip, joined.splitlines()) if line and not line.startswith("#")]
 
 
-LONG = ("docs/howto/small-data.md", "docs/howto/moving.md")
-"""Pages with many trainings, whose lines are all slow."""
-
-STORIES = ("docs/tutorial.md", *LONG)
+STORIES = ("docs/tutorial.md", "docs/howto/small-data.md", "docs/howto/moving.md")
 """Pages whose blocks follow one another, each on what the ones before it have left."""
 
 
@@ -105,31 +105,39 @@ def reason_of(line: str) -> str | None:
     return next((reason for beginning, reason in NOT_RUN.items() if f"{line} ".startswith(f"{beginning} ")), None)
 
 
-@pytest.fixture
-def desk(tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything that the lines name, small; the weights that trainings start from stand in the cache."""
-    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path_factory.mktemp("furnished")
     start = checkpoint_of(MobileNetV2(width=0.1, resolution=64, classes=7))
-    save_checkpoint(start, tmp_path / "cache" / "imagenet-v2-1.0-224-tf2.safetensors")
-    write_pictures(tmp_path / "data", train=6, validation=3, test=2)
+    save_checkpoint(start, folder / "cache" / "imagenet-v2-1.0-224-tf2.safetensors")
+    write_pictures(folder / "data", train=6, validation=3, test=2)
     save_checkpoint(
         checkpoint_of(MobileNetV2(width=0.1, resolution=64, classes=len(COLOURS)), classes=tuple(sorted(COLOURS))),
-        tmp_path / "mine.safetensors",
+        folder / "mine.safetensors",
     )
-    write_scenes(tmp_path / "boxes", train=8, validation=4, test=4)
-    write_masks(tmp_path / "masks", test=2)
+    write_scenes(folder / "boxes", train=8, validation=4, test=4)
+    write_masks(folder / "masks", test=2)
     if find_spec("av") is not None:
-        write_film(tmp_path / "film.mp4", times_of(5))
+        write_film(folder / "film.mp4", times_of(5))
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    return folder
+
+
+@pytest.fixture
+def desk(furnished: Path, tmp_path: Path, picture_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in which the lines are run."""
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(furnished, tmp_path, dirs_exist_ok=True)
     (tmp_path / "photos").mkdir()
     shutil.copy(picture_file, tmp_path / "photos")
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     return tmp_path
 
 
 def is_slow(name: str, line: str) -> bool:
-    """Whether a line of a block runs among the slow tests."""
-    return line.startswith(SLOW) or name.startswith(LONG)
+    """Whether a line of a block runs among the slow tests, as all lines of a block do that trains."""
+    return line.startswith(SLOW) or any(TRAINS.match(each) for each in BLOCKS[name])
 
 
 def run_line(line: str) -> None:
@@ -163,18 +171,22 @@ def test_there_are_blocks() -> None:
         assert any(line.startswith(f"{beginning} ") for line in lines), beginning
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+def lines_to_run(name: str, *, slow: bool) -> list[str]:
+    return [line for line in BLOCKS[name] if reason_of(line) is None and is_slow(name, line) == slow]
+
+
+@pytest.mark.parametrize("name", [name for name in BLOCKS if lines_to_run(name, slow=False)])
 def test_it_runs(name: str, desk: Path) -> None:
-    for line in BLOCKS[name]:
+    for line in lines_to_run(name, slow=False):
         if "film.mp4" in line:
             pytest.importorskip("av", reason="films need PyAV: pip install 'linnet[video]'")
-        if reason_of(line) is None and not is_slow(name, line):
-            run_line(line)
+        run_line(line)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("name", [name for name in BLOCKS if lines_to_run(name, slow=True)])
 def test_its_slow_lines_run(name: str, desk: Path) -> None:
-    for line in BLOCKS[name]:
-        if reason_of(line) is None and is_slow(name, line):
-            run_line(line)
+    for line in lines_to_run(name, slow=True):
+        if "film.mp4" in line:
+            pytest.importorskip("av", reason="films need PyAV: pip install 'linnet[video]'")
+        run_line(line)

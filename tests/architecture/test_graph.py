@@ -189,7 +189,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     return build.graph(*outputs_of)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(graphs())
 def test_any_small_graph_runs_everywhere(graph: Graph) -> None:
     assert_all_agree(graph, native_or_not())
@@ -201,7 +201,7 @@ def test_any_small_graph_runs_everywhere(graph: Graph) -> None:
 
 
 @pytest.mark.skipif(load_library() is None, reason="the native library is not built")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     graph=graphs(),
     dtype=st.sampled_from(["int8", "uint8"]),

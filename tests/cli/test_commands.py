@@ -465,6 +465,7 @@ def test_a_reader_that_goes_away_is_no_error(small_model: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_imagenet_figures(sample_data: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The scores that the converted files must reach on 500 pictures, and what the wrong padding costs."""
     from dataclasses import replace

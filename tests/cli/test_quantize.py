@@ -74,32 +74,42 @@ def refused(arguments: list[Any], capsys: pytest.CaptureFixture[str]) -> str:
     return err
 
 
-def test_the_gate_writes_nothing(
-    small_checkpoint: Checkpoint, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def close(small_checkpoint: Checkpoint, data: Path, tmp_path: Path) -> Path:
     """Two classes that are equal but for less than a step: int8 takes the first of them, and is always wrong."""
     tensors = dict(small_checkpoint.tensors)
     weight, bias = np.zeros_like(tensors["classifier.weight"]), np.zeros_like(tensors["classifier.bias"])
     bias[:] = [5, 5 + 1e-4, -900, -900]
-    model, out = tmp_path / "close.safetensors", tmp_path / "out.safetensors"
+    path = tmp_path / "close.safetensors"
     save_checkpoint(
-        replace(small_checkpoint, tensors=tensors | {"classifier.weight": weight, "classifier.bias": bias}), model
+        replace(small_checkpoint, tensors=tensors | {"classifier.weight": weight, "classifier.bias": bias}), path
     )
     for name in ("ant", "cat", "dog"):
         for file in (data / "test" / name).iterdir():
             file.unlink()
+    return path
+
+
+def test_the_gate_writes_nothing(close: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.safetensors"
     out.write_text("an older file")
-    err = refused([model, data, "--out", out], capsys)
+    err = refused([close, data, "--out", out], capsys)
     assert "top1 falls by 1.0000; by 0.0100 it may (--most-drop)" in err
     assert "Layers to look at: " in err
     assert out.read_text() == "an older file"
     assert not (tmp_path / "out-both.png").exists()
-    code, text, _ = run(["quantize", model, data, "--out", out, "--json"], capsys)
+    code, text, _ = run(["quantize", close, data, "--out", out, "--json"], capsys)
     document = json.loads(text)
     assert (code, document["passed"], document["file"], document["bytes"]) == (1, False, None, None)
     assert out.read_text() == "an older file"
+
+
+@pytest.mark.slow
+def test_the_gate_refuses_too_what_no_layer_in_float_mends(
+    close: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     # What goes wrong is in the classifier's encoding, which stays: auto tries, says what it tried, and refuses too.
-    err = refused([model, data, "--out", out, "--keep-float", "auto"], capsys)
+    err = refused([close, data, "--out", tmp_path / "out.safetensors", "--keep-float", "auto"], capsys)
     assert " in float: " in err
     assert "dB at the outputs for" in err
 
@@ -143,6 +153,7 @@ def test_warnings_and_wrong_usage(
     assert refused([small_model, tmp_path / "nothing", "--out", out], capsys).count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_embedded_classifier(
     sample_data: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

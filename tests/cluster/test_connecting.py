@@ -60,6 +60,7 @@ def test_what_listens_and_is_no_cluster_is_a_sentence(answer: bytes) -> None:
     [
         (RuntimeError, "Version mismatch: The cluster was started with:\n Ray: 2.9.0", "runs other versions .* 2.9.0"),
         (ConnectionError, "Could not find any running Ray instance.\nStart one.", "There is no Ray cluster at 'auto'"),
+        (Exception, "The current node timed out during startup. This could happen because", r"Ray did not start \(The"),
     ],
 )
 def test_what_ray_refuses_is_a_sentence(

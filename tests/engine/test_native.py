@@ -99,7 +99,7 @@ def check(
 SCHEDULES: tuple[Schedule, ...] = ("auto", "layerwise", "rows", "groups")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     architecture=architectures(largest_width=0.8, largest_side=80),
     schedule=st.sampled_from(SCHEDULES),
@@ -113,13 +113,13 @@ def test_any_network_on_any_schedule(
     check(architecture, schedule=schedule, threads=threads, group=group, joins_rows=joins_rows)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(detector=detectors(largest_width=0.5, largest_side=80), schedule=st.sampled_from(SCHEDULES))
 def test_any_detector_on_any_schedule(detector: Architecture, schedule: Schedule) -> None:
     check(detector, schedule=schedule, threads=2)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     segmenter=segmenters(largest_width=0.4, largest_side=64),
     schedule=st.sampled_from(SCHEDULES),
@@ -137,7 +137,7 @@ def test_all_inner_tensors_of_a_segmenter_at_once() -> None:
     check(network, network.tensor_names, count=2, threads=2)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(architecture=architectures(largest_width=0.6, largest_side=64), data=st.data())
 def test_every_inner_tensor_can_be_had(architecture: Architecture, data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(architecture.tensor_names), max_size=6, unique=True))
@@ -176,7 +176,7 @@ def test_the_ablations(shortcut: Any, schedule: Schedule) -> None:
     check(architecture, schedule=schedule, threads=2)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     channels=st.lists(st.integers(1, 43), min_size=2, max_size=5),
     kernels=st.lists(st.sampled_from([1, 3, 5]), min_size=4, max_size=4),

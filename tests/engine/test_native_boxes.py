@@ -56,7 +56,7 @@ rules = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     seed=st.integers(0, 2**32 - 1),
     count=st.integers(1, 300),

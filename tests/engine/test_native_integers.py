@@ -227,7 +227,7 @@ def test_a_picture_that_is_read_in_bytes_and_in_float(floating: str) -> None:
     assert_same_bits(quantised_for_pictures(strange_network(), dtype="int8", floating=(floating,)), [{"threads": 2}])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     channels=st.lists(st.integers(1, 43), min_size=2, max_size=5),
     kernels=st.lists(st.sampled_from([1, 3, 5]), min_size=4, max_size=4),
@@ -315,7 +315,7 @@ def test_weights_with_any_zero_point() -> None:
         assert_same_bits(network._replace(tensors=tensors), names=tuple(graph.by_name))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(dtype=st.sampled_from(["int8", "uint8"]), spread=st.sampled_from([4, 20, 60, 126]), seed=st.integers(0, 10_000))
 def test_scales_at_the_ends_of_float32_are_refused_or_computed_alike(dtype: Any, spread: int, seed: int) -> None:
     network, generator = quantised_for_pictures(strange_network(), dtype=dtype), np.random.default_rng(seed)

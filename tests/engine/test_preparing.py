@@ -38,7 +38,7 @@ def by_pillow(pixels: NDArray[np.uint8], size: tuple[int, int], how: str, box: A
     return np.stack(channels, axis=2)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(SIDES, SIDES, SIDES, SIDES, st.sampled_from([1, 2, 3, 4]), st.sampled_from(pictures.INTERPOLATIONS), st.data())
 @example(1, 1, 90, 90, 3, "bicubic", None)
 @example(90, 1, 1, 90, 3, "bilinear", None)
@@ -63,7 +63,7 @@ def test_resizing_is_pillows_to_the_bit(
         assert np.array_equal(made, expected[top:, left:])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     SIDES,
     SIDES,

@@ -35,7 +35,7 @@ def by_definition(layer: Convolve, inputs: NDArray[np.float32], weight: NDArray[
     return result
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     height=st.integers(1, 9),
     width=st.integers(1, 9),

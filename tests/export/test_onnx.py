@@ -49,7 +49,7 @@ STANDARD = {
 }
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         architectures(largest_width=0.6, largest_side=100),

@@ -76,7 +76,7 @@ def same_function(one: Checkpoint, other: Checkpoint) -> bool:
     return bool(np.array_equal(*outputs))
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(architectures(largest_width=0.6, largest_side=100), st.sampled_from(["float32", "float16"]))
 def test_any_network_is_exported_as_it_is(tmp_path: Path, network: Architecture, precision: Any) -> None:
     result = export(checkpoint_of(network), tmp_path / "network.tflite", precision=precision)

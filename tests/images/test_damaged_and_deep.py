@@ -66,7 +66,7 @@ def test_a_jpeg_whose_pixels_are_not_all_there_is_refused(jpeg: bytes, filled: b
             decode(jpeg[:end] + filled)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_no_cut_jpeg_gives_wrong_pixels(data: st.DataObject) -> None:
     content = encode(photograph(), "JPEG", **KINDS[data.draw(st.sampled_from(sorted(KINDS)))])

@@ -396,7 +396,7 @@ def test_a_file_cut_anywhere_is_decoded_or_refused_by_name(name: str, tmp_path: 
         assert not any(whole for length, whole in zip(lengths, decoded, strict=True) if length < len(content) - 32)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.sampled_from(sorted(DAMAGED)),
     st.lists(
@@ -546,7 +546,7 @@ def torchvision_evaluation(
 
 
 @given(st.integers(1, 600), st.integers(1, 600), st.sampled_from([96, 128, 160, 224]), st.integers(0, 1 << 32))
-@settings(max_examples=80)
+@settings(max_examples=30)
 def test_prepare_and_normalise_are_torchvisions_evaluation(width: int, height: int, resolution: int, seed: int) -> None:
     image = Image.fromarray(random_pixels(height, width, seed))
     contract = Preprocessing(size=(resolution, resolution), mean=MEAN, std=STD)

@@ -69,7 +69,7 @@ def test_the_released_detector_s_outputs() -> None:
     assert (offsets.shape, logits.shape) == ((1, 1917, 4), (1, 1917, 91))
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(detectors(largest_width=0.4, largest_side=100))
 def test_torch_and_numpy_agree_on_any_detector(detector: Detector) -> None:
     # In float64: what float32 loses, and in which order, is no part of the law.

@@ -62,7 +62,7 @@ def test_as_many_parameters_as_described(architecture: Architecture) -> None:
     assert {name: values.shape for name, values in nn.tensors_of(network).items()} == architecture.tensors
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(small_networks)
 def test_torch_and_numpy_agree_on_any_network(architecture: Architecture) -> None:
     # In float64: what float32 loses, and in which order, is no part of the law.

@@ -23,11 +23,14 @@ TOLERANCE = 1e-4
 """Of logits, relative to the largest."""
 
 
-@pytest.fixture(scope="session")
-def torchvision() -> Any:
-    """torchvision beside a torch for CPUs: its compiled operators are of another build, and only declared."""
+@pytest.fixture(scope="session", autouse=True)
+def found() -> Any:
+    """torchvision beside a torch for CPUs: its compiled operators are of another build, and only declared.
+
+    Before all tests: timm and transformers import it too.
+    """
     if find_spec("torchvision") is None:
-        pytest.skip("needs torchvision: make test-parity")
+        return None
     try:
         import torchvision
     except RuntimeError:
@@ -40,7 +43,14 @@ def torchvision() -> Any:
     return torchvision
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
+def torchvision(found: Any) -> Any:
+    if found is None:
+        pytest.skip("needs torchvision: make test-parity")
+    return found
+
+
+@pytest.fixture
 def timm() -> Any:
     return pytest.importorskip("timm", reason="needs timm: make test-parity")
 

@@ -333,6 +333,7 @@ def test_killed_at_a_random_moment_it_goes_on(model: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_random_moments_it_goes_on(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "kills"), [("out.parquet", 12), ("out", 8)], ids=["a file", "a folder of parts"])
+def test_killed_at_many_random_moments_it_goes_on(name: str, kills: int, model: Path, tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "pictures", 400)
-    killed_and_resumed(model, pictures, tmp_path / "out.parquet", kills=20, count=400)
+    killed_and_resumed(model, pictures, tmp_path / name, kills=kills, count=400)

@@ -45,7 +45,7 @@ def pictures(architecture: Architecture, count: int = 2, seed: int = 5) -> NDArr
     return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(architectures(largest_width=0.5, largest_side=64), detectors(largest_width=0.3, largest_side=64)),
     DTYPES,
@@ -85,7 +85,7 @@ def by_definition(
     return sums.astype(np.int64)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     window=st.fixed_dictionaries(
@@ -323,7 +323,7 @@ HOSTILE: st.SearchStrategy[Any] = st.one_of(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     dtype=DTYPES,
     fields=st.lists(

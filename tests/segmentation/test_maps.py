@@ -38,7 +38,7 @@ def maps(seed: int, shape: tuple[int, ...], kind: int) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("native", NATIVE)
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     shape=st.tuples(sides, sides, st.integers(1, 24)),
     size=st.tuples(larger_sides, larger_sides),

@@ -96,6 +96,7 @@ def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
         assert torch.equal(value, second[name]), name
 
 
+@pytest.mark.slow
 def test_it_learns_colours(desk: Desk) -> None:
     recipe = replace(
         RECIPE, epochs=15, learning_rate=0.05, mixup=0.0, erasing=0.0, batch_norm="recalculated", average=0.0
@@ -295,6 +296,7 @@ def test_ranges_stand_still_before_the_end_and_statistics_from_the_begin(desk: D
     assert_equal(statistics[2], statistics[3])
 
 
+@pytest.mark.slow
 def test_a_run_stopped_before_among_and_behind_its_integers_goes_on_to_the_bit(desk: Desk, tmp_path: Path) -> None:
     recipe = replace(QUANTISED, epochs=5, quantise_epochs=3)
     whole, expected = desk.run(recipe)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from state_dicts import network_of, save_with_torch, state_dict_of
 
 from linnet.weights import read
@@ -51,6 +51,21 @@ def test_a_folder_becomes_the_network(version: int, tmp_path: Path) -> None:
     assert checkpoint.preprocessing is not None
     assert (checkpoint.preprocessing.crop, checkpoint.preprocessing.mean) == (0.875, (0.5, 0.5, 0.5))
     assert checkpoint.preprocessing.interpolation == "bilinear"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_network_that_was_saved_without_a_head_gives_features(version: int, tmp_path: Path) -> None:
+    own = folder(tmp_path / "hub", version)
+    tensors = load_file(tmp_path / "hub" / "model.safetensors")
+    bare = {name.removeprefix(f"mobilenet_v{version}."): values for name, values in tensors.items()}
+    save_file(
+        {name: values for name, values in bare.items() if "classifier" not in name},
+        tmp_path / "hub" / "model.safetensors",
+    )
+    checkpoint = read(tmp_path / "hub").checkpoint
+    assert (checkpoint.architecture.classes, checkpoint.classes) == (None, None)
+    for name, values in checkpoint.tensors.items():
+        np.testing.assert_array_equal(values, own[name])
 
 
 @pytest.mark.parametrize(
@@ -124,6 +139,14 @@ def test_other_configurations_are_told(change: dict[str, Any], words: str, tmp_p
     with pytest.raises(ValueError, match=words) as caught:
         read(tmp_path / "hub")
     assert str(tmp_path / "hub") in str(caught.value)
+
+
+def test_a_folder_of_several_files_is_told(tmp_path: Path) -> None:
+    folder(tmp_path / "hub")
+    (tmp_path / "hub" / "model.safetensors").rename(tmp_path / "hub" / "model-00001-of-00001.safetensors")
+    (tmp_path / "hub" / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds its weights in several files.*max_shard_size"):
+        read(tmp_path / "hub")
 
 
 def test_a_folder_without_its_configuration_is_told(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from hdf5_forks import fork_for_hdf5
 from hypothesis import Phase, given, settings
 from keras_models import (
     Array,
@@ -41,6 +42,13 @@ SECOND_64 = MobileNetV2(width=0.35, resolution=64, classes=3, batch_norm_momentu
 FIRST_64 = MobileNetV1(width=0.25, resolution=64, classes=3, batch_norm_momentum=0.01)
 
 Saver = Callable[[Model, Path], Path]
+
+
+@pytest.fixture(autouse=True)
+def forked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reading of HDF5 takes a process: here a fork, but where whole commands and real files are read."""
+    if request.function not in (test_the_command_goes_there_and_back, test_real_files_answer_as_in_their_own_runtime):
+        fork_for_hdf5(monkeypatch)
 
 
 def _weights_file(model: Model, folder: Path, **options: Any) -> Path:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hdf5_forks import FORKS, fork_for_hdf5
 from keras_models import first, save_tfjs
 from networks import random_tensors
 from state_dicts import Arrays, mutated, network_of, save_with_torch, state_dict_of
@@ -26,14 +24,12 @@ from tensorflow_graphs import graph_of, save_frozen, save_web
 from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.engine.fold import fold
 from linnet.export.onnx_graph import GraphWriter
-from linnet.weights import hdf5, read, write
+from linnet.weights import read, write
 from linnet.weights.to_pytorch import archive
 
 NETWORK = network_of("timm-v1", width=0.05, classes=2)
 MUTATIONS = int(os.environ.get("LINNET_MUTATIONS", "500"))
 """Damaged files of each format in the slow test."""
-
-FORKS = sys.platform == "linux"
 
 MOST_CALLS = 3_000_000
 """Of functions in one reading: a whole file takes some ten thousand."""
@@ -189,35 +185,9 @@ def damage_many(name: str, folder: Path, count: int) -> int:
     return loaded
 
 
-def run_forked(command: list[str], *, input: bytes, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """Stands for `subprocess.run`: a fork, which has imported everything, serves a file of HDF5 ten times as fast."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(reading)
-            sys.setprofile(None)
-            # Its limit counts what this process has mapped already.
-            hdf5.MEMORY += os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[0])
-            vars(hdf5)["sys"] = SimpleNamespace(
-                stdin=SimpleNamespace(buffer=io.BytesIO(input)), stdout=SimpleNamespace(buffer=os.fdopen(writing, "wb"))
-            )
-            hdf5.serve()
-        finally:
-            os._exit(1)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as file:
-        content = file.read()
-    status = os.waitpid(child, 0)[1]
-    return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(status), content)
-
-
 @pytest.fixture(autouse=True)
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where processes fork as on Linux, those of HDF5 do."""
-    if FORKS:
-        process = SimpleNamespace(run=run_forked, TimeoutExpired=subprocess.TimeoutExpired)
-        monkeypatch.setattr(hdf5, "subprocess", process)
+    fork_for_hdf5(monkeypatch)
 
 
 @pytest.mark.parametrize("name", FORMATS)

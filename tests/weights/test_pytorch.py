@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -252,6 +253,25 @@ def test_a_script_s_flags_beside_the_weights_are_left_alone(tmp_path: Path) -> N
 
     tensors, own = state_dict_of("timm", network_of("timm"))
     save_with_torch(tmp_path / "last.pth", {"args": argparse.Namespace(lr=0.1, model="x"), "state_dict": tensors})
+    found = read(tmp_path / "last.pth").checkpoint
+    np.testing.assert_array_equal(found.tensors["stem.weight"], own["stem.weight"])
+
+
+def test_what_python_and_numpy_keep_beside_the_weights_is_left_alone(tmp_path: Path) -> None:
+    """Milestones of a schedule are a Counter; figures, lists of files and confusion matrices stand there too."""
+    tensors, own = state_dict_of("timm", network_of("timm"))
+    beside = {
+        "lr_scheduler": {"milestones": Counter([30, 30, 60]), "gamma": 0.1},
+        "losses": defaultdict(list, {"train": [1.0, 0.5]}),
+        "seen": {1, 2},
+        "where": tmp_path,
+        "top1": np.float64(0.7),
+    }
+    import torch
+
+    # Arrays are no tensors here: `save_with_torch` would make some of them.
+    given = {name: torch.from_numpy(values.copy()) for name, values in tensors.items()}
+    torch.save(beside | {"confusion": np.eye(3), "model": given}, tmp_path / "last.pth")
     found = read(tmp_path / "last.pth").checkpoint
     np.testing.assert_array_equal(found.tensors["stem.weight"], own["stem.weight"])
 
@@ -554,6 +574,15 @@ OTHERS: dict[str, tuple[list[str], str]] = {
         ["mobilenet_v2.conv_stem.first_conv.convolution.weight", "segmentation_head.conv_pool.x"],
         "segmentation",
     ),
+    "torchvision's detector": (
+        ["backbone.features.0.1.block.0.0.weight", "head.classification_head.module_list.0.1.weight"],
+        "a detector of torchvision",
+    ),
+    "Faster R-CNN": (["backbone.body.layer1.0.conv1.weight", "rpn.head.conv.0.0.weight"], "a detector of torchvision"),
+    "LR-ASPP": (["backbone.1.block.0.0.weight", "classifier.low_classifier.weight"], "a segmentation network"),
+    "ConvNeXt": (["features.1.0.layer_scale", "features.1.0.block.0.weight"], "a ConvNeXt"),
+    "MNASNet": (["layers.0.weight", "layers.8.0.layers.0.weight"], "MNASNet"),
+    "ShuffleNet": (["conv1.0.weight", "stage2.0.branch1.0.weight"], "ShuffleNet"),
     "unknown": (["encoder.weight", "decoder.weight"], "no known library"),
 }
 
@@ -582,6 +611,12 @@ def test_a_whole_module_and_a_script_are_refused_with_what_to_do(tmp_path: Path)
         file.writestr("net/data.pkl", b"\x80\x02}.")
         file.writestr("net/code/__torch__.py", b"")
     assert "TorchScript" in refusal(tmp_path / "script.pt")
+    with zipfile.ZipFile(tmp_path / "program.pt2", "w") as file:
+        for name, content in (("archive_format", b"pt2"), ("models/model.json", b"{}"), ("data/weights/weight_0", b"")):
+            file.writestr(f"program/{name}", content)
+    said = refusal(tmp_path / "program.pt2")
+    assert "is a program that torch.export wrote" in said
+    assert "torch.save(model.state_dict()" in said
 
 
 def test_linnets_own_checkpoint_needs_no_conversion(small_model: Path) -> None:

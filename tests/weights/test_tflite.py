@@ -199,7 +199,7 @@ def small_networks(draw: st.DrawFn) -> tuple[Architecture, Style]:
     return architecture, style
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(small_networks(), st.integers(0, 1000))
 def test_any_network_survives_the_round_trip(
     tmp_path_factory: pytest.TempPathFactory, network: tuple[Architecture, Style], seed: int

@@ -58,7 +58,7 @@ def connect(address: str = LOCAL) -> Iterator[None]:
             address of a cluster's head, `HOST:6379`.
 
     Raises:
-        OSError: if no cluster is there.
+        OSError: if no cluster is there, or none starts.
         ValueError: if it runs another version of Ray or Python.
         ModuleNotFoundError: without Ray.
     """
@@ -89,6 +89,15 @@ def connect(address: str = LOCAL) -> Iterator[None]:
         raise ValueError(
             f"The cluster at '{address}' runs other versions than this machine: {text} Install the same on both: Ray "
             f"{ray.__version__}, Python {sys.version.split()[0]}."
+        ) from None
+    except Exception as error:
+        # Ray has no class for what takes longer to start than the half minute that it waits.
+        if type(error) is not Exception:
+            raise
+        ray.shutdown()
+        raise OSError(
+            f"Ray did not start ({_first_line(error)}). Where much else runs it takes longer than Ray waits: the same "
+            "command goes on when less does."
         ) from None
     try:
         # Bars are for people.

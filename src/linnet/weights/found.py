@@ -43,6 +43,16 @@ FOLDERS: tuple[tuple[str, str], ...] = (
         "saved_model.pb",
         "is a SavedModel of TensorFlow, whose weights only TensorFlow reads: save it as .keras or .h5, or as TFLite",
     ),
+    (
+        "model.safetensors.index.json",
+        "holds its weights in several files, of which linnet reads none: save_pretrained(FOLDER) writes one, where "
+        "max_shard_size is not given",
+    ),
+    (
+        "archive_format",
+        "is a program that torch.export wrote, which linnet does not run. Save the weights alone: "
+        "torch.save(model.state_dict(), FILE)",
+    ),
 )
 """A file of a folder → what the folder is that no format takes."""
 

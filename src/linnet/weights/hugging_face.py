@@ -102,6 +102,10 @@ def _describe(config: dict[str, Any], folder: Path, found: Named) -> None:
     kind = str(config.get("model_type"))
     if kind not in MOMENTUM:
         raise NotOurs(f"its config.json says it is of the type {kind!r}")
+    if not any(name.startswith(f"{kind}.") for name in found.tensors):
+        # A network that was saved without a head is saved without its own name too.
+        found.tensors = {f"{kind}.{name}": values for name, values in found.tensors.items()}
+        found.others = {f"{kind}.{name}": kept for name, kept in found.others.items()}
     padding = "same" if config.get("tf_padding", True) else "symmetric"
     activation = config.get("hidden_act", "relu6")
     if activation not in ("relu", "relu6"):

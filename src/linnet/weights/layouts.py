@@ -225,6 +225,14 @@ LAYOUTS = (
 """In the order in which they are asked."""
 
 STRANGERS: tuple[tuple[str, str], ...] = (
+    (
+        r"(^|\.)head\.(classification|regression)_head\.|(^|\.)(rpn\.head|roi_heads)\.",
+        "a detector of torchvision, and linnet has none of those",
+    ),
+    (r"(^|\.)classifier\.low_classifier\.", "torchvision's LR-ASPP on MobileNetV3, a segmentation network"),
+    (r"layer_scale", "a ConvNeXt"),
+    (r"(^|\.)layers\.\d+\.\d+\.layers\.\d+\.", "torchvision's MNASNet"),
+    (r"(^|\.)stage\d\.\d+\.branch\d\.", "a ShuffleNet"),
     (r"(^|\.)fpn\.|\.ssh\d|BboxHead", "a detector with a feature pyramid, perhaps RetinaFace"),
     (r"(^|\.)base_net\.", "a detector of pytorch-ssd (qfgaohao) on another network than MobileNetV1 or V2"),
     (r"(^|\.)(bbox_head|neck)\.", "a detector of mmdetection, and none of its SSDLite on MobileNetV2"),

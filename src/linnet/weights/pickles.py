@@ -121,6 +121,10 @@ def _record(*_: Any) -> Record:
     return Record()
 
 
+def _filled_later(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
 KNOWN: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor"): _tensor,
@@ -132,9 +136,19 @@ KNOWN: dict[tuple[str, str], Any] = {
     ("torch", "device"): _record,
     ("argparse", "Namespace"): Record,
     ("_codecs", "encode"): _record,
+    ("collections", "Counter"): _record,
+    ("collections", "defaultdict"): _filled_later,
+    **{
+        (module, name): _record
+        for module in ("__builtin__", "builtins")
+        for name in ("set", "list", "dict", "int", "float")
+    },
+    **{("pathlib", name): _record for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")},
     ("numpy", "dtype"): Record,
-    ("numpy.core.multiarray", "scalar"): _record,
-    ("numpy._core.multiarray", "scalar"): _record,
+    ("numpy", "ndarray"): Record,
+    **{
+        (f"numpy.{core}.multiarray", name): _record for core in ("core", "_core") for name in ("scalar", "_reconstruct")
+    },
     **{(module, name): _Kind(name) for module in ("torch", "torch.storage") for name in DTYPES},
 }
 """What the program of a file may name → what stands for it. Neither runs anything."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from linnet.weights import tensorflow
 from linnet.weights.conversion import Conversion
@@ -32,7 +32,9 @@ def why_not(start: bytes) -> str | None:
 
 def why_not_members(names: frozenset[str]) -> str | None:
     """None if a folder or archive has one `model.json` or `tensorflowjs_model.pb`, else what it is not."""
-    return None if model_of(tuple(names)) else "no folder or archive of TensorFlow.js"
+    # torch.export has a model.json too, of another kind.
+    exported = any(PurePosixPath(name).name == "archive_format" for name in names)
+    return None if model_of(tuple(names)) and not exported else "no folder or archive of TensorFlow.js"
 
 
 def convert(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -104,6 +104,7 @@ def test_some_object_is_always_seen(picture: Any, seed: int) -> None:
         assert ((centres >= part[:2]) & (centres < part[2:])).all(axis=1).any()
 
 
+@settings(max_examples=20)
 @given(pictures(), seeds, st.booleans())
 def test_a_box_keeps_its_object_in_a_jpeg_that_is_decoded_smaller(picture: Any, seed: int, turned: bool) -> None:
     (width, height), boxes = picture

@@ -74,6 +74,7 @@ def test_a_clean_set_has_no_problem(folder: Path) -> None:
     assert (findings.shorter, findings.longer) == ((48, 48, 48), (60, 60, 60))
 
 
+@pytest.mark.slow
 def test_clothing_has_one_contradiction_and_no_leak(sample_data: Callable[[str], Path]) -> None:
     findings = check(sample_data("clothing"))
     problem = only(findings)
@@ -83,6 +84,7 @@ def test_clothing_has_one_contradiction_and_no_leak(sample_data: Callable[[str],
     assert (findings.shorter, findings.longer[0]) == ((256, 256, 256), 256)
 
 
+@pytest.mark.slow
 def test_known_copies_in_cifar10(sample_data: Callable[[str], Path]) -> None:
     """Three of its test pictures are training pictures, told apart by hardly a pixel; eyes have confirmed them."""
     pytest.importorskip("pyarrow")

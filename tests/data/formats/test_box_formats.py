@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import write_coco
 from PIL import Image
@@ -553,6 +553,7 @@ def test_what_is_no_json_is_told(content: str, reason: str, tmp_path: Path) -> N
         read_json(path)
 
 
+@settings(max_examples=25)
 @given(
     st.dictionaries(
         st.text(max_size=4),
@@ -635,6 +636,7 @@ def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *[place for key, value in inside for place in places(value, (*path, key))]]
 
 
+@settings(max_examples=30)
 @given(st.data())
 def test_any_change_of_a_coco_json_is_survived(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("damaged")

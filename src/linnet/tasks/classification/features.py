@@ -124,11 +124,11 @@ def draw_penalties(path: Path, fits: Sequence[Fit]) -> None:
     figure = new_figure(8, 3.4)
     strengths = [fit.strength for fit in fits]
     chosen = next(fit for fit in fits if fit.best)
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "top1"), strict=True):
-        axes.plot(strengths, [getattr(fit, name) for fit in fits], marker="o", ms=3, color=BLUE, label="validation")
+    for axes, (name, title) in zip(figure.subplots(1, 2), (("loss", "loss"), ("top1", "top-1")), strict=True):
+        axes.plot(strengths, [getattr(fit, name) for fit in fits], marker="o", ms=3, color=BLUE)
         value = getattr(chosen, name)
         axes.plot(chosen.strength, value, "*", ms=12, color=RIGHT, label=f"kept: {value:.3f}")
-        axes.set(title=name, xscale="log", xlabel="penalty on the classifier's weights")
+        axes.set(title=f"{title} on validation", xscale="log", xlabel="penalty on the classifier's weights")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     save_figure(figure, path)
