@@ -1,6 +1,9 @@
 """Trains the variants of Figure 6 and the matched MobileNetV1 on CIFAR-10; runs that have a result are skipped.
 
-python benchmarks/ablations.py cifar10/ --out docs/experiments/figure6 --seeds 5
+    python benchmarks/ablations.py cifar10/                  # 64 thousand pictures seen, and the sweeps
+    python benchmarks/ablations.py cifar10/ --budget 650k    # Figure 6 alone, with ten times the training
+
+Results lie in docs/experiments, in a folder for each budget, from where `linnet paper figure6` reads all of them.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from linnet.data.batches.loading import PictureBatches
 from linnet.images import Preprocessing
 from linnet.nn import Network
 from linnet.nn.files import tensors_of
-from linnet.paper.ablations import Budget, check_budget, experiments, plan, write_run
+from linnet.paper.ablations import BUDGETS, SHORTEST, Budget, check_budget, experiments, folder_of, plan, write_run
 from linnet.tasks.classification.objective import ClassificationObjective
 from linnet.training.recipes import SCRATCH_SMALL
 from linnet.training.starts import from_nothing
@@ -81,26 +84,48 @@ def run(architecture: Architecture, seed: int, budget: Budget, data: DataSet) ->
     }
 
 
-def main() -> None:
-    """All runs that have no result yet: Figure 6 and MobileNetV1 with all seeds, then the sweeps with three."""
-    groups = experiments()
+FIGURE, SWEEPS = ("variants", "first"), ("expansions", "matched", "widths")
+SEEDS = {"64k": 5, "650k": 5, "2.5M": 3}
+"""Of the networks of Figure 6; minutes, a quarter of an hour and an hour a run on one core."""
+SWEEP_SEEDS = 3
+
+
+def read_options() -> argparse.Namespace:
+    """What is to be run; what is not given is the budget's."""
+    groups = list(experiments())
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with train.parquet and test.parquet")
-    parser.add_argument("--out", type=Path, default=Path("docs/experiments/figure6"))
-    parser.add_argument("--only", nargs="+", choices=list(groups), default=list(groups), help="groups to run")
-    parser.add_argument("--seeds", type=int, default=5, help="of the variants and of MobileNetV1")
-    parser.add_argument("--sweep-seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=Budget.epochs)
-    parser.add_argument("--pictures", type=int, default=Budget.pictures)
+    parser.add_argument("--budget", choices=list(BUDGETS), default=SHORTEST, help="pictures seen in a training")
+    parser.add_argument(
+        "--out", type=Path, help="folder of this budget's results; without it the one in docs/experiments"
+    )
+    parser.add_argument("--only", nargs="+", choices=groups, help="groups to run; the sweeps are for 64k unless named")
+    parser.add_argument("--seeds", type=int, help="of the variants and of MobileNetV1")
+    parser.add_argument("--sweep-seeds", type=int, default=SWEEP_SEEDS)
+    parser.add_argument("--epochs", type=int, help="for a budget of one's own, which needs an --out of its own")
+    parser.add_argument("--pictures", type=int, help="likewise; of the training part")
     parser.add_argument("--keep", type=Path, help="folder for the trained networks; runs with a result have none")
     options = parser.parse_args()
-    budget = Budget(epochs=options.epochs, pictures=options.pictures)
+    options.only = options.only or [*FIGURE, *(SWEEPS if options.budget == SHORTEST else ())]
+    options.seeds = options.seeds or SEEDS[options.budget]
+    options.out = options.out or folder_of(Path("docs/experiments"), options.budget)
+    return options
+
+
+def main() -> None:
+    """All runs that have no result yet: Figure 6 and MobileNetV1, all five of a seed together, then the sweeps."""
+    options = read_options()
+    own = {"epochs": options.epochs, "pictures": options.pictures}
+    budget = replace(BUDGETS[options.budget], **{name: value for name, value in own.items() if value is not None})
     check_budget(options.out, budget)
     data = load(options.data, budget)
-    for group in options.only:
-        seeds = options.seeds if group in ("variants", "first") else options.sweep_seeds
-        for name, seed, path in plan(list(groups[group]), seeds, options.out):
-            network, document = run(groups[group][name], seed, budget, data)
+    groups = experiments()
+    # Whole seeds first: only what all networks have can be compared.
+    figure = {name: network for group in FIGURE if group in options.only for name, network in groups[group].items()}
+    sweeps = [groups[group] for group in SWEEPS if group in options.only]
+    for networks, seeds in [(figure, options.seeds), *((sweep, options.sweep_seeds) for sweep in sweeps)]:
+        for name, seed, path in plan(list(networks), seeds, options.out):
+            network, document = run(networks[name], seed, budget, data)
             if options.keep is not None:
                 options.keep.mkdir(parents=True, exist_ok=True)
                 checkpoint = Checkpoint(network.architecture, CONTRACT, tensors_of(network))

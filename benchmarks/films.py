@@ -3,9 +3,10 @@
     python benchmarks/films.py [FILM] [--model clothing] [--frames 300] [--rounds 5]
 
 Without a film one of 640 x 480 is made: drawn things that move over noise. The ways take turns, and the best round of
-each counts: `alone` decodes with PyAV and calls `Predictor.stream`; `watch` is what `predict --json` does; `draw` is
-`predict --draw`, which also draws, encodes and writes; `encode` decodes, draws and encodes without any network. The
-processor time of all threads is given too, the least of all rounds: it says more where the machine does something else.
+each counts: `alone` decodes with PyAV and calls `Predictor.stream`; `watch` gives frames and results; `json` is what
+`predict --json` does, and `draw` what `predict --json --draw` does, which also draws, encodes and writes; `encode`
+decodes, draws and encodes without any network. The model is loaded before. The processor time of all threads is given
+too, the least of all rounds: it says more where the machine does something else.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 import linnet
-from linnet.cli import main as command
-from linnet.films.painting import paint
+from linnet.cli.films import Watching, watch_films
+from linnet.films.painting import Painter
 from linnet.films.reading import Film
 from linnet.films.sources import Source
 from linnet.films.watching import watch
@@ -68,18 +69,20 @@ def watched(path: Path, predictor: linnet.Predictor) -> int:
         film.close()
 
 
-def drawn(path: Path, model: str, folder: str) -> int:
+def told(path: Path, predictor: linnet.Predictor, folder: Path | None) -> int:
+    """What the command does once the model is loaded."""
+    how = Watching(top=None, draw=folder, every=0.0, track=False, json=True)
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        assert command(["predict", str(path), "--model", model, "--draw", folder, "--json"]) == 0
+        assert not watch_films(predictor, [Source(str(path), str(path))], how, set())
     return out.getvalue().count("\n")
 
 
 def encoded(path: Path, folder: str) -> int:
     film, count = Film(Source(str(path), str(path))), 0
     shoes = Classification(np.array([0.98, 0.02], np.float32), ("shoes", "hat"))
-    with FilmWriter(Path(folder) / "plain.mp4", film.rate) as writer:
+    with FilmWriter(Path(folder) / "plain.mp4", film.rate) as writer, Painter(writer, 16) as painter:
         for frame in film.frames():
-            writer.write(paint(frame.pixels, shoes), frame.seconds)
+            painter.add(frame, shoes)
             count += 1
     film.close()
     return count
@@ -93,7 +96,8 @@ def measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
     ways: dict[str, Callable[[], int]] = {
         "alone": lambda: alone(path, predictor),
         "watch": lambda: watched(path, predictor),
-        "draw": lambda: drawn(path, options.model, f"{folder}/out"),
+        "json": lambda: told(path, predictor, None),
+        "draw": lambda: told(path, predictor, Path(folder) / "out"),
         "encode": lambda: encoded(path, folder),
     }
     rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -112,6 +116,7 @@ def measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
         "frames_per_second": {name: round(value, 1) for name, value in best.items()},
         "ratio_to_alone": {name: round(value / best["alone"], 3) for name, value in best.items()},
         "processor_ms_per_frame": {name: round(min(values), 2) for name, values in used.items()},
+        "processor_ratio": {name: round(min(used["alone"]) / min(values), 3) for name, values in used.items()},
     }
 
 

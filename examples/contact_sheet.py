@@ -19,10 +19,12 @@ GAP = 16
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-figure { display: inline-block; margin: 0 1rem 1.5rem 0; vertical-align: top; }
+.pictures { display: grid; grid-template-columns: repeat(2, minmax(0, 27rem)); gap: 1.5rem 1rem; margin: 1rem 0; }
+figure { margin: 0; }
 img { max-height: 16rem; max-width: 100%; border-radius: 4px; }
 table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { text-align: left; padding: 0.2rem 1.2rem 0.2rem 0; border-bottom: 1px solid #8886; }
+td { white-space: nowrap; }
 """
 
 
@@ -36,10 +38,10 @@ class Shown:
 
 def draw_sheet(shown: Sequence[Shown], columns: int = 3) -> Image.Image:
     """All pictures in rows, each of one height with its sentence under it."""
-    font = ImageFont.load_default(size=18)
+    font = ImageFont.load_default(size=24)
     scaled = [each.image.convert("RGB").resize((_width(each.image), HEIGHT)) for each in shown]
     rows = [range(start, min(start + columns, len(shown))) for start in range(0, len(shown), columns)]
-    line = HEIGHT + 40
+    line = HEIGHT + 46
     width = max(sum(scaled[place].width + GAP for place in row) for row in rows) + GAP
     sheet = Image.new("RGB", (width, len(rows) * line + GAP), "white")
     pen = ImageDraw.Draw(sheet)
@@ -76,11 +78,14 @@ def write_page(path: Path, sections: Sequence[tuple[str, Sequence[Shown], Sequen
     parts = [f"<!doctype html><html lang='en'>{head}<style>{STYLE}</style><h1>linnet</h1>"]
     for heading, shown, rows in sections:
         parts.append(f"<h2>{html.escape(heading)}</h2>")
-        parts += [
+        # Two in a row: a picture, and what was made of it.
+        figures = [
             f"<figure><img alt='{html.escape(each.text, quote=True)}' src='{_embedded(each.image)}'>"
             f"<figcaption>{html.escape(each.text)}</figcaption></figure>"
             for each in shown
         ]
+        if figures:
+            parts.append(f"<div class='pictures'>{''.join(figures)}</div>")
         if rows:
             cells = [("th" if number == 0 else "td", row) for number, row in enumerate(rows)]
             lines = [

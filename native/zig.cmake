@@ -5,18 +5,18 @@
 string(REGEX MATCH "^[^-]+" CMAKE_SYSTEM_PROCESSOR "${LINNET_TARGET}")
 set(CMAKE_CXX_COMPILER ${LINNET_ZIG} c++ -target ${LINNET_TARGET})
 set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES LINNET_ZIG LINNET_TARGET)
+# To find out what it is and what it can, CMake would link programs: for minutes, since the compiler first builds its C++
+# library, which linnet does not use.
+set(CMAKE_CXX_COMPILER_ID_RUN TRUE)
+set(CMAKE_CXX_COMPILER_ID Clang)
+set(CMAKE_CXX_COMPILER_VERSION 22.1)
+set(CMAKE_CXX_COMPILER_FRONTEND_VARIANT GNU)
+set(CMAKE_CXX_STANDARD_COMPUTED_DEFAULT 17)
 if(LINNET_TARGET MATCHES "wasi")
   set(CMAKE_SYSTEM_NAME WASI)
   set(CMAKE_CXX_COMPILER_FORCED TRUE)
 else()
   set(CMAKE_SYSTEM_NAME Linux)
-  # To find out what it is and what it can, CMake would link programs: for minutes, since the compiler first builds its C++
-  # library, which linnet does not use.
-  set(CMAKE_CXX_COMPILER_ID_RUN TRUE)
-  set(CMAKE_CXX_COMPILER_ID Clang)
-  set(CMAKE_CXX_COMPILER_VERSION 22.1)
-  set(CMAKE_CXX_COMPILER_FRONTEND_VARIANT GNU)
-  set(CMAKE_CXX_STANDARD_COMPUTED_DEFAULT 17)
   set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
   # Nor does it know then how to take paths out of a library again: none are put in.
   set(CMAKE_BUILD_WITH_INSTALL_RPATH TRUE)

@@ -33,6 +33,19 @@ TIMESTAMP = "1764374400"
 
 LIBRARY = "linnet/engine/liblinnet_native.so"
 
+AUDITWHEEL = """
+import platform, sys
+from auditwheel.libc import Libc
+from auditwheel.main import main
+
+machine, libc = sys.argv[1:3]
+del sys.argv[1:3]
+platform.machine = lambda: machine
+Libc.detect = staticmethod(lambda: Libc[libc])
+sys.exit(main())
+"""
+"""auditwheel, which otherwise lets only names of the machine and the C library be asked for on which it runs."""
+
 
 @dataclass(frozen=True)
 class Platform:
@@ -54,9 +67,14 @@ class Platform:
         return self.target.split("-")[0]
 
     @property
+    def libc(self) -> str:
+        """What auditwheel calls its C library."""
+        return "GLIBC" if "gnu" in self.target else "MUSL"
+
+    @property
     def is_here(self) -> bool:
         """Whether it is this machine's."""
-        return platform.machine() == self.machine and (platform.libc_ver()[0] == "glibc") == ("gnu" in self.target)
+        return platform.machine() == self.machine and (platform.libc_ver()[0] == "glibc") == (self.libc == "GLIBC")
 
 
 PLATFORMS = (
@@ -146,7 +164,10 @@ def build_wheel(sources: Path, place: Platform, out: Path, work: Path) -> Path:
     finally:
         del os.environ["_PYTHON_HOST_PLATFORM"]
     (wheel,) = work.glob("*.whl")
-    run(sys.executable, "-m", "auditwheel", "repair", "--plat", place.tag, "--wheel-dir", out, wheel)
+    told = (sys.executable, "-c", AUDITWHEEL, place.machine, place.libc)
+    # Of musl's one library a system with glibc has a text of the same name, which auditwheel would read.
+    known = ("--exclude", "libc.so") if place.libc == "MUSL" else ()
+    run(*told, "repair", *known, "--plat", place.tag, "--wheel-dir", out, wheel)
     return max(out.glob(f"*{place.tag}*.whl"), key=lambda path: path.stat().st_mtime)
 
 

@@ -43,10 +43,18 @@ def test_the_page_in_the_browser_has_those_of_boxes() -> None:
     assert json.loads(listed) == [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colours.CLASSES]
 
 
-@pytest.mark.parametrize("colour", [*colours.SERIES, colours.RIGHT, colours.INK, colours.QUIET])
+@pytest.mark.parametrize("colour", [*colours.SERIES, *colours.CLASS_LINES, colours.RIGHT, colours.INK, colours.QUIET])
 def test_lines_stand_out_from_white(colour: str) -> None:
     # What WCAG 2.2 asks of graphics is 3; the lightest orange that is one has a little less.
     assert contrast(colour, "#ffffff") > 2.7
+
+
+def test_lines_of_classes_are_their_boxes_colours_but_darker() -> None:
+    for line, box in zip(colours.CLASS_LINES, colours.CLASSES, strict=True):
+        levels = [int(line[place : place + 2], 16) for place in (1, 3, 5)]
+        darker = max(levels) / max(box)
+        assert 0.65 < darker < 0.9
+        assert all(abs(level - darker * whole) < 2 for level, whole in zip(levels, box, strict=True))
 
 
 def test_no_two_of_a_series_are_alike() -> None:

@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAPER = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
 SCALING = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 
@@ -44,6 +45,15 @@ def test_every_figure_of_the_readme_s_table_stands_in_the_page() -> None:
         assert figure in PAGE, figure
 
 
+def test_what_the_readme_says_of_the_paper_stands_on_its_page() -> None:
+    (said,) = re.findall(r"trained on 64 thousand pictures.*?is shown\.", README, flags=re.DOTALL)
+    rows = "".join(line for line in PAPER.splitlines() if "| 64,000 |" in line)
+    figures = re.findall(r"\d+\.\d", said)
+    assert len(figures) == 6
+    for figure in figures:
+        assert f"−{figure} " in rows, figure
+
+
 def test_the_engine_is_ahead(report: ModuleType) -> None:
     """What the page says of the table must stay true, or be said otherwise."""
     document = report.latest("engine")
@@ -57,6 +67,27 @@ def test_the_engine_is_ahead(report: ModuleType) -> None:
         f"{said['fastest_one']:.2f} times as fast as the fastest other runtime on one thread, {said['fastest_two']:.2f}"
     )
     assert f"{said['arena']:.2f} MB of activations, {faster} on two" in README
+
+
+def test_a_billion_pictures_take_what_the_measured_times_add_up_to(report: ModuleType) -> None:
+    rows = re.findall(
+        r"^\| \d.* \| (\w+) \| ([\d.]+) \+ ([\d.]+) \| (\d+) \| ([\d,]+) \| ([\d.]+) h", SCALING, re.MULTILINE
+    )
+    assert len(rows) == 6
+    for precision, decoding, network, a_second, hours, together in rows:
+        document = report.latest("engine" if precision == "float32" else "engine-int8")
+        (measured,) = (
+            row["min_ms"]
+            for row in document["networks"]["MobileNetV2 1.0, 224"]["rows"]
+            if row["runtime"].startswith("linnet") and (row["threads"], row["batch"]) == (1, 1)
+            if row["precision"] == precision
+        )
+        # Another machine than the last one's is no reason to write the table anew.
+        assert float(network) == pytest.approx(measured, rel=0.15)
+        took = float(decoding) + float(network)
+        assert int(a_second) == round(1000 / took)
+        assert int(hours.replace(",", "")) == pytest.approx(1e6 * took / 3600, abs=6)
+        assert float(together) == pytest.approx(1e6 * took / 3600 / 256, rel=0.03)
 
 
 def test_the_input_pipeline(report: ModuleType) -> None:

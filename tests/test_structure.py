@@ -160,6 +160,7 @@ WITH_TORCH = {
     "tasks/detection/objective.py": {"numpy", "torch", "lightning_fabric"},
     "tasks/detection/start.py": {"numpy", "torch"},
     "tasks/detection/trainer.py": {"torch"},
+    "tasks/evaluating.py": {"numpy", "torch"},
     "tasks/segmentation/objective.py": {"numpy", "torch", "lightning_fabric"},
     "tasks/segmentation/sizes.py": {"numpy"},
     "tasks/segmentation/start.py": {"numpy", "torch"},

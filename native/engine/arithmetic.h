@@ -115,7 +115,8 @@ class Floats {
                    std::uint8_t*) const {
     return {rows.row(0, row), rows.block_step(), nullptr};
   }
-  Source filtered(const PackedLayer&, const Rows<float>& rows, Index, Index, const Map&, std::uint8_t*) const {
+  Source filtered(const PackedLayer&, const Rows<float>& rows, Index, Index, bool, bool, const Map&,
+                  std::uint8_t*) const {
     return {rows.data, rows.block_step(), nullptr};
   }
 
@@ -167,6 +168,7 @@ class Bytes {
   Product product_of(const PackedLayer& layer, Index pixels, const Source& source) const {
     auto job = product_over<Product>(layer, pixels, source);
     job.terms = source.terms;
+    job.crossed = layer.bytes.crossed;
     job.rule = layer.bytes.rule;
     return job;
   }
@@ -174,10 +176,8 @@ class Bytes {
   static Index run_of(Index operands) { return round_up(operands, 4); }
   // Gives a product whose operands are set each pixel's own term, where there is one.
   void add_terms(const PackedLayer& layer, const Map& terms, std::uint8_t* scratch, Product* job) const {
-    if (layer.bytes.factor == 0) return;
-    std::int32_t* own = rows_in<std::int32_t>(scratch, terms).data;
-    kernels_.sum_pixels(*job, layer.bytes.factor, own);
-    job->terms = own;
+    if (!layer.bytes.has_terms()) return;
+    job->terms = sum_terms(layer, *job, true, rows_in<std::int32_t>(scratch, terms).data);
   }
   Index panel_blocks(const PackedLayer& layer, Index first) const {
     return smaller(kernels_.panel_blocks, layer.out_blocks - first);
@@ -208,7 +208,7 @@ class Bytes {
   }
 
   // Whether there is something to make before `layer` reads a row.
-  bool prepares(const PackedLayer& layer) const { return converts_ || layer.bytes.factor != 0; }
+  bool prepares(const PackedLayer& layer) const { return converts_ || layer.bytes.has_terms(); }
   // Makes operands, and each pixel's own term, of a row that `layer` will read.
   void enter(const PackedLayer& layer, const Rows<std::uint8_t>& rows, Index row, Index pixels, const Map& widened,
              const Map& terms, std::uint8_t* scratch) const {
@@ -218,27 +218,28 @@ class Bytes {
         kernels_.widen(pixels * kBlock, rows.row(block, row), words.row(block, row));
       }
     }
-    if (layer.bytes.factor == 0) return;
+    if (!layer.bytes.has_terms()) return;
     Source source = source_of(layer, rows, row, widened, terms, scratch);
-    kernels_.sum_pixels(product_of(layer, pixels, source), layer.bytes.factor,
-                        rows_in<std::int32_t>(scratch, terms).row(0, row));
+    sum_terms(layer, product_of(layer, pixels, source), true, rows_in<std::int32_t>(scratch, terms).row(0, row));
   }
   // What the last `enter` of the row made.
   Source source_of(const PackedLayer& layer, const Rows<std::uint8_t>& rows, Index row, const Map& widened,
                    const Map& terms, std::uint8_t* scratch) const {
     const Rows<Word> words = rows_in<Word>(scratch, widened);
-    const std::int32_t* own = layer.bytes.factor == 0 ? nullptr : rows_in<std::int32_t>(scratch, terms).row(0, row);
+    const std::int32_t* own = layer.bytes.has_terms() ? rows_in<std::int32_t>(scratch, terms).row(0, row) : nullptr;
     if (converts_) return {words.row(0, row), words.block_step(), own};
     return {reinterpret_cast<const Word*>(rows.row(0, row)), rows.block_step(), own};
   }
-  // Operands that a filter wrote, `runs` blocks of them.
-  Source filtered(const PackedLayer& layer, const Rows<Word>& rows, Index runs, Index pixels, const Map& terms,
-                  std::uint8_t* scratch) const {
+  // Operands that a filter wrote, `runs` blocks of them. Terms grow from the first of them to the last, whose product
+  // adds them.
+  Source filtered(const PackedLayer& layer, const Rows<Word>& rows, Index runs, Index pixels, bool begins, bool ends,
+                  const Map& terms, std::uint8_t* scratch) const {
     const Source source = {rows.data, rows.block_step(), nullptr};
     Product job = product_of(layer, pixels, source);
     job.runs = runs;
-    add_terms(layer, terms, scratch, &job);
-    return {source.data, source.run_step, job.terms};
+    if (!layer.bytes.has_terms()) return source;
+    const std::int32_t* own = sum_terms(layer, job, begins, rows_in<std::int32_t>(scratch, terms).data);
+    return {source.data, source.run_step, ends ? own : nullptr};
   }
 
   DepthwiseRows depthwise_of(const PackedLayer& layer, const Unit& unit, bool operands) const {
@@ -290,6 +291,13 @@ class Bytes {
   }
 
  private:
+  // What belongs to all sums of each pixel of a job, or, where it does not begin, this and what is there.
+  const std::int32_t* sum_terms(const PackedLayer& layer, const Product& job, bool begins, std::int32_t* terms) const {
+    if (begins) std::memset(terms, 0, static_cast<std::size_t>(job.pixels) * sizeof(*terms));
+    kernels_.sum_pixels(job, layer.bytes.factor, terms);
+    return terms;
+  }
+
   const Worker& worker_;
   const IntegerKernels& kernels_;
   const bool converts_;

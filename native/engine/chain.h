@@ -98,7 +98,8 @@ class Chain {
       const PackedLayer& project = worker_.layer(unit.project);
       const Rows<Operand> filtered = rows_in<Operand>(scratch_, unit.filtered);
       const Index width = filtered.map.width;
-      const Source source = math_.filtered(project, filtered, project.in_blocks, width, unit.terms, scratch_);
+      const Source source =
+          math_.filtered(project, filtered, project.in_blocks, width, true, true, unit.terms, scratch_);
       write(project, state, r, math_.product_of(project, width, source));
     }
   }

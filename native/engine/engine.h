@@ -81,8 +81,12 @@ struct PackedBytes {
   const float* multipliers;    // the same
   const std::uint8_t* tables;  // of a concatenation
   Requantisation rule;
-  std::int32_t factor;  // of the sum of a pixel's inputs that belongs to all its sums; 0: there is no such term
+  std::int32_t factor;  // of the sum of a pixel's inputs that belongs to all its sums
+  bool crossed;         // whether its products are
   bool wide;            // whether depthwise taps have 16 bits
+
+  // Whether there is something that belongs to all sums of a pixel.
+  bool has_terms() const { return factor != 0 || crossed; }
 };
 
 // A layer and its packed weights. Products of floats have panels of [in][blocks * kBlock], where the inputs of a

@@ -36,7 +36,7 @@ class Groups {
         filter_panel(first + group, panel, group, own);
         group += panel;
       }
-      project(first, group, first == own.first, alone && first + group == own.last);
+      project(first, group, own);
       first += group;
     }
     if (alone) return;
@@ -118,11 +118,12 @@ class Groups {
   Rows<Number> whole_rows_of_input() const { return whole_rows<Number>(worker_, worker_.layer(unit_.first()).input); }
 
   // Adds a group's part to the sums; what comes after the sums is done with the last one.
-  void project(Index first, Index group, bool begins, bool ends) {
+  void project(Index first, Index group, const Range& own) {
     const PackedLayer& layer = worker_.layer(unit_.project);
+    const bool begins = first == own.first, last = first + group == own.last, ends = last && worker_.threads() == 1;
     const Index pixels = unit_.inner.height * unit_.inner.width;
-    Product product =
-        math_.product_of(layer, pixels, math_.filtered(layer, filtered(), group, pixels, unit_.terms, scratch_));
+    Product product = math_.product_of(
+        layer, pixels, math_.filtered(layer, filtered(), group, pixels, begins, last, unit_.terms, scratch_));
     product.runs = group;
     Rows<Number> added;
     if (ends && layer.added >= 0) {

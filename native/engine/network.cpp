@@ -471,6 +471,22 @@ void pack_product(const PackedLayer& own, const IntegerKernels& kernels, const s
   }
 }
 
+// A bias without the products of the channel's weights that crossed products have beside their sums: of inputs 0 and 2,
+// 1 and 3 of each four. On the way it may go round.
+std::int32_t less_crossed(const PackedLayer& layer, const IntegerKernels& kernels, Index channel, std::int32_t bias) {
+  const Index group = group_of(kernels), block = channel / kBlock, widest = kernels.panel_blocks;
+  const Index first = block / widest * widest, columns = smaller(widest, layer.out_blocks - first) * kBlock;
+  const std::int8_t* panel = layer.bytes.weights + first * kBlock * layer.inputs;
+  const auto weight = [&](Index i) {
+    return Index{panel[(i / group * columns + channel - first * kBlock) * group + i % group]};
+  };
+  auto rest = static_cast<std::uint32_t>(bias);
+  for (Index i = 0; i < layer.inputs; i += 4) {
+    rest -= static_cast<std::uint32_t>(weight(i) * weight(i + 2) + weight(i + 1) * weight(i + 3));
+  }
+  return static_cast<std::int32_t>(rest);
+}
+
 template <typename Tap>
 void pack_taps(const linnet_layer& layer, const std::int8_t* weights, Tap* packed) {
   for (Index channel = 0; channel < out_channels(layer); ++channel) {
@@ -517,6 +533,9 @@ void pack_bytes(const linnet_network& network, PackedLayer& layer, const Data& d
   own.multipliers = multipliers;
   own.wide = depthwise && given.integers.weight_zero != 0;
   own.factor = depthwise ? 0 : -given.integers.weight_zero;
+  // Of few outputs what belongs to a pixel takes longer than is saved, and so does what belongs to one pixel alone.
+  own.crossed = given.kind == LINNET_CONVOLUTION && layer.input >= 0 && layer.out_blocks > 2 &&
+                layer.inputs <= network.integers->crossed_inputs;
   if (own.wide) {
     pack_taps(given, weights, reinterpret_cast<std::int16_t*>(packed));
   } else if (depthwise) {
@@ -536,6 +555,7 @@ void pack_bytes(const linnet_network& network, PackedLayer& layer, const Data& d
       most += 255 * (weight < 0 ? -weight : weight);
     }
     bias[channel] = static_cast<std::int32_t>(given_bias - zero * sum);
+    if (own.crossed) bias[channel] = less_crossed(layer, *network.integers, channel, bias[channel]);
     multipliers[channel] = data.at<float>(given.integers.multipliers)[channel];
     // Half of what may be, since both factors are rounded.
     own.rule.far = own.rule.far || static_cast<double>(most) * static_cast<double>(multipliers[channel]) >= 0x1p30;

@@ -362,7 +362,7 @@ bool Planner::is_given_by_rows(int output) {
 void Planner::add_single(Index number) {
   const StepKind kind = single_step(layer(number).given.kind);
   const bool product = layer(number).integers && (kind == StepKind::kPointwise || kind == StepKind::kLinear);
-  const bool needs = product && (converts() || layer(number).bytes.factor != 0);
+  const bool needs = product && (converts() || layer(number).bytes.has_terms());
   Unit* sizes = nullptr;
   if (needs || (product && kind == StepKind::kLinear)) {
     sizes = &session_.units[unit_count_++];
@@ -420,7 +420,7 @@ void take_words(Step& step, Map& map, Index rows, Index width) {
 void Planner::take_operands(Step& step, const PackedLayer& read, Map& widened, Map& terms, Index rows, Index width) {
   if (!read.integers) return;
   if (converts()) take(step, widened, operand_bytes(read), read.in_blocks, rows, width);
-  if (read.bytes.factor != 0) take_words(step, terms, rows, width);
+  if (read.bytes.has_terms()) take_words(step, terms, rows, width);
 }
 
 // Rows that a filter spans.
@@ -435,7 +435,7 @@ Index Planner::kept_rows(const ChainStep& chain, int i) const {
 void Planner::plan_window(Step& step, Unit& unit) {
   const linnet_convolution& own = layer(unit.project).convolution();
   const Index kernel = own.window.kernel, element = operand_bytes(layer(unit.project));
-  if (layer(unit.project).integers && layer(unit.project).bytes.factor != 0) {
+  if (layer(unit.project).integers && layer(unit.project).bytes.has_terms()) {
     take_words(step, unit.terms, 1, unit.output.width);
   }
   if (layer(unit.project).input >= 0) {
@@ -499,7 +499,7 @@ void Planner::plan_row(Step& step, Unit& unit) {
   }
   const PackedLayer& filter = layer(unit.depthwise);
   take(step, unit.filtered, operand_bytes(filter), filter.in_blocks, 1, unit.inner.width);
-  if (project.integers && project.bytes.factor != 0) take_words(step, unit.terms, 1, unit.inner.width);
+  if (project.integers && project.bytes.has_terms()) take_words(step, unit.terms, 1, unit.inner.width);
 }
 
 void Planner::plan_groups(Step& step) {
@@ -529,7 +529,7 @@ void Planner::plan_groups(Step& step) {
   take(step, unit.filtered, operand_bytes(filter), smaller(step.groups.group_blocks, blocks), unit.inner.height,
        unit.inner.width);
   if (filter.integers) take(step, unit.padding, 1, 1, 1, unit.input.width);
-  if (layer(unit.project).integers && layer(unit.project).bytes.factor != 0) {
+  if (layer(unit.project).integers && layer(unit.project).bytes.has_terms()) {
     take_words(step, unit.terms, 1, unit.inner.height * unit.inner.width);
   }
   // Each thread's sum over its own groups; sums of bytes are wider than what comes of them, and there are none of one

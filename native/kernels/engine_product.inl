@@ -2,44 +2,67 @@
 // panel of output channels. The including file defines kLanes, the floats of a register, kTileRegisters, the registers
 // that may hold sums, kMostRows, kUnroll, the inputs that are taken together, and kPanelBlocks.
 
-// Registers of one block of channels, and where register v of a row lies if blocks are `step` floats apart.
+// Registers of one block of channels.
 static const int kParts = kBlock / kLanes;
-static inline Index place(int v, Index step) { return v / kParts * step + v % kParts * kLanes; }
-
-template <int kBlocks>
-static constexpr int rows_of() {
-#if LINNET_WIDE
-  constexpr int registers = (kBlocks + 1) / 2;
-#else
-  constexpr int registers = kBlocks * kParts;
-#endif
-  constexpr int rows = kTileRegisters / registers;
-  return rows < kMostRows ? rows : kMostRows;
-}
 
 #if LINNET_WIDE
 #include "engine_wide.inl"
+using Register = Wide;
 #else
+namespace {
+
+// Registers of a tile, of kLanes sums of a pixel each.
+struct Narrow {
+  using Sums = Vec;
+  static constexpr int kSums = kLanes;
+
+  // Where the sums of register `v` begin, if blocks lie `step` apart.
+  static Index place(int v, Index step) { return v / kParts * step + v % kParts * kLanes; }
+  // Of registers of more than one block the second lies `step` further on, or is not there: a half. These have one.
+  LINNET_INLINE Sums load(const float* p, Index, bool) { return linnet::load(p); }
+  LINNET_INLINE void store(float* p, Index, bool, Sums sums) { linnet::store(p, sums); }
+  LINNET_INLINE Sums weights(const float* p, bool) { return linnet::load(p); }
+  LINNET_INLINE Sums splat(float x) { return linnet::splat(x); }
+};
+
+}  // namespace
+using Register = Narrow;
+#endif
+
+template <int kBlocks>
+static constexpr int kRegisters = (kBlocks * kBlock + Register::kSums - 1) / Register::kSums;
+// Whether the last of some registers has half of its sums.
+static constexpr bool is_half(int v, Index blocks) { return (v + 1) * Register::kSums > blocks * kBlock; }
+
+template <int kBlocks>
+static constexpr int rows_of() {
+  constexpr int rows = kTileRegisters / kRegisters<kBlocks>;
+  return rows < kMostRows ? rows : kMostRows;
+}
+
 // kRun and kStep are the job's, known while compiling; 0: read from the job. The loops over a tile are unrolled by hand
 // of the pragmas: else the compiler keeps the sums in memory before and after the loop over the inputs.
 template <int kBlocks, int kRows, int kRun, int kStep>
 static void product_tile(const Product& job, Index pixel, const float* fetched, Index lines) {
-  constexpr int vectors = kBlocks * kParts;
-  Vec sums[kRows][vectors];
+  using Sums = Register::Sums;
+  constexpr int count = kRegisters<kBlocks>, width = Register::kSums;
+  Sums sums[kRows][count];
   float* c = job.c + pixel * kBlock;
   if (job.bias != nullptr) {
 #pragma GCC unroll 16
-    for (int v = 0; v < vectors; ++v) {
-      const Vec bias = load(job.bias + v * kLanes);
+    for (int v = 0; v < count; ++v) {
+      const Sums bias = Register::weights(job.bias + v * width, is_half(v, kBlocks));
 #pragma GCC unroll 16
       for (int row = 0; row < kRows; ++row) sums[row][v] = bias;
     }
   } else {
 #pragma GCC unroll 16
-    for (int v = 0; v < vectors; ++v) {
-      const float* block = c + place(v, job.c_step);
+    for (int v = 0; v < count; ++v) {
+      const float* block = c + Register::place(v, job.c_step);
 #pragma GCC unroll 16
-      for (int row = 0; row < kRows; ++row) sums[row][v] = load(block + row * kBlock);
+      for (int row = 0; row < kRows; ++row) {
+        sums[row][v] = Register::load(block + row * kBlock, job.c_step, is_half(v, kBlocks));
+      }
     }
   }
   const Index step = kStep != 0 ? kStep : job.a_pixel_step, run = kRun != 0 ? kRun : job.run;
@@ -50,43 +73,39 @@ static void product_tile(const Product& job, Index pixel, const float* fetched, 
     // memory.
 #pragma GCC unroll kUnroll
     for (Index k = 0; k < run; ++k, b += kBlocks * kBlock) {
-      Vec weights[vectors];
+      Sums weights[count];
 #pragma GCC unroll 16
-      for (int v = 0; v < vectors; ++v) weights[v] = load(b + v * kLanes);
+      for (int v = 0; v < count; ++v) weights[v] = Register::weights(b + v * width, is_half(v, kBlocks));
 #pragma GCC unroll 16
       for (int row = 0; row < kRows; ++row) {
-        const Vec value = splat(a[row * step + k]);
+        const Sums value = Register::splat(a[row * step + k]);
 #pragma GCC unroll 16
-        for (int v = 0; v < vectors; ++v) sums[row][v] = add_product(sums[row][v], value, weights[v]);
+        for (int v = 0; v < count; ++v) sums[row][v] = add_product(sums[row][v], value, weights[v]);
       }
     }
   }
-  const Vec lowest = splat(job.lowest), highest = splat(job.highest);
+  const Sums lowest = Register::splat(job.lowest), highest = Register::splat(job.highest);
 #pragma GCC unroll 16
-  for (int v = 0; v < vectors; ++v) {
-    float* block = c + place(v, job.c_step);
-    const float* added = job.added == nullptr ? nullptr : job.added + pixel * kBlock + place(v, job.added_step);
+  for (int v = 0; v < count; ++v) {
+    const bool half = is_half(v, kBlocks);
+    float* block = c + Register::place(v, job.c_step);
+    const float* added =
+        job.added == nullptr ? nullptr : job.added + pixel * kBlock + Register::place(v, job.added_step);
 #pragma GCC unroll 16
     for (int row = 0; row < kRows; ++row) {
-      Vec x = clamp(sums[row][v], lowest, highest);
-      if (added != nullptr) x += load(added + row * kBlock);
-      store(block + row * kBlock, x);
+      Sums x = clamp(sums[row][v], lowest, highest);
+      if (added != nullptr) x += Register::load(added + row * kBlock, job.added_step, half);
+      Register::store(block + row * kBlock, job.c_step, half, x);
     }
   }
 }
-
-#endif
 
 // The tile of `rows` rows; the template counts down to it.
 template <int kBlocks, int kRows, int kRun, int kStep>
 static inline void tile_of(Index rows, const Product& job, Index pixel, const float* fetched, Index lines) {
   if constexpr (kRows > 0) {
     if (rows == kRows) {
-#if LINNET_WIDE
-      wide_tile<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines);
-#else
       product_tile<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines);
-#endif
     } else {
       tile_of<kBlocks, kRows - 1, kRun, kStep>(rows, job, pixel, fetched, lines);
     }

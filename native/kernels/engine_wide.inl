@@ -2,18 +2,14 @@
 // is written here is what engine_product.inl and engine_depthwise.inl do by halves, in the same order, so that results
 // are equal to the bit.
 
+#include "halves.inl"
+
 typedef float WideVec __attribute__((vector_size(64)));
 typedef float WideVecInMemory __attribute__((vector_size(64), aligned(4), may_alias));
 
 static inline WideVec load_wide(const float* p) { return *reinterpret_cast<const WideVecInMemory*>(p); }
 static inline void store_wide(float* p, WideVec v) { *reinterpret_cast<WideVecInMemory*>(p) = v; }
 static inline WideVec splat_wide(float x) { return x - WideVec{}; }
-static inline WideVec join_halves(Vec low, Vec high) {
-  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
-static inline WideVec low_only(Vec v) { return join_halves(v, Vec{}); }
-static inline Vec low_half(WideVec v) { return __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7); }
-static inline Vec high_half(WideVec v) { return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15); }
 static inline WideVec twice(const float* p) {
   // Without the mask gcc 12 warns of its own header.
   return reinterpret_cast<WideVec>(_mm512_maskz_broadcast_f32x8(0xFFFF, reinterpret_cast<__m256>(load(p))));
@@ -27,81 +23,28 @@ static inline WideVec clamp(WideVec x, WideVec lowest, WideVec highest) {
   return x > highest ? highest : x;
 }
 
-// Floats that lie side by side, of which there are only kBlock where a last block has no neighbour.
-template <bool kPair>
-static inline WideVec load_side_by_side(const float* p) {
-  if constexpr (kPair) return load_wide(p);
-  return low_only(load(p));
-}
+namespace {
 
-// The same of two blocks that lie `step` floats apart.
-template <bool kPair>
-static inline WideVec load_blocks(const float* p, Index step) {
-  if constexpr (kPair) return join_halves(load(p), load(p + step));
-  return low_only(load(p));
-}
+// Registers of a tile, of the sums of a pixel and two blocks each; a half has one.
+struct Wide {
+  using Sums = WideVec;
+  static constexpr int kSums = 2 * kBlock;
 
-template <int kBlocks, int kRows, int kRun, int kStep>
-static void wide_tile(const Product& job, Index pixel, const float* fetched, Index lines) {
-  constexpr int vectors = (kBlocks + 1) / 2, pairs = kBlocks / 2;
-  WideVec sums[kRows][vectors];
-  float* c = job.c + pixel * kBlock;
-  if (job.bias != nullptr) {
-#pragma GCC unroll 16
-    for (int v = 0; v < vectors; ++v) {
-      const float* of = job.bias + v * 2 * kBlock;
-      const WideVec bias = v < pairs ? load_side_by_side<true>(of) : load_side_by_side<false>(of);
-#pragma GCC unroll 16
-      for (int row = 0; row < kRows; ++row) sums[row][v] = bias;
-    }
-  } else {
-#pragma GCC unroll 16
-    for (int v = 0; v < vectors; ++v) {
-      const float* block = c + v * 2 * job.c_step;
-#pragma GCC unroll 16
-      for (int row = 0; row < kRows; ++row) {
-        const float* of = block + row * kBlock;
-        sums[row][v] = v < pairs ? load_blocks<true>(of, job.c_step) : load_blocks<false>(of, job.c_step);
-      }
-    }
+  static Index place(int v, Index step) { return 2 * v * step; }
+  LINNET_INLINE Sums load(const float* p, Index step, bool half) {
+    return join_halves(linnet::load(p), half ? Vec{} : linnet::load(p + step));
   }
-  const Index step = kStep != 0 ? kStep : job.a_pixel_step, run = kRun != 0 ? kRun : job.run;
-  const float *a = job.a + pixel * step, *b = job.weights;
-  for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
-    for (Index line = 0; line < lines; ++line, fetched += kLine) __builtin_prefetch(fetched, 0, 2);
-#pragma GCC unroll kUnroll
-    for (Index k = 0; k < run; ++k, b += kBlocks * kBlock) {
-      WideVec weights[vectors];
-#pragma GCC unroll 16
-      for (int v = 0; v < vectors; ++v) {
-        const float* of = b + v * 2 * kBlock;
-        weights[v] = v < pairs ? load_side_by_side<true>(of) : load_side_by_side<false>(of);
-      }
-#pragma GCC unroll 16
-      for (int row = 0; row < kRows; ++row) {
-        const WideVec value = splat_wide(a[row * step + k]);
-#pragma GCC unroll 16
-        for (int v = 0; v < vectors; ++v) sums[row][v] = add_product(sums[row][v], value, weights[v]);
-      }
-    }
+  LINNET_INLINE void store(float* p, Index step, bool half, Sums sums) {
+    linnet::store(p, low_half(sums));
+    if (!half) linnet::store(p + step, high_half(sums));
   }
-  const WideVec lowest = splat_wide(job.lowest), highest = splat_wide(job.highest);
-#pragma GCC unroll 16
-  for (int v = 0; v < vectors; ++v) {
-    float* block = c + v * 2 * job.c_step;
-    const float* added = job.added == nullptr ? nullptr : job.added + pixel * kBlock + v * 2 * job.added_step;
-#pragma GCC unroll 16
-    for (int row = 0; row < kRows; ++row) {
-      WideVec x = clamp(sums[row][v], lowest, highest);
-      if (added != nullptr) {
-        const float* of = added + row * kBlock;
-        x += v < pairs ? load_blocks<true>(of, job.added_step) : load_blocks<false>(of, job.added_step);
-      }
-      store(block + row * kBlock, low_half(x));
-      if (v < pairs) store(block + job.c_step + row * kBlock, high_half(x));
-    }
+  LINNET_INLINE Sums weights(const float* p, bool half) {
+    return half ? join_halves(linnet::load(p), Vec{}) : load_wide(p);
   }
-}
+  LINNET_INLINE Sums splat(float x) { return splat_wide(x); }
+};
+
+}  // namespace
 
 // Two pixels that lie side by side; what `inside` has no bit for is outside of the row, and zero.
 static inline WideVec load_pixels(const float* p, __mmask16 inside) {

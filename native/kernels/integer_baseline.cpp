@@ -10,6 +10,7 @@
 
 #define LINNET_QUADS 0
 #define LINNET_WIDE 0
+#define LINNET_CROSSED 0
 
 namespace linnet {
 

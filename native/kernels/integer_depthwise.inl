@@ -43,10 +43,14 @@ static inline WideInts quad_of(WideInts all) {
 
 namespace {
 
+// Which columns of a tile may lie outside of their row: none, only those of its first and last pair, or any.
+enum class Outside { kNone, kEnds, kAny };
+
 // The columns of a tile, of which the first is column `first` of a row. Inside a row they are read as they lie; at an
 // edge pixel by pixel, and what lies outside is padding.
-template <bool kInside>
+template <Outside kOutside>
 struct Columns {
+  static constexpr bool kInside = kOutside == Outside::kNone;
   Index first, width;
   std::uint64_t padding;
 
@@ -128,11 +132,21 @@ struct Columns {
 
 }  // namespace
 
-// Outputs of a tile; inputs that it reads, the one of tap 3 included, which is multiplied by 0.
+// With 16 registers of a whole block 7 outputs have room, and edges that only reach the ends of a tile a way of their
+// own.
+#if defined(__AVX2__) && !LINNET_QUADS
+static const bool kTellsEnds = true;
+static const int kWideTile = 7;
+#else
+static const bool kTellsEnds = false;
+static const int kWideTile = 4;
+#endif
+
+// Outputs of a tile; inputs that it reads in whole pairs, of which those behind the last tap are multiplied by 0.
 static const int kTileOutputs = 4;
 template <int kStride, int kOutputs>
-static constexpr Index columns_of() {
-  return kStride == 1 ? kOutputs + 2 : (kOutputs - 1) * kStride + 4;
+static constexpr int columns_of() {
+  return kStride == 1 ? (kOutputs + 3) / 2 * 2 : (kOutputs - 1) * kStride + 4;
 }
 
 // Calls `tile` with the first output, the number of outputs and the columns of each tile.
@@ -141,10 +155,13 @@ static inline void over_tiles(const IntegerDepthwise& job, const Tile& tile) {
   const std::uint64_t padding = job.padding * std::uint64_t{0x0101010101010101};
   for (Index x = 0; x < job.output_width; x += kOutputs) {
     const Index first = x * kStride - job.pad_left, count = smaller(kOutputs, job.output_width - x);
-    if (first >= 0 && first + columns_of<kStride, kOutputs>() <= job.width) {
-      tile(x, count, Columns<true>{first, job.width, padding});
+    const Index behind = first + columns_of<kStride, kOutputs>();
+    if (first >= 0 && behind <= job.width) {
+      tile(x, count, Columns<Outside::kNone>{first, job.width, padding});
+    } else if (kTellsEnds && first >= -2 && behind <= job.width + 2) {
+      tile(x, count, Columns<Outside::kEnds>{first, job.width, padding});
     } else {
-      tile(x, count, Columns<false>{first, job.width, padding});
+      tile(x, count, Columns<Outside::kAny>{first, job.width, padding});
     }
   }
 }
@@ -206,36 +223,47 @@ static inline PairTaps pair_taps(const IntegerDepthwise& job, int row, int part)
   return {{(first & 0xFFFF) | second << 16, third & 0xFFFF}, {first << 16, (second & 0xFFFF) | third << 16}};
 }
 
-// What a tile reads of a row.
-template <int kStride>
-struct PairRow {
-  Ints pairs[kStride == 1 ? 3 : kTileOutputs + 1];
-};
-
-// Products of both words of a row. The additions are not put off: there are no registers for so many products.
-static inline Ints add_both(Ints sum, Ints first, Ints second, const Ints* taps) {
-  sum = dot16(sum, first, taps[0]);
-  LINNET_PIN(sum);
-  sum = dot16(sum, second, taps[1]);
-  LINNET_PIN(sum);
-  return sum;
+// `dot16` whose addition is not put off, as `dot` of words of 16 bits.
+static inline Ints dot16_now(Ints sums, Ints values, Ints weights) {
+#if defined(__AVX2__)
+  const __m256i products = _mm256_madd_epi16(reinterpret_cast<__m256i>(values), reinterpret_cast<__m256i>(weights));
+  asm("vpaddd %1, %0, %0" : "+x"(sums) : "x"(products));
+#else
+  sums = dot16(sums, values, weights);
+  LINNET_PIN(sums);
+#endif
+  return sums;
 }
 
-template <int kStride>
-static inline void add_pairs(const PairRow<kStride>& row, const PairTaps& tap, Ints* sums) {
-  const Ints* pairs = row.pairs;
-  if constexpr (kStride == 1) {
-    sums[0] = add_both(sums[0], pairs[0], pairs[1], tap.even);
-    sums[1] = add_both(sums[1], pairs[0], pairs[1], tap.odd);
-    sums[2] = add_both(sums[2], pairs[1], pairs[2], tap.even);
-    sums[3] = add_both(sums[3], pairs[1], pairs[2], tap.odd);
-  } else {
-#pragma GCC unroll 4
-    for (int i = 0; i < kTileOutputs; ++i) sums[i] = add_both(sums[i], pairs[i], pairs[i + 1], tap.even);
+// Adds what a row makes to the outputs of a tile: each pair of columns is read once and goes to all outputs that it
+// reaches. The additions are not put off: there are no registers for so many products.
+template <int kStride, int kOutputs, Outside kOutside>
+LINNET_INLINE void add_pairs(const Columns<kOutside>& columns, const std::uint8_t* row, int part, const PairTaps& taps,
+                             Ints (&sums)[kOutputs]) {
+  constexpr int pairs = columns_of<kStride, kOutputs>() / 2;
+  const auto add = [&](int i, Ints pair, Ints tap) {
+    if (i < 0 || i >= kOutputs) return;
+    sums[i] = dot16_now(sums[i], pair, tap);
+  };
+#pragma GCC unroll 8
+  for (int j = 0; j < pairs; ++j) {
+    const bool end = j == 0 || j == pairs - 1;
+    const Ints pair = kOutside == Outside::kEnds && !end
+                          ? Columns<Outside::kNone>{columns.first, columns.width, 0}.pair(row, 2 * j, part)
+                          : columns.pair(row, 2 * j, part);
+    if constexpr (kStride == 1) {
+      add(2 * j - 2, pair, taps.even[1]);
+      add(2 * j - 1, pair, taps.odd[1]);
+      add(2 * j, pair, taps.even[0]);
+      add(2 * j + 1, pair, taps.odd[0]);
+    } else {
+      add(j - 1, pair, taps.even[1]);
+      add(j, pair, taps.even[0]);
+    }
   }
 }
 
-template <int kStride>
+template <int kStride, int kOutputs>
 static void depthwise_pairs(const IntegerDepthwise& job) {
   const Requantisation rule = job.rule;
   const Narrowing to = narrowing_of(rule);
@@ -243,25 +271,31 @@ static void depthwise_pairs(const IntegerDepthwise& job) {
     const PairTaps taps[3] = {pair_taps(job, 0, part), pair_taps(job, 1, part), pair_taps(job, 2, part)};
     const Ints bias = load_ints(job.bias + part * kLanes);
     const Floats multiplier = load_floats(job.multipliers + part * kLanes);
-    over_tiles<kStride, kTileOutputs>(job, [&](Index x, Index count, const auto& columns) {
+    over_tiles<kStride, kOutputs>(job, [&](Index x, Index count, const auto& columns) {
       // More than a row's words do not find registers: each row is read anew.
       for (Index r = 0; r < job.output_rows; ++r) {
-        Ints sums[kTileOutputs] = {bias, bias, bias, bias};
-#pragma GCC unroll 3
-        for (int row = 0; row < 3; ++row) {
-          PairRow<kStride> words;
+        Ints sums[kOutputs];
 #pragma GCC unroll 8
-          for (int i = 0; i < (kStride == 1 ? 3 : kTileOutputs + 1); ++i) {
-            words.pairs[i] = columns.pair(job.rows[r][row], 2 * i, part);
-          }
-          add_pairs<kStride>(words, taps[row], sums);
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < kTileOutputs; ++i) sums[i] = scaled(sums[i], multiplier, rule);
-        store_outputs(job, r, x, part, count, sums, to);
+        for (Ints& sum : sums) sum = bias;
+#pragma GCC unroll 3
+        for (int row = 0; row < 3; ++row) add_pairs<kStride>(columns, job.rows[r][row], part, taps[row], sums);
+#pragma GCC unroll 8
+        for (Ints& sum : sums) sum = scaled(sum, multiplier, rule);
+        store_outputs<kOutputs>(job, r, x, part, count, sums, to);
       }
     });
   }
+}
+
+// By the tile that leaves fewer outputs over: maps of 224 pixels and their halves are multiples of 7.
+template <int kStride>
+static void depthwise_pairs_of(const IntegerDepthwise& job) {
+  constexpr int wide = kWideTile;
+  if constexpr (wide > kTileOutputs) {
+    const auto rounded = [&](Index tile) { return (job.output_width + tile - 1) / tile * tile; };
+    if (rounded(wide) <= rounded(kTileOutputs)) return depthwise_pairs<kStride, wide>(job);
+  }
+  depthwise_pairs<kStride, kTileOutputs>(job);
 }
 
 #if LINNET_QUADS
@@ -423,5 +457,5 @@ static void depthwise_rows(const IntegerDepthwise& job) {
     return job.stride == 1 ? depthwise_quads<WidestQuads, 1>(job) : depthwise_quads<WidestQuads, 2>(job);
   }
 #endif
-  job.stride == 1 ? depthwise_pairs<1>(job) : depthwise_pairs<2>(job);
+  job.stride == 1 ? depthwise_pairs_of<1>(job) : depthwise_pairs_of<2>(job);
 }

@@ -27,6 +27,7 @@ struct IntegerProduct {
   const void* a;
   Index a_run_step;            // operands from one run to the next
   Index a_pixel_step;          // operands from one pixel to the next
+  bool crossed;                // see `crossed_inputs`: what belongs to a pixel is in `terms`, to a channel in `bias`
   Index blocks;                // of output channels
   const std::int8_t* weights;  // [runs * run / group][blocks * kBlock][group]
   const std::int32_t* bias;    // [blocks * kBlock]; null: goes on from what stands in `sums`
@@ -74,12 +75,17 @@ struct IntegerKernels {
   Index operand_bytes;  // 1 or 2
   Index operand_zero;   // what an operand is less than its byte
   Index panel_blocks;   // of the widest panel
+  // Of pixels and runs of kBlock operands, products of up to so many inputs may be crossed: what two inputs and their
+  // weights make, a * w + b * v, is (a + v) * (b + w) - a * b - v * w, where a * b belongs to a pixel and v * w to a
+  // channel. That is half of the multiplications for the same number of instructions. 0: they may not.
+  Index crossed_inputs;
   void (*product)(const IntegerProduct& job);
   void (*depthwise_rows)(const IntegerDepthwise& job);
   void (*resize_row)(const ResizedBytes& job);
   // Bytes as operands.
   void (*widen)(Index count, const std::uint8_t* bytes, void* operands);
-  // sums[pixel] = factor * (sum of the pixel's operands) over `runs` runs.
+  // sums[pixel] += factor * (sum of the pixel's operands) over `runs` runs, less the products of operands of a product
+  // that is crossed.
   void (*sum_pixels)(const IntegerProduct& job, std::int32_t factor, std::int32_t* sums);
   // c = requantise(sum of all parts + bias), over one block of `pixels` pixels; parts lie part_step apart.
   void (*join_block)(Index pixels, int parts, const std::int32_t* part, Index part_step, const std::int32_t* bias,

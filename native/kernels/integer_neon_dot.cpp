@@ -6,6 +6,7 @@
 
 #define LINNET_QUADS 0
 #define LINNET_WIDE 0
+#define LINNET_CROSSED 0
 
 namespace linnet {
 

@@ -80,12 +80,14 @@ struct Fetching {
   Index lines, step;  // step: bytes of a tile
 };
 
-// One tile, whose first pixel is `pixel`. kRun and kStep are the job's, known while compiling; 0: read from the job.
-template <int kBlocks, int kRows, int kRun, int kStep>
-LINNET_INLINE void product_tile(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines) {
+template <int kBlocks, int kRows>
+using Tile = Register::Sums[kRegisters<kBlocks>][kRows];
+
+// What the sums of a tile begin with.
+template <int kBlocks, int kRows>
+LINNET_INLINE void begin_tile(const IntegerProduct& job, Index pixel, Tile<kBlocks, kRows>& sums) {
   using Sums = Register::Sums;
   constexpr int count = kRegisters<kBlocks>, width = Register::kSums;
-  Sums sums[count][kRows];
   if (job.bias != nullptr) {
 #pragma GCC unroll 16
     for (int v = 0; v < count; ++v) {
@@ -103,24 +105,13 @@ LINNET_INLINE void product_tile(const IntegerProduct& job, Index pixel, const st
       }
     }
   }
-  const Index step = kStep != 0 ? kStep : job.a_pixel_step, run = kRun != 0 ? kRun : job.run;
-  const Operand* a = static_cast<const Operand*>(job.a) + pixel * step;
-  const std::int8_t* b = job.weights;
-  for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
-    for (Index line = 0; line < lines; ++line, fetched += kLine * 4) __builtin_prefetch(fetched, 0, 2);
-#pragma GCC unroll 2
-    for (Index k = 0; k < run; k += kGroup, b += kBlocks * kBlock * kGroup) {
-      Register::Weights weights[count];
-#pragma GCC unroll 16
-      for (int v = 0; v < count; ++v) weights[v] = Register::weights(b + v * width * kGroup, is_half(v, kBlocks));
-#pragma GCC unroll 16
-      for (int row = 0; row < kRows; ++row) {
-        const Sums value = load_word(a + row * step + k) - Sums{};
-#pragma GCC unroll 16
-        for (int v = 0; v < count; ++v) sums[v][row] = Register::multiply(sums[v][row], value, weights[v]);
-      }
-    }
-  }
+}
+
+// Adds what belongs to each pixel, and writes the sums, or the bytes that they become.
+template <int kBlocks, int kRows>
+LINNET_INLINE void end_tile(const IntegerProduct& job, Index pixel, Tile<kBlocks, kRows>& sums) {
+  using Sums = Register::Sums;
+  constexpr int count = kRegisters<kBlocks>, width = Register::kSums;
   if (job.terms != nullptr) {
 #pragma GCC unroll 16
     for (int row = 0; row < kRows; ++row) {
@@ -165,49 +156,139 @@ LINNET_INLINE void product_tile(const IntegerProduct& job, Index pixel, const st
   Register::pack<kBlocks, kRows>(sums, job.c + pixel * kBlock, job.c_step, job.rule);
 }
 
+#if LINNET_CROSSED
+#include "integer_crossed.inl"
+#else
+static const Index kCrossedInputs = 0;
+#endif
+
+// Adds what the inputs make to the sums of a tile. kRun and kStep are the job's, known while compiling; 0: read from
+// it.
 template <int kBlocks, int kRows, int kRun, int kStep>
+LINNET_INLINE void add_products(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines,
+                                Tile<kBlocks, kRows>& sums) {
+  using Sums = Register::Sums;
+  constexpr int count = kRegisters<kBlocks>, width = Register::kSums;
+  const Index step = kStep != 0 ? kStep : job.a_pixel_step, run = kRun != 0 ? kRun : job.run;
+  const Operand* a = static_cast<const Operand*>(job.a) + pixel * step;
+  const std::int8_t* b = job.weights;
+  for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
+    for (Index line = 0; line < lines; ++line, fetched += kLine * 4) __builtin_prefetch(fetched, 0, 2);
+#pragma GCC unroll 2
+    for (Index k = 0; k < run; k += kGroup, b += kBlocks * kBlock * kGroup) {
+      Register::Weights weights[count];
+#pragma GCC unroll 16
+      for (int v = 0; v < count; ++v) weights[v] = Register::weights(b + v * width * kGroup, is_half(v, kBlocks));
+#pragma GCC unroll 16
+      for (int row = 0; row < kRows; ++row) {
+        const Sums value = load_word(a + row * step + k) - Sums{};
+#pragma GCC unroll 16
+        for (int v = 0; v < count; ++v) sums[v][row] = Register::multiply(sums[v][row], value, weights[v]);
+      }
+    }
+  }
+}
+
+namespace {
+
+// What is known of a job while compiling: its run and step, or that it is crossed.
+template <int kRun, int kStep>
+struct Plain {
+  template <int kBlocks>
+  static constexpr int kMost = kRun != 0 || rows_of<kBlocks>() < 4 ? rows_of<kBlocks>() : 4;
+  template <int kBlocks>
+  LINNET_INLINE Index rows_for(Index) {
+    return kMost<kBlocks>;
+  }
+  template <int kBlocks, int kRows>
+  LINNET_INLINE void add(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines,
+                         Tile<kBlocks, kRows>& sums) {
+    add_products<kBlocks, kRows, kRun, kStep>(job, pixel, fetched, lines, sums);
+  }
+};
+
+#if LINNET_CROSSED
+struct Crossed {
+  template <int kBlocks>
+  static constexpr int kMost = kBlocks == 1 ? 8 : 5;
+  // Rows of a tile: with two registers of sums each, the words of four inputs, and four that are worked with, four rows
+  // fill the 16 registers; five are nearly as good, and better than four and a smaller tile.
+  template <int kBlocks>
+  LINNET_INLINE Index rows_for(Index pixels) {
+    return kBlocks == 1 ? 8 : pixels % 4 == 0 ? 4 : 5;
+  }
+  template <int kBlocks, int kRows>
+  LINNET_INLINE void add(const IntegerProduct& job, Index pixel, const std::uint8_t* fetched, Index lines,
+                         Tile<kBlocks, kRows>& sums) {
+    add_crossed<kBlocks, kRows>(job, pixel, fetched, lines, sums);
+  }
+};
+#endif
+
+}  // namespace
+
+template <typename Kind, int kBlocks, int kRows>
 static void product_tiles(const IntegerProduct& job, Index pixel, Index tiles, Fetching fetching) {
   for (Index tile = 0; tile < tiles; ++tile, pixel += kRows, fetching.next += fetching.step) {
     const Index lines = fetching.next + fetching.step <= fetching.end ? fetching.lines : 0;
-    product_tile<kBlocks, kRows, kRun, kStep>(job, pixel, fetching.next, lines);
+    Tile<kBlocks, kRows> sums;
+    begin_tile<kBlocks, kRows>(job, pixel, sums);
+    Kind::template add<kBlocks, kRows>(job, pixel, fetching.next, lines, sums);
+    end_tile<kBlocks, kRows>(job, pixel, sums);
   }
 }
 
 // Tiles of `rows` rows; the template counts down to them.
-template <int kBlocks, int kRows, int kRun, int kStep>
+template <typename Kind, int kBlocks, int kRows>
 static inline void tiles_of(Index rows, const IntegerProduct& job, Index pixel, Index tiles, const Fetching& fetching) {
   if constexpr (kRows > 0) {
-    if (rows == kRows) return product_tiles<kBlocks, kRows, kRun, kStep>(job, pixel, tiles, fetching);
-    tiles_of<kBlocks, kRows - 1, kRun, kStep>(rows, job, pixel, tiles, fetching);
+    if (rows == kRows) return product_tiles<Kind, kBlocks, kRows>(job, pixel, tiles, fetching);
+    tiles_of<Kind, kBlocks, kRows - 1>(rows, job, pixel, tiles, fetching);
   }
 }
 
 // Tiles of nearly equal numbers of rows: some of one more, then the others.
-template <int kBlocks, int kRun, int kStep>
+template <typename Kind, int kBlocks>
 static void product_panel(const IntegerProduct& job) {
-  constexpr int most = kRun != 0 || rows_of<kBlocks>() < 4 ? rows_of<kBlocks>() : 4;
+  constexpr int most = Kind::template kMost<kBlocks>;
   constexpr Index line = kLine * 4;
-  const Index tiles = (job.pixels + most - 1) / most, rows = job.pixels / tiles, larger_tiles = job.pixels % tiles;
+  const Index wanted = Kind::template rows_for<kBlocks>(job.pixels);
+  const Index tiles = (job.pixels + wanted - 1) / wanted, rows = job.pixels / tiles, larger_tiles = job.pixels % tiles;
   const Index lines = job.next == nullptr ? 0 : (job.next_bytes / line + tiles * job.runs - 1) / (tiles * job.runs);
   const auto* next = static_cast<const std::uint8_t*>(job.next);
   Fetching fetching = {next, next + (lines > 0 ? job.next_bytes : 0), lines, lines * job.runs * line};
-  if (larger_tiles > 0) tiles_of<kBlocks, most, kRun, kStep>(rows + 1, job, 0, larger_tiles, fetching);
+  if (larger_tiles > 0) tiles_of<Kind, kBlocks, most>(rows + 1, job, 0, larger_tiles, fetching);
   fetching.next += larger_tiles * fetching.step;
-  tiles_of<kBlocks, most, kRun, kStep>(rows, job, larger_tiles * (rows + 1), tiles - larger_tiles, fetching);
+  tiles_of<Kind, kBlocks, most>(rows, job, larger_tiles * (rows + 1), tiles - larger_tiles, fetching);
 }
+
+#if LINNET_CROSSED
+// With a panel's weights as words.
+template <int kBlocks>
+static void crossed_panel(const IntegerProduct& job) {
+  alignas(kLine * 4) CrossedWords words;
+  widen_crossed<kBlocks>(job, words);
+  IntegerProduct own = job;
+  own.weights = reinterpret_cast<const std::int8_t*>(words);
+  product_panel<Crossed, kBlocks>(own);
+}
+#endif
 
 template <int kBlocks>
 static void product_up_to(const IntegerProduct& job) {
   if constexpr (kBlocks > 1) {
     if (job.blocks < kBlocks) return product_up_to<kBlocks - 1>(job);
   }
+#if LINNET_CROSSED
+  if (job.crossed) return crossed_panel<kBlocks>(job);
+#endif
   if (job.run == kBlock && job.a_pixel_step == kBlock) {
-    product_panel<kBlocks, kBlock, kBlock>(job);
+    product_panel<Plain<kBlock, kBlock>, kBlocks>(job);
   } else if (kBlocks == kPanelBlocks && job.run == 12 && job.a_pixel_step == 6) {
     // The first convolution of a network: three taps of three colours, in whole words, every second pixel.
-    product_panel<kBlocks == kPanelBlocks ? kBlocks : 1, 12, 6>(job);
+    product_panel<Plain<12, 6>, kBlocks == kPanelBlocks ? kBlocks : 1>(job);
   } else {
-    product_panel<kBlocks, 0, 0>(job);
+    product_panel<Plain<0, 0>, kBlocks>(job);
   }
 }
 
@@ -219,15 +300,19 @@ static void widen(Index count, const std::uint8_t* bytes, void* operands) {
 }
 
 static void sum_pixels(const IntegerProduct& job, std::int32_t factor, std::int32_t* sums) {
-  for (Index pixel = 0; pixel < job.pixels; ++pixel) {
+  for (Index pixel = 0; factor != 0 && pixel < job.pixels; ++pixel) {
     const Operand* a = static_cast<const Operand*>(job.a) + pixel * job.a_pixel_step;
     // Only together with the product's own sums need this stay within 32 bits: on the way it may go round.
     std::uint32_t sum = 0;
     for (Index i = 0; i < job.runs; ++i, a += job.a_run_step) {
       for (Index k = 0; k < job.run; ++k) sum += static_cast<std::uint32_t>(a[k]);
     }
-    sums[pixel] = static_cast<std::int32_t>(static_cast<std::uint32_t>(factor) * sum);
+    const auto before = static_cast<std::uint32_t>(sums[pixel]);
+    sums[pixel] = static_cast<std::int32_t>(before + static_cast<std::uint32_t>(factor) * sum);
   }
+#if LINNET_CROSSED
+  if (job.crossed) less_crossed(job, sums);
+#endif
 }
 
 static void join_block(Index pixels, int parts, const std::int32_t* part, Index part_step, const std::int32_t* bias,

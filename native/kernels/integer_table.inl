@@ -12,5 +12,6 @@
 #include "integer_depthwise.inl"
 #include "integer_resize.inl"
 
-#define LINNET_INTEGER_TABLE \
-  {sizeof(Operand), kOperandZero, kPanelBlocks, product, depthwise_rows, resize_row, widen, sum_pixels, join_block}
+#define LINNET_INTEGER_TABLE                                             \
+  {sizeof(Operand), kOperandZero, kPanelBlocks, kCrossedInputs, product, \
+   depthwise_rows,  resize_row,   widen,        sum_pixels,     join_block}

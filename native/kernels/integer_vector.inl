@@ -45,10 +45,20 @@ static inline Sums add_shortcut(Sums a, Sums b, const Requantisation& rule) {
 
 typedef std::uint8_t Bytes __attribute__((vector_size(kLanes)));
 
+// gcc 12 converts vectors of bytes one by one.
 static inline Ints load_bytes(const std::uint8_t* p) {
+#if defined(__AVX2__)
+  return reinterpret_cast<Ints>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__SSE2__)
+  std::int32_t word;
+  __builtin_memcpy(&word, p, 4);
+  const __m128i none = _mm_setzero_si128();
+  return reinterpret_cast<Ints>(_mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128(word), none), none));
+#else
   Bytes bytes;
   __builtin_memcpy(&bytes, p, kLanes);
   return __builtin_convertvector(bytes, Ints);
+#endif
 }
 
 // The low bytes of numbers from 0 to 255.

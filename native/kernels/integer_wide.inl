@@ -1,17 +1,14 @@
 // Registers of 512 bits for vpdpbusd: of products two blocks of channels side by side, of depthwise rows two groups of
 // four pixels.
 
+#include "halves.inl"
+
 typedef std::int32_t WideInts __attribute__((vector_size(64)));
 typedef std::int32_t WideIntsInMemory __attribute__((vector_size(64), aligned(1), may_alias));
 typedef float WideFloats __attribute__((vector_size(64)));
 typedef float WideFloatsInMemory __attribute__((vector_size(64), aligned(4), may_alias));
 
 static inline WideInts load_wide(const void* p) { return *static_cast<const WideIntsInMemory*>(p); }
-static inline WideInts join_halves(Ints low, Ints high) {
-  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
-static inline Ints low_half(WideInts v) { return __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7); }
-static inline Ints high_half(WideInts v) { return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15); }
 
 static inline WideInts wide_dot(WideInts sums, WideInts values, WideInts weights) {
   return reinterpret_cast<WideInts>(_mm512_dpbusd_epi32(

@@ -336,7 +336,7 @@ void check_integer_product(const IntegerKernels& kernels, Index pixels, Index bl
   IntegerProduct job = {};
   job.rule = random_rule(adds);
   const auto factors = static_cast<float>(runs * padded), start = static_cast<float>(most);
-  fill_multipliers(multipliers, start + 4000 * factors, start + 65536 + 32640 * factors, job.rule.far);
+  fill_multipliers(multipliers, start + 4000 * factors, start + 65536 + 65280 * factors, job.rule.far);
   job.pixels = pixels;
   job.runs = runs;
   job.run = padded;
@@ -346,6 +346,19 @@ void check_integer_product(const IntegerKernels& kernels, Index pixels, Index bl
   job.blocks = blocks;
   job.weights = weights.data();
   job.bias = begins ? bias.data() : nullptr;
+  job.crossed = terms && run == kBlock && step == kBlock && variant % 3 != 2 && runs * run <= kernels.crossed_inputs;
+  const std::int32_t own_factor = random_integer(-127, 128);
+  Guarded<std::int32_t> less(blocks * kBlock);
+  if (job.crossed) {
+    for (Index i = 0; i < own.size(); ++i) own[i] = 0;
+    kernels.sum_pixels(job, own_factor, own.data());
+    for (Index i = 0; i < less.size(); ++i) {
+      const auto weight = [&](Index k) { return weights[(k / group * blocks * kBlock + i) * group + k % group]; };
+      less[i] = 0;
+      for (Index k = 0; k < runs * run; ++k) less[i] += k % 4 < 2 ? weight(k) * weight(k + 2) : 0;
+      bias[i] -= less[i];
+    }
+  }
   job.terms = terms ? own.data() : nullptr;
   job.sums = sums_given ? sums.data() : nullptr;
   job.sums_step = job.added_step = job.c_step = pixels * kBlock;
@@ -363,7 +376,12 @@ void check_integer_product(const IntegerKernels& kernels, Index pixels, Index bl
       const Index weight = weights[(k / group * blocks * kBlock + channel) * group + k % group];
       sum += a[k / padded * a_run_step + pixel * step + k % padded] * weight;
     }
-    if (terms) sum += own[pixel];
+    if (job.crossed) {
+      sum += less[channel];
+      for (Index k = 0; k < runs * run; ++k) sum += own_factor * a[k / run * a_run_step + pixel * step + k % run];
+    } else if (terms) {
+      sum += own[pixel];
+    }
     const auto place = static_cast<std::size_t>(i);
     if (!ends) whole[place] = wrapped(sum);
     if (ends) bytes[place] = byte_of(wrapped(sum), multipliers[channel], job.rule, added.data() + i);
@@ -379,6 +397,9 @@ void check_integer_product(const IntegerKernels& kernels, Index pixels, Index bl
     for (Index k = 0; k < runs * padded; ++k) sum += a[k / padded * a_run_step + pixel * step + k % padded];
     totals[static_cast<std::size_t>(pixel)] = wrapped(factor * sum);
   }
+  job.crossed = false;
+  for (Index i = 0; i < own.size(); ++i)
+    totals[static_cast<std::size_t>(i)] = wrapped(totals[static_cast<std::size_t>(i)] + Index{own[i]});
   kernels.sum_pixels(job, factor, own.data());
   expect_equal("sum_pixels", own, totals);
 }
@@ -403,6 +424,7 @@ void check_integer_products(const IntegerKernels& kernels) {
   job.run = job.a_run_step = job.a_pixel_step = kBlock;
   job.a = all.data();
   Guarded<std::int32_t> total(1);
+  total[0] = 0;
   kernels.sum_pixels(job, 128, total.data());
   expect_equal("sum_pixels (many)", total, {wrapped(Index{9000} * kBlock * all[0] * 128)});
 }

@@ -8,6 +8,9 @@ CLASSES = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114
 """Of classes, in boxes and in label maps alike: Okabe and Ito's, which the colour-blind can tell apart too. A class has
 the one of its index."""
 
+CLASS_LINES = ("#c48700", "#4999c6", "#008662", "#a39b2d", "#006197", "#b55000", "#ad678e")
+"""The same as lines on white, darker as far as they would not stand out."""
+
 FOR, AGAINST = CLASSES[5], CLASSES[4]
 """What spoke for a class, and what against it: vermilion and blue."""
 

@@ -173,6 +173,42 @@ def test_predict_prints_stretches_and_writes_a_film_and_a_table(
     assert all(int(row["track"]) >= 1 and float(row["x1"]) <= 64 for row in rows)
 
 
+@pytest.mark.parametrize("turn", [0, 90])
+def test_a_classified_film_is_the_film_and_a_strip(turn: int, tmp_path: Path) -> None:
+    """Frames that are upright are written as they were decoded, others by way of their colours."""
+    from linnet.films.painting import Painter
+
+    source = read(write_film(tmp_path / "a.mp4", times_of(6), size=(322, 242), rotation=turn))
+    assert all((frame.planes is None) == bool(turn) for frame in source)
+    with FilmWriter(tmp_path / "out.mp4", Fraction(25)) as film, Painter(film, 2) as painter:
+        for frame in source:
+            painter.add(frame, Classification(np.array([0.9, 0.1], np.float32), ("ant", "bee")))
+    height, width = source[0].pixels.shape[:2]
+    for given, written in zip(source, read(tmp_path / "out.mp4"), strict=True):
+        assert written.seconds == pytest.approx(given.seconds, abs=0.002)
+        assert np.abs(written.pixels[:height].astype(int) - given.pixels).mean() < 3
+        strip = written.pixels[height:].astype(int)
+        assert strip.shape[1] == width
+        # Black letters on white, without colours.
+        assert np.median(strip) > 250
+        assert strip.min() < 60
+        assert np.ptp(strip, axis=2).mean() < 3
+
+
+def test_a_film_keeps_what_it_says_of_its_colours(tmp_path: Path) -> None:
+    import av
+
+    source = write_film(tmp_path / "a.mp4", times_of(2))
+    with av.open(str(source)) as container:
+        (first, *_) = list(container.decode(video=0))
+    first.colorspace, first.color_primaries, first.color_trc = 1, 1, 1  # ITU-R BT.709
+    with FilmWriter(tmp_path / "out.mp4", Fraction(25)) as film:
+        film.write(picture(0), 0, planes=first)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        (written,) = list(container.decode(video=0))
+    assert (written.colorspace, written.color_primaries, written.color_trc) == (1, 1, 1)
+
+
 def test_an_odd_number_of_pixels_is_no_obstacle(model: Path, tmp_path: Path) -> None:
     path = write_film(tmp_path / "a.mp4", times_of(3), size=(322, 242))
     assert main(["predict", str(path), "--model", str(model), "--draw", str(tmp_path / "out")]) == 0

@@ -21,18 +21,22 @@ from linnet.architecture.cost import cost
 from linnet.nn import build
 from linnet.paper import figure6, sweeps
 from linnet.paper.ablations import (
+    BUDGETS,
     VARIANTS,
     Budget,
     check_budget,
     experiments,
+    folder_of,
     paired,
     plan,
+    read_budgets,
     read_run,
     read_runs,
     student_quantile,
     student_tails,
     write_run,
 )
+from linnet.paper.effects import effects, sentences
 from linnet.paper.page import MissingResultsError
 from linnet.training.starts import draw_kaiming
 
@@ -143,32 +147,133 @@ def test_runs_of_another_budget_are_not_mixed(tmp_path: Path) -> None:
         check_budget(tmp_path, Budget(epochs=9))
 
 
-def write_results(results: Path, finals: dict[str, list[float]]) -> None:
-    """Runs of two epochs that end at these accuracies, seed by seed."""
+SHORT = Budget(epochs=2)
+LONG, LONGER = Budget(pictures=50_000, epochs=2), Budget(pictures=50_000, epochs=4)
+
+
+def write_results(
+    results: Path, finals: dict[str, list[float]], budget: Budget = SHORT, folder: str = "figure6"
+) -> None:
+    """Runs of two epochs or more that end at these accuracies, seed by seed."""
     networks = {name: network for group in experiments().values() for name, network in group.items()}
     for name, values in finals.items():
         for seed, value in enumerate(values):
             document = {
-                "top1": [value / 2, value],
-                "budget": asdict(Budget(epochs=2)),
+                "top1": [value / 2] * (budget.epochs - 1) + [value],
+                "budget": asdict(budget),
                 "multiply_adds": cost(networks[name]).multiply_adds,
                 "seconds": 60.0,
             }
-            write_run(results / "figure6" / f"{name}-{seed}.json", document)
+            write_run(results / folder / f"{name}-{seed}.json", document)
 
 
 def test_the_page_claims_what_is_shown_and_nothing_else(tmp_path: Path) -> None:
     finals = {"base": [0.5, 0.6, 0.7], "relu6": [0.40, 0.49, 0.61], "none": [0.5, 0.62, 0.68], "expansion": [0.4]}
     write_results(tmp_path, {**finals, "mobilenet_v1": [0.6, 0.71, 0.8]})
     page = figure6.make(tmp_path)
-    assert "**ReLU6 in the bottleneck**: 10.0 points worse, as in the paper (−0.6 there)." in page.finding
-    assert "**No shortcut**: no difference is shown at this scale." in page.finding
-    assert "**Shortcut between expansions**: too few seeds" in page.finding
-    assert "**MobileNetV1 at the same multiply-adds**: 10.3 points better, the opposite of the paper." in page.finding
+    assert (
+        "**ReLU6 in the bottleneck**: 10.0 points worse after 16 thousand pictures (95 %: −12.5 to −7.5). "
+        "As in the paper, whose −0.6 lies outside the interval after 16 thousand. "
+    ) in page.finding
+    assert (
+        "**No shortcut**: no difference is shown after 16 thousand pictures (95 %: −5.0 to +5.0). The pap"
+        in page.finding
+    )
+    assert "expansions**: −10.0 points after 16 thousand pictures in a single seed, which has no int" in page.finding
+    assert (
+        "multiply-adds**: 10.3 points better after 16 thousand pictures (95 %: +8.9 to +11.8). The opp" in page.finding
+    )
     rows = {row[0]: row for row in page.tables[0].rows}
-    assert rows["ReLU6 in the bottleneck"][1:4] == ("3", "50.0 ± 6.1 %", "−10.0")
+    assert rows["ReLU6 in the bottleneck"][1:5] == ("16,000", "3", "50.0 ± 6.1 %", "−10.0")
+    assert rows["shortcut between expansions"][4:7] == ("−10.0", "one seed", "")
     assert page.plot is not None
-    assert page.document["differences"]["relu6"]["shown"] is True
+    assert page.document["budgets"][0]["differences"]["relu6"]["shown"] is True
+    assert page.document["changes"] == {}
+
+
+BASE = [0.50, 0.60, 0.70]
+
+
+def less(*points: float) -> list[float]:
+    """The base, less so many points of each seed."""
+    return [value - less / 100 for value, less in zip(BASE, points, strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "said"),
+    [
+        (
+            less(9, 10, 11),
+            less(2, 3, 4),
+            "With training the effect shrinks (+7.0 from 16 thousand to 100 thousand, 95 %",
+        ),
+        (less(2, 3, 4), less(9, 10, 11), "With training the effect grows (−7.0 from 16 thousand to 100 thousand, 95 %"),
+        (less(5, 6, 7), less(-5, -6, -7), "With training the effect turns round (+12.0 from"),
+        (less(9, 10, 11), less(13, 8, 9), "That training changes the effect is not shown (+0.0 from"),
+        (less(9, 10, 11), less(2), "cannot be said: that takes two seeds of both."),
+        (
+            less(9, 10, 11),
+            [],
+            "10.0 points worse after 16 thousand pictures (95 %: −12.5 to −7.5). As in the paper, whose",
+        ),
+        (
+            [],
+            less(9, 10, 11),
+            "10.0 points worse after 100 thousand pictures (95 %: −12.5 to −7.5). As in the paper, who",
+        ),
+        ([], [], "**ReLU6 in the bottleneck**: not trained."),
+    ],
+)
+def test_whether_an_effect_shrinks_is_what_the_intervals_say(
+    tmp_path: Path, short: list[float], long: list[float], said: str
+) -> None:
+    write_results(tmp_path, {"base": BASE, "relu6": short})
+    write_results(tmp_path, {"base": BASE, "relu6": long}, LONG, "figure6-650k")
+    finding = sentences(*figure6.CLAIMS["relu6"], effects(read_budgets(tmp_path), "relu6"))
+    assert said in finding
+    assert sum(word in finding for word in ("shrinks", "grows", "turns round")) == said.startswith("With training")
+
+
+def test_budgets_stand_in_order_and_any_of_them_will_do(tmp_path: Path) -> None:
+    write_results(tmp_path, {"base": [0.8], "none": [0.79]}, LONGER, "figure6-2.5M")
+    page = figure6.make(tmp_path)
+    assert "**No shortcut**: −1.0 points after 200 thousand pictures in a single seed" in page.finding
+    write_results(tmp_path, {"base": [0.7, 0.72], "none": [0.68, 0.69]}, LONG, "figure6-650k")
+    write_results(tmp_path, {"base": [0.5], "none": [0.4], "t2": [0.3]})
+    (tmp_path / "figure6-of-others").mkdir()
+    page = figure6.make(tmp_path)
+    rows = [row for row in page.tables[0].rows if row[3] != "not trained"]
+    assert [row[:3] for row in rows[:3]] == [(figure6.BASE, "16,000", "1"), ("", "100,000", "2"), ("", "200,000", "1")]
+    assert [row[:2] for row in rows[3:]] == [("no shortcut", "16,000"), ("", "100,000"), ("", "200,000")]
+    assert [budget["seen"] for budget in page.document["budgets"]] == [16_000, 100_000, 200_000]
+    assert "8,000 training pictures for 2 epochs (16 thousand seen; 1.0 minutes a run); 50,000 training" in page.text
+    assert "tested on the same 5,000 pictures" in page.text
+
+
+def test_two_folders_of_one_budget_are_refused(tmp_path: Path) -> None:
+    for folder in ("figure6", "figure6-more"):
+        write_results(tmp_path, {"base": [0.5]}, SHORT, folder)
+    with pytest.raises(
+        MissingResultsError, match=r"figure6-more' and '.*figure6' have the same budget\. Put their runs"
+    ):
+        read_budgets(tmp_path)
+
+
+def test_a_folder_of_a_larger_budget_is_held_to_it(tmp_path: Path) -> None:
+    write_results(tmp_path, {"base": BASE})
+    write_results(tmp_path, {"base": BASE}, LONG, "figure6-650k")
+    write_results(tmp_path, {"none": [0.5]}, LONGER, "figure6-650k")
+    with pytest.raises(MissingResultsError, match=r"figure6-650k/none-0\.json' has another budget than"):
+        figure6.make(tmp_path)
+
+
+def test_results_are_of_the_budgets_by_whose_names_their_folders_go() -> None:
+    results = Path(__file__).parents[2] / "docs" / "experiments"
+    known = {folder_of(results, name): budget for name, budget in BUDGETS.items()}
+    folders = [folder for folder in results.glob("figure6*") if any(folder.glob("*.json"))]
+    assert folders
+    for folder in folders:
+        check_budget(folder, known[folder])
 
 
 def test_the_sweeps_are_shown_as_far_as_they_are_run(tmp_path: Path) -> None:

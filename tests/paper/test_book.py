@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from linnet.cli import main
+from linnet.machine import processor_name
 from linnet.paper import ITEMS, make, prose
-from linnet.paper.book import placed, write_book
-from linnet.paper.page import Page
+from linnet.paper.book import kept_pages, placed, write_book
+from linnet.paper.page import Page, PaperTable
 
 
 def test_every_page_has_its_place_and_only_one() -> None:
@@ -35,6 +38,39 @@ def test_odd_names_of_the_text_have_their_pictures(tmp_path: Path, name: str, fo
     assert f"({folder}/figure2.png)" in (tmp_path / name).read_text()
     assert written[1] == tmp_path / folder.replace("%20", " ") / "figure2.png"
     assert written[1].exists()
+
+
+def test_pages_that_are_made_again_leave_the_others_as_they_are(tmp_path: Path) -> None:
+    path, table = tmp_path / "paper.md", PaperTable(("a", "b"), [("x", "1")])
+    first = Page("figure6", "Figure 6", "Text.", (table,), finding="It grows.", notes=("a note",))
+    write_book({"table2": Page("table2", "Table 2", "Old.", (table,), finding="As is."), "figure6": first}, {}, path)
+    whole = path.read_text()
+    machine = whole.replace(processor_name(), "another processor")
+    path.write_text(machine)
+    write_book({"figure6": first}, {}, path)
+    assert path.read_text() == machine
+    write_book({"figure6": replace(first, title="Figure 6, longer", finding="It shrinks.")}, {}, path)
+    text = path.read_text()
+    assert text == machine.replace("It grows.", "It shrinks.").replace("Figure 6\n", "Figure 6, longer\n").replace(
+        "* Figure 6.", "* Figure 6, longer."
+    )
+    write_book({}, {"table2": "it is gone."}, path)
+    assert "*table2 is not here: it is gone.*" in path.read_text()
+    assert "Old." not in path.read_text()
+    # Of a text that is no book nothing is kept.
+    path.write_text("# Notes\n\n### Figure 6\n\nMade by `linnet paper figure6`.\n")
+    write_book({"table2": Page("table2", "Table 2", "", ())}, {}, path)
+    assert "figure6" not in path.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["figure6", "sweeps"])
+def test_the_documentation_shows_the_trainings_that_there_are(name: str) -> None:
+    text = (ROOT / "docs" / "paper.md").read_text("utf-8")
+    page = make(name, ROOT / "docs" / "experiments")
+    shown = page.markdown(level=3, folder="paper/").rstrip().replace(f"{ROOT}/", "")
+    assert kept_pages(text)[name].block == shown, f"run `linnet paper {name} --book docs/paper.md`"
+    assert f"* {page.title}. {page.finding}\n" in text
 
 
 def test_a_page_without_a_place_is_refused(tmp_path: Path) -> None:

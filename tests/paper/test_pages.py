@@ -144,6 +144,7 @@ def test_every_item_is_a_module_and_every_module_an_item() -> None:
         "ablations",
         "activations",
         "book",
+        "effects",
         "page",
         "prose",
         "slabs",

@@ -420,6 +420,6 @@ def test_the_picture_of_both_shows_both(cells: tuple[Checkpoint, Observed]) -> N
     after = options.load(Quantiser(checkpoint, observed, Method()).network().checkpoint, shown=True)
     sheet = picture_of_both(before, after, some_pictures(4, 50))
     assert sheet is not None
-    assert sheet.width == 108
+    assert sheet.width == 208
     assert sheet.height > 4 * 50
     assert picture_of_both(before, after, [b"no picture"]) is None

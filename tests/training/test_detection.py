@@ -147,7 +147,7 @@ def test_a_start_that_does_not_fit_is_refused(source: Any, wanted: Any, message:
 
 
 def test_the_loop_sees_what_the_file_s_predictor_sees(data: Path, tmp_path: Path) -> None:
-    """Twins: torch on the contract's pixels within the loop; the file, the predictor and its runtime."""
+    """Twins: the network on the contract's pixels within the loop; the file, the predictor and its runtime."""
     source = ssdlite(variant="modern", width=0.1, resolution=64, classes=2)
     checkpoint = checkpoint_of(source, classes=NAMES)
     save_checkpoint(checkpoint, tmp_path / "model.safetensors")

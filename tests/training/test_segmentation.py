@@ -159,8 +159,10 @@ def test_the_usual_size_is_that_of_the_pictures(tmp_path: Path) -> None:
 # Runs
 
 
-def test_the_loop_sees_what_the_file_s_predictor_sees(data: Path, tmp_path: Path) -> None:
-    """Twins: torch on the contract's pixels within the loop; the file, the predictor and its runtime."""
+def test_the_loop_sees_what_the_file_s_predictor_sees(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twins: the network on the contract's pixels within the loop; the file, the predictor and its runtime."""
     source = deeplab(variant="modern", width=0.1, resolution=(48, 64), classes=3)
     checkpoint = checkpoint_of(source, classes=NAMES)
     save_checkpoint(checkpoint, tmp_path / "model.safetensors")
@@ -168,6 +170,9 @@ def test_the_loop_sees_what_the_file_s_predictor_sees(data: Path, tmp_path: Path
     assert checkpoint.preprocessing is not None
     task = SegmentationObjective(source, checkpoint.preprocessing, SMALL, (), [], validation)
     figures = task.evaluate(from_checkpoint(checkpoint), open_fabric("cpu", "float32"))
+    monkeypatch.setenv("LINNET_FUSED", "0")
+    by_torch = task.evaluate(from_checkpoint(checkpoint), open_fabric("cpu", "float32"))
+    assert figures == pytest.approx(by_torch, abs=1e-3)
     measured = measure_segmenter(load(tmp_path / "model.safetensors"), validation)
     assert figures["mIoU"] == pytest.approx(measured.figure("mIoU"), abs=1e-3)
     assert figures["pixel_accuracy"] == pytest.approx(measured.figure("pixel_accuracy"), abs=1e-3)
@@ -181,7 +186,7 @@ def test_validation_is_shared_out_among_processes(data: Path) -> None:
 
     def confusion(place: Placement) -> torch.Tensor:
         task = SegmentationObjective(segmenter, CONTRACT, SMALL, (), found.train, found.validation, place)
-        return task._look(network, fabric, 100)[0]
+        return torch.stack([each.confusion for each in task._look(network, fabric, 100)]).sum(dim=0)
 
     parts = [confusion(Placement(rank, 2)) for rank in range(2)]
     assert torch.equal(parts[0] + parts[1], confusion(Placement()))

@@ -85,6 +85,20 @@ def test_looking_at_batch_statistics_leaves_no_trace() -> None:
     assert not any(norm.training for norm in norms_of(network))
 
 
+def test_batch_statistics_are_the_same_by_the_kernels_and_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build(TINY, generator=torch.Generator().manual_seed(0))
+    batch = images(TINY, 4).contiguous(memory_format=torch.channels_last)
+
+    def looked() -> torch.Tensor:
+        with torch.inference_mode(), batch_statistics(network):
+            found: torch.Tensor = network(batch)
+            return found
+
+    ours = looked()
+    monkeypatch.setenv("LINNET_FUSED", "0")
+    torch.testing.assert_close(ours, looked(), rtol=1e-3, atol=1e-4)
+
+
 def test_frozen_statistics_do_not_learn() -> None:
     network = build(TINY).train()
     freeze_statistics(network)

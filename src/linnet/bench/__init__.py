@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from linnet.bench.runtimes import (
+    FINISHES,
     INTEGER_RUNTIMES,
     RUNTIMES,
     Arrays,
@@ -152,7 +153,7 @@ def exported(checkpoint: Checkpoint) -> Iterator[Files]:
         if find_spec("ai_edge_litert") is not None:
             try:
                 # Labels of a segmenter, and offsets and logits of a detector, as all others give them.
-                raw = checkpoint.task != "segmentation"
+                raw = checkpoint.task not in FINISHES
                 path = export(checkpoint, Path(folder) / "network.tflite", raw=raw).path
                 written = replace(written, tflite=path)
             except ValueError as error:

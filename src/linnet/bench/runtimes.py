@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linnet.checkpoint import Checkpoint
-from linnet.export.contract import FINISHED
 from linnet.export.shipped import Shipped, ShippedRuntime
 from linnet.predictor import Predictor
 from linnet.segmentation import label_map
@@ -71,9 +70,12 @@ def as_arrays(output: Any) -> Arrays:
 
 def labelled(checkpoint: Checkpoint, run: Run, *, native: bool = True, channels_first: bool = False) -> Run:
     """Of a segmenter, whose runs give coarse logits, runs that give the labels of every pixel; of others the same."""
+    finish = FINISHES.get(checkpoint.task)
+    return run if finish is None else finish(checkpoint, run, native, channels_first)
+
+
+def _with_labels(checkpoint: Checkpoint, run: Run, native: bool, channels_first: bool) -> Run:
     network: Any = checkpoint.architecture
-    if FINISHED.get(network.task) != "labels":
-        return run
     height, width = network.input_size
     grid, scheme = network.grid, checkpoint.quantisation
 
@@ -84,6 +86,10 @@ def labelled(checkpoint: Checkpoint, run: Run, *, native: bool = True, channels_
         return (np.stack(found),)
 
     return labels
+
+
+FINISHES: dict[str, Callable[[Checkpoint, Run, bool, bool], Run]] = {"segmentation": _with_labels}
+"""Task → what is made of a network's outputs in every runtime that does not do it itself."""
 
 
 def _need(*packages: str) -> None:
@@ -158,16 +164,13 @@ def _litert(setting: Setting) -> tuple[str, Run]:
     _need("ai_edge_litert")
     if setting.files.tflite is None:
         raise MissingRuntime(f"the network could not be written as TFLite ({setting.files.problem})")
-    from linnet.export.tflite_run import AXES, LiteRT
+    from linnet.export.tflite_run import LiteRT, in_our_order
 
     network = LiteRT(setting.files.tflite, threads=setting.threads, batch=len(setting.inputs))
     ready = network.prepared(np.ascontiguousarray(setting.inputs.transpose(0, 2, 3, 1)))
 
     def run() -> Arrays:
-        outputs = network.run(ready)
-        if setting.checkpoint.task == "detection":
-            outputs[0] = outputs[0][..., AXES]
-        return tuple(outputs)
+        return tuple(in_our_order(setting.checkpoint.task, network.run(ready)))
 
     return _version("ai-edge-litert"), run
 

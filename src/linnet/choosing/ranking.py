@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -34,6 +34,10 @@ PROBED = (2, 16)
 and more for what each picture takes."""
 
 
+PROBED_STEPS, STEPS, FEATURES = 2, 60, 1280
+"""Of a fit: that many steps are tried, at most so many it takes, with about as many features."""
+
+
 class Reporter(Protocol):
     """What hears of it."""
 
@@ -44,24 +48,55 @@ class Reporter(Protocol):
         """How far it is."""
 
 
-def rank(rows: Sequence[Row], path: Path, reporter: Reporter) -> list[Row]:
+@dataclass(frozen=True)
+class Ground:
+    """On what networks are ranked.
+
+    Attributes:
+        data: labelled pictures.
+        starts: family and width → a file with ImageNet weights that is on this machine.
+    """
+
+    data: DataSet
+    starts: Mapping[tuple[str, float], Path]
+
+
+def prepare(path: Path) -> Ground:
+    """What ranking needs, looked at before minutes go into measuring.
+
+    Raises:
+        ModuleNotFoundError: without torch.
+        ValueError: if the data are no classes of whole pictures, or no network has weights here.
+        OSError: if something cannot be read.
+    """
+    if find_spec("torch") is None:
+        raise ModuleNotFoundError("--data needs torch: pip install 'linnet[train]'.", name="torch")
+    data = find(path).for_training()
+    if data.task != "classification":
+        raise ValueError(f"'{data.path}' has {data.task} labels; --data ranks classifiers, by classes of pictures.")
+    starts = weights_here()
+    if not starts:
+        raise ValueError(
+            "No ImageNet weights are on this machine, by which --data ranks. `linnet models` lists some, which are "
+            "fetched by their names; or leave --data away."
+        )
+    return Ground(data.with_validation(SHARE, SEED), starts)
+
+
+def rank(rows: Sequence[Row], ground: Ground, reporter: Reporter) -> list[Row]:
     """The rows whose network has weights on this machine, with their top-1 on a validation part.
 
     Features of at most `MOST` pictures are computed in float32 once for each network and resolution; int8 rows get the
     figure of their float32 twin. Resolutions between the published ones are left out.
 
     Raises:
-        ModuleNotFoundError: without torch.
-        ValueError: if the data are no classes of whole pictures, or no row has weights here.
+        ValueError: if no row has weights here.
         OSError: if something cannot be read.
     """
-    if find_spec("torch") is None:
-        raise ModuleNotFoundError("--data needs torch: pip install 'linnet[train]'.", name="torch")
-    data = _sample(find(path).for_training(), reporter)
-    starts = weights_here()
+    data, starts = _sample(ground.data, reporter), ground.starts
     chosen = [row for row in rows if row.candidate.published and _start_of(row.candidate) in starts]
     if not chosen:
-        known = ", ".join(f"{network} {width:g}" for network, width in sorted(starts)) or "none"
+        known = ", ".join(f"{network} {width:g}" for network, width in sorted(starts))
         raise ValueError(
             f"No network within the bounds has ImageNet weights on this machine, which has those of: {known}. "
             "`linnet models` lists more, which are fetched by their names; or leave --data away."
@@ -92,10 +127,7 @@ def _start_of(candidate: Candidate) -> tuple[str, float]:
 
 
 def _sample(data: DataSet, reporter: Reporter) -> DataSet:
-    """A seeded part of the pictures, and a validation part."""
-    if data.task != "classification":
-        raise ValueError(f"'{data.path}' has boxes; --data ranks classifiers, by classes of whole pictures.")
-    data = data.with_validation(SHARE, SEED)
+    """A seeded part of the pictures."""
     parts: dict[str, Any] = {}
     for part, most in MOST.items():
         samples = getattr(data, part)
@@ -109,7 +141,7 @@ def _sample(data: DataSet, reporter: Reporter) -> DataSet:
 def _say_how_long(
     networks: Sequence[Candidate], starts: Mapping[tuple[str, float], Path], data: DataSet, reporter: Reporter
 ) -> None:
-    """By a few pictures through the largest network, before the long part begins."""
+    """By a few pictures through the largest network, and the first steps of a fit, before the long part begins."""
     largest = max(networks, key=lambda each: each.cost.multiply_adds)
     spent: list[float] = []
     counts: list[int] = []
@@ -122,11 +154,25 @@ def _say_how_long(
     each = max(spent[1] - spent[0], 0.0) / max(counts[1] - counts[0], 1)
     shares = sum(one.cost.multiply_adds for one in networks) / largest.cost.multiply_adds
     pictures = len(data.train) + len(data.validation)
-    minutes = (spent[0] * len(networks) + each * pictures * shares) / 60
+    fits = _seconds_of_fits(len(data.train), len(data.classes)) * len(networks)
+    minutes = (spent[0] * len(networks) + each * pictures * shares + fits) / 60
     reporter.say(
         f"{pictures:,} pictures through {len(networks)} network{'s' * (len(networks) > 1)}: about "
         f"{max(minutes, 0.1):.1f} minutes, less where their features are in the cache."
     )
+
+
+def _seconds_of_fits(pictures: int, classes: int) -> float:
+    """About as long as `fit_classifier` takes with so many pictures: by its first steps on random features."""
+    import torch
+
+    from linnet.tasks.classification.features import fit_classifier
+
+    features = torch.randn(pictures, FEATURES)
+    indices = torch.arange(pictures) % classes
+    begun = time.perf_counter()
+    fit_classifier(features, indices, (features[:2], indices[:2]), count=classes, steps=PROBED_STEPS)
+    return (time.perf_counter() - begun) * STEPS / PROBED_STEPS
 
 
 def _network_of(candidate: Candidate) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -37,8 +37,8 @@ UNSTEADY = 1.5
 class Options:
     """Options of `linnet choose`."""
 
-    classes: int = 1000
-    """The number of classes that the network shall tell apart."""
+    classes: int | None = None
+    """The number of classes that the network shall tell apart. The default is that of --data, or 1000."""
     latency: float | None = None
     """The most milliseconds that one picture may take on this machine."""
     memory: int | None = None
@@ -68,13 +68,20 @@ def main(arguments: list[str]) -> int:
     """Runs the command."""
     options = parse(Options, "choose", __doc__, arguments)
     bounds = _bounds(options)
+    ground = None
+    if options.data is not None:
+        from linnet.choosing.ranking import prepare
+
+        ground = prepare(options.data)
+    own = 1000 if ground is None else len(ground.data.classes)
+    options = replace(options, classes=options.classes or own)
     rows = _priced(bounds, options) if options.target == "c" else _measured(bounds, options)
     within = fitting(rows, bounds)
-    if options.data is not None and within:
+    if ground is not None and within:
         from linnet.choosing.ranking import rank
 
         with live_progress() as reporter:
-            rows = within = rank(within, options.data, reporter)
+            rows = within = rank(within, ground, reporter)
     best_first = front(within, bounds)
     if options.plot is not None:
         from linnet.choosing.picture import draw_choice
@@ -114,6 +121,11 @@ def _check_for_c(options: Options) -> None:
         raise UsageError("--threads is of the native engine; the C file of --target c has no threads. Leave it away.")
 
 
+def _classes(options: Options) -> int:
+    assert options.classes is not None
+    return options.classes
+
+
 def _threads(options: Options) -> int:
     return min(options.threads or usable_cores(), MOST_THREADS)
 
@@ -121,15 +133,15 @@ def _threads(options: Options) -> int:
 def _title(options: Options) -> str:
     threads = _threads(options)
     native = f"{threads} thread{'s' * (threads > 1)}, {engine_instruction_set()}"
-    return f"{options.classes:,} classes, {'C file, int8' if options.target == 'c' else native}"
+    return f"{_classes(options):,} classes, {'C file, int8' if options.target == 'c' else native}"
 
 
 def _priced(bounds: Bounds, options: Options) -> list[Row]:
     """What the C file of every candidate takes."""
     from linnet.choosing.pricing import planner_digest, price
 
-    cache = Cache({"target": "c", "planner": planner_digest(), "classes": options.classes})
-    return _found(list(candidates(options.classes, ("int8",))), bounds, cache, price, options)
+    cache = Cache({"target": "c", "planner": planner_digest(), "classes": _classes(options)})
+    return _found(list(candidates(_classes(options), ("int8",))), bounds, cache, price, options)
 
 
 def _measured(bounds: Bounds, options: Options) -> list[Row]:
@@ -137,7 +149,7 @@ def _measured(bounds: Bounds, options: Options) -> list[Row]:
     if native_version() is None or engine_instruction_set() is None:
         raise ValueError(f"Choosing measures with the native engine, which is not there. {missing_library()}")
     threads = _threads(options)
-    cache = Cache(native_conditions(threads, options.classes))
+    cache = Cache(native_conditions(threads, _classes(options)))
     known = len(cache.found) * (not options.again)
     if not known:
         print(
@@ -146,7 +158,7 @@ def _measured(bounds: Bounds, options: Options) -> list[Row]:
             file=sys.stderr,
         )
     how = partial(measure, threads=threads)
-    rows = _found(list(candidates(options.classes)), bounds, cache, how, options)
+    rows = _found(list(candidates(_classes(options))), bounds, cache, how, options)
     pairs = [(row.measured.latency_ms or 0.0, row.measured.least_ms or 0.0) for row in rows]
     if sum(median > UNSTEADY * least for median, least in pairs) > len(rows) / 4:
         print(

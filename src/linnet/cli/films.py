@@ -150,6 +150,7 @@ class _Written:
     @contextmanager
     def open(cls, folder: Path, stem: str, film: Film) -> Iterator[_Written]:
         from linnet.films.painting import Painter
+        from linnet.films.watching import together
         from linnet.films.writing import FilmWriter
 
         end: BaseException | None = None
@@ -159,7 +160,7 @@ class _Written:
             table = csv.writer(file)
             table.writerow(cls.HEADER)
             writer = open_things.enter_context(FilmWriter(folder / f"{stem}.mp4", film.rate))
-            painter = open_things.enter_context(Painter(writer))
+            painter = open_things.enter_context(Painter(writer, 2 * together(film)))
             try:
                 yield cls(painter, table)
             except (KeyboardInterrupt, ValueError, OSError) as error:

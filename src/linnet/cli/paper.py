@@ -32,7 +32,8 @@ class Options:
     out: Path | None = None
     """A folder to write each page to: Markdown, JSON, and plots as PNG and SVG."""
     book: Path | None = None
-    """A file such as docs/paper.md to write all pages to as one text, with the plots in a folder beside it."""
+    """A file such as docs/paper.md to write all pages to as one text, with the plots in a folder beside it. Pages that
+    it has from before and that are not asked for stay as they are."""
     results: Path = Path("docs/experiments")
     """The folder with the results of experiments, for the pages about trained networks."""
     json: bool = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.colours import GREY, GRID, INK, MARGIN, RIGHT, RIGHT_NEAR, SERIES, WRONG
+from linnet.colours import CLASS_LINES, GREY, GRID, INK, MARGIN, RIGHT, RIGHT_NEAR, SERIES, WRONG
 from linnet.evaluation.average_precision import RECALLS, AveragePrecision
 from linnet.evaluation.box_mistakes import BoxMistake, BoxMistakes
 from linnet.evaluation.detector import DetectorFigures
@@ -75,8 +75,11 @@ def plot_curves(precision: AveragePrecision, path: Path) -> None:
     measured = np.flatnonzero(np.isfinite(precision.precision).all(axis=1))
     ranked = sorted(measured.tolist(), key=lambda index: -(precision.per_class[index][1] or 0))
     shown = ranked if len(ranked) <= CURVES else ranked[: CURVES // 2] + ranked[-CURVES // 2 :]
+    # As their boxes are drawn, as long as no two classes share a colour.
+    own = len(precision.classes) <= len(CLASS_LINES)
     for number, index in enumerate(shown):
-        style: dict[str, Any] = {"color": SERIES[number % len(SERIES)], "linestyle": ("-", "-.")[number // len(SERIES)]}
+        colour = CLASS_LINES[index] if own else SERIES[number % len(SERIES)]
+        style: dict[str, Any] = {"color": colour, "linestyle": ("-", "-.")[number // len(SERIES)]}
         label = f"{plain_name(precision.classes[index])}: {precision.per_class[index][1] or 0:.3f}"
         curves.plot(RECALLS, precision.precision[index], linewidth=1.6, label=label, **style)
         reached = precision.scores[index] > 0

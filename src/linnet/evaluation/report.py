@@ -107,7 +107,7 @@ def _plot_confusion(accuracy: Accuracy, path: Path) -> None:
     side = max(5.0, 2.5 + 0.45 * len(seen)) if named else 8.0
     figure = new_figure(side, side)
     axes = figure.add_subplot()
-    axes.set_title(f"{accuracy.images} pictures, top-1 {accuracy.top1:.1%}")
+    axes.set_title(f"{accuracy.images} pictures, top-1 {100 * accuracy.top1:.1f} %")
     if named:
         names = [accuracy.names[index] for index in seen]
         texts = [[f"{100 * value:.0f}" if value else "" for value in row] for row in share.tolist()]

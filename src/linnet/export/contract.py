@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 Ends = Literal["outputs", "detections", "labels"]
 """What comes out: the network's own outputs, boxes that were found, or the best class of every pixel."""
 
-FINISHED: dict[str, Ends] = {"detection": "detections", "segmentation": "labels"}
-"""Task → what comes out of a file that goes on behind the network's own outputs."""
-
 NAMES = ("architecture", "preprocessing", "classes", "provenance", "file", "vectors")
 
 PREFIX = "linnet."

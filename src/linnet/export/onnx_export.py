@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -14,7 +15,7 @@ from linnet.architecture import INPUT, Graph
 from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
 from linnet.engine.integer_reference import numpy_network
-from linnet.export.contract import FINISHED, Contract, contract_of
+from linnet.export.contract import Contract, contract_of
 from linnet.export.detections import check_detections
 from linnet.export.onnx_graph import GraphWriter, QuantisedWriter, end_with_labels
 from linnet.export.onnx_run import as_taken, run_onnx, session_of
@@ -25,9 +26,12 @@ from linnet.files import write_atomically
 from linnet.quantisation.scheme import Quantisation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-    from linnet.architecture import Detector
+    from linnet.export.contract import Ends
+    from linnet.images import Preprocessing
 
 TOLERANCE = 1e-4
 """Largest difference from the numpy reference that is accepted, relative to the largest output."""
@@ -76,35 +80,23 @@ def export_onnx(
         writer = GraphWriter(*fold(graph, checkpoint.tensors))
     else:
         writer = QuantisedWriter(graph, checkpoint.tensors, quantisation)
-    detector = _detector(checkpoint, raw=raw) if nms else None
+    finish = _asked(checkpoint, raw=raw) if nms else None if raw else FINISHES.get(checkpoint.task)
     pictures = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
     expected = _reference(checkpoint, pictures)
-    labelled, allowed = not raw and FINISHED.get(checkpoint.task) == "labels", _allowed(graph, quantisation)
-    pixels = checkpoint.preprocessing if inputs == "pixels" else None
-    vectors: Vectors | None
-    vectors = Vectors.of_samples(pictures, expected, allowed)
-    contract = contract_of(checkpoint, inputs, precision).with_vectors(vectors)
+    allowed, pixels = _allowed(graph, quantisation), checkpoint.preprocessing if inputs == "pixels" else None
+    contract = contract_of(checkpoint, inputs, precision).with_vectors(Vectors.of_samples(pictures, expected, allowed))
     path, model, compared, given = Path(path), writer.model(pixels), None, as_taken(pictures, contract)
     if find_spec("onnxruntime"):
         compared = differences(
             [_channels_last(each) for each in run_onnx(_content(model, contract), {INPUT: given})], expected
         )
     check_difference(path, "onnxruntime", compared, allowed)
-    if labelled:
-        end_with_labels(model, graph)
-        contract = contract_of(checkpoint, inputs, precision, "labels").with_vectors(None)
+    if finish is not None:
+        contract = replace(contract, ends=finish.ends, vectors=None)
+        made = _Made(path, writer, model, contract, pictures, given, expected[0], allowed)
+        model = made.model = finish.end(made, pixels)
         if compared is not None:
-            (labels,) = run_onnx(_content(model, contract), {INPUT: given})
-            check_labels(path, labels, expected[0], allowed)
-            contract = contract.with_vectors(Vectors.of_samples(pictures, contract.canonical([labels]), SHARES_ALLOWED))
-    if detector is not None:
-        model, vectors = writer.again().model(pixels, detector), None
-        contract = contract_of(checkpoint, inputs, precision, "detections").with_vectors(None)
-        if compared is not None:
-            heads, detections = _both(model, contract, given)
-            check_detections(detector, heads, detections, path, "onnxruntime")
-            vectors = Vectors.of_samples(pictures, contract.canonical(detections), DETECTIONS_ALLOWED)
-            contract = contract.with_vectors(vectors)
+            contract = contract.with_vectors(finish.vectors(made))
     content = _content(model, contract)
     write_atomically(path, content)
     operators = tuple(sorted({node.op_type for node in model.graph.node}))
@@ -130,13 +122,66 @@ def _channels_last(output: NDArray[Any]) -> NDArray[Any]:
     return output.transpose(0, 2, 3, 1) if output.ndim == 4 else output
 
 
-def _detector(checkpoint: Checkpoint, *, raw: bool) -> Detector:
-    """The detector of which boxes are asked for."""
-    if FINISHED.get(checkpoint.task) != "detections":
+@dataclass
+class _Made:
+    """A file that is not kept yet: its graph, what it says, sample pictures and what the network gives for them."""
+
+    path: Path
+    writer: GraphWriter
+    model: Any
+    contract: Contract
+    pictures: NDArray[Any]
+    given: NDArray[Any]
+    expected: NDArray[np.float32]
+    allowed: float
+
+
+@dataclass(frozen=True)
+class _Finish:
+    """What a file goes on to behind a network's own outputs: what writes it, and what checks it with onnxruntime."""
+
+    ends: Ends
+    end: Callable[[_Made, Preprocessing | None], Any]
+    vectors: Callable[[_Made], Vectors]
+
+
+def _end_with_labels(made: _Made, pixels: Preprocessing | None) -> Any:
+    end_with_labels(made.model, made.writer.graph)
+    return made.model
+
+
+def _of_labels(made: _Made) -> Vectors:
+    (labels,) = run_onnx(_content(made.model, made.contract), {INPUT: made.given})
+    check_labels(made.path, labels, made.expected, made.allowed)
+    return Vectors.of_samples(made.pictures, made.contract.canonical([labels]), SHARES_ALLOWED)
+
+
+def _end_with_boxes(made: _Made, pixels: Preprocessing | None) -> Any:
+    detector: Any = made.contract.architecture
+    return made.writer.again().model(pixels, detector)
+
+
+def _of_detections(made: _Made) -> Vectors:
+    detector: Any = made.contract.architecture
+    heads, detections = _both(made.model, made.contract, made.given)
+    check_detections(detector, heads, detections, made.path, "onnxruntime")
+    return Vectors.of_samples(made.pictures, made.contract.canonical(detections), DETECTIONS_ALLOWED)
+
+
+FINISHES = {"segmentation": _Finish("labels", _end_with_labels, _of_labels)}
+"""Task → what its files go on to unless raw outputs are asked for."""
+
+ASKED = {"detection": _Finish("detections", _end_with_boxes, _of_detections)}
+"""Task → what its files go on to with `nms`."""
+
+
+def _asked(checkpoint: Checkpoint, *, raw: bool) -> _Finish:
+    """What `nms` asks for."""
+    if checkpoint.task not in ASKED:
         raise ValueError("`nms` is for detectors: this network gives no boxes.")
     if raw:
         raise ValueError("`raw` and `nms` exclude each other: offsets and logits, or boxes.")
-    return cast("Detector", checkpoint.architecture)
+    return ASKED[checkpoint.task]
 
 
 def _content(model: Any, contract: Contract) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 import linnet.page
 from linnet.architecture import Architecture
 from linnet.engine.integer_reference import numpy_network
-from linnet.export.contract import FINISHED, contract_of
+from linnet.export.contract import contract_of
 from linnet.export.folders import DESCRIPTION, description, documents, outputs_from
 from linnet.export.vectors import Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, check_difference, differences
@@ -117,18 +117,25 @@ def _reference(checkpoint: Checkpoint) -> list[NDArray[np.float32]]:
 def _compare(
     checkpoint: Checkpoint, rows: NDArray[np.float32], pixels: NDArray[np.uint8], expected: list[NDArray[np.float32]]
 ) -> tuple[float, bool]:
-    """How the page's outputs differ from the reference.
-
-    Of a segmenter the labels are compared too, with those that numpy makes of the page's own logits: these are equal.
-    """
-    network: Any = checkpoint.architecture
-    found, labels = outputs_from(rows[:, : _numbers(network)], network), rows[:, _numbers(network) :]
-    if FINISHED.get(network.task) == "labels":
-        size = (pixels.shape[2], pixels.shape[1])
-        decided = [label_map(each, size, network.grid, quantisation=checkpoint.quantisation) for each in found[0]]
-        if not np.array_equal(labels.reshape(pixels.shape[:3]), decided):
-            raise ValueError("The page was not written: of the same logits its engine makes other labels than linnet.")
+    """How the page's outputs differ from the reference; a ValueError if what it makes of them is another thing."""
+    network = checkpoint.architecture
+    found, behind = outputs_from(rows[:, : _numbers(network)], network), rows[:, _numbers(network) :]
+    if (check := CHECKS.get(checkpoint.task)) is not None:
+        check(checkpoint, found[0], behind.reshape(pixels.shape[:3]))
     return differences(found, expected)
+
+
+def _check_labels(checkpoint: Checkpoint, logits: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
+    """Labels (N, H, W) are compared with those that numpy makes of the page's own logits: these are equal."""
+    network: Any = checkpoint.architecture
+    size = (labels.shape[2], labels.shape[1])
+    decided = [label_map(each, size, network.grid, quantisation=checkpoint.quantisation) for each in logits]
+    if not np.array_equal(labels, decided):
+        raise ValueError("The page was not written: of the same logits its engine makes other labels than linnet.")
+
+
+CHECKS = {"segmentation": _check_labels}
+"""Task → what checks the numbers that stand behind a network's outputs."""
 
 
 def run_files(program: str, files: Mapping[str, bytes], pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from linnet.checkpoint import Checkpoint
 from linnet.engine.fold import fold
-from linnet.export.contract import FINISHED, contract_of
-from linnet.export.detections import DETECTION_TOLERANCE, check_detections
-from linnet.export.segmenter import SHARES_ALLOWED, check_labels, exported
-from linnet.export.tflite_detector import boxes_in_order, write_detections
-from linnet.export.tflite_graph import FLOATING_TOLERANCE, HalfWriter, IntegerWriter, NetworkWriter
+from linnet.export.contract import contract_of
+from linnet.export.segmenter import exported
+from linnet.export.tflite_detector import boxes_in_order
+from linnet.export.tflite_ends import ENDS, RAW, Made
+from linnet.export.tflite_graph import HalfWriter, IntegerWriter, NetworkWriter
 from linnet.export.tflite_metadata import NAME, describe, metadata, with_labels
-from linnet.export.tflite_run import AXES, as_taken, run_tflite
-from linnet.export.vectors import FLOAT_ALLOWED, Vectors, as_fed, sample_pictures
+from linnet.export.tflite_run import as_taken, in_our_order, run_tflite
+from linnet.export.vectors import Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, InputKind, Precision, check_difference, differences
 from linnet.files import write_atomically
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
-    from linnet.export.contract import Ends
+    from numpy.typing import NDArray
 
 SIGNATURE = "serving_default"
 
@@ -62,25 +62,20 @@ def export_tflite(
         raise ValueError(f"`inputs` (='integers') are those of a quantised network; the file is {precision}.")
     if inputs == "pixels" and checkpoint.preprocessing is not None and checkpoint.preprocessing.colours == "BGR":
         raise ValueError("A TFLite file does not swap the colours of pixels: take normalised inputs for a BGR network.")
-    ends: Ends = "outputs" if raw else FINISHED.get(checkpoint.task, "outputs")
-    detector: Any = checkpoint.architecture if ends == "detections" else None
+    end = RAW if raw else ENDS.get(checkpoint.task, RAW)
     writer = _writer(checkpoint, precision)
-    writer.write(inputs, checkpoint.preprocessing, floats=detector is not None)
+    writer.write(inputs, checkpoint.preprocessing, floats=end.floats)
+    # What is compared are the network's own outputs, which the file goes on from.
     heads = writer.file.outputs
-    labelled = ends == "labels"
-    if labelled:
-        writer.end_with_labels()
-    if detector is not None:
-        # Beside its outputs: what is compared are the numbers that boxes are made of.
-        write_detections(writer.file, detector, heads)
-    contract = contract_of(checkpoint, inputs, precision, ends)
+    end.append(writer, checkpoint.architecture)
+    contract = contract_of(checkpoint, inputs, precision, end.ends)
     pictures = sample_pictures(checkpoint.architecture, checkpoint.preprocessing)
     expected = writer.reference(as_fed(pictures, checkpoint.preprocessing))
 
     def content_of(outputs: list[int], vectors: Vectors | None = None) -> bytes:
         writer.file.outputs = outputs
         documents = contract.with_vectors(vectors).documents()
-        buffers = {NAME: metadata(checkpoint, inputs, detections=detector is not None, labels=labelled)}
+        buffers = {NAME: metadata(checkpoint, inputs, end.ends)}
         buffers |= {name: document.encode() for name, document in documents.items()}
         content = writer.file.content(buffers, description=describe(checkpoint), signature=SIGNATURE)
         return with_labels(content, checkpoint)
@@ -89,20 +84,9 @@ def export_tflite(
     if find_spec("ai_edge_litert"):
         compared = differences(run_tflite(content_of(heads), given), expected)
     check_difference(path, "LiteRT", compared, writer.allowed)
-    vectors: Vectors | None = None
-    ours = [expected[0][..., AXES], *expected[1:]] if checkpoint.task == "detection" else expected
-    if labelled:
-        if compared is not None:
-            (labels,) = run_tflite(content_of(found), given)
-            check_labels(path, labels, expected[0], writer.allowed)
-            vectors = Vectors.of_samples(pictures, contract.canonical([labels]), SHARES_ALLOWED)
-    elif detector is None:
-        vectors = Vectors.of_samples(pictures, ours, _allowed_elsewhere(writer, checkpoint))
-    elif compared is not None:
-        detections = run_tflite(content_of(found), given)
-        check_detections(detector, ours, detections, path, "LiteRT")
-        vectors = Vectors.of_samples(pictures, contract.canonical(detections), DETECTION_TOLERANCE)
-    content = content_of(found, vectors)
+    run = None if compared is None else lambda: run_tflite(content_of(found), given)
+    made = Made(path, writer, contract, pictures, in_our_order(checkpoint.task, expected), run)
+    content = content_of(found, end.vectors(made))
     write_atomically(path, content)
     operators = tuple(sorted({operator.custom or operator.name for operator in writer.file.operators}))
     return Export(
@@ -115,21 +99,17 @@ def export_tflite(
     )
 
 
+ORDERED: dict[str, Callable[[Any, dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]] = {"detection": boxes_in_order}
+"""Task → the tensors that a file has in another order: TensorFlow's."""
+
+
 def _writer(checkpoint: Checkpoint, precision: Precision) -> NetworkWriter:
     graph, quantisation = exported(checkpoint)
     tensors: dict[str, NDArray[Any]] = dict(checkpoint.tensors)
     if quantisation is None:
         graph, tensors = fold(graph, checkpoint.tensors)
-    if FINISHED.get(checkpoint.task) == "detections":
-        detector: Any = checkpoint.architecture
-        tensors |= boxes_in_order(detector, tensors)
+    if (ordered := ORDERED.get(checkpoint.task)) is not None:
+        tensors |= ordered(checkpoint.architecture, tensors)
     if quantisation is not None:
         return IntegerWriter(graph, tensors, quantisation)
     return NetworkWriter(graph, tensors) if precision == "float32" else HalfWriter(graph, tensors)
-
-
-def _allowed_elsewhere(writer: NetworkWriter, checkpoint: Checkpoint) -> float:
-    """By how much a file may differ on another processor: int8 has one rule everywhere, uint8 another one on ARM."""
-    if checkpoint.quantisation is None:
-        return FLOAT_ALLOWED
-    return writer.allowed if checkpoint.quantisation.dtype == "int8" else FLOATING_TOLERANCE

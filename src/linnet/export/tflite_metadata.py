@@ -17,7 +17,10 @@ import numpy as np
 from linnet.export.tflite_file import offset_vector, table, vector
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from linnet.checkpoint import Checkpoint
+    from linnet.export.contract import Ends
     from linnet.export.written import InputKind
 
 NAME = "TFLITE_METADATA"
@@ -38,24 +41,25 @@ AXIS_LABELS, VALUE_LABELS = 2, 3
 BOUNDARIES = 1
 """Boxes by two corners; index says where x and y of them are."""
 
+UNNAMED = {"detection"}
+"""Tasks whose own outputs are not the classes alone: a detector's have a background too, which has no name."""
+
 READER = "1.0.0"
 """The least version of the clients' parser."""
 
 
-def metadata(checkpoint: Checkpoint, inputs: InputKind, *, detections: bool = False, labels: bool = False) -> bytes:
+def metadata(checkpoint: Checkpoint, inputs: InputKind, ends: Ends = "outputs") -> bytes:
     """The flatbuffer.
 
     Args:
         checkpoint: what is exported.
         inputs: what the file takes; pixels are normalised inside.
-        detections: whether the file ends with boxes, classes, scores and their number.
-        labels: whether it ends with the best class of every pixel.
+        ends: what it gives.
     """
     builder = flatbuffers.Builder(4096)
     licence = checkpoint.provenance.get("licence")
     entered = offset_vector(builder, [_picture(builder, checkpoint, inputs)])
-    describe_outputs = _detections if detections else _labels if labels else _outputs
-    left = offset_vector(builder, describe_outputs(builder, checkpoint))
+    left = offset_vector(builder, DESCRIBED[ends](builder, checkpoint))
     subgraph = offset_vector(builder, [table(builder, {2: entered, 3: left})])
     fields = {
         0: builder.CreateString(type(checkpoint.architecture).__name__),
@@ -111,8 +115,7 @@ def _outputs(builder: Any, checkpoint: Checkpoint) -> list[Any]:
     for name in checkpoint.architecture.exported_graph.outputs:
         features = _content(builder, FEATURES, table(builder, {}))
         fields = {0: builder.CreateString(name), 3: features}
-        # A detector's raw heads have a background too, which has no name.
-        if checkpoint.classes is not None and checkpoint.task != "detection":
+        if checkpoint.classes is not None and checkpoint.task not in UNNAMED:
             fields[6] = _label_file(builder, AXIS_LABELS)
         found.append(table(builder, fields))
     return found
@@ -137,6 +140,14 @@ def _detections(builder: Any, checkpoint: Checkpoint) -> list[Any]:
     if checkpoint.classes is not None:
         fields[1][6] = _label_file(builder, VALUE_LABELS)
     return [table(builder, each) for each in fields]
+
+
+DESCRIBED: dict[Ends, Callable[[Any, Checkpoint], list[Any]]] = {
+    "outputs": _outputs,
+    "detections": _detections,
+    "labels": _labels,
+}
+"""What a file gives → its description."""
 
 
 def _label_file(builder: Any, kind: int) -> Any:

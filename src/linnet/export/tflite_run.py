@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 
 AXES = (1, 0, 3, 2)
 """TensorFlow's order of what linnet has as centre x, centre y, width, height; and the other way round."""
+
+
+def in_our_order(task: str, outputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """A network's outputs, of which files have a detector's offsets in TensorFlow's order; and the other way round."""
+    axes = OUTPUT_AXES.get(task, {})
+    return [values[..., axes[place]] if place in axes else values for place, values in enumerate(outputs)]
+
+
+OUTPUT_AXES: dict[str, dict[int, tuple[int, ...]]] = {"detection": {0: AXES}}
+"""Task → outputs whose numbers files have in another order, and that order."""
 
 
 class LiteRT:
@@ -112,6 +123,6 @@ class Network:
         """See `linnet.export.shipped.Network`; detections are boxes y0, x0, y1, x1, classes, scores and counts."""
         rows = [self._network.run(inputs[number : number + 1]) for number in range(len(inputs))]
         outputs = [np.concatenate(column) for column in zip(*rows, strict=True)]
-        if self._contract.architecture.task == "detection" and self._contract.ends == "outputs":
-            outputs[0] = outputs[0][..., AXES]
+        if self._contract.ends == "outputs":
+            outputs = in_our_order(self._contract.architecture.task, outputs)
         return tuple(outputs)

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from linnet.films.writing import FilmWriter
     from linnet.results import Result
 
-WAITING = 4
-"""Frames that wait to be painted; then the network waits."""
-
 KEPT = 16
 """Captions that are kept: the next frame shows mostly what this one does."""
 
@@ -29,12 +26,16 @@ KEPT = 16
 class Painter:
     """Paints frames in a thread of its own and gives them to a film, in order.
 
+    Args:
+        film: gets them.
+        waiting: frames that wait to be painted at the most; then the network waits.
+
     Raises:
         Exception: what went wrong with a frame, at one of the next or at the end.
     """
 
-    def __init__(self, film: FilmWriter) -> None:
-        self._film = film
+    def __init__(self, film: FilmWriter, waiting: int) -> None:
+        self._film, self._most = film, waiting
         self._waiting: deque[Future[None]] = deque()
         self._pool = ThreadPoolExecutor(1, "painting")
 
@@ -43,12 +44,16 @@ class Painter:
 
     def add(self, frame: Frame, result: Result) -> None:
         """Takes a frame and what was found on it."""
-        while len(self._waiting) >= WAITING:
+        while len(self._waiting) >= self._most:
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(self._write, frame, result))
 
     def _write(self, frame: Frame, result: Result) -> None:
-        self._film.write(paint(frame.pixels, result), frame.seconds)
+        if result.caption is None:
+            self._film.write(_drawn(frame.pixels, result), frame.seconds)
+        else:
+            strip = _strip(frame.pixels.shape[1::-1], result.caption)
+            self._film.write(frame.pixels, frame.seconds, strip=strip, planes=frame.planes)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -58,10 +63,8 @@ class Painter:
             done.result()
 
 
-def paint(pixels: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB: `linnet.results.drawing.draw` of a frame."""
-    if result.caption is not None:
-        return np.concatenate([pixels, _strip(pixels.shape[1::-1], result.caption)])
+def _drawn(pixels: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB with what was found on it."""
     from PIL import Image
 
     return np.asarray(draw(Image.fromarray(pixels), result))
@@ -69,4 +72,4 @@ def paint(pixels: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
 
 @lru_cache(KEPT)
 def _strip(size: tuple[int, int], text: str) -> NDArray[np.uint8]:
-    return np.asarray(caption_strip(size, text))
+    return np.asarray(caption_strip(size, text).convert("L"))

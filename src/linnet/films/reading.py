@@ -34,11 +34,14 @@ class Frame:
         number: counted from 0, also over frames that are left out.
         seconds: since the film's first frame.
         pixels: (H, W, 3) uint8 RGB, upright.
+        planes: the same as it was decoded, where that is upright and what films are written in: brightness and, halved
+            in width and height, colours, in the limited range. Who writes it again need not convert it.
     """
 
     number: int
     seconds: float
     pixels: NDArray[np.uint8]
+    planes: Any = None
 
 
 @contextmanager
@@ -126,7 +129,7 @@ class Film:
             # A hundredth of a frame's time: the sum of many `every` is not exact.
             if seconds >= due - 0.01 / float(self.rate):
                 due = max(due + self.every, seconds) if self.every else 0.0
-                yield Frame(number, seconds, self._upright(frame))
+                yield Frame(number, seconds, self._upright(frame), frame if _is_written_so(frame) else None)
         self._check_whole()
 
     def _time_of(self, frame: Any) -> float:
@@ -194,6 +197,19 @@ def _is_cut(source: Source) -> bool:
 def _without_index(source: Source) -> str:
     return (
         f"'{source.name}' was cut off: the list of its frames, at its end, is missing, and nothing of it can be read."
+    )
+
+
+def _is_written_so(frame: Any) -> bool:
+    """Whether a decoded frame is as `FilmWriter` writes them."""
+    from av.video.reformatter import ColorRange
+
+    upright = not round(frame.rotation / 90) % 4
+    return bool(
+        frame.format.name == "yuv420p"
+        and upright
+        and frame.color_range != ColorRange.JPEG
+        and frame.width % 2 == frame.height % 2 == 0
     )
 
 

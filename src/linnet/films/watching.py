@@ -35,9 +35,7 @@ def watch(predictor: Predictor, film: Film, *, track: bool = False) -> Iterator[
         ValueError: behind the last frame that can be read, if the film was cut off or is damaged.
     """
     tracker = Tracker()
-    frame_bytes = 3 * film.size[0] * film.size[1]
-    # `stream` holds three groups.
-    batch = 1 if film.source.live else max(min(HELD_BYTES // (3 * frame_bytes + 1), MOST_TOGETHER), 1)
+    batch = together(film)
     passed: deque[Frame] = deque()
     failure: list[Exception] = []
 
@@ -58,6 +56,14 @@ def watch(predictor: Predictor, film: Film, *, track: bool = False) -> Iterator[
         yield frame, tracker.follow(result, frame.seconds) if track and isinstance(result, Detections) else result
     if failure:
         raise failure[0]
+
+
+def together(film: Film) -> int:
+    """Frames of one forward pass: one of a camera, so that what is seen is of now."""
+    width, height = film.size
+    # Decoded, and as red, green and blue; `stream` holds three groups, and two may wait to be painted.
+    most = HELD_BYTES // (5 * (width * height * 9 // 2) + 1)
+    return 1 if film.source.live else max(min(most, MOST_TOGETHER), 1)
 
 
 def ahead(frames: Iterator[Frame], most: int) -> Generator[Frame, None, None]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linnet.files import replacing
+from linnet.machine import usable_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,16 @@ its distribution of bits and its deblocking takes half the time of `veryfast` or
 `superfast` takes as long as `veryfast` for three times as many."""
 
 
+LIMITED = (16 + np.arange(256) * 219 / 255).round().astype(np.uint8)
+"""Grey value → brightness in the limited range of films."""
+
+NO_COLOUR = 128
+"""Of the two planes of colours."""
+
+COLOURS = ("color_range", "colorspace", "color_primaries", "color_trc")
+"""What a film says of what its colours mean."""
+
+
 class FilmWriter:
     """A film that grows picture by picture, and appears at its path when it is whole.
 
@@ -50,6 +61,7 @@ class FilmWriter:
         self._stream: Any = None
         self._reformatter: Any = None
         self._sheet: Any = None
+        self._planes: Any = None
         self._canvas = np.empty((0, 0, 3), np.uint8)
         self._last = -1
         self._open = ExitStack()
@@ -57,13 +69,31 @@ class FilmWriter:
     def __enter__(self) -> FilmWriter:
         return self
 
-    def write(self, pixels: NDArray[np.uint8], seconds: float) -> None:
-        """Adds a picture, (H, W, 3) RGB, that is seen from this second on. Any thread may do it, one at a time."""
+    def write(
+        self,
+        pixels: NDArray[np.uint8],
+        seconds: float,
+        *,
+        strip: NDArray[np.uint8] | None = None,
+        planes: Any = None,
+    ) -> None:
+        """Adds a picture that is seen from this second on. Any thread may do it, one at a time.
+
+        Args:
+            pixels: (H, W, 3) RGB.
+            seconds: since the film's begin.
+            strip: (h, W) grey values that are put under it.
+            planes: the same picture as `linnet.films.reading.Frame` has it, which is then taken as it is.
+        """
+        size = (pixels.shape[0] + (0 if strip is None else len(strip)), pixels.shape[1])
         if self._container is None:
-            self._begin(pixels)
-        self._lay(pixels)
-        # In this thread: others have the cores.
-        frame = self._reformatter.reformat(self._sheet, format=self._stream.pix_fmt, threads=1)
+            self._begin(size, planes)
+        if planes is not None and _even(size) == self._canvas.shape[:2]:
+            frame = self._join(planes, strip)
+        else:
+            self._lay(pixels if strip is None else np.concatenate([pixels, strip[..., None].repeat(3, axis=2)]))
+            # In this thread: others have the cores.
+            frame = self._reformatter.reformat(self._sheet, format=self._stream.pix_fmt, threads=1)
         # Two pictures cannot have one time.
         self._last = frame.pts = max(round(seconds / TIME_BASE), self._last + 1)
         frame.time_base = TIME_BASE
@@ -80,7 +110,7 @@ class FilmWriter:
                 raise error
             self._container.mux(self._stream.encode())
 
-    def _begin(self, pixels: NDArray[np.uint8]) -> None:
+    def _begin(self, size: tuple[int, int], planes: Any) -> None:
         import av
         from av.video.reformatter import VideoReformatter
 
@@ -90,15 +120,36 @@ class FilmWriter:
         temporary = self._open.enter_context(replacing(self.path))
         self._container = av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"})
         stream: Any = self._container.add_stream(name, rate=self.rate)
-        # Its colours are halved in width and height.
-        height, width = (side + side % 2 for side in pixels.shape[:2])
+        height, width = _even(size)
         stream.width, stream.height = width, height
         stream.pix_fmt, stream.time_base, stream.options = "yuv420p", TIME_BASE, options
         stream.codec_context.time_base = TIME_BASE
+        # The network has the others.
+        stream.codec_context.thread_count = max(usable_cores() // 2, 1)
+        for name in COLOURS if planes is not None else ():
+            setattr(stream.codec_context, name, getattr(planes, name))
         self._stream, self._reformatter = stream, VideoReformatter()
         self._canvas = np.zeros((height, width, 3), np.uint8)
         # It has no pixels of its own: those of the canvas are its.
         self._sheet = av.VideoFrame.from_numpy_buffer(self._canvas)
+        self._planes = av.VideoFrame(width, height, stream.pix_fmt)
+
+    def _join(self, planes: Any, strip: NDArray[np.uint8] | None) -> Any:
+        """A decoded frame and the strip under it: bytes are moved, and nothing is computed."""
+        # The encoder may still have the last one.
+        self._planes.make_writable()
+        for number, (given, own) in enumerate(zip(planes.planes, self._planes.planes, strict=True)):
+            above, whole = _pixels_of(given), _pixels_of(own)
+            whole[: len(above)] = above
+            below = whole[len(above) :]
+            if strip is None or not len(below):
+                continue
+            if number:
+                below[:] = NO_COLOUR
+            else:
+                below[: len(strip)] = LIMITED[strip]
+                below[len(strip) :] = below[len(strip) - 1]
+        return self._planes
 
     def _lay(self, pixels: NDArray[np.uint8]) -> None:
         """Puts a picture on the canvas."""
@@ -114,3 +165,14 @@ class FilmWriter:
         # One row or column more, of the last pixels: repeated edges do not show.
         self._canvas[height:, :width] = self._canvas[height - 1 : height, :width]
         self._canvas[:, width:] = self._canvas[:, width - 1 : width]
+
+
+def _even(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of which the colours are halved."""
+    height, width = (side + side % 2 for side in size)
+    return height, width
+
+
+def _pixels_of(plane: Any) -> NDArray[np.uint8]:
+    """(H, W) of a plane, where they lie."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]

@@ -2,7 +2,8 @@
 
 All variants of a seed see the same pictures in the same order with the same shifts, and start from the same weights
 where their layers agree: what is left of a difference is the variant's. A run is one small JSON file, written whole
-when the run ends; runs that have one are not made again, so an interrupted experiment continues.
+when the run ends; runs that have one are not made again, so an interrupted experiment continues. Whether an effect
+stays when training goes on is asked by the same runs with larger budgets, each in a folder of its own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _SMALL: dict[str, Any] = {"resolution": 32, "classes": 10, "early_stride": 2, "d
 _SECOND: dict[str, Any] = {**_SMALL, "width": 0.35, "last_layer": "scaled"}
 
 N = TypeVar("N", bound=Architecture)
+
+Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
+"""Name of the network → seed → result."""
 
 VARIANTS: dict[str, MobileNetV2] = {
     "base": MobileNetV2(**_SECOND),
@@ -55,6 +59,30 @@ class Budget:
     epochs: int = 8
     batch: int = 128
     learning_rate: float = 0.15
+
+    @property
+    def seen(self) -> int:
+        """Pictures that pass through the network in training, each as often as there are epochs."""
+        return self.pictures * self.epochs
+
+
+SHORTEST = "64k"
+
+BUDGETS = {
+    SHORTEST: Budget(),
+    "650k": Budget(pictures=50_000, epochs=13),
+    "2.5M": Budget(pictures=50_000, epochs=50),
+}
+"""Name → budget, by the pictures seen. All but the first take CIFAR-10's whole training part; all are tested alike."""
+
+FIGURE6 = "figure6"
+
+
+def folder_of(results: Path, budget: str = SHORTEST) -> Path:
+    """Where the runs of a budget of `BUDGETS` lie in the folder of all results."""
+    # Side by side: all runs of a folder have one budget, to which it is held, and what is there stays where it is when
+    # a budget is added. Folders below the first one's would make that one a budget and a place of budgets at once.
+    return results / (FIGURE6 if budget == SHORTEST else f"{FIGURE6}-{budget}")
 
 
 def matched_first(target: int) -> MobileNetV1:
@@ -198,6 +226,27 @@ def read_runs(folder: Path) -> dict[str, dict[int, dict[str, Any]]]:
             "--results the folder that has them."
         )
     return found
+
+
+def read_budgets(results: Path) -> list[tuple[Budget, Runs]]:
+    """The runs of every budget that has one of the base, from the fewest pictures seen to the most.
+
+    Which budget a folder has its runs say, not its name.
+
+    Raises:
+        MissingResultsError: if there are none, or if two folders have one budget; see also `read_runs`.
+    """
+    folders = [folder for folder in sorted(results.glob(f"{FIGURE6}*")) if any(folder.glob("base-*.json"))]
+    found: dict[Budget, tuple[Path, Runs]] = {}
+    for folder in folders or [folder_of(results)]:
+        runs = read_runs(folder)
+        budget = Budget(**next(iter(runs["base"].values()))["budget"])
+        if budget in found:
+            raise MissingResultsError(
+                f"'{folder}' and '{found[budget][0]}' have the same budget. Put their runs into one folder."
+            )
+        found[budget] = folder, runs
+    return [(budget, found[budget][1]) for budget in sorted(found, key=lambda each: each.seen)]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from linnet.colours import MODELS, SERIES
-from linnet.paper.figure6 import points
+from linnet.paper.effects import points
 from linnet.paper.page import MissingResultsError, Page, PaperTable, new_figure, plain
 from linnet.paper.prose import read
 

@@ -128,8 +128,8 @@ def _draw(panel: Axes, blocks: Sequence[Mapping[str, Any]]) -> None:
     low, high = ([at["mean"] + sign * at["deviation"] for at in of_all] for sign in (-1, 1))
     panel.plot(places, [at["mean"] for at in of_all], color=BLUE, marker="o", markersize=3, label="mean")
     panel.fill_between(places, low, high, color=BLUE, alpha=0.25, linewidth=0, label="± 1 standard deviation")
-    for key in ("least", "most"):
-        panel.plot(places, [at[key] for at in of_all], color=GREY, linewidth=0.8, label=key)
+    for key, label in (("least", "least and most"), ("most", "")):
+        panel.plot(places, [at[key] for at in of_all], color=GREY, linewidth=0.8, label=label)
     thresholds = [block["inputs"] / block["expansion"]["channels"] for block in blocks]
     panel.plot(places, thresholds, color=ORANGE, linestyle="--", label="1/t")
     panel.grid(alpha=0.3)

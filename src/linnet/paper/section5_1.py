@@ -17,6 +17,7 @@ from linnet.colours import BLUE, ENGINE, GREY, TORCH
 from linnet.engine.library import engine_instruction_set
 from linnet.engine.native import NativeNetwork, NativeSession
 from linnet.engine.program import lower
+from linnet.paper.ablations import folder_of
 from linnet.paper.page import MissingResultsError, Page, PaperTable, new_figure
 from linnet.paper.prose import read
 from linnet.paper.sweeps import sweep_points
@@ -50,7 +51,7 @@ def make(results: Path) -> Page:
         document += [{"way": "rows"}, {"way": "auto"}]
         _add(document, "engine", measure_engine(MobileNetV2(folded=True), (*ways, "rows", "auto")))
     try:
-        expansions = list(sweep_points(results / "figure6", "expansions"))
+        expansions = list(sweep_points(folder_of(results), "expansions"))
         missing = ""
     except MissingResultsError as error:
         expansions, missing = [], str(error)
@@ -227,7 +228,9 @@ def _plot(document: list[dict[str, Any]], expansions: list[dict[str, Any]]) -> F
         places, heights = [point["at"] for point in expansions], [100 * point["top1"] for point in expansions]
         errors = [100 * (point["error"] or 0) for point in expansions]
         axes[-1].errorbar(places, heights, errors, marker="s", capsize=3, color=BLUE)
-        axes[-1].set(title="accuracy against expansion", xlabel="expansion t", ylabel="CIFAR-10 top-1, %")
+        axes[-1].set(
+            title="accuracy against expansion", xlabel="expansion t", ylabel="CIFAR-10 top-1, %\n± standard error"
+        )
     for panel in axes:
         panel.grid(alpha=0.3)
         panel.locator_params(axis="x", integer=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from linnet.architecture import MobileNetV2
 from linnet.colours import BLUE, ORANGE
-from linnet.paper.ablations import COMMAND, experiments, read_runs
+from linnet.paper.ablations import COMMAND, experiments, folder_of, read_runs
 from linnet.paper.figure6 import mean_and_error
 from linnet.paper.page import MissingResultsError, Page, PaperTable, new_figure
 from linnet.paper.prose import read
@@ -30,7 +30,7 @@ def make(results: Path) -> Page:
     Raises:
         MissingResultsError: if no sweep has a result; see also `read_runs`.
     """
-    folder = results / "figure6"
+    folder = folder_of(results)
     points = {sweep: list(sweep_points(folder, sweep)) for sweep in SWEEPS}
     points = {sweep: found for sweep, found in points.items() if len(found) > 1}
     if not points:
@@ -119,8 +119,8 @@ def _plot(points: Mapping[str, list[dict[str, Any]]]) -> Figure | None:
         if sweep == "widths":
             for place, height, point in zip(places, heights, found, strict=True):
                 panel.annotate(f"  {point['at']:g}", (place, height), va="top", fontsize=8)
-    left.set(xlabel="expansion t", ylabel="CIFAR-10 top-1, %")
-    right.set(xlabel="multiply-adds, millions", ylabel="CIFAR-10 top-1, %", xscale="log")
+    left.set(xlabel="expansion t", ylabel="CIFAR-10 top-1, % ± standard error")
+    right.set(xlabel="multiply-adds, millions", xscale="log")
     right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.xaxis.set_major_formatter("{x:g}")
     right.xaxis.set_minor_formatter(NullFormatter())

@@ -14,18 +14,18 @@ from linnet.segmentation.maps import IGNORED
 Weighting = Literal["none", "balanced"]
 
 
-def pixel_loss(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
+def pixel_loss(scores: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross entropy summed over the pixels that count.
 
     Args:
-        logits: (N, classes, H, W).
+        scores: (N, classes, H, W) logarithms of probabilities: what both losses begin with is computed once.
         masks: (N, H, W) int64 classes; `IGNORED` counts nowhere.
         weights: (classes,) of each class's pixels.
     """
-    return F.cross_entropy(logits, masks, weights, ignore_index=IGNORED, reduction="sum")
+    return F.nll_loss(scores, masks, weights, ignore_index=IGNORED, reduction="sum")
 
 
-def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
+def dice_loss(scores: Tensor, masks: Tensor) -> Tensor:
     """1 - dice of each picture, the mean over the classes that it has, summed over the pictures.
 
     Dice is 2 Σ p y / (Σ p + Σ y) over a picture's pixels, p the probability of a class and y whether it is there
@@ -33,16 +33,17 @@ def dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
     thin may be neither too thick nor broken. Every picture's is its own, so that a step in parts is the whole step.
 
     Args:
-        logits: (N, classes, H, W).
+        scores: (N, classes, H, W) logarithms of probabilities.
         masks: (N, H, W) int64 classes; `IGNORED` counts nowhere.
     """
-    counts = (masks != IGNORED)[:, None]  # (N, 1, H, W)
-    truth = F.one_hot(masks.masked_fill(masks == IGNORED, 0), logits.shape[1]).permute(0, 3, 1, 2)
-    truth = truth.to(logits.dtype) * counts
-    guess = logits.softmax(dim=1) * counts
-    shared = (guess * truth).sum(dim=(2, 3))  # (N, classes)
-    there = truth.sum(dim=(2, 3))  # (N, classes)
-    dice = 2 * shared / (guess.sum(dim=(2, 3)) + there).clamp(min=1)
+    ignored = masks == IGNORED
+    counted, truth = (~ignored).to(scores.dtype), masks.masked_fill(ignored, 0)  # (N, H, W) each
+    guess = scores.exp()
+    right = guess.gather(1, truth[:, None]).squeeze(1) * counted  # (N, H, W)
+    # No map of all classes but the guess itself: of the truth only its own class is looked up.
+    nothing = scores.new_zeros(scores.shape[:2])
+    shared, there = (nothing.scatter_add(1, truth.flatten(1), each.flatten(1)) for each in (right, counted))
+    dice = 2 * shared / (torch.einsum("nchw,nhw->nc", guess, counted) + there).clamp(min=1)  # (N, classes)
     present = there > 0
     lost = torch.where(present, 1 - dice, 0.0).sum(dim=1)
     return (lost / present.sum(dim=1).clamp(min=1)).sum()

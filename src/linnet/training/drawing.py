@@ -23,7 +23,7 @@ def draw_curves(path: Path, history: History, score: str) -> None:
     """Losses, scores, learning rate and time of every epoch, as a PNG."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(8.5, 6)
+    figure = new_figure(8, 6)
     ((losses, scores), (rates, times)) = figure.subplots(2, 2)
     _draw_losses(losses, history)
     _draw_scores(scores, history, score)
@@ -37,8 +37,8 @@ def draw_curves(path: Path, history: History, score: str) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8)
+        if axes is not rates and axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8, ncols=2 if axes is times else 1)
     save_figure(figure, path)
 
 
@@ -85,7 +85,8 @@ def _draw_times(axes: Any, history: History) -> None:
         seconds = np.array([entry["stages"].get(name, 0.0) for entry in history])
         axes.bar(numbers, seconds, bottom=bottom, color=colour, label=name)
         bottom += seconds
-    axes.set_title("seconds an epoch")
+    # Room for the legend above the bars.
+    axes.set(title="seconds an epoch", ylim=(0, 1.3 * float(bottom.max(initial=0)) or 1))
 
 
 def draw_batch(path: Path, pictures: Sequence[Any], labels: Sequence[str], *, tile: int = TILE) -> None:

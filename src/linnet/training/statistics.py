@@ -118,6 +118,10 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
     norms = norms_of(network)
     momenta = [norm.momentum for norm in norms]
     network.eval()
+    for module in network.modules():
+        # So that the kernels of training take it.
+        if isinstance(module, ConvolutionModule) and not module.layer.dropout:
+            module.training = True
     for norm in norms:
         norm.train()
         norm.momentum = 0.0

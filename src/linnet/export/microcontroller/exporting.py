@@ -13,7 +13,7 @@ from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint
 from linnet.detection import anchors
 from linnet.engine.integer_reference import FixedPointNetwork, IntegerNetwork
-from linnet.export.contract import FINISHED, contract_of
+from linnet.export.contract import contract_of
 from linnet.export.microcontroller.checking import Footprint, as_numbers, find_compiler, measure, run_source
 from linnet.export.microcontroller.described import comment
 from linnet.export.microcontroller.header import write_header
@@ -57,8 +57,8 @@ def export_c(
         OSError: if a file cannot be written.
     """
     path = Path(path)
-    detector: Any = checkpoint.architecture if FINISHED.get(checkpoint.task) == "detections" else None
-    files, contract = _names(path, boxes=detector is not None), checkpoint.preprocessing
+    behind = BEHIND.get(checkpoint.task)
+    files, contract = _names(path, boxes=behind is not None), checkpoint.preprocessing
     if contract is None:
         channels = checkpoint.architecture.input_channels
         raise ValueError(f"A C file takes pictures, grey or in colour; this network takes {channels} channels.")
@@ -79,15 +79,14 @@ def export_c(
         plan,
         header=files[1].name,
         interface=write_header(
-            network, title=title, colours=colours, ram=needed, boxes=files[2].name if detector else ""
+            network, title=title, colours=colours, ram=needed, boxes=files[2].name if behind else ""
         ),
         swapped=contract.colours == "BGR",
         fixed=fixed_point,
     )
     texts = {files[0].name: source.code, files[1].name: source.header}
-    if detector:
-        softmax = detector.scoring == "softmax"
-        texts[files[2].name] = write_boxes(anchors(detector), header=files[1].name, softmax=softmax)
+    if behind is not None:
+        texts[files[2].name] = behind(checkpoint.architecture, files[1].name)
     pictures = sample_pictures(checkpoint.architecture, contract)
     # Compilers run beside the reference: of a large network each takes a second or two.
     with ThreadPoolExecutor(2) as pool:
@@ -114,6 +113,14 @@ def export_c(
         equal=None if compared is None else compared[1],
         more=_figures(checkpoint, source, found, files),
     )
+
+
+def _boxes(detector: Any, header: str) -> str:
+    return write_boxes(anchors(detector), header=header, softmax=detector.scoring == "softmax")
+
+
+BEHIND = {"detection": _boxes}
+"""Task → the text of the file that goes on behind a network's numbers, of the network and the header's name."""
 
 
 def plan_of(checkpoint: Checkpoint, *, fixed: bool) -> tuple[Network, Plan]:

@@ -37,8 +37,8 @@ LAYER_PICTURES = 16
 SEARCHED, SHOWN = 128, 6
 """Pictures that are looked at for the picture of both, and of these so many shown: those with other answers first."""
 
-TILE, GAP = 320, 8
-"""Longer side of a picture in the picture of both, and what lies between pictures."""
+TILE, GAP, HEADING = 320, 8, 26
+"""Longer side of a picture in the picture of both, what lies between pictures, and what stands above them."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def picture_of_both(before: Predictor, after: Predictor, pictures: Sequence[Pict
         after: the quantised one.
         pictures: the first `SEARCHED` are looked at, and those shown on which the answers differ, then others.
     """
-    from PIL import Image
+    from PIL import Image, ImageDraw, ImageFont
 
     from linnet.results.drawing import draw
 
@@ -229,10 +229,13 @@ def picture_of_both(before: Predictor, after: Predictor, pictures: Sequence[Pict
         rows.append([draw(image, result.scaled(scale)) for result in (first, second)])
     if not rows:
         return None
-    width = max(tile.width for row in rows for tile in row)
+    width = max(100, *(tile.width for row in rows for tile in row))
     heights = [max(tile.height for tile in row) for row in rows]
-    sheet = Image.new("RGB", (2 * width + GAP, sum(heights) + GAP * (len(rows) - 1)), "white")
-    top = 0
+    sheet = Image.new("RGB", (2 * width + GAP, HEADING + sum(heights) + GAP * (len(rows) - 1)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
+    for place, heading in enumerate(("in float", "in eight bits")):
+        pen.text((place * (width + GAP) + GAP, 3), heading, "black", font)
+    top = HEADING
     for row, height in zip(rows, heights, strict=True):
         for place, tile in enumerate(row):
             sheet.paste(tile, (place * (width + GAP), top))

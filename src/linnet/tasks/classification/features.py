@@ -6,8 +6,8 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,12 +29,15 @@ from linnet.figures import new_figure, save_figure
 from linnet.files import write_atomically
 from linnet.images import Preprocessing
 from linnet.nn import Network, tensors_of
-from linnet.training.inputs import ready
+from linnet.tasks.evaluating import features_of
 from linnet.training.objective import Epoch
 from linnet.training.plan import Reporter
 
 STRENGTHS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 """Of the penalty on the classifier's weights; validation chooses."""
+
+ALONE = 1 << 22
+"""Numbers of features up to which one thread fits."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,11 @@ def draw_penalties(path: Path, fits: Sequence[Fit]) -> None:
     figure = new_figure(8, 3.4)
     strengths = [fit.strength for fit in fits]
     chosen = next(fit for fit in fits if fit.best)
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "top1"), strict=True):
-        axes.plot(strengths, [getattr(fit, name) for fit in fits], marker="o", ms=3, color=BLUE, label="validation")
+    for axes, (name, title) in zip(figure.subplots(1, 2), (("loss", "loss"), ("top1", "top-1")), strict=True):
+        axes.plot(strengths, [getattr(fit, name) for fit in fits], marker="o", ms=3, color=BLUE)
         value = getattr(chosen, name)
         axes.plot(chosen.strength, value, "*", ms=12, color=RIGHT, label=f"kept: {value:.3f}")
-        axes.set(title=name, xscale="log", xlabel="penalty on the classifier's weights")
+        axes.set(title=f"{title} on validation", xscale="log", xlabel="penalty on the classifier's weights")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     save_figure(figure, path)
@@ -161,9 +164,9 @@ def compute_features(
     batch = 64 if device.type == "cuda" else 8
     pictures = EvaluationPictures(samples, contract, batch=batch, workers=workers, keep_bytes=0)
     with torch.inference_mode():
+        features_from = features_of(network, contract, device, read)
         for pixels, _ in pictures:
-            inputs = ready(pixels, contract, device)
-            parts.append(network.features(inputs, [read])[read].cpu().numpy())
+            parts.append(features_from(pixels).cpu().numpy())
             done += len(pixels)
             progress(done)
     features = np.concatenate(parts)  # (N, C)
@@ -226,7 +229,8 @@ def fit_classifier(
     bias = torch.zeros(count, requires_grad=biased)
     fits = []
     for strength in STRENGTHS:
-        _minimise(scaled, classes, weight, bias, strength, class_weights, steps)
+        with _few_threads(features):
+            _minimise(scaled, classes, weight, bias, strength, class_weights, steps)
         with torch.no_grad():
             # The scaling goes into the weights: the network's own features are not scaled.
             plain = weight / deviation
@@ -236,6 +240,17 @@ def fit_classifier(
             top1 = float((outputs.argmax(dim=1) == validation[1]).float().mean())
             fits.append(Fit(strength, loss, top1, plain.clone(), shift.clone()))
     return fits
+
+
+@contextmanager
+def _few_threads(features: Tensor) -> Iterator[None]:
+    """One thread for few numbers: several would mostly wait for each other, on a busy machine for minutes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if features.numel() <= ALONE else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _minimise(

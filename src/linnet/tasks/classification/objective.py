@@ -18,6 +18,7 @@ from linnet.data.batches.loading import Batch, Placement
 from linnet.data.samples import Sample
 from linnet.images import Preprocessing
 from linnet.nn import Network
+from linnet.tasks.evaluating import forward_of
 from linnet.training.classification_recipe import ClassificationRecipe
 from linnet.training.devices import joined
 from linnet.training.dropout import PictureDropout
@@ -97,12 +98,12 @@ class ClassificationObjective:
         `gap` is how much better the network is when it normalises by the batch: a large one means that its running
         statistics are wrong, and that it will disappoint in use.
         """
-        device = fabric.device
         sums = torch.zeros(4, dtype=torch.float64)
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         with torch.inference_mode(), fabric.autocast():
+            forward = forward_of(network, self.contract, fabric.device)
             for pixels, indices in self.validation:
-                outputs = network(ready(pixels, self.contract, device)).float().cpu()
+                outputs = forward(pixels).float().cpu()
                 sums += _count(outputs, indices)
                 if sum(len(part) for _, part, _ in parts) < GAP_PICTURES:
                     parts.append((pixels, indices, outputs.argmax(dim=1)))

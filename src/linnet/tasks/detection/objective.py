@@ -25,9 +25,10 @@ from linnet.evaluation.detector import MEASURING
 from linnet.images import Preprocessing
 from linnet.results import Detections
 from linnet.results.drawing import Box, draw_boxes
+from linnet.tasks.evaluating import forward_of
 from linnet.training.detection_recipe import DetectionRecipe
 from linnet.training.devices import joined
-from linnet.training.inputs import as_inputs, as_pictures, calibration_inputs, ready
+from linnet.training.inputs import as_inputs, as_pictures, calibration_inputs
 from linnet.training.quantising import is_quantised
 from linnet.training.statistics import batch_statistics
 
@@ -180,20 +181,25 @@ class DetectionObjective:
         count = min(GAP_PICTURES, len(self.validation))
         if self.recipe.batch_norm == "trained" and count >= 8 and not is_quantised(network):
             with batch_statistics(network):
-                others, _ = self._look(network, fabric, count)
+                others, _ = self._look(network, fabric, count, as_trained=True)
             figures["gap"] = self._measure(others, ("AP50",))["AP50"] - self._measure(found[:count], ("AP50",))["AP50"]
         # What chooses the best version must be the same number in every process.
         agreed: dict[str, float] = fabric.broadcast(figures)
         return agreed
 
-    def _look(self, network: nn.Module, fabric: Fabric, count: int) -> tuple[list[Detections], Tensor]:
-        """What is found on the first `count` pictures of validation; summed loss and matched anchors of these."""
+    def _look(
+        self, network: nn.Module, fabric: Fabric, count: int, *, as_trained: bool = False
+    ) -> tuple[list[Detections], Tensor]:
+        """What is found on the first `count` pictures of validation; summed loss and matched anchors of these.
+
+        With `as_trained` torch computes, with whatever modes the network's parts are in.
+        """
         found: list[Detections] = []
         sums = torch.zeros(2, dtype=torch.float64)
         with torch.inference_mode(), fabric.autocast():
+            forward = forward_of(network, self.contract, fabric.device, by_torch=as_trained)
             for pixels, numbers in self.pictures:
-                inputs = ready(pixels, self.contract, fabric.device)
-                offsets, logits = (values.float().cpu() for values in network(inputs))
+                offsets, logits = (values.float().cpu() for values in forward(pixels))
                 targets = self._targets_of(tuple(numbers.tolist()))
                 values = self._losses((offsets, logits), targets, torch.ones(()))
                 sums += torch.stack([sum(values.values(), torch.zeros(())), targets.matched])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -24,8 +24,9 @@ from linnet.images import Preprocessing
 from linnet.nn.resizing import resize
 from linnet.results.overlay import background_of, lay_over
 from linnet.segmentation.losses import class_weights, dice_loss, pixel_loss
+from linnet.tasks.evaluating import forward_of
 from linnet.training.devices import joined
-from linnet.training.inputs import as_inputs, as_pictures, calibration_inputs, ready
+from linnet.training.inputs import as_inputs, as_pictures, calibration_inputs
 from linnet.training.quantising import is_quantised
 from linnet.training.segmentation_recipe import SegmentationRecipe
 from linnet.training.statistics import batch_statistics
@@ -48,6 +49,18 @@ class MaskTargets:
 
     masks: Tensor
     scale: float
+
+
+class Looked(NamedTuple):
+    """What came of pictures of validation.
+
+    Attributes:
+        confusion: (classes, classes) pixels of class row that were taken for class column, float64.
+        loss: summed over the pixels, float64.
+    """
+
+    confusion: Tensor
+    loss: Tensor
 
 
 class SegmentationObjective:
@@ -108,11 +121,11 @@ class SegmentationObjective:
         The loop divides by the pictures of the step: what is left adds up, over parts and processes, to the mean over
         all pixels of the step, and to the mean of its pictures' dice losses.
         """
-        logits = self._upsampled(outputs, targets.masks.shape)
-        weights = None if self.weights is None else self.weights.to(logits.device)
-        losses = {"pixels": pixel_loss(logits, targets.masks, weights) * targets.scale}
+        scores = self._upsampled(outputs, targets.masks.shape).log_softmax(dim=1)
+        weights = None if self.weights is None else self.weights.to(scores.device)
+        losses = {"pixels": pixel_loss(scores, targets.masks, weights) * targets.scale}
         if self.recipe.dice:
-            losses["dice"] = dice_loss(logits, targets.masks) * self.recipe.dice
+            losses["dice"] = dice_loss(scores, targets.masks) * self.recipe.dice
         return losses
 
     def _upsampled(self, outputs: Tensor, shape: Sequence[int]) -> Tensor:
@@ -144,8 +157,8 @@ class SegmentationObjective:
 
         `gap` is how much better the network is when it normalises by the batch, as for a classifier.
         """
-        confusion, loss = self._look(network, fabric, len(self.own))
-        confusion, loss = (joined(each, fabric, how="sum") for each in (confusion, loss))
+        batches = self._look(network, fabric, len(self.own))
+        confusion, loss = (joined(each, fabric, how="sum") for each in _sum_of(batches))
         total = max(float(confusion.sum()), 1.0)
         figures = {
             "loss": float(loss) / total,
@@ -153,32 +166,38 @@ class SegmentationObjective:
             "pixel_accuracy": float(confusion.diagonal().sum()) / total,
         }
         if self.recipe.batch_norm == "trained" and len(self.own) >= 2 and not is_quantised(network):
-            figures["gap"] = self._gap(network, fabric)
+            figures["gap"] = self._gap(network, fabric, batches)
         agreed: dict[str, float] = fabric.broadcast(figures)
         return agreed
 
-    def _gap(self, network: nn.Module, fabric: Fabric) -> float:
-        evaluated, _ = self._look(network, fabric, GAP_PICTURES)
+    def _gap(self, network: nn.Module, fabric: Fabric, evaluated: Sequence[Looked]) -> float:
         with batch_statistics(network):
-            trained, _ = self._look(network, fabric, GAP_PICTURES)
-        return _mean_iou(trained) - _mean_iou(evaluated)
+            trained = self._look(network, fabric, GAP_PICTURES, as_trained=True)
+        return _mean_iou(_sum_of(trained)[0]) - _mean_iou(_sum_of(evaluated[: len(trained)])[0])
 
-    def _look(self, network: nn.Module, fabric: Fabric, count: int) -> tuple[Tensor, Tensor]:
-        """(classes, classes) pixels by what they were taken for, and the summed loss, of about `count` pictures."""
-        classes = self.segmenter.classes or 0
-        confusion, loss, seen = np.zeros((classes, classes), np.int64), torch.zeros((), dtype=torch.float64), 0
+    def _look(self, network: nn.Module, fabric: Fabric, count: int, *, as_trained: bool = False) -> list[Looked]:
+        """About `count` pictures, batch by batch.
+
+        Args:
+            network: in evaluation mode, unless `as_trained`.
+            fabric: the device and its numbers.
+            count: of pictures.
+            as_trained: whether torch computes, with whatever modes the network's parts are in.
+        """
+        classes, seen, found = self.segmenter.classes or 0, 0, list[Looked]()
         with torch.inference_mode(), fabric.autocast():
+            forward = forward_of(network, self.contract, fabric.device, by_torch=as_trained)
             for pixels, numbers in self.pictures:
                 if seen >= count:
                     break
                 masks = np.stack([self._mask(number) for number in numbers.tolist()])  # (N, H, W)
-                outputs = network(ready(pixels, self.contract, fabric.device))
-                logits = self._upsampled(outputs, masks.shape)
+                logits = self._upsampled(forward(pixels), masks.shape)
                 truth = torch.from_numpy(masks).to(logits.device).long()
-                loss += pixel_loss(logits, truth).double().cpu()
-                confusion += confusion_of(logits.argmax(dim=1).to(torch.uint8).cpu().numpy(), masks, classes)
+                loss = pixel_loss(logits.log_softmax(dim=1), truth).double().cpu()
+                confusion = confusion_of(logits.argmax(dim=1).to(torch.uint8).cpu().numpy(), masks, classes)
+                found.append(Looked(torch.from_numpy(confusion).double(), loss))
                 seen += len(masks)
-        return torch.from_numpy(confusion).double(), loss
+        return found
 
     def _mask(self, number: int) -> NDArray[np.uint8]:
         """(H, W) classes of a validation picture at the network's size, read once."""
@@ -188,6 +207,10 @@ class SegmentationObjective:
             whole = (0, 0, classes.shape[1], classes.shape[0])
             self._masks[number] = resized_mask(classes, whole, self.contract.size[::-1])
         return self._masks[number]
+
+
+def _sum_of(batches: Sequence[Looked]) -> Looked:
+    return Looked(*(torch.stack(parts).sum(dim=0) for parts in zip(*batches, strict=True)))
 
 
 def _mean_iou(confusion: Tensor) -> float:
