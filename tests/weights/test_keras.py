@@ -663,6 +663,20 @@ def test_other_networks_are_named(what: str, tmp_path: Path) -> None:
     refused(save_h5(make(), tmp_path / "m.h5"), *words)
 
 
+def test_layers_whose_names_are_paths_are_not_mixed_up(tmp_path: Path) -> None:
+    """As MobileNetV3's, which is no damaged file: a `Conv`, its `Conv/BatchNorm`, and another that ends so."""
+    build = Builder()
+    build.add("InputLayer", "input_1", batch_input_shape=[None, 64, 64, 3])
+    build.convolve("Conv", "Conv/BatchNorm", 16, 3, kernel=3, stride=2)
+    source, inner = build.at, "expanded_conv/squeeze_excite"
+    build.add("GlobalAveragePooling2D", f"{inner}/AvgPool", keepdims=True)
+    options: dict[str, Any] = {"filters": 16, "kernel_size": [1, 1], "strides": [1, 1], "padding": "same"}
+    build.add("Conv2D", f"{inner}/Conv", tensors={"kernel": build.draw(1, 1, 16, 16)}, use_bias=False, **options)
+    build.add("Multiply", f"{inner}/Mul", (source, build.at))
+    path = save_h5(build.model("MobilenetV3small"), tmp_path / "m.h5")
+    refused(path, "is not a MobileNetV1 or V2 classifier", "a MobileNetV3")
+
+
 def _config(path: Path, change: Callable[[Any], Any]) -> Path:
     with h5py.File(path, "r+") as file:
         document = change(json.loads(file.attrs["model_config"]))

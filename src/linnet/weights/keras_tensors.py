@@ -104,7 +104,11 @@ class Pool:
             for parts in self.named:
                 if len(parts) > 1:
                     self._by_layer.setdefault(parts[-2], []).append(parts)
-        paths = self._by_layer.get(layer.name, [])
+        # MobileNetV3's layers have names such as `Conv/BatchNorm`, and one of `Conv` alone.
+        name = tuple(layer.name.split("/"))
+        paths = [parts for parts in self._by_layer.get(name[-1], []) if parts[-1 - len(name) : -1] == name]
+        if len(layer.path) == 1:
+            paths = [parts for parts in paths if parts[:-1] == name + name] or paths
         if not paths:
             # A graph that was made twice counts on: `Conv1/Conv1_1/kernel:0`.
             counted = re.compile(re.escape(layer.name) + r"_\d+")
