@@ -193,6 +193,8 @@ class GraphNetwork(nn.Module):
         self._frozen: tuple[str, ...] = ()
         pooled = {each.name for each in graph.operations if each.averages}
         self._pooled = tuple(each.name for each in graph.convolutions if each.reads[0] in pooled)
+        # Looked up here: what is computed when it is first asked for cannot be compiled.
+        self._weighted = graph.weighted
 
     @property
     def pooled_norms(self) -> list[nn.BatchNorm2d]:
@@ -288,7 +290,7 @@ class GraphNetwork(nn.Module):
 
     def _run_operation(self, operation: Operation, read: Sequence[Tensor]) -> Tensor:
         # Of those that have weights all but linear layers run as chains.
-        linear = self.graph.weighted.get(operation.name)
+        linear = self._weighted.get(operation.name)
         if linear is None:
             return FUNCTIONS[type(operation)](operation, *read)
         last = linear.name == self._dropped
