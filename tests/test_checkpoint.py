@@ -178,7 +178,7 @@ def test_a_capital_letter_in_the_digest_is_refused(tmp_path: Path, tiny_file: by
 @pytest.mark.parametrize("share", [0, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99, 0.9999])
 def test_truncated_files(tmp_path: Path, tiny_file: bytes, share: float) -> None:
     text = refusal(tmp_path, tiny_file[: int(share * len(tiny_file))])
-    assert any(word in text for word in ("empty", "cut off", "incomplete", "no safetensors header"))
+    assert any(word in text for word in ("empty", "cut off", "incomplete", "it is damaged"))
 
 
 @pytest.mark.parametrize("length", [*range(1, 20), -1, -2, -3, -100])
@@ -203,8 +203,9 @@ def test_a_header_longer_than_the_file(tmp_path: Path, tiny_file: bytes, length:
         (pickle.dumps({"weights": list(range(100))}), "pickle"),
         (b"PK\x03\x04 and so on", "zip archive"),
         (b"\x1c\x00\x00\x00TFL3" + bytes(100), "TFLite"),
-        (b"hello", "no safetensors header"),
-        (bytes(1000), "no safetensors header"),
+        (b"hello", "is called a safetensors file (.safetensors) but is text"),
+        (bytes(1000), "but holds nothing but zeros"),
+        (b"\xff\x00\x17" * 40, "does not begin as one: it is damaged"),
         ((5).to_bytes(8, "little") + b"{bad}" + bytes(10), "header"),
     ],
 )

@@ -22,6 +22,7 @@ import numpy as np
 from linnet.architecture import Architecture, from_options, options_of
 from linnet.files import write_atomically as write_atomically
 from linnet.images import Preprocessing
+from linnet.kinds import LOOKED_AT, SHORTEST, kind_of, looks, misnamed, what_is
 from linnet.quantisation.scheme import Quantisation
 from linnet.quantisation.tensors import check_tensors, dequantise_tensors
 
@@ -243,7 +244,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
         start = file.read(8)
         length = int.from_bytes(start, "little")
         if length > path.stat().st_size:
-            _refuse(path, start + file.read(512))
+            _refuse(path, start + file.read(LOOKED_AT))
         document = _read_document(path, start + file.read(length))
     _check_format(path, document)
     return document
@@ -355,23 +356,15 @@ def _read_document(path: Path, content: bytes) -> dict[str, Any]:
 
 def _refuse(path: Path, content: bytes) -> NoReturn:
     """Says what a file is that is not even the beginning of a safetensors file."""
-    start = content[:512]
-    if not content:
-        found = "is empty"
-    elif start.lstrip()[:1] == b"<":
-        found = "is an HTML or XML page: a download probably went wrong"
-    elif start[:2] == b"PK":
-        found = "is a zip archive, perhaps a PyTorch file: see `linnet convert`"
-    elif start[:1] == b"\x80":
-        found = "is a Python pickle, which linnet never opens: see `linnet convert`"
-    elif start[4:8] == b"TFL3":
-        found = "is a TFLite file: see `linnet convert`"
-    elif path.suffix.lower() == ".onnx":
-        found = "is an ONNX file by its name: see `linnet convert`"
-    elif start[8:9] == b"{":
+    start = content[:LOOKED_AT]
+    if wrong := misnamed(path, start):
+        raise ValueError(f"'{path}' {wrong}.")
+    if start[8:9] == b"{":
         found = "is cut off or damaged within its header"
     else:
-        found = "has no safetensors header"
+        found = what_is(path, start) or looks(start) or "has no safetensors header"
+        if kind_of(path, start) is not None and len(start) >= SHORTEST:
+            found += ", which `linnet convert` reads"
     raise ValueError(f"'{path}' {found}; a linnet checkpoint (.safetensors) was expected.")
 
 

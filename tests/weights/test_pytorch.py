@@ -478,7 +478,7 @@ STRANGE_FILES: dict[str, tuple[bytes, str]] = {
     "billion entries": (header_of(1 << 40), "damaged"),
     "header cut off": (header_of(1 << 20), "damaged"),
     "half an archive": (b"PK\x03\x04" + bytes(200), "zip archive"),
-    "noise": (b"\xff\x00\x17" * 40, "no known format"),
+    "noise": (b"\xff\x00\x17" * 40, "is called a PyTorch file (.pth) but does not begin as one"),
 }
 
 

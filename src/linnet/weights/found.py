@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from linnet.kinds import LFS, LOOKED_AT, POINTER, looks, what_is
 from linnet.weights.conversion import in_short
-
-LOOKED_AT = 4096
-"""Bytes at the start of a file by which its format is recognised."""
 
 MOST_MEMBERS = 20_000
 """Files in a folder or an archive that are looked at; a MobileNet has some hundred tensors."""
@@ -19,24 +17,6 @@ LARGEST_DIRECTORY = 1 << 24
 """Bytes of an archive behind its files; a directory of `MOST_MEMBERS` has a tenth."""
 
 KNOWN = "TFLite, ONNX, PyTorch, safetensors, Keras, TF.js, a frozen graph of TensorFlow or a Hugging Face folder"
-
-LFS = b"version https://git-lfs.github.com/spec/"
-POINTER = "is a Git LFS pointer: the file itself was not fetched. `git lfs pull` fetches it"
-
-GUESSES: tuple[tuple[bytes, str], ...] = (
-    (LFS, POINTER),
-    (b"\x1f\x8b", "is compressed with gzip: unpack it first"),
-    (b"\xfd7zXZ", "is compressed with xz: unpack it first"),
-    (b"BZh", "is compressed with bzip2: unpack it first"),
-    (b"7z\xbc\xaf", "is a 7z archive: unpack it first"),
-    (b"\xff\xd8\xff", "is a picture (JPEG), and no weights"),
-    (b"\x89PNG", "is a picture (PNG), and no weights"),
-    (b"\x89HDF", "is an HDF5 file, but not of Keras"),
-    (b"\x7fELF", "is a program, and no weights"),
-    (b"\x93NUMPY", "is one numpy array, and no network"),
-)
-"""First bytes → what a file is that no format takes."""
-
 
 FOLDERS: tuple[tuple[str, str], ...] = (
     (
@@ -73,27 +53,18 @@ class Found:
 
     def guess(self) -> str:
         """What it is although no format takes it, to stand behind its name."""
-        start = self.start
         if self.members is not None:
             files = {name.rpartition("/")[2] for name in self.members}
             for name, text in FOLDERS:
                 if name in files:
                     return text
-            kind = "a zip archive" if start else "a folder"
+            kind = "a zip archive" if self.start else "a folder"
             shown = ", ".join(sorted(self.members)[:3]) or "nothing"
             return f"is {kind} of no known format: it holds {shown}; expected was {KNOWN}"
-        if not start:
+        if not self.start:
             return "is empty; weights were expected"
-        for mark, text in GUESSES:
-            if start.startswith(mark):
-                return text
-        if start[257:262] == b"ustar":
-            return "is a tar archive: unpack it first"
-        if start.lstrip()[:1] == b"<":
-            return "is an HTML or XML page: a download probably went wrong"
-        if b"\0" not in start and all(byte > 126 or byte in b"\t\n\r\f" or byte > 31 for byte in start):
-            return f"is text, and no file of weights; expected was {KNOWN}"
-        return f"is of no known format; expected was {KNOWN}"
+        found = what_is(self.path, self.start)
+        return found or f"{looks(self.start) or 'is of no known format'}; expected was {KNOWN}"
 
 
 class NotFetchedError(OSError):

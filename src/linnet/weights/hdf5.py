@@ -133,8 +133,9 @@ def _collect(content: bytes, header: dict[str, Any], arrays: list[bytes]) -> Non
 
     try:
         file = h5py.File(h5py.h5f.open_file_image(content))
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(f"it cannot be opened as HDF5 ({_first_line(error)})") from None
+    except (OSError, RuntimeError, ValueError, KeyError):
+        # What the library says of it, such as "not a file id", tells nobody anything.
+        raise ValueError("it cannot be opened as HDF5: it is cut off, or altered at its beginning") from None
     for path, entry in _walk(file):
         if isinstance(entry, h5py.Dataset):
             problem = _why_not(entry, len(content))

@@ -22,6 +22,7 @@ from linnet.architecture import Architecture
 from linnet.architecture.network import OptionError
 from linnet.architecture.ssdlite import BOX_CODE
 from linnet.checkpoint import Checkpoint
+from linnet.kinds import LOOKED_AT
 from linnet.weights.chain import SMALL_STEP, Chain, match, outputs_by_name, tensors_of_chain
 from linnet.weights.conversion import Conversion, contract_of, in_short, without_background
 from linnet.weights.detectors import (
@@ -35,7 +36,6 @@ from linnet.weights.detectors import (
     match_detector,
     named,
 )
-from linnet.weights.found import LOOKED_AT
 from linnet.weights.matching import NotOurs
 from linnet.weights.named import IMAGENET_CLASSES, checked_content, imagenet_classes
 from linnet.weights.tensorflow_chain import USUAL_SIDE, Map, Reading, read_chain
