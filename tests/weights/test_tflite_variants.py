@@ -15,13 +15,13 @@ from networks import random_tensors
 from numpy.typing import NDArray
 from tflite_writer import GraphWriter, NetworkWriter, Operator, Style, network_writer
 
-from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.architecture import Convolve, MobileNetV1, MobileNetV2
 from linnet.engine.fold import fold
 from linnet.engine.integer_reference import numpy_network
 from linnet.images import normalise
 from linnet.weights import read
 from linnet.weights.conversion import Conversion
-from linnet.weights.parity import compare
+from linnet.weights.parity import TFLiteGraph, compare
 from linnet.weights.tflite import convert
 
 SMALL = MobileNetV2(width=0.35, resolution=64, classes=3)
@@ -371,3 +371,69 @@ def test_real_files(name: str, sample_data: Callable[[str], Path]) -> None:
     parity = compare(conversion, pictures)
     assert parity.same_class == 1
     assert min(parity.correlations.values()) > 0.99, parity
+
+
+def _rounded(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What LiteRT's hybrid kernels make of a layer's input: 256 steps over its own range, which holds 0."""
+    lowest, highest = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    scale = (highest - lowest) / 255
+    zero = round(-128 - lowest / scale) if -lowest < highest else round(127 - highest / scale)
+    steps = np.round(np.float32(zero) + values * (np.float32(1) / np.float32(scale)))
+    return (np.clip(steps, -128, 127) - zero) * float(np.float32(scale))
+
+
+def test_litert_rounds_what_enters_a_layer_of_a_dynamic_range_file(tmp_path: Path) -> None:
+    conversion = written(tmp_path / "hybrid.tflite", of_small(Style(weights="hybrid", classifier="fully_connected")))
+    assert conversion.checkpoint.quantisation is None
+    assert any("dynamic range" in note and "while it runs" in note for note in conversion.notes)
+    pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert, which runs the file itself")
+    theirs = TFLiteGraph(conversion)
+    contract = conversion.checkpoint.preprocessing
+    assert contract is not None
+    found = theirs.run(normalise(noise(1)[0][None], contract))
+    steps = {step.name: step for step in conversion.checkpoint.architecture.operations}
+    compared = 0
+    for name, step in steps.items():
+        if not isinstance(step, Convolve) or step.depthwise or step.kernel != 1 or step.reads[0] not in found:
+            continue
+        weight = conversion.checkpoint.tensors[f"{step.label}.weight"][:, :, 0, 0].T
+        bias, given = conversion.checkpoint.tensors[f"{step.label}.bias"], found[step.reads[0]]
+        high = 6 if step.activation == "relu6" else np.inf
+        low = -np.inf if step.activation == "linear" else 0
+        ours, rounded = (np.clip(each @ weight + bias, low, high) for each in (given, _rounded(given)))
+        # Two products may lie between the same integers and be rounded apart: one value in a thousand.
+        assert np.mean(np.abs(rounded - found[name]) > 1e-4) < 1e-3, name
+        assert np.abs(ours - found[name]).max() > 10 * np.median(np.abs(rounded - found[name])), name
+        compared += 1
+    assert compared > 20
+
+
+def _with_wide_activations(content: bytes) -> bytes:
+    """An int8 file whose activations are int16 of the same scales around 0, as the converter's 16x8 mode has them."""
+    changed, model = bytearray(content), tflite.Model.GetRootAs(content, 0)
+    graph = model.Subgraphs(0)
+    for number in range(graph.TensorsLength()):
+        tensor = graph.Tensors(number)
+        if tensor.Type() == tflite.TensorType.INT8 and model.Buffers(tensor.Buffer()).DataLength() == 0:
+            table = tensor._tab
+            changed[table.Pos + table.Offset(TYPE_FIELD)] = tflite.TensorType.INT16
+            codes = tensor.Quantization()._tab
+            place = codes.Vector(codes.Offset(ZEROS_FIELD))
+            changed[place : place + 8] = bytes(8)
+    return bytes(changed)
+
+
+TYPE_FIELD, ZEROS_FIELD = 6, 10
+"""Of the type in a tensor's table, and of the zero points in a quantisation's."""
+
+
+def test_activations_of_sixteen_bits_are_dequantised(tmp_path: Path) -> None:
+    style = Style(weights="int8", input_type="int8", classifier="fully_connected")
+    content = of_small(style).content()
+    (tmp_path / "narrow.tflite").write_bytes(content)
+    (tmp_path / "wide.tflite").write_bytes(_with_wide_activations(content))
+    narrow, wide = read(tmp_path / "narrow.tflite", floats=True), read(tmp_path / "wide.tflite")
+    assert wide.checkpoint.quantisation is None
+    assert any("16 bits" in note and "dequantised" in note for note in wide.notes)
+    for name, values in narrow.checkpoint.tensors.items():
+        np.testing.assert_allclose(wide.checkpoint.tensors[name], values, rtol=1e-6, err_msg=name)

@@ -48,6 +48,12 @@ SMALL_WEIGHTS = 0.02
 """Deviation of a stem's weights, batch norm folded, below which they have taken in 1/255: of released networks it is
 0.24 to 1.4, of random ones 0.1."""
 
+DYNAMIC_RANGE = (
+    "Its weights are integers and its activations real numbers (dynamic range). LiteRT rounds what enters such a layer "
+    "to eight bits while it runs; linnet computes with the same weights in real numbers, and scores differ a little."
+)
+"""LiteRT's builtin kernels round a whole map by its own range, XNNPACK's each pixel of it, and differ as much."""
+
 LARGEST_LABELS = 1 << 22
 """Bytes of a label file; ImageNet's has 22,000."""
 
@@ -214,6 +220,13 @@ def _integers(
     A file that computes on integers in a way that a checkpoint cannot say is taken as floats, with a note.
     """
     if not any(step.stored is not None for step in chain.steps):
+        if graph.dtype(chain.steps[0].input) is np.int16:
+            notes.append(
+                "Its activations are integers of 16 bits, which linnet does not keep: it was dequantised, and nothing "
+                "ends any more where those integers do."
+            )
+        elif graph.rounds_while_running:
+            notes.append(DYNAMIC_RANGE)
         return None
     try:
         if chain.recoded:

@@ -26,6 +26,7 @@ TYPES: dict[int, type[np.generic[Any]]] = {
     tflite.TensorType.FLOAT16: np.float16,
     tflite.TensorType.UINT8: np.uint8,
     tflite.TensorType.INT8: np.int8,
+    tflite.TensorType.INT16: np.int16,
     tflite.TensorType.INT32: np.int32,
     tflite.TensorType.INT64: np.int64,
 }
@@ -164,6 +165,16 @@ class Graph:
         numbers = [op.Inputs(1) for name, op in self.operators if name in ("CONV_2D", "DEPTHWISE_CONV_2D")]
         origins = [self._dequantised.get(int(number), int(number)) for number in numbers]
         return " and ".join(sorted({np.dtype(self.dtype(number)).name for number in origins}))
+
+    @property
+    def rounds_while_running(self) -> bool:
+        """Whether a layer has integers for weights and reads real numbers, which LiteRT rounds to eight bits first."""
+        return any(
+            self.dtype(int(operator.Inputs(1))) in (np.int8, np.uint8)
+            and self.dtype(int(operator.Inputs(0))) is np.float32
+            for name, operator in self.operators
+            if name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+        )
 
     def describe(self) -> str:
         """What the graph seems to do, with its operators and its output."""
