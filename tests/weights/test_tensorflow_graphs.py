@@ -59,6 +59,16 @@ def test_frozen_graphs(architecture: Any, spread: bool, tmp_path: Path) -> None:
     same_function(save_frozen(message, tmp_path / "graph.dat"), architecture)
 
 
+def test_what_quantised_training_rounds_is_taken_unrounded_and_said(tmp_path: Path) -> None:
+    message = graph_of(SECOND.graph, random_tensors(SECOND))
+    first = next(node for node in message.node if node.op == "Relu6")
+    for node in message.node:
+        node.input[:] = ["act_quant" if name == first.name else name for name in node.input]
+    message.node.add(name="act_quant", op="FakeQuantWithMinMaxArgs", input=[first.name])
+    conversion = same_function(save_frozen(message, tmp_path / "graph.dat"), SECOND)
+    assert any("FakeQuant" in note for note in conversion.notes)
+
+
 @pytest.mark.parametrize("old", [False, True], ids=["model.json", "tensorflowjs_model.pb"])
 @pytest.mark.parametrize("architecture", [SECOND, LITE], ids=["v2", "ssdlite"])
 def test_graph_models_of_the_web(architecture: Any, old: bool, tmp_path: Path) -> None:

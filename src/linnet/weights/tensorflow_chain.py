@@ -15,7 +15,7 @@ import numpy as np
 from linnet.architecture.operations import pad_amounts
 from linnet.weights.chain import Chain, Dense, Step
 from linnet.weights.matching import NotOurs
-from linnet.weights.tensorflow_graph import PASSED, Graph, Node
+from linnet.weights.tensorflow_graph import PASSED, ROUNDING, Graph, Node
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,7 +105,13 @@ def read_chain(graph: Graph) -> Reading:
         NotOurs: if it is no network of ours; the text says what it is.
         ValueError: if it makes no sense.
     """
-    return _Walk(graph).read()
+    reading = _Walk(graph).read()
+    if any(node.kind in ROUNDING for node in graph.nodes.values()):
+        reading.notes.append(
+            "The graph rounds numbers as eight bits would (FakeQuant), of quantisation-aware training: linnet computes "
+            "without, and scores differ a little."
+        )
+    return reading
 
 
 class _Walk:

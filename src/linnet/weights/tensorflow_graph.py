@@ -40,7 +40,10 @@ TYPES: dict[int, tuple[str, str, str]] = {
 
 OTHER_TYPES = {0: "DT_INVALID", 5: "DT_INT16", 7: "DT_STRING", 14: "DT_BFLOAT16", 17: "DT_UINT16", 20: "DT_RESOURCE"}
 
-PASSED = frozenset(
+ROUNDING = frozenset({"FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel", "FakeQuantWithMinMaxArgs"})
+"""Operators of quantisation-aware training, which round what they read."""
+
+PASSED = ROUNDING | frozenset(
     {
         "Identity",
         "Enter",
@@ -52,9 +55,6 @@ PASSED = frozenset(
         "StopGradient",
         "PlaceholderWithDefault",
         "CheckNumerics",
-        "FakeQuantWithMinMaxVars",
-        "FakeQuantWithMinMaxVarsPerChannel",
-        "FakeQuantWithMinMaxArgs",
         "Cast",
     }
 )
