@@ -20,7 +20,9 @@ from keras_models import first, save_tfjs
 from networks import random_tensors
 from state_dicts import Arrays, mutated, network_of, save_with_torch, state_dict_of
 from tensorflow_graphs import graph_of, save_frozen, save_web
+from tflite_writer import Description, Style, write_tflite
 
+from linnet.architecture import MobileNetV1
 from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.engine.fold import fold
 from linnet.export.onnx_graph import GraphWriter
@@ -28,6 +30,7 @@ from linnet.weights import read, write
 from linnet.weights.to_pytorch import archive
 
 NETWORK = network_of("timm-v1", width=0.05, classes=2)
+SMALL = MobileNetV1(width=0.05, resolution=32, classes=2)
 MUTATIONS = int(os.environ.get("LINNET_MUTATIONS", "500"))
 """Damaged files of each format in the slow test."""
 
@@ -85,6 +88,32 @@ def _web(path: Path, tensors: Arrays) -> None:
     save_tfjs(first(size=32), path.parent)
 
 
+def _tflite(path: Path, tensors: Arrays, style: Style | None = None) -> None:
+    write_tflite(path, SMALL, random_tensors(SMALL), style)
+
+
+def _tflite_of_integers(path: Path, tensors: Arrays) -> None:
+    described = Description(mean=(127.5,) * 3, std=(127.5,) * 3, licence="Apache-2.0", label_file="labels.txt")
+    _tflite(
+        path, tensors, Style(weights="int8", classifier="fully_connected", labels=("a", "b"), description=described)
+    )
+
+
+def _tflite_with_dynamic_range(path: Path, tensors: Arrays) -> None:
+    _tflite(path, tensors, Style(weights="hybrid", pool="average", softmax=True))
+
+
+def _zipped_web(path: Path, tensors: Arrays) -> None:
+    folder = save_tfjs(first(size=32), path.parent / "folder")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, file.name)
+
+
+def _old_graph_of_web(path: Path, tensors: Arrays) -> None:
+    save_web(graph_of(NETWORK.graph, random_tensors(NETWORK)), path.parent, old=True)
+
+
 # Writes a whole file, and how many of its bytes are structure; the name is the one that is damaged.
 FORMATS: dict[str, tuple[Callable[[Path, Arrays], None], int, str]] = {
     "archive": (_archive, 12_000, "weights.pth"),
@@ -98,12 +127,29 @@ FORMATS: dict[str, tuple[Callable[[Path, Arrays], None], int, str]] = {
     "keras configuration": (_unpacked, 80_000, "config.json"),
     "keras weights": (_unpacked, 60_000, "model.weights.h5"),
     "tfjs": (_web, 80_000, "model.json"),
+    "tflite in float": (_tflite, 20_000, "weights.tflite"),
+    "tflite of integers": (_tflite_of_integers, 30_000, "weights.tflite"),
+    "tflite with dynamic range": (_tflite_with_dynamic_range, 20_000, "weights.tflite"),
+    "keras archive": (_keras, 60_000, "model.keras"),
+    "zipped tfjs": (_zipped_web, 20_000, "model.zip"),
+    "old graph of TF.js": (_old_graph_of_web, 12_000, "tensorflowjs_model.pb"),
+    "old manifest of TF.js": (_old_graph_of_web, 12_000, "weights_manifest.json"),
 }
 
-FOLDERS = {"hugging face", "keras configuration", "keras weights", "tfjs"}
+OFTEN = [name for name in FORMATS if not name.startswith(("tflite ", "keras archive", "zipped", "old"))]
+"""Formats that the usual tests damage: of the others the parts are among these."""
+
+FOLDERS = {
+    "hugging face",
+    "keras configuration",
+    "keras weights",
+    "tfjs",
+    "old graph of TF.js",
+    "old manifest of TF.js",
+}
 """Formats that are a folder, of which one file is damaged."""
 
-HDF5 = {"keras", "keras configuration", "keras weights"}
+HDF5 = {"keras", "keras archive", "keras configuration", "keras weights"}
 """Formats of which each reading takes a process."""
 
 ODD: tuple[Any, ...] = (
@@ -190,7 +236,7 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     fork_for_hdf5(monkeypatch)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", OFTEN)
 def test_damaged_files_give_a_sentence_or_a_network(name: str, tmp_path: Path) -> None:
     count = 6 if name in HDF5 else 60
     assert damage_many(name, tmp_path, count) < count
