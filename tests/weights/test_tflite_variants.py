@@ -13,7 +13,7 @@ import pytest
 import tflite
 from networks import random_tensors
 from numpy.typing import NDArray
-from tflite_writer import GraphWriter, NetworkWriter, Operator, Style, network_writer
+from tflite_writer import GraphWriter, NetworkWriter, Operator, Quantisation, Style, network_writer
 
 from linnet.architecture import Convolve, MobileNetV1, MobileNetV2
 from linnet.engine.fold import fold
@@ -437,3 +437,20 @@ def test_activations_of_sixteen_bits_are_dequantised(tmp_path: Path) -> None:
     assert any("16 bits" in note and "dequantised" in note for note in wide.notes)
     for name, values in narrow.checkpoint.tensors.items():
         np.testing.assert_allclose(wide.checkpoint.tensors[name], values, rtol=1e-6, err_msg=name)
+
+
+def test_pixels_that_are_rounded_once_more_are_said(tmp_path: Path) -> None:
+    network = of_small(Style(weights="int8", input_type="int8", classifier="fully_connected"))
+    graph = network.graph
+    (entered,) = graph.inputs
+    picture = graph.tensors[entered]
+    half = graph.constant("half", np.array([64], np.int8), Quantisation((1 / 128,), (0,)))
+    output = graph.tensor("halves", picture.shape, np.int8, picture.quantisation)
+    for operator in graph.operators:
+        operator.inputs = [output if number == entered else number for number in operator.inputs]
+    graph.operators.insert(0, Operator("MUL", [entered, half], output, MUL, {"FusedActivationFunction": NONE}))
+    conversion = written(tmp_path / "rounded.tflite", network)
+    contract = conversion.checkpoint.preprocessing
+    assert contract is not None
+    assert any("rounds the pixels once more" in note for note in conversion.notes)
+    np.testing.assert_allclose(contract.std, [2 * 128 / 255] * 3, rtol=1e-5)

@@ -293,4 +293,9 @@ def _normalisation(graph: Graph, metadata: Metadata, chain: Chain, notes: list[s
         return {}
     if chain.affine is not None:
         notes.append("Pixels are normalised within the file; the checkpoint does it before the network.")
+        if graph.rounds_pixels:
+            notes.append(
+                "The file does that in integers of eight bits, which rounds the pixels once more: linnet does not, and "
+                "scores differ a little."
+            )
     return {"mean": tuple(map(float, mean - offset * std / scale)), "std": tuple(map(float, std / scale))}

@@ -176,6 +176,16 @@ class Graph:
             if name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
         )
 
+    @property
+    def rounds_pixels(self) -> bool:
+        """Whether what is done with the picture before the first convolution is done in integers of eight bits."""
+        for name, operator in self.operators:
+            if name == "CONV_2D":
+                break
+            if name in ("MUL", "DIV", "SUB", "ADD") and self.dtype(int(operator.Outputs(0))) in (np.int8, np.uint8):
+                return True
+        return False
+
     def describe(self) -> str:
         """What the graph seems to do, with its operators and its output."""
         counts = Counter(name for name, _ in self.operators)
