@@ -23,6 +23,7 @@ from linnet.weights import read
 from linnet.weights.conversion import Conversion
 from linnet.weights.parity import TFLiteGraph, compare
 from linnet.weights.tflite import convert
+from linnet.weights.tflite_graph import Graph
 
 SMALL = MobileNetV2(width=0.35, resolution=64, classes=3)
 LINEAR = Style(classifier="fully_connected")
@@ -454,3 +455,9 @@ def test_pixels_that_are_rounded_once_more_are_said(tmp_path: Path) -> None:
     assert contract is not None
     assert any("rounds the pixels once more" in note for note in conversion.notes)
     np.testing.assert_allclose(contract.std, [2 * 128 / 255] * 3, rtol=1e-5)
+
+
+def test_a_damaged_name_makes_no_long_sentence() -> None:
+    network = of_small()
+    network.graph.tensors[network.graph.outputs[0]].name = "x" * 5000
+    assert len(Graph(network.content()).describe()) < 500

@@ -101,7 +101,8 @@ def convert(
             names = _packed_labels(path, metadata, notes) if own_names is None else tuple(own_names)
         weight_types = graph.weight_types()
         own = _document(graph, "preprocessing")
-        normalisation = {} if own is not None else _normalisation(graph, metadata, chain, notes)
+        with np.errstate(all="ignore"):
+            normalisation = {} if own is not None else _normalisation(graph, metadata, chain, notes)
     except NotOurs as problem:
         raise ValueError(
             f"'{path}' is not a MobileNet classifier, detector or segmenter that linnet has: {problem}."

@@ -36,6 +36,9 @@ ACTIVATIONS = {
     tflite.ActivationFunctionType.RELU6: "relu6",
 }
 
+LONGEST_NAME = 80
+"""Bytes of a tensor's name that a message shows; of a damaged file a name is as long as the file."""
+
 
 class NotOurs(Exception):
     """The graph is readable but no MobileNet classifier; the text says what it is."""
@@ -192,7 +195,7 @@ class Graph:
         kind = self._kind(counts, {self.custom_name(operator) for _, operator in self.operators})
         listed = ", ".join(f"{name} {count}" for name, count in counts.most_common())
         number = int(self._graph.Outputs(0)) if self._graph.OutputsLength() else self.input_tensor
-        name = (self._graph.Tensors(number).Name() or b"").decode(errors="replace")
+        name = (self._graph.Tensors(number).Name() or b"")[:LONGEST_NAME].decode(errors="replace")
         return f"it seems to be {kind} (operators {listed}; output {name!r} of shape {list(self.shape(number))})"
 
     def _kind(self, counts: Counter[str], custom: set[str]) -> str:
