@@ -401,7 +401,8 @@ def test_litert_rounds_what_enters_a_layer_of_a_dynamic_range_file(tmp_path: Pat
         bias, given = conversion.checkpoint.tensors[f"{step.label}.bias"], found[step.reads[0]]
         high = 6 if step.activation == "relu6" else np.inf
         low = -np.inf if step.activation == "linear" else 0
-        ours, rounded = (np.clip(each @ weight + bias, low, high) for each in (given, _rounded(given)))
+        inputs: list[NDArray[Any]] = [given, _rounded(given)]
+        ours, rounded = (np.clip(each @ weight + bias, low, high) for each in inputs)
         # Two products may lie between the same integers and be rounded apart: one value in a thousand.
         assert np.mean(np.abs(rounded - found[name]) > 1e-4) < 1e-3, name
         assert np.abs(ours - found[name]).max() > 10 * np.median(np.abs(rounded - found[name])), name
