@@ -160,8 +160,9 @@ def check_blocks(stride: int, padding: Any, dilation: int = 1) -> None:
         (2, 1, "symmetric", 2),
         (1, 2, "symmetric", 1),
         pytest.param(1, 1, "same", 4, marks=pytest.mark.slow),
-        # Of ASPP, and more than nearly all of these maps have pixels.
-        pytest.param(1, 1, "same", 18, marks=pytest.mark.slow),
+        # Of ASPP, and more than most of these maps have pixels. Of 18 only middle taps would be left, whose gradients
+        # batch norm makes vanish.
+        pytest.param(1, 1, "same", 12, marks=pytest.mark.slow),
     ],
 )
 def test_blocks_of_any_size(threads: int, stride: int, padding: Any, dilation: int) -> None:
@@ -203,7 +204,7 @@ import test_fused, torch
 from linnet.engine.library import training_instruction_set
 assert training_instruction_set() == {name!r}
 torch.set_num_threads(1)
-for stride, dilation in ((1, 1), (2, 1), (1, 2), (1, 6)):
+for stride, dilation in ((1, 1), (2, 1), (1, 2), (1, 4)):
     test_fused.check_blocks(stride, "same", dilation)
 """
     environment = os.environ | {"LINNET_ISA": name, "PYTHONPATH": str(Path(__file__).parent)}
