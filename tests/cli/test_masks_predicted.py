@@ -90,6 +90,7 @@ def test_evaluate_says_every_class_and_reports(
     assert "IoU of line" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*each page is a picture")
 def test_pages_of_a_stack_are_measured_and_predict_says_that_it_takes_the_first(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
