@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from networks import checkpoint_of
 from quantised import quantised_checkpoint
 
 from linnet.architecture import Architecture, MobileNetV2
+from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
 from linnet.bench import compare, runtimes
 from linnet.bench.runtimes import RUNTIMES
 from linnet.checkpoint import Checkpoint
 from linnet.cli import main
 from linnet.engine.library import native_version
+from linnet.export.segmenter import shortfall
 
 needs_native = pytest.mark.skipif(native_version() is None, reason="the native library is not built")
 
@@ -71,6 +74,30 @@ def test_integers_are_measured_beside_floats() -> None:
     # linnet and numpy follow one rule to the bit.
     assert rows[0].difference == rows[4].difference == 0
     assert rows[0].ratio == 1
+
+
+@needs_native
+@pytest.mark.slow
+def test_labels_are_compared_by_their_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = deeplab(backbone=MobileNetV2(width=0.2, resolution=(32, 33)), classes=3)
+    checkpoint = quantised_checkpoint(network)
+    rows = compare(checkpoint, threads=(1,), seconds=0.05, runtimes=("onnxruntime", "numpy"))
+    assert [row.problem for row in rows] == [None] * 4
+    assert rows[0].difference == rows[3].difference == 0
+    monkeypatch.setitem(RUNTIMES, "numpy", lambda setting: ("1.0", lambda: (np.full((1, 32, 33), 3, np.uint8),)))
+    row = compare(checkpoint, threads=(1,), seconds=0.05, runtimes=("numpy",))[-1]
+    assert row.problem == "its output differs by inf"
+
+
+def test_other_labels_of_equal_logits_are_no_difference() -> None:
+    logits = np.zeros((1, 2, 2, 3), np.float32)
+    logits[..., 1], logits[0, 0, 0, 2], logits[0, 1, 1] = 4, 4, (-8, 1, 0)
+    best = np.array([[[2, 1], [1, 1]]])
+    assert shortfall(best, logits) == 0
+    best[0, 1, 1] = 2
+    assert shortfall(best, logits) == 1 / 8
+    best[0, 1, 1] = 3
+    assert shortfall(best, logits) == math.inf
 
 
 @needs_native

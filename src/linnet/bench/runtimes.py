@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linnet.checkpoint import Checkpoint
+from linnet.engine.integer_reference import numpy_network
+from linnet.export.segmenter import exported
 from linnet.export.shipped import Shipped, ShippedRuntime
 from linnet.predictor import Predictor
 from linnet.segmentation import label_map
@@ -86,6 +88,15 @@ def _with_labels(checkpoint: Checkpoint, run: Run, native: bool, channels_first:
         return (np.stack(found),)
 
     return labels
+
+
+def expected_of(setting: Setting) -> Arrays:
+    """What the numpy reference gives; of a segmenter the logits of every pixel, which say how good any labels are."""
+    checkpoint = setting.checkpoint
+    graph, quantisation = exported(checkpoint) if checkpoint.task in FINISHES else (None, checkpoint.quantisation)
+    network = numpy_network(graph or checkpoint.architecture, checkpoint.tensors, quantisation)
+    outputs, _ = network.run(np.ascontiguousarray(setting.inputs.transpose(0, 2, 3, 1)))
+    return as_arrays(outputs)
 
 
 FINISHES: dict[str, Callable[[Checkpoint, Run, bool, bool], Run]] = {"segmentation": _with_labels}
