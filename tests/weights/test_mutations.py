@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -18,16 +19,30 @@ import pytest
 from hdf5_forks import FORKS, fork_for_hdf5
 from keras_models import first, save_tfjs
 from networks import random_tensors
+from quantised import quantised_checkpoint
 from state_dicts import Arrays, mutated, network_of, save_with_torch, state_dict_of
 from tensorflow_graphs import graph_of, save_frozen, save_web
+from tflite_writer import Style, write_tflite
 
-from linnet.checkpoint import Checkpoint, default_preprocessing
+from linnet.architecture import MobileNetV2
+from linnet.checkpoint import (
+    DIGEST_LENGTH,
+    DIGEST_MARK,
+    Checkpoint,
+    default_preprocessing,
+    load_checkpoint,
+    save_checkpoint,
+)
 from linnet.engine.fold import fold
+from linnet.engine.library import native_version
+from linnet.engine.runtimes import NativeRuntime
+from linnet.export import export
 from linnet.export.onnx_graph import GraphWriter
 from linnet.weights import read, write
 from linnet.weights.to_pytorch import archive
 
 NETWORK = network_of("timm-v1", width=0.05, classes=2)
+SMALL = MobileNetV2(width=0.05, depth=0.3, expansion=2, last_layer="scaled", resolution=32, classes=3)
 MUTATIONS = int(os.environ.get("LINNET_MUTATIONS", "500"))
 """Damaged files of each format in the slow test."""
 
@@ -85,6 +100,21 @@ def _web(path: Path, tensors: Arrays) -> None:
     save_tfjs(first(size=32), path.parent)
 
 
+def _quantised(path: Path, tensors: Arrays) -> None:
+    save_checkpoint(quantised_checkpoint(SMALL), path)
+
+
+def _integers(style: Style) -> Callable[[Path, Arrays], None]:
+    def save(path: Path, tensors: Arrays) -> None:
+        write_tflite(path, SMALL, random_tensors(SMALL), style)
+
+    return save
+
+
+def _quantised_onnx(path: Path, tensors: Arrays) -> None:
+    export(quantised_checkpoint(SMALL), path)
+
+
 # Writes a whole file, and how many of its bytes are structure; the name is the one that is damaged.
 FORMATS: dict[str, tuple[Callable[[Path, Arrays], None], int, str]] = {
     "archive": (_archive, 12_000, "weights.pth"),
@@ -98,10 +128,17 @@ FORMATS: dict[str, tuple[Callable[[Path, Arrays], None], int, str]] = {
     "keras configuration": (_unpacked, 80_000, "config.json"),
     "keras weights": (_unpacked, 60_000, "model.weights.h5"),
     "tfjs": (_web, 80_000, "model.json"),
+    "checkpoint of int8": (_quantised, 16_000, "weights.safetensors"),
+    "onnx of int8": (_quantised_onnx, 12_000, "weights.onnx"),
+    "tflite of int8": (_integers(Style(weights="int8", softmax=True)), 12_000, "model.tflite"),
+    "tflite of uint8": (_integers(Style(weights="uint8", pool="average")), 12_000, "model.tflite"),
 }
 
 FOLDERS = {"hugging face", "keras configuration", "keras weights", "tfjs"}
 """Formats that are a folder, of which one file is damaged."""
+
+QUANTISED = {name for name in FORMATS if name.endswith("int8")}
+"""Formats whose networks the engine opens too, if they are read."""
 
 HDF5 = {"keras", "keras configuration", "keras weights"}
 """Formats of which each reading takes a process."""
@@ -157,23 +194,35 @@ def other_document(generator: np.random.Generator, content: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
+def renewed(content: bytes) -> bytes:
+    """A checkpoint whose digest is right again, if it has a place for one: else nothing behind it would be read."""
+    start = content.find(DIGEST_MARK) + len(DIGEST_MARK)
+    if start < len(DIGEST_MARK) or start + DIGEST_LENGTH > len(content):
+        return content
+    found = bytearray(content)
+    found[start : start + DIGEST_LENGTH] = b"0" * DIGEST_LENGTH
+    found[start : start + DIGEST_LENGTH] = hashlib.sha256(found).hexdigest().encode()
+    return bytes(found)
+
+
 def damage_many(name: str, folder: Path, count: int) -> int:
     """Reads damaged copies of a file; gives how many of them were still read."""
     write, structure, file = FORMATS[name]
+    reader = load_checkpoint if name.startswith("checkpoint") else lambda source: read(source).checkpoint
     path = folder / file
     write(path, state_dict_of("timm-v1", NETWORK)[0])
     source = path.parent if name in FOLDERS else path
     content, generator, loaded = path.read_bytes(), np.random.default_rng(0), 0
     with few_calls():
-        assert read(source).checkpoint.tensors
+        assert reader(source).tensors
     for number in range(count):
         # Of most bytes that change, nothing but a document that is none would come.
         as_document = path.suffix == ".json" and number % 3 > 0
         damaged = other_document(generator, content) if as_document else mutated(generator, content, structure)
-        path.write_bytes(damaged)
+        path.write_bytes(renewed(damaged) if name.startswith("checkpoint") else damaged)
         try:
             with few_calls():
-                checkpoint = read(source).checkpoint
+                checkpoint = reader(source)
         except (ValueError, OSError) as error:
             text = str(error)
             assert str(folder) in text
@@ -182,6 +231,8 @@ def damage_many(name: str, folder: Path, count: int) -> int:
         else:
             loaded += 1
             assert all(np.isfinite(values).all() for values in checkpoint.tensors.values())
+            if name in QUANTISED and native_version() is not None:
+                NativeRuntime(checkpoint, 1)
     return loaded
 
 
