@@ -194,6 +194,11 @@ def other_document(generator: np.random.Generator, content: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
+def checkpoint_in(source: Path) -> Checkpoint:
+    """The network of a file or folder."""
+    return read(source).checkpoint
+
+
 def renewed(content: bytes) -> bytes:
     """A checkpoint whose digest is right again, if it has a place for one: else nothing behind it would be read."""
     start = content.find(DIGEST_MARK) + len(DIGEST_MARK)
@@ -208,7 +213,7 @@ def renewed(content: bytes) -> bytes:
 def damage_many(name: str, folder: Path, count: int) -> int:
     """Reads damaged copies of a file; gives how many of them were still read."""
     write, structure, file = FORMATS[name]
-    reader = load_checkpoint if name.startswith("checkpoint") else lambda source: read(source).checkpoint
+    reader: Callable[[Path], Checkpoint] = load_checkpoint if name.startswith("checkpoint") else checkpoint_in
     path = folder / file
     write(path, state_dict_of("timm-v1", NETWORK)[0])
     source = path.parent if name in FOLDERS else path

@@ -132,8 +132,12 @@ def convert(
             names = (f"not {names[0]}", names[0])
         architecture, tensors, names, dropped = without_background(path, classifier, tensors, names, notes)
         architecture = as_said(architecture, _document(graph, "architecture"))
-    if not all(np.isfinite(values).all() for values in tensors.values()):
-        notes.append("Some weights are not finite numbers: the file is probably damaged.")
+    broken = next((name for name, values in tensors.items() if not np.isfinite(values).all()), None)
+    if broken is not None:
+        raise ValueError(
+            f"'{path}' has weights that are no finite numbers, first those that are {broken}: it is damaged or its "
+            "training diverged."
+        )
     provenance = {
         "source": url or path.name,
         "sha256": hashlib.sha256(content).hexdigest(),
