@@ -187,14 +187,22 @@ def _litert(setting: Setting) -> tuple[str, Run]:
 
 
 def _ncnn(setting: Setting) -> tuple[str, Run]:
-    """Pictures go through it one by one. Its own tool pnnx writes its files from ONNX."""
+    """Pictures go through it one by one. Its own tool pnnx writes its files from ONNX.
+
+    A quantised network is one of ncnn's own, made of the numbers that the integers stand for: see `ncnn_integers`.
+    """
     _need("ncnn", "pnnx", "onnx")
+    from linnet.bench.ncnn_integers import quantise_ncnn
     from linnet.export.ncnn_folder import open_ncnn, run_ncnn, write_ncnn
 
     with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         try:
-            write_ncnn(setting.checkpoint, Path(name))
-            network = open_ncnn(Path(name), threads=setting.threads)
+            write_ncnn(setting.checkpoint.dequantised(), folder)
+            network = open_ncnn(folder, threads=setting.threads)
+            if setting.checkpoint.quantisation is not None:
+                quantise_ncnn(folder, network, setting.inputs)
+                network = open_ncnn(folder, threads=setting.threads)
         except ValueError as error:
             raise MissingRuntime(str(error)) from None
     return _version("ncnn"), lambda: run_ncnn(network, setting.inputs)
@@ -270,5 +278,5 @@ RUNTIMES: dict[str, Opener] = {
 }
 """What can be measured. All but linnet and numpy get float32 inputs that are ready, these two a picture's bytes."""
 
-INTEGER_RUNTIMES = frozenset({"linnet", "onnxruntime", "openvino", "litert", "numpy"})
-"""Those that compute a quantised network with its integers."""
+INTEGER_RUNTIMES = frozenset({"linnet", "onnxruntime", "openvino", "litert", "ncnn", "numpy"})
+"""Those that compute a quantised network with its integers, or with integers of their own."""
