@@ -819,7 +819,9 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     path, tensors = tmp_path / "diverged.tflite", random_tensors(SMALL)
     tensors["classifier.bias"] = np.full_like(tensors["classifier.bias"], np.nan)
     write_tflite(path, SMALL, tensors)
-    with pytest.raises(ValueError, match=r"diverged\.tflite' has weights that are no finite numbers, first .*classifier"):
+    with pytest.raises(
+        ValueError, match=r"diverged\.tflite' has weights that are no finite numbers, first .*classifier"
+    ):
         convert(path)
 
 
