@@ -136,6 +136,11 @@ class Floats {
               float* output) const {
     worker_.kernels().resize_row({top, bottom, row.share, columns, width, output});
   }
+  // Whether what a concatenation joins as number `i` has the encoding of its output; and numbers of it in that.
+  static bool stays(const PackedLayer&, Index) { return true; }
+  static void copy_joined(const PackedLayer&, Index, const float* from, Index count, float* to) {
+    std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(float));
+  }
   // What stands for a row outside of a map: nothing, which counts as zeros.
   static const float* outer_row(const PackedLayer&, const Map&, std::uint8_t*) { return nullptr; }
 
@@ -259,6 +264,17 @@ class Bytes {
   void resize(const std::uint8_t* top, const std::uint8_t* bottom, const Neighbours& row, const Neighbours* columns,
               Index width, std::uint8_t* output) const {
     kernels_.resize_row({top, bottom, row.steps, columns, width, output});
+  }
+  static bool stays(const PackedLayer& layer, Index i) {
+    const std::uint8_t* table = layer.bytes.tables + i * 256;
+    for (int byte = 0; byte < 256; ++byte) {
+      if (table[byte] != byte) return false;
+    }
+    return true;
+  }
+  static void copy_joined(const PackedLayer& layer, Index i, const std::uint8_t* from, Index count, std::uint8_t* to) {
+    const std::uint8_t* table = layer.bytes.tables + i * 256;
+    for (Index k = 0; k < count; ++k) to[k] = table[from[k]];
   }
   // What stands for a row outside of a map; written anew for each step, whose scratch space others have used.
   static const std::uint8_t* outer_row(const PackedLayer& layer, const Map& padding, std::uint8_t* scratch) {

@@ -122,15 +122,17 @@ class Chain {
       return;
     }
     const PackedLayer& expand = worker_.layer(unit.expand);
-    const Rows<Number> expanded = rows_in<Number>(scratch_, unit.expanded),
-                       grown = unit.resize < 0 ? Rows<Number>() : rows_in<Number>(scratch_, unit.grown);
+    const Rows<Number> expanded = rows_in<Number>(scratch_, unit.expanded), own = part_of(expanded, unit.own_at);
+    const Rows<Number> grown = unit.resize < 0 ? Rows<Number>()
+                               : unit.join < 0 ? rows_in<Number>(scratch_, unit.grown)
+                                               : part_of(expanded, unit.grown_at);
     const auto expand_panel = [&](Index row, Index first) {
       Product product = math_.product_of(
           expand, unit.input.width, math_.source_of(expand, input, row, unit.widened, unit.expand_terms, scratch_));
       const Index blocks = math_.take_panel(expand, first, &product);
-      product.c = expanded.row(first, row);
-      product.c_step = expanded.block_step();
-      if (unit.resize >= 0) {
+      product.c = own.row(first, row);
+      product.c_step = own.block_step();
+      if (unit.resize >= 0 && unit.join < 0) {
         product.added = grown.row(first, 0);
         product.added_step = grown.block_step();
       }
@@ -144,11 +146,13 @@ class Chain {
         if (unit.resize >= 0) grow(unit, row, grown);
         math_.enter(expand, input, row, unit.input.width, unit.widened, unit.expand_terms, scratch_);
         for (Index first = 0; first < expand.out_blocks;) first += expand_panel(row, first);
+        if (unit.join >= 0) recode_joined(unit, row, grown, own);
       }
+      for (Index block = 0; block < filter.in_blocks; ++block) filter_block(expanded, block);
     }
-    for (Index first = 0, blocks; first < expand.out_blocks; first += blocks) {
+    for (Index first = 0, blocks; !prepares && first < expand.out_blocks; first += blocks) {
       blocks = math_.panel_blocks(expand, first);
-      for (Index row = state.entered; !prepares && row <= lowest_row; ++row) expand_panel(row, first);
+      for (Index row = state.entered; row <= lowest_row; ++row) expand_panel(row, first);
       for (Index block = first; block < first + blocks; ++block) filter_block(expanded, block);
     }
     state.entered = larger(state.entered, lowest_row + 1);
@@ -160,7 +164,27 @@ class Chain {
                  rows_in<Neighbours>(scratch_, unit.columns).data);
   }
 
-  // Makes row `y` of the map that is added to a unit's expansion.
+  // The blocks of a map from block `first` on.
+  static Rows<Number> part_of(Rows<Number> rows, Index first) {
+    rows.data += first * rows.block_step();
+    return rows;
+  }
+
+  // Gives one row of the two maps that a unit joins the encoding of what they become.
+  void recode_joined(const Unit& unit, Index row, const Rows<Number>& grown, const Rows<Number>& own) const {
+    const PackedLayer& join = worker_.layer(unit.join);
+    for (Index i = 0; i < 2; ++i) {
+      if (Arithmetic::stays(join, i)) continue;
+      const int number = worker_.input_of(join, i);
+      const Rows<Number>& rows = number == unit.resize ? grown : own;
+      for (Index block = 0; block < worker_.layer(number).out_blocks; ++block) {
+        Number* values = rows.row(block, row);
+        Arithmetic::copy_joined(join, i, values, unit.input.width * kBlock, values);
+      }
+    }
+  }
+
+  // Makes row `y` of the map that is added to a unit's expansion, or joined with it.
   void grow(const Unit& unit, Index y, const Rows<Number>& grown) const {
     const PackedLayer& layer = worker_.layer(unit.resize);
     const Rows<Number> coarse = whole_rows<Number>(worker_, layer.input);
@@ -169,7 +193,7 @@ class Chain {
     const Neighbours* columns = rows_in<Neighbours>(scratch_, unit.columns).data;
     for (Index block = 0; block < layer.out_blocks; ++block) {
       math_.resize(coarse.row(block, row.low), coarse.row(block, row.high), row, columns, unit.input.width,
-                   grown.row(block, 0));
+                   grown.row(block, y));
     }
   }
 

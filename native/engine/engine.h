@@ -150,15 +150,16 @@ struct Map {
   Index bytes() const { return numbers() * element; }
 };
 
-// Layers that run together: [[resize] expand] depthwise project, or one convolution. -1: there is none.
+// Layers that run together: [[resize] expand [join]] depthwise project, or one convolution. -1: there is none.
 struct Unit {
-  int resize = -1;  // what is added to the expansion, of which each row is made as it is added
-  int expand = -1, depthwise = -1, project = -1;
+  int resize = -1;  // what is added to the expansion, or joined with it, of which each row is made as it is needed
+  int expand = -1, join = -1, depthwise = -1, project = -1;
   Size input, inner, output;  // before, between depthwise and project, after
   Index pad_top = 0, pad_left = 0;
   // In a thread's scratch space. `made` is the unit's output, unless it is the step's own, or sums of it.
   Map window, expanded, filtered, made;
-  Map columns, grown;  // where the pixels of a resized row lie, and one such row
+  Map columns, grown;              // where the pixels of a resized row lie, and one such row unless it is joined
+  Index grown_at = 0, own_at = 0;  // blocks of `expanded` where a joined row and the expansion begin
   // Of bytes: the input as operands, a row of the filter's padding, and a pixel's own part of its sums: of the
   // expansion and of the last product.
   Map widened, padding, expand_terms, terms;

@@ -70,7 +70,9 @@ class Planner {
   int find_sizes();
   void find_steps();
   bool is_resized_and_added(Index number) const;
+  bool is_resized_and_joined(Index number) const;
   bool starts_unit(Index number, Unit* unit, int* schedule);
+  void join(Unit* unit, Index number);
   bool finish_unit(Unit* unit);
   int schedule_of(const Unit& unit) const;
   Step* last_chain();
@@ -203,17 +205,31 @@ bool Planner::is_resized_and_added(Index number) const {
          layer(next).added == number;
 }
 
+// Whether a map is resized for nothing but to stand beside what the layer behind it makes of another map, and a filter
+// reads both. The second of them begins where a block does, so that each is written into the filter's rows at once.
+bool Planner::is_resized_and_joined(Index number) const {
+  const Index own = number + 1, join = number + 2;
+  if (join + 1 >= layers_.size() || layer(number).given.kind != LINNET_RESIZE || !is_read_once(number)) return false;
+  if (!layer(own).pointwise() || layer(own).added >= 0 || !is_read_once(own)) return false;
+  if (layer(join).given.kind != LINNET_CONCATENATE || layer(join).given.input_count != 2) return false;
+  const int first = input_of(join, 0), second = input_of(join, 1);
+  if (smaller(first, second) != number || larger(first, second) != own) return false;
+  return layer(first).channels % kBlock == 0;
+}
+
 // Whether a unit begins at this layer: a block, or the convolution of the picture.
 bool Planner::starts_unit(Index number, Unit* unit, int* schedule) {
   *unit = Unit();
   *schedule = LINNET_AUTO;
-  if (is_resized_and_added(number)) unit->resize = static_cast<int>(number++);
+  const bool joins = is_resized_and_joined(number);
+  if (joins || is_resized_and_added(number)) unit->resize = static_cast<int>(number++);
   const linnet_layer& given = layer(number).given;
   unit->input = input_size(number);
-  if (layer(number).pointwise() && layer(number).added == unit->resize) {
+  if (layer(number).pointwise() && (joins || layer(number).added == unit->resize)) {
+    unit->expand = static_cast<int>(number);
+    if (joins) join(unit, ++number);
     const int next = only_reader(number);
     if (next != number + 1 || layer(next).given.kind != LINNET_DEPTHWISE) return false;
-    unit->expand = static_cast<int>(number);
     unit->depthwise = next;
   } else if (given.kind == LINNET_DEPTHWISE) {
     unit->depthwise = static_cast<int>(number);
@@ -231,6 +247,14 @@ bool Planner::starts_unit(Index number, Unit* unit, int* schedule) {
   unit->inner = unit->output = tensor(unit->depthwise).size;
   *schedule = schedule_of(*unit);
   return *schedule == LINNET_ROWS || (*schedule == LINNET_GROUPS && unit->resize < 0);
+}
+
+// Makes a concatenation a part of the unit whose two maps it joins.
+void Planner::join(Unit* unit, Index number) {
+  unit->join = static_cast<int>(number);
+  const bool grown_first = input_of(number, 0) == unit->resize;
+  unit->grown_at = grown_first ? 0 : layer(unit->expand).out_blocks;
+  unit->own_at = grown_first ? layer(unit->resize).out_blocks : 0;
 }
 
 // The last step, if it is a chain.
@@ -490,7 +514,7 @@ void Planner::plan_row(Step& step, Unit& unit) {
     if (project.pointwise()) take_operands(step, project, unit.widened, unit.terms, 1, unit.input.width);
     return;
   }
-  if (unit.resize >= 0) {
+  if (unit.resize >= 0 && unit.join < 0) {
     const PackedLayer& resize = layer(unit.resize);
     take(step, unit.grown, resize.element, resize.out_blocks, 1, unit.input.width);
   }

@@ -249,28 +249,6 @@ void run_add(const Worker& worker, const Step& step) {
   for (Index i = own.first * kBlock; i < own.last * kBlock; ++i) output.data[i] = sum_of(layer, first[i], second[i]);
 }
 
-// Numbers of the input that is joined as number `i`, in the encoding of the output.
-void copy_joined(const PackedLayer&, Index, const float* from, Index count, float* to) {
-  std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(float));
-}
-
-void copy_joined(const PackedLayer& layer, Index i, const std::uint8_t* from, Index count, std::uint8_t* to) {
-  const std::uint8_t* table = layer.bytes.tables + i * 256;
-  for (Index k = 0; k < count; ++k) to[k] = table[from[k]];
-}
-
-// Whether a table changes nothing.
-bool is_identity(const std::uint8_t* table) {
-  for (int i = 0; i < 256; ++i) {
-    if (table[i] != i) return false;
-  }
-  return true;
-}
-
-// Whether the input that is joined as number `i` has nothing done to it where it stands.
-bool stays(const PackedLayer&, Index, const float*) { return true; }
-bool stays(const PackedLayer& layer, Index i, const std::uint8_t*) { return is_identity(layer.bytes.tables + i * 256); }
-
 // Maps of one size behind each other along the channels. Blocks that begin where a block begins are copied whole; what
 // was written where it belongs stays there.
 template <typename Arithmetic>
@@ -286,14 +264,14 @@ void run_concatenate(const Worker& worker, const Step& step) {
     const int number = worker.input_of(layer, i);
     const Rows<Number> input = whole_rows<Number>(worker, number);
     const Index channels = worker.layer(number).channels;
-    const bool stands = worker.tensor(number).within == step.single.layer && stays(layer, i, input.data);
+    const bool stands = worker.tensor(number).within == step.single.layer && Arithmetic::stays(layer, i);
     for (Index channel = stands ? channels : 0; channel < channels;) {
       const Index place = begin + channel, source = channel % kBlock, target = place % kBlock;
       const Index count = smaller(smaller(kBlock - source, kBlock - target), channels - channel);
       const Number* read = input.row(channel / kBlock, 0) + own.first * kBlock + source;
       Number* write = output.row(place / kBlock, 0) + own.first * kBlock + target;
       for (Index pixel = 0; pixel < pixels; ++pixel) {
-        copy_joined(layer, i, read + pixel * kBlock, count, write + pixel * kBlock);
+        Arithmetic::copy_joined(layer, i, read + pixel * kBlock, count, write + pixel * kBlock);
       }
       channel += count;
     }

@@ -62,7 +62,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /** Counts the changes of this interface: of what a function takes and gives, and of how structures lie in memory. */
-#define LINNET_INTERFACE 5
+#define LINNET_INTERFACE 6
 
 /** LINNET_INTERFACE of the headers that this library was built with. A caller that was built with another number, or
  * a library without this function, must not call any other: structures would be read from the wrong places. */

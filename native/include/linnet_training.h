@@ -50,12 +50,15 @@ typedef struct linnet_gradient {
   const float* offset; /* [channels] */
 } linnet_gradient;
 
-/** A depthwise 3x3 convolution. Pixels outside the picture are zeros; nothing asks for more than two beyond an edge. */
+/** A depthwise 3x3 convolution. Pixels outside the picture are zeros; nothing asks for more than two beyond an edge.
+ * Its taps are `dilation` pixels apart: above 1 the stride is 1, and output and pads have the size of the input and the
+ * dilation. */
 typedef struct linnet_depthwise_shape {
   int64_t pictures, height, width, channels;
   int64_t output_height, output_width;
   int64_t stride;            /* 1 or 2 */
-  int64_t pad_top, pad_left; /* 0 or 1 */
+  int64_t pad_top, pad_left; /* 0 or 1; of a dilated filter its dilation */
+  int64_t dilation;          /* from 1 to 1024 */
 } linnet_depthwise_shape;
 
 /**

@@ -127,16 +127,20 @@ int run_backward(Work<Job> work, Index scratch, Index weights, Index channels, f
   return LINNET_OK;
 }
 
-// Output or gradients reach from the picture's edge to at most two pixels beyond the other.
-bool bad_axis(Index length, Index output, Index stride, Index padding) {
-  const Index reach = (output - 1) * stride + 3 - padding;
+constexpr Index kMostDilation = 1024;
+
+// Output or gradients reach from the picture's edge to at most two pixels beyond the other; dilated ones as far as one
+// step of the filter on both sides.
+bool bad_axis(const linnet_depthwise_shape& s, Index length, Index output, Index padding) {
+  if (s.dilation > 1) return length < 1 || output != length || padding != s.dilation;
+  const Index reach = (output - 1) * s.stride + 3 - padding;
   return length < 1 || output < 1 || padding < 0 || padding > 1 || reach < length || reach > length + 2;
 }
 
 bool bad_shape(const linnet_depthwise_shape* s) {
-  return s == nullptr || s->pictures < 1 || s->channels < 1 || (s->stride != 1 && s->stride != 2) ||
-         bad_axis(s->height, s->output_height, s->stride, s->pad_top) ||
-         bad_axis(s->width, s->output_width, s->stride, s->pad_left);
+  return s == nullptr || s->pictures < 1 || s->channels < 1 || (s->stride != 1 && s->stride != 2) || s->dilation < 1 ||
+         s->dilation > kMostDilation || (s->dilation > 1 && s->stride > 1) ||
+         bad_axis(*s, s->height, s->output_height, s->pad_top) || bad_axis(*s, s->width, s->output_width, s->pad_left);
 }
 
 // [channels][9] to [9][channels], or back.

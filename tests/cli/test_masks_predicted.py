@@ -90,6 +90,22 @@ def test_evaluate_says_every_class_and_reports(
     assert "IoU of line" in shown
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*each page is a picture")
+def test_pages_of_a_stack_are_measured_and_predict_says_that_it_takes_the_first(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = np.random.default_rng(1)
+    for name, most in (("volume", 256), ("labels", 3)):
+        pages = [Image.fromarray(generator.integers(0, most, (24, 32), dtype=np.uint8)) for _ in range(3)]
+        pages[0].save(tmp_path / f"train-{name}.tif", save_all=True, append_images=pages[1:])
+    (tmp_path / "classes.txt").write_text("\n".join(NAMES))
+    assert main(["evaluate", str(tmp_path), "--model", str(model), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 3
+    assert main(["predict", str(tmp_path / "train-volume.tif"), "--model", str(model)]) == 0
+    assert "has 3 pages: the first is looked at. A picture of each page comes by: python -c" in capsys.readouterr().err
+
+
 def test_figures_are_those_of_pixels_and_a_picture_without_its_size_is_named(data: Path, model: Path) -> None:
     from linnet.data import find
 

@@ -85,14 +85,22 @@ def small_segmenters() -> list[Architecture]:
     ]  # fmt: skip
 
 
-def decoder(*, kept: bool = False, channels: int = 12, classes: int = 5) -> Graph:
-    """A coarse map that grows and is added to a finer one, a filter, and the logits. `kept`: read once more."""
+def decoder(*, kept: bool = False, channels: int = 12, classes: int = 5, beside: Sequence[str] = ()) -> Graph:
+    """A coarse map that grows and is added to a finer one, a filter, and the logits.
+
+    Args:
+        kept: whether the map that grew is read once more.
+        channels: of both maps; put beside each other, the second one has three more.
+        beside: `grown` and `own` in the order in which they are put beside each other instead of added.
+    """
     build = GraphBuilder((90, 70, 3))
     fine = build.convolve("fine", INPUT, 8, kernel=3, stride=2)
     coarse = build.convolve("coarse", build.convolve("down", fine, 8, kernel=3, stride=2), channels)
     grown = build.resize("grown", coarse, 2, grid="half_pixel")
-    joined = build.add("joined", build.convolve("own", fine, channels, activation="relu"), grown)
-    filtered = build.convolve("filter", joined, channels, kernel=3, depthwise=True)
+    own = build.convolve("own", fine, channels + (3 if list(beside[1:]) == ["own"] else 0), activation="relu")
+    maps = {"grown": grown, "own": own}
+    joined = build.concatenate("joined", [maps[name] for name in beside]) if beside else build.add("joined", own, grown)
+    filtered = build.convolve("filter", joined, build.shape(joined)[2], kernel=3, depthwise=True)
     result = build.convolve("logits", build.convolve("pointwise", filtered, 16), classes)
     return build.graph(result, build.convolve("also", grown, 4)) if kept else build.graph(result)
 

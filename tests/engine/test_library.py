@@ -65,6 +65,7 @@ DIGESTS = {
     3: "641c4516d6f59ab5",
     4: "049be1952306bea4",
     5: "9f5745d9e4aaf35d",
+    6: "9b2ade73865fbf5b",
 }
 """Number of the interface → digest of what Python knows of it."""
 

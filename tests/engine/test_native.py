@@ -278,6 +278,7 @@ def test_the_arena_is_a_ninth_of_layer_by_layer(threads: int, kibibytes: int) ->
         deeplab(backbone="mobilenet_v1"),
         deeplab(variant="modern", resolution=(360, 480), classes=11),
         deeplab(variant="modern"),
+        deeplab(variant="modern", joining="concatenate"),
     ],
 )
 def test_the_arena_of_a_segmenter_is_at_most_half_of_layer_by_layer(network: DeepLab, threads: int) -> None:
@@ -294,6 +295,25 @@ def test_a_map_that_grows_to_be_added_is_made_row_by_row(channels: int, threads:
     # The fine map and the coarse one, and some rows for each thread; not one map of these channels.
     assert session.arena_bytes <= 4 * (45 * 35 * 8 + 23 * 18 * 16 + threads * 12 * 35 * 16)
     check(decoder(kept=True), ("grown", "logits"), threads=threads)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("beside", [["grown", "own"], ["own", "grown"]])
+def test_a_map_that_grows_to_stand_beside_another_is_made_row_by_row(beside: list[str], threads: int) -> None:
+    graph = decoder(channels=16, beside=beside)
+    session = check(graph, threads=threads, joins_rows=True)
+    assert [(step.first, step.last, step.output_bytes) for step in session.plan][-1] == ("grown", "logits", 0)
+    assert session.arena_bytes <= 4 * (45 * 35 * 8 + 23 * 18 * 16 + threads * 15 * 35 * 32)
+    pixels = np.random.default_rng(1).integers(0, 256, (2, *graph.input_shape), dtype=np.uint8)
+    program = lower(graph, random_tensors(graph))
+    layerwise = NativeSession(NativeNetwork(program), (90, 70), table_of(3), program.outputs, schedule="layerwise")
+    assert np.array_equal(session.run(pixels)[0], layerwise.run(pixels)[0])
+
+
+def test_maps_beside_each_other_that_are_read_once_more_or_share_a_block_are_made_whole() -> None:
+    for graph in (decoder(beside=["grown", "own"]), decoder(kept=True, channels=16, beside=["own", "grown"])):
+        session = check(graph, joins_rows=True)
+        assert "grown" not in {step.first for step in session.plan if step.last == "logits"}
 
 
 def test_rows_go_to_the_caller_at_once_for_each_picture() -> None:

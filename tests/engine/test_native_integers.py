@@ -105,6 +105,12 @@ def test_all_inner_tensors_at_once(network: Architecture, kind: Way) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS[1:3])
+@pytest.mark.parametrize("beside", [["grown", "own"], ["own", "grown"]])
+def test_a_map_that_grows_to_stand_beside_another_in_every_way(beside: list[str], kind: Way) -> None:
+    assert_same_bits(quantised_for_pictures(decoder(channels=16, beside=beside), **kind), every_way())
+
+
+@pytest.mark.parametrize("kind", KINDS[1:3])
 def test_a_map_that_grows_to_be_added_in_every_way(kind: Way) -> None:
     assert_same_bits(quantised_for_pictures(decoder(), **kind), every_way())
     assert_same_bits(quantised_for_pictures(decoder(kept=True, channels=16), **kind), names=("grown", "pointwise"))

@@ -68,13 +68,19 @@ def stirred(module: torch_nn.Module, seed: int = 0) -> Any:
 
 
 def block(
-    channels: tuple[int, int, int], size: tuple[int, int], *, stride: int, padding: Any, activation: Any = "relu6"
+    channels: tuple[int, int, int],
+    size: tuple[int, int],
+    *,
+    stride: int,
+    padding: Any,
+    dilation: int = 1,
+    activation: Any = "relu6",
 ) -> GraphNetwork:
     entering, hidden, leaving = channels
     build = GraphBuilder((*size, entering), activation=activation, padding=padding, norm=NORM)
     with build.block("b", "inverted residual"):
         wide = build.convolve("expand", INPUT, hidden) if entering != hidden else INPUT
-        filtered = build.convolve("depthwise", wide, hidden, kernel=3, stride=stride, depthwise=True)
+        filtered = build.convolve("depthwise", wide, hidden, kernel=3, stride=stride, dilation=dilation, depthwise=True)
         result = build.convolve("project", filtered, leaving, activation="linear")
         if stride == 1 and entering == leaving:
             result = build.add("", result, INPUT)
@@ -136,9 +142,9 @@ BLOCKS = [
 ]
 
 
-def check_blocks(stride: int, padding: Any) -> None:
+def check_blocks(stride: int, padding: Any, dilation: int = 1) -> None:
     for channels, size, count in BLOCKS:
-        module = block(channels, size, stride=stride, padding=padding)
+        module = block(channels, size, stride=stride, padding=padding, dilation=dilation)
         x = channels_last(count, channels[0], size)
         expected = in_double(module, x)
         assert fused.applies(parts_of(module), x)
@@ -147,11 +153,21 @@ def check_blocks(stride: int, padding: Any) -> None:
 
 @needs_the_library
 @pytest.mark.parametrize(
-    ("threads", "stride", "padding"), [(1, 1, "same"), (2, 2, "same"), (2, 1, "symmetric"), (1, 2, "symmetric")]
+    ("threads", "stride", "padding", "dilation"),
+    [
+        (1, 1, "same", 1),
+        (2, 2, "same", 1),
+        (2, 1, "symmetric", 2),
+        (1, 2, "symmetric", 1),
+        pytest.param(1, 1, "same", 4, marks=pytest.mark.slow),
+        # Of ASPP, and more than most of these maps have pixels. Of 18 only middle taps would be left, whose gradients
+        # batch norm makes vanish.
+        pytest.param(1, 1, "same", 12, marks=pytest.mark.slow),
+    ],
 )
-def test_blocks_of_any_size(threads: int, stride: int, padding: Any) -> None:
+def test_blocks_of_any_size(threads: int, stride: int, padding: Any, dilation: int) -> None:
     torch.set_num_threads(threads)
-    check_blocks(stride, padding)
+    check_blocks(stride, padding, dilation)
 
 
 FULL = [{"kernel": 3}, {"kernel": 3, "stride": 2}, {"stride": 2}]
@@ -188,8 +204,8 @@ import test_fused, torch
 from linnet.engine.library import training_instruction_set
 assert training_instruction_set() == {name!r}
 torch.set_num_threads(1)
-for stride in (1, 2):
-    test_fused.check_blocks(stride, "same")
+for stride, dilation in ((1, 1), (2, 1), (1, 2), (1, 4)):
+    test_fused.check_blocks(stride, "same", dilation)
 """
     environment = os.environ | {"LINNET_ISA": name, "PYTHONPATH": str(Path(__file__).parent)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
@@ -258,9 +274,9 @@ def test_a_step_of_a_whole_network(architecture: Any, monkeypatch: pytest.Monkey
 
 @needs_the_library
 def test_equal_inputs_give_equal_bits() -> None:
-    for threads in (1, 2, 3):
+    for threads, dilation in ((1, 1), (2, 1), (3, 2)):
         torch.set_num_threads(threads)
-        module = block((8, 48, 8), (15, 15), stride=1, padding="same")
+        module = block((8, 48, 8), (15, 15), stride=1, padding="same", dilation=dilation)
         x = channels_last(5, 8, (15, 15))
         first, second = step(copy.deepcopy(module), x), step(copy.deepcopy(module), x)
         for name, values in first.items():
@@ -268,8 +284,9 @@ def test_equal_inputs_give_equal_bits() -> None:
 
 
 @needs_the_library
-def test_recomputing_gives_equal_bits_and_keeps_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = block((8, 48, 8), (15, 15), stride=1, padding="same")
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_recomputing_gives_equal_bits_and_keeps_less(dilation: int) -> None:
+    module = block((8, 48, 8), (15, 15), stride=1, padding="same", dilation=dilation)
     saving = copy.deepcopy(module)
     saving.recompute_expansion = True
     x = channels_last(2, 8, (15, 15)).requires_grad_()

@@ -31,7 +31,7 @@ from linnet.explanation import Explainer, Explanation
 from linnet.files import describe_failure
 from linnet.films.sources import SUFFIXES as FILM_SUFFIXES
 from linnet.films.sources import Source, is_filmed, split_sources
-from linnet.images import decode, find_pictures
+from linnet.images import count_pages, decode, find_pictures, how_to_split
 from linnet.machine import require_packages
 from linnet.predictor import Predictor, load
 from linnet.results import Result, document
@@ -177,6 +177,11 @@ def _predict(
             documents.append({"file": str(file), "error": message})
             print(f"linnet: {message}", file=sys.stderr)
             continue
+        if (pages := count_pages(file)) > 1:
+            print(
+                f"linnet: '{file}' has {pages:,} pages: the first is looked at. {how_to_split(str(file))}",
+                file=sys.stderr,
+            )
         if options.json:
             documents.append(document(str(file), result, options.top))
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Literal, cast
 
@@ -12,10 +13,11 @@ from linnet.data.formats import FORMATS
 from linnet.data.formats.folders import annotation_beside
 from linnet.data.formats.format import Format
 from linnet.data.labels import LABELS
-from linnet.data.places import Place
+from linnet.data.places import Folder, Place
 from linnet.data.reading import Reading
 from linnet.data.samples import Task
 from linnet.data.sources import Address
+from linnet.images import count_pages, how_to_split
 
 FormatName = Literal[
     "shards", "table", "parquet", "coco", "voc", "cvat", "createml", "labelme", "yolo", "masks", "folders"
@@ -232,4 +234,16 @@ def _unrecognised(place: Place) -> str:
             f"'{annotation}' seems to tell what is on the picture beside it, but '{place}' is laid out in no way that "
             f"linnet reads ({known}); it has {seen}."
         )
-    return f"'{place}' holds no labelled pictures: {known} were expected; it has {seen}."
+    return f"'{place}' holds no labelled pictures: {known} were expected; it has {seen}.{_on_stacks(place.folder)}"
+
+
+def _on_stacks(folder: Folder) -> str:
+    """What can be done with a stack of pages that lies in a folder in which nothing was recognised."""
+    files = (level.join(name) for level in folder.walk() for name in level.ending(".tif", ".tiff"))
+    stack = next((file for file in islice(files, 8) if count_pages(file) > 1), None)
+    if stack is None:
+        return ""
+    return (
+        f" '{stack}' has {count_pages(stack):,} pages: they are slices where a stack of as many masks lies beside it, "
+        f"such as train-volume.tif and train-labels.tif. {how_to_split(stack)}"
+    )

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from linnet.data.columns import read_table
 from linnet.data.stores import Stored
 from linnet.files import TIMEOUT_SECONDS, replacing
+from linnet.images import count_pages, read_page
 
 AHEAD = 1 << 18
 """Bytes that are read at once from a file: few enough that hundreds of shards can be read side by side."""
@@ -109,6 +110,40 @@ class File:
     def file(self) -> Path:
         """Its path."""
         return Path(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a TIFF file: a slice of a volume.
+
+    Attributes:
+        path: of the file.
+        number: of the page, from 0.
+    """
+
+    path: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        """File and page, counted from 1 as viewers do."""
+        return f"{self.path}, page {self.number + 1}"
+
+    @property
+    def picture(self) -> bytes:
+        """The page as a TIFF file of its own, read anew each time."""
+        return read_page(self.path, self.number)
+
+    @property
+    def file(self) -> Path:
+        """The TIFF file."""
+        return Path(self.path)
+
+
+def pages_of(path: str) -> list[File] | list[Page]:
+    """The slices of a stack; of every other file only itself."""
+    count = count_pages(path)
+    return [Page(path, number) for number in range(count)] if count > 1 else [File(path)]
 
 
 @dataclass(frozen=True, slots=True)

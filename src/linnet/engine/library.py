@@ -14,7 +14,7 @@ from linnet.architecture.operations import Shape, Size, size_at
 
 NAMES = ("liblinnet_native.so", "liblinnet_native.dylib", "linnet_native.dll")
 
-INTERFACE = 5
+INTERFACE = 6
 """`LINNET_INTERFACE` of linnet.h: the functions and structures below are those of this number."""
 
 NOT_BUILT = (
@@ -369,7 +369,8 @@ class DepthwiseShape(ctypes.Structure):
     _fields_ = tuple(
         (name, COUNT)
         for name in (
-            "pictures", "height", "width", "channels", "output_height", "output_width", "stride", "pad_top", "pad_left"
+            "pictures", "height", "width", "channels", "output_height", "output_width", "stride", "pad_top", "pad_left",
+            "dilation",
         )
     )  # fmt: skip
 

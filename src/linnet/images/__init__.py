@@ -25,6 +25,7 @@ from linnet.images.resizing import (
     seen_box,
     table_of,
 )
+from linnet.images.stacks import count_pages, how_to_split, read_page
 from linnet.images.values import Stored, stored_values, turned
 
 if TYPE_CHECKING:
@@ -43,12 +44,14 @@ __all__ = [
     "Preprocessing",
     "Stored",
     "check_pixels",
+    "count_pages",
     "decode",
     "decode_deep",
     "find_pictures",
     "fit",
     "formats",
     "grey_of",
+    "how_to_split",
     "is_deep",
     "is_deep_grey",
     "is_picture",
@@ -56,6 +59,7 @@ __all__ = [
     "normalise",
     "picture_name",
     "prepare",
+    "read_page",
     "resize_box",
     "seen_box",
     "stored_values",

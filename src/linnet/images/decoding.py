@@ -114,7 +114,7 @@ def read_opened(
     content = Path(picture).read_bytes() if isinstance(picture, str | Path) else picture
     if not isinstance(content, bytes | Image.Image):
         raise ValueError(f"A picture is a path, bytes, a PIL image or an array, not a {type(content).__name__}.")
-    _silence_pillow()
+    silence_pillow()
     try:
         opened = content
         if isinstance(opened, bytes):
@@ -138,10 +138,10 @@ def read_opened(
         if isinstance(content, bytes) and (whole := with_end(content)) is not None:
             return read_opened(whole, read, most_pixels)
         # Pillow's plugins answer damaged files with exceptions of any kind.
-        raise ValueError(f"{name} is damaged and cannot be decoded ({_first_line(error)}).") from None
+        raise ValueError(f"{name} is damaged and cannot be decoded ({first_line(error)}).") from None
 
 
-def _silence_pillow() -> None:
+def silence_pillow() -> None:
     """Puts `QUIET` first. `warnings.catch_warnings` would not do: pictures are decoded in several threads."""
     if not warnings.filters or warnings.filters[0] != QUIET:
         warnings.filterwarnings("ignore", module=QUIET[3].pattern)
@@ -216,7 +216,8 @@ def _sideways() -> set[Image.Transpose]:
     return {Transpose.TRANSPOSE, Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90}
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an exception says, without a full stop."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 

@@ -101,10 +101,14 @@ def _fits(module: ConvolutionModule) -> bool:
         and norm.momentum is not None
         and norm.weight.dtype == torch.float32
         and module.convolution.bias is None
-        and layer.dilation == 1
-        and (not layer.depthwise or (layer.kernel == 3 and layer.stride in (1, 2)))
+        and (not layer.depthwise or _is_filtered(layer))
         and not any(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks for part in parts)
     )
+
+
+def _is_filtered(layer: Convolve) -> bool:
+    """Is this a depthwise filter of the kernels? Dilated ones leave no pixel out and have equal zeros on both sides."""
+    return layer.kernel == 3 and (layer.stride in (1, 2) if layer.dilation == 1 else layer.stride == 1)
 
 
 @dataclass(frozen=True)
@@ -120,13 +124,14 @@ class _Stage:
     output_size: tuple[int, int]
     stride: int
     padding: tuple[int, int]
+    dilation: int
 
     def output(self, pictures: int) -> Tensor:
         return empty(pictures, self.out_channels, *self.output_size)
 
     def shape(self, pictures: int) -> DepthwiseShape:
         return DepthwiseShape(
-            pictures, *self.input_size, self.in_channels, *self.output_size, self.stride, *self.padding
+            pictures, *self.input_size, self.in_channels, *self.output_size, self.stride, *self.padding, self.dilation
         )
 
     def transform(self, constants: Tensor) -> Transform:
@@ -171,7 +176,7 @@ def run(
         stages.append(
             _Stage(
                 kind, norm, CLAMPS[layer.activation], layer.in_channels, layer.out_channels, size, output_size,
-                layer.stride, padding,
+                layer.stride, padding, layer.dilation,
             )
         )  # fmt: skip
         parameters += [None if kind == "given" else module.convolution.weight, norm.weight, norm.bias]

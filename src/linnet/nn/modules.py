@@ -305,7 +305,7 @@ class GraphNetwork(nn.Module):
             return fused.run(modules, x, adds_input=chain.adds_input, recompute=recompute and len(modules) > 1)
 
         def run(x: Tensor) -> Tensor:
-            # Of a chain that has a dilated filter, which the kernels lack, they run what stands around it.
+            # Of a chain with something that the kernels lack they run what stands around it.
             for module in modules:
                 x = fused.run((module,), x) if fused.applies((module,), x) else module(x)
             return x

@@ -17,6 +17,7 @@ from linnet.data import DataSet, find, find_for, recognise_task
 from linnet.data.formats.mask_coding import CITYSCAPES_IDS, voc_colour
 from linnet.data.masks.shapes import run_lengths, unpacked
 from linnet.data.recognition import OtherTaskError, UnusedIgnoreError
+from linnet.images import count_pages, decode, read_page
 
 NAMES = ("sky", "road", "sign symbol")
 
@@ -415,6 +416,81 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     remarks = " ".join(data.remarks())
     assert "1 pictures that have no mask are left out" in remarks
     assert "1 masks are left out" in remarks
+
+
+def stack(root: Path, name: str, pages: list[Image.Image], **options: Any) -> None:
+    """A TIFF file of several pages."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pages[0].save(path, save_all=True, append_images=pages[1:], **options)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "masks", "kind"),
+    [
+        ("train-volume.tif", "train-labels.tif", "L"),
+        ("images/cells.tif", "masks/cells.tif", "RGB"),
+        ("images/train-volume.tif", "labels/train-labels.tif", "I;16"),
+        ("raw.tiff", "membranes.tif", "L"),
+    ],
+)
+def test_pages_of_a_stack_are_slices(pictures: str, masks: str, kind: str, tmp_path: Path) -> None:
+    generator = np.random.default_rng(2)
+    levels = generator.integers(0, 256, (4, 20, 24), dtype=np.uint8)
+    pages = [Image.fromarray(one.astype(np.uint16) if kind == "I;16" else one) for one in levels]
+    stack(tmp_path, pictures, [page if kind == "I;16" else page.convert(kind) for page in pages])
+    drawn = [np.where(generator.random((20, 24)) < 0.3 + 0.1 * number, 255, 0) for number in range(4)]
+    stack(tmp_path, masks, [Image.fromarray(one.astype(np.uint8)) for one in drawn], compression="tiff_lzw")
+    data = find(tmp_path)
+    assert (data.task, data.classes) == ("segmentation", ("background", "foreground"))
+    assert [sample.name for sample in data.train] == [f"{tmp_path / pictures}, page {n}" for n in range(1, 5)]
+    for sample, one, mask in zip(data.train, levels, drawn, strict=True):
+        assert np.array_equal(np.asarray(decode(sample.picture))[..., 0], one)
+        assert np.array_equal(sample.mask.read((24, 20)), mask == 255)
+    assert any("each page is a picture" in note for note in data.notes)
+
+
+def test_stacks_that_do_not_go_together_are_sentences(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((9, 9), 40 * number, np.uint8)) for number in range(5)]
+    stack(tmp_path, "a/images/x.tif", pages)
+    stack(tmp_path, "a/masks/x.tif", pages[:3])
+    with pytest.raises(ValueError, match=r"have 5 and 3 pages: each page needs a mask of its own. .*ImageSequence"):
+        find(tmp_path / "a")
+    stack(tmp_path, "b/x.tif", pages)
+    with pytest.raises(ValueError, match=r"has 5 pages: they are slices where .* python -c"):
+        find(tmp_path / "b")
+    # A preview, or the same in several sizes, is no slice.
+    stack(tmp_path, "c/images/x.tif", [pages[0], pages[1].resize((4, 4))])
+    stack(tmp_path, "c/masks/x.tif", pages[:1])
+    assert len(find(tmp_path / "c").train) == 1
+
+
+def test_a_page_that_is_damaged_is_named(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((9, 9), 40 * number, np.uint8)) for number in range(3)]
+    stack(tmp_path, "x.tif", pages, compression="tiff_lzw")
+    with pytest.raises(ValueError, match=r"x.tif', page 8, is damaged and cannot be decoded"):
+        read_page(tmp_path / "x.tif", 7)
+    (tmp_path / "y.tif").write_bytes((tmp_path / "x.tif").read_bytes()[:40])
+    assert count_pages(tmp_path / "y.tif") == 1
+    assert count_pages(tmp_path / "none.tif") == 1
+
+
+def test_folders_of_pictures_and_masks_that_do_not_match_are_no_classes(tmp_path: Path) -> None:
+    for number in range(3):
+        save(picture(number), tmp_path / "images" / f"{number}.png")
+        save(plain(indices(number)), tmp_path / "masks" / f"other{number + 5}.png")
+    with pytest.raises(ValueError, match="'images' and 'masks', as pictures and masks are called"):
+        find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "masks"), [("train-volume/{}", "train-labels/{}"), ("images/image{:02}", "masks/label{:02}")]
+)
+def test_spellings_of_volumes(pictures: str, masks: str, tmp_path: Path) -> None:
+    for number in range(3):
+        save(picture(number), tmp_path / f"{pictures.format(number)}.png")
+        save(plain(indices(number)), tmp_path / f"{masks.format(number)}.png")
+    assert len(find(tmp_path).train) == 3
 
 
 def test_class_folders_are_no_masks(tmp_path: Path) -> None:

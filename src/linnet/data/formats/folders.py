@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from linnet.data.formats.format import Format
+from linnet.data.formats.mask_pairs import MASK_FOLDERS, PICTURE_FOLDERS
 from linnet.data.formats.table import LABEL_FILE, read_rows
 from linnet.data.leftovers import CLASS_FILE, class_names, omit_files, omit_folder
 from linnet.data.parts import USUAL, Part, part_of, parts_among
@@ -120,11 +122,26 @@ def read(place: Place) -> Reading:
             f"'{place}' holds no labelled pictures{shown}: class folders with pictures in them were expected."
         )
     labels = sorted({str(one.label) for one in reading.labelled})
+    if (names := _pictures_and_masks(labels)) is not None:
+        raise ValueError(
+            f"'{place}' has the folders '{names[0]}' and '{names[1]}', as pictures and masks are called, but no "
+            "picture has a mask of the same name. Give both the same names; if these are two classes, rename the "
+            "folders."
+        )
     if all(label.isdecimal() and len(label) < 19 for label in labels) and labels != sorted(labels, key=int):
         first = next(one for one, other in zip(sorted(labels, key=int), labels, strict=True) if one != other)
         after = labels[sorted(labels, key=int).index(first)]
         reading.notes.append(f"The classes are numbers and stand in their order: {first} before {after}.")
     return reading
+
+
+def _pictures_and_masks(labels: Sequence[str]) -> tuple[str, str] | None:
+    """The names of two classes, if they are those of a folder of pictures and of one of masks."""
+    if len(labels) != 2:
+        return None
+    pictures = [label for label in labels if label.lower() in PICTURE_FOLDERS]
+    masks = [label for label in labels if label.lower() in MASK_FOLDERS]
+    return (pictures[0], masks[0]) if len(pictures) == len(masks) == 1 else None
 
 
 def _read_parts(base: Folder, parts: dict[str, Folder], reading: Reading) -> None:

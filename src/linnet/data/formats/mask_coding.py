@@ -11,6 +11,7 @@ from linnet.data.formats.mask_classes import ClassList
 from linnet.data.masks.coding import IGNORED, MOST_CLASSES, Coding, Colour
 from linnet.data.masks.survey import Survey, survey
 from linnet.data.names import plain
+from linnet.data.sources import Source
 
 BACKGROUND = "background"
 
@@ -89,12 +90,12 @@ class Scheme:
             self.colours = {colour: moved(old) for colour, old in self.colours.items()}
 
 
-def decide(listed: ClassList | None, masks: Sequence[str], ignore: str | None, place: str) -> Scheme:
+def decide(listed: ClassList | None, masks: Sequence[Source], ignore: str | None, place: str) -> Scheme:
     """Classes and their values or colours.
 
     Args:
         listed: what a class file tells.
-        masks: files of the masks, of training if there are any.
+        masks: the masks, of training if there are any.
         ignore: a value, or the name of a class, that is neither learnt nor counted.
         place: what is read, for messages.
 
@@ -135,14 +136,14 @@ def finish(scheme: Scheme, ignore: str | None, place: str) -> None:
         _ignore_chosen(scheme, ignore.strip(), place)
 
 
-def _known(masks: Sequence[str], listed: ClassList | None) -> Scheme | None:
+def _known(masks: Sequence[Source], listed: ClassList | None) -> Scheme | None:
     """Cityscapes' own numbers, told by the names of the files."""
     if listed is not None or not masks:
         return None
-    if all(file.lower().endswith("_labeltrainids.png") for file in masks):
+    if all(mask.name.lower().endswith("_labeltrainids.png") for mask in masks):
         note = "The masks are Cityscapes' training ids: its 19 classes, and 255 is ignored."
         return Scheme(list(CITYSCAPES_NAMES), {place: place for place in range(19)}, notes=[note])
-    if all(file.lower().endswith("_labelids.png") for file in masks):
+    if all(mask.name.lower().endswith("_labelids.png") for mask in masks):
         values = {value: IGNORED for value in range(34)} | {value: n for n, value in enumerate(CITYSCAPES_IDS)}
         note = "The masks are Cityscapes' label ids: the 19 classes that are evaluated are taken, all else is ignored."
         return Scheme(list(CITYSCAPES_NAMES), values, notes=[note])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from linnet.data.masks.coding import pack
 from linnet.data.parts import PART_NAMES, Part
 from linnet.data.places import Folder, is_picture_name
-from linnet.images import stored_values
+from linnet.images import count_pages, stored_values
 
 MASK_FOLDERS = (
     "segmentationclassraw", "segmentationclasspng", "segmentationclassaug", "segmentationclass",
@@ -25,7 +25,7 @@ MASK_FOLDERS = (
 PICTURE_FOLDERS = frozenset(
     {
         "images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "pictures", "photos", "data", "inputs", "input",
-        "frames", "rgb", "original", "originals", "raw", "stillsraw",
+        "frames", "rgb", "original", "originals", "raw", "stillsraw", "volume", "volumes", "slices", "stack", "stacks",
     }
 )  # fmt: skip
 """Words that folders of pictures are called by, in lower case."""
@@ -47,11 +47,13 @@ MASK_ENDS = (
 )
 """Ends of masks' names that their pictures' do not have, in lower case; the longer ones first where they overlap."""
 
-MASK_STARTS = re.compile(r"^(masks?|labels?|seg|gt|target)[_-](?=.)")
+MASK_STARTS = re.compile(r"^(masks?|labels?|seg|gt|target)([_-](?=.)|(?=\d))")
 
-PICTURE_ENDS = re.compile(r"_(leftimg8bit|images?|img|sat|rgb|photo|original)$")
+PICTURE_ENDS = re.compile(
+    r"[_-](leftimg8bit|images?|img|sat|rgb|photo|original|volume|vol|stack|slices?|input|raw|em)$"
+)
 
-PICTURE_STARTS = re.compile(r"^(images?|img|im|photo)[_-](?=.)")
+PICTURE_STARTS = re.compile(r"^(images?|img|im|photo|slice)([_-](?=.)|(?=\d))")
 
 TRAIN_IDS = "_labeltrainids"
 
@@ -234,8 +236,11 @@ def _pair_inside(one: _Named, found: Pairs) -> None:
         drawn = [name for name in names if name.lower().endswith(".png")]
         photographs = {_stem(name) for name in names if name.lower().endswith((".jpg", ".jpeg"))} if drawn else set()
         masks = [name for name in drawn if _stem(name) in photographs]
-        if 2 * len(masks) < len(names):
+        if masks and 2 * len(masks) < len(names):
             return
+    if not masks and (stacks := _two_stacks(one, names)):
+        found.told = found.told or f"'{one.folder.join(stacks[1])}' has a mask of each page of '{stacks[0]}'"
+        found.pairs.append(Pair(one.folder.join(stacks[0]), one.folder.join(stacks[1]), one.part))
     # A picture in two sizes may be called `1.jpg` and `1_l.jpg`.
     if not masks or not _shows_masks(one._replace(folder=Folder(one.folder.path, masks))):
         return
@@ -244,6 +249,17 @@ def _pair_inside(one: _Named, found: Pairs) -> None:
     if not found.told:
         found.told = f"'{one.folder.join(masks[0])}' lies beside its picture"
     _pair_files(one, own, one.folder, masks, found)
+
+
+def _two_stacks(one: _Named, names: Sequence[str]) -> tuple[str, str] | None:
+    """A stack of pictures and one of as many masks, where they are all that lies there and only their pages tell."""
+    if len(names) != 2 or not all(name.lower().endswith((".tif", ".tiff")) for name in names):
+        return None
+    counts = {count_pages(one.folder.join(name)) for name in names}
+    shown = [_shows_masks(one._replace(folder=Folder(one.folder.path, [name]))) for name in names]
+    if len(counts) > 1 or counts == {1} or shown[0] == shown[1]:
+        return None
+    return (names[1], names[0]) if shown[0] else (names[0], names[1])
 
 
 def _pair_files(one: _Named, pictures: Sequence[str], where: Folder, masks: Sequence[str], found: Pairs) -> None:

@@ -8,13 +8,14 @@ from linnet.data.flaws import Flaw, Omission
 from linnet.data.formats.format import Format
 from linnet.data.formats.mask_classes import find_class_list
 from linnet.data.formats.mask_coding import decide
-from linnet.data.formats.mask_pairs import Pairs, find_pairs
+from linnet.data.formats.mask_pairs import Pair, Pairs, find_pairs
 from linnet.data.formats.mask_parts import listed_parts
 from linnet.data.leftovers import omit_rest
 from linnet.data.masks import MaskFile
 from linnet.data.places import Folder, Place
 from linnet.data.reading import Masked, Reading
-from linnet.data.sources import File
+from linnet.data.sources import File, Page, pages_of
+from linnet.images import how_to_split
 
 
 def recognise(place: Place) -> str | None:
@@ -44,17 +45,33 @@ def read(place: Place) -> Reading:
     elif loose := [pair for pair in found if pair.part is None]:
         found = [pair for pair in found if pair.part is not None]
         reading.omissions += [Omission("not_read", pair.picture, "lies in no folder of a part") for pair in loose]
-    learnt = [pair.mask for pair in found if pair.part in ("train", None)]
-    scheme = decide(listed, learnt or [pair.mask for pair in found], place.ignore, str(place))
+    slices = [(pair, *one) for pair in found for one in _slices(pair)]
+    learnt = [mask for pair, _, mask in slices if pair.part in ("train", None)]
+    scheme = decide(listed, learnt or [mask for *_, mask in slices], place.ignore, str(place))
     coding = scheme.coding
     reading.names = tuple(scheme.names)
     reading.numbers = dict(zip(scheme.names, scheme.numbers or (), strict=False))
     reading.notes += scheme.notes
-    for pair in found:
-        mask = MaskFile(File(pair.mask), coding)
-        reading.masked.append(Masked(File(pair.picture), pair.part or "train", mask))
+    for pair, picture, mask in slices:
+        reading.masked.append(Masked(picture, pair.part or "train", MaskFile(mask, coding)))
+    if stacks := {picture.path for _, picture, _ in slices if isinstance(picture, Page)}:
+        reading.notes.append(
+            f"{len(stacks):,} stack{'s' * (len(stacks) > 1)} of pages ('{min(stacks)}'): each page is a picture."
+        )
     _account(folder, pairs, [*class_files, *lists], reading)
     return reading
+
+
+def _slices(pair: Pair) -> list[tuple[File | Page, File | Page]]:
+    """The pages of two stacks, or the picture and its mask."""
+    pictures, masks = pages_of(pair.picture), pages_of(pair.mask)
+    if len(pictures) != len(masks):
+        stack = pair.picture if len(pictures) > 1 else pair.mask
+        raise ValueError(
+            f"'{pair.picture}' and its mask '{pair.mask}' have {len(pictures):,} and {len(masks):,} pages: each page "
+            f"needs a mask of its own. {how_to_split(stack)}"
+        )
+    return list(zip(pictures, masks, strict=True))
 
 
 def _account(folder: Folder, pairs: Pairs, used: Sequence[str], reading: Reading) -> None:

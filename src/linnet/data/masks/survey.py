@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linnet.data.masks.coding import Colour, pack
+from linnet.data.sources import Source
 from linnet.images import stored_values
 from linnet.machine import usable_cores
 
@@ -81,15 +82,15 @@ class Survey:
         return near >= NEAR * self.values.total() and bool(white) and (between > 0 or bool(self.lossy))
 
 
-def survey(files: Sequence[str], most: int = MOST_SURVEYED) -> Survey:
+def survey(masks: Sequence[Source], most: int = MOST_SURVEYED) -> Survey:
     """Looks at masks, at most so many; those that are damaged are passed over."""
-    found = Survey(total=len(files))
-    places = np.unique(np.linspace(0, len(files) - 1, min(most, len(files))).astype(int)).tolist() if files else []
-    chosen = [files[place] for place in places]
+    found = Survey(total=len(masks))
+    places = np.unique(np.linspace(0, len(masks) - 1, min(most, len(masks))).astype(int)).tolist() if masks else []
+    chosen = [masks[place] for place in places]
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for file, one in zip(chosen, pool.map(_look, chosen), strict=True):
+        for mask, one in zip(chosen, pool.map(_look, chosen), strict=True):
             if isinstance(one, _Seen):
-                _add(found, file, one)
+                _add(found, mask.name, one)
             else:
                 found.error = found.error or one
     return found
@@ -104,9 +105,9 @@ class _Seen:
     lossy: bool
 
 
-def _look(file: str) -> _Seen | str:
+def _look(mask: Source) -> _Seen | str:
     try:
-        stored = stored_values(file)
+        stored = stored_values(mask.picture)
     except (ValueError, OSError) as error:
         return str(error)
     coloured = stored.values.ndim == 3

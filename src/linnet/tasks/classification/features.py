@@ -24,7 +24,7 @@ from linnet.colours import BLUE, RIGHT
 from linnet.data.batches.evaluation import EvaluationPictures
 from linnet.data.dataset import DataSet
 from linnet.data.samples import Sample
-from linnet.data.sources import Address, ParquetRow, Span
+from linnet.data.sources import Address, Page, ParquetRow, Span
 from linnet.figures import new_figure, save_figure
 from linnet.files import write_atomically
 from linnet.images import Preprocessing
@@ -195,7 +195,9 @@ def _digest(network: Network, samples: Sequence[Sample], contract: Preprocessing
             digest.update(f"{source!r}".encode())
             continue
         stat = source.file.stat()
-        row = source.row if isinstance(source, ParquetRow) else source.number if isinstance(source, Span) else None
+        row = (
+            source.row if isinstance(source, ParquetRow) else source.number if isinstance(source, Span | Page) else None
+        )
         digest.update(f"{source.file.resolve()} {row} {stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()[:32]
 
