@@ -4,9 +4,10 @@
     python benchmarks/engine.py --int8 [the same]
     python benchmarks/engine.py --draw FILE.json --plot FILE.png
 
-The first form measures, the second the same networks in eight bits (calibrated on noise; what reads no integers runs in
-float32, and linnet in both). Every runtime that is installed here gets the same network (random weights) and the same
-picture; outputs are compared first; then they take turns, some runs each (`linnet bench` does the same for one model).
+The first form measures, the second the same networks in eight bits (calibrated on noise; ncnn rounds to integers of its
+own, what reads none runs in float32, and linnet in both). Every runtime that is installed here gets the same network
+(random weights) and the same picture; outputs are compared first; then they take turns, some runs each (`linnet bench`
+does the same for one model).
 Memory and loading are measured in a process of each runtime's own, with one thread: how much resident memory grows
 from before the network is opened, the runtime itself being imported, until it has run ten times, and how long opening
 it and the first run take. What ncnn, ExecuTorch and torch.compile must convert or compile counts as loading, and for

@@ -29,25 +29,46 @@ struct Record {
   std::int32_t inputs[4];
 };
 
-constexpr std::size_t kMostOfOneThing = std::size_t{64} << 20;
-constexpr std::uint32_t kMostPart = 1 << 19;
-constexpr double kMostProducts = 3e6;  // of one run
+// Limits that keep a program to a fraction of a millisecond: what is wrong in a large map is wrong in a small one.
+constexpr std::size_t kMostOfOneThing = std::size_t{4} << 20;
+constexpr std::uint32_t kMostPart = 1 << 17;
+constexpr double kMostProducts = 1e6;     // of one run
+constexpr std::size_t kMostValues = 256;  // channels of a picture
+
+// One program in so many runs on more than one thread: most of their time threads wait for a core.
+constexpr std::uint32_t kThreadsOneIn = 16;
 
 [[noreturn]] void fail(const char* text) {
   std::fprintf(stderr, "%s\n", text);
   std::abort();
 }
 
+// What became of all programs; printed at the end, since refusals alone would test little.
+struct Counts {
+  long long programs = 0, opened = 0, planned = 0, compared = 0, with_threads = 0;
+
+  ~Counts() {
+    std::fprintf(stderr, "%lld programs, %lld opened, %lld planned, %lld compared, %lld on several threads\n", programs,
+                 opened, planned, compared, with_threads);
+  }
+} counts;
+
 // A number of multiplications that is at least what a run does.
-double products(const std::vector<linnet_layer>& layers, double pixels) {
+double products(const std::vector<linnet_layer>& layers, const std::vector<std::int32_t>& inputs, std::int32_t height,
+                std::int32_t width) {
   double sum = 0;
-  for (const linnet_layer& layer : layers) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const linnet_layer& layer = layers[i];
     const bool full = layer.kind == LINNET_CONVOLUTION || layer.kind == LINNET_LINEAR;
     // Of both the first number is that of the input's channels.
     const double depth = full ? layer.body.convolution.in_channels + 7.0 : 1.0;
     const linnet_window* window = linnet::window_of(layer);
     const double taps = window == nullptr ? 1.0 : static_cast<double>(window->kernel) * window->kernel;
-    sum += depth * (static_cast<double>(linnet::out_channels(layer)) + 7.0) * taps * pixels;
+    // Kernels compute whole blocks of channels.
+    const double channels = linnet::out_channels(layer);
+    const double numbers =
+        static_cast<double>(output_numbers(layers, inputs, height, width, static_cast<std::int32_t>(i)));
+    sum += depth * taps * numbers * (channels + 7.0) / channels;
   }
   return sum;
 }
@@ -57,11 +78,13 @@ void check_error(int code, const linnet_error& error) {
 }
 
 // What layers may point to: floats as weights and biases; weights of 8 bits, which are also tables; biases of 32; and
-// multipliers. Each part has so many bytes.
-std::vector<std::uint8_t> data_of(std::size_t part) {
+// multipliers. Each part has so many bytes; they are made once for all programs, cut anew where the size changes, and
+// end where they are said to, so that the sanitizer sees the first byte behind them.
+std::vector<std::uint8_t>& data_of(std::size_t part) {
   static std::vector<float> floats, multipliers;
   static std::vector<std::int32_t> sums;
-  static std::vector<std::uint8_t> bytes;
+  static std::vector<std::uint8_t> bytes, data;
+  if (data.size() == 4 * part) return data;
   for (int i = 0; floats.size() < kMostPart / 4; ++i) {
     floats.push_back(0.1F * static_cast<float>(i * 7919 % 17 - 8));
     sums.push_back(i % 61 == 60 ? (i % 2 == 0 ? 1 << 30 : -(1 << 30)) : i * 7919 % 40009 - 20004);
@@ -69,10 +92,38 @@ std::vector<std::uint8_t> data_of(std::size_t part) {
     multipliers.push_back(i % 37 < 3 ? ends[i % 37] : 1.0F / static_cast<float>(1 << i % 14));
     for (int k = 0; k < 4; ++k) bytes.push_back(static_cast<std::uint8_t>((4 * i + k) * 2654435761U >> 13));
   }
-  std::vector<std::uint8_t> data(4 * part);
+  std::vector<std::uint8_t>(4 * part).swap(data);
   const void* parts[] = {floats.data(), bytes.data(), sums.data(), multipliers.data()};
   for (std::size_t i = 0; i < 4; ++i) std::memcpy(data.data() + i * part, parts[i], part);
   return data;
+}
+
+// A float that is none in place of one number, as long as this lives.
+class BadWeight {
+ public:
+  BadWeight(std::vector<std::uint8_t>& data, std::size_t number) : place_(nullptr) {
+    if (number >= data.size() / sizeof(float)) return;
+    const float bad = NAN;
+    place_ = data.data() + number * sizeof(bad);
+    std::memcpy(good_, place_, sizeof(bad));
+    std::memcpy(place_, &bad, sizeof(bad));
+  }
+  ~BadWeight() {
+    if (place_ != nullptr) std::memcpy(place_, good_, sizeof(good_));
+  }
+  BadWeight(const BadWeight&) = delete;
+  BadWeight& operator=(const BadWeight&) = delete;
+
+ private:
+  std::uint8_t* place_;
+  std::uint8_t good_[sizeof(float)];
+};
+
+// Of the whole input, so that which programs have threads does not depend on what the corpus favours.
+std::uint32_t hash_of(const std::uint8_t* data, std::size_t size) {
+  std::uint32_t hash = 2166136261U;
+  for (std::size_t i = 0; i < size; ++i) hash = (hash ^ data[i]) * 16777619U;
+  return hash >> 8;
 }
 
 using Outputs = std::vector<std::vector<std::uint8_t>>;
@@ -85,8 +136,9 @@ bool run(linnet_network* network, const std::vector<linnet_layer>& layers, const
   const int opened = linnet_session_open(network, &options, &session, &error);
   check_error(opened, error);
   if (opened != LINNET_OK) return false;
+  ++counts.planned;
   const std::size_t channels = static_cast<std::size_t>(layers[0].body.convolution.in_channels);
-  const bool runs = products(layers, static_cast<double>(options.height) * options.width) < kMostProducts;
+  const bool runs = products(layers, inputs, options.height, options.width) < kMostProducts;
   if (runs) {
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>(options.height) * options.width * channels);
     for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i * 37 + i / 11);
@@ -163,6 +215,9 @@ void give_memory(void* memory) { std::free(memory); }
 
 }  // namespace linnet
 
+// What was freed is watched for a while, not for 256 MiB of it, which would all be new pages.
+extern "C" const char* __asan_default_options() { return "quarantine_size_mb=16:malloc_context_size=8"; }
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Reader reader = {data, size};
   const Header header = reader.number<Header>();
@@ -175,11 +230,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     layers.push_back(record.layer);
     inputs.insert(inputs.end(), record.inputs, record.inputs + 4);
   }
-  std::vector<std::uint8_t> numbers = data_of((header.part_bytes % kMostPart + 4) / 4 * 4);
-  if (header.bad_weight < numbers.size() / sizeof(float)) {
-    const float bad = NAN;
-    std::memcpy(numbers.data() + header.bad_weight * sizeof(bad), &bad, sizeof(bad));
-  }
+  ++counts.programs;
+  std::vector<std::uint8_t>& numbers = data_of((header.part_bytes % kMostPart + 4) / 4 * 4);
+  const BadWeight bad_weight(numbers, header.bad_weight);
   linnet_network* network = nullptr;
   linnet_error error = {};
   const int opened = linnet_network_open(layers.data(), static_cast<std::int64_t>(layers.size()), inputs.data(),
@@ -187,7 +240,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                          static_cast<std::int64_t>(numbers.size()), &network, &error);
   check_error(opened, error);
   if (opened != LINNET_OK) return 0;
-  const auto values = static_cast<std::size_t>(layers[0].body.convolution.in_channels) * 256;
+  ++counts.opened;
+  const auto channels = static_cast<std::size_t>(layers[0].body.convolution.in_channels);
+  if (channels > kMostValues) {
+    linnet_network_close(network);
+    return 0;
+  }
+  const std::size_t values = channels * 256;
   std::vector<float> table(layers[0].precision == LINNET_UINT8 ? 0 : values);
   for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 256) / 128 - 1;
   std::vector<std::uint8_t> byte_table(values - table.size());
@@ -195,7 +254,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   linnet_options options = {};
   options.height = header.height;
   options.width = header.width;
-  options.threads = header.threads % 5;
+  const bool alone = hash_of(data, size) % kThreadsOneIn != 0 && header.threads % 5 > 1;
+  options.threads = alone ? 1 : header.threads % 5;
   options.schedule = header.schedule % 5;
   options.group = header.group;
   options.joins_rows = header.joins_rows % 3 - 1;
@@ -214,6 +274,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (own % 4 >= 2) options.groups = groups.data();
   Outputs ours, expected;
   if (run(network, layers, inputs, options, &ours)) {
+    counts.with_threads += options.threads > 1;
+    ++counts.compared;
     options.threads = 1;
     options.schedule = LINNET_LAYERWISE;
     options.schedules = nullptr;
@@ -225,20 +287,51 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   return 0;
 }
 
+namespace {
+
+// Another small picture, or another way to run the same layers.
+void change_header(std::uint8_t* data, std::minstd_rand& random) {
+  Header header;
+  std::memcpy(&header, data, sizeof(header));
+  switch (random() % 4) {
+    case 0:
+      header.height = static_cast<std::uint16_t>(1 + random() % 24);
+      header.width = static_cast<std::uint16_t>(1 + random() % 24);
+      break;
+    case 1:
+      header.threads = static_cast<std::uint8_t>(random());
+      header.schedule = static_cast<std::uint8_t>(random());
+      break;
+    case 2:
+      header.group = static_cast<std::uint8_t>(random());
+      header.joins_rows = static_cast<std::uint8_t>(random());
+      break;
+    default:
+      header.part_bytes = static_cast<std::uint32_t>(header.part_bytes % kMostPart + random() % 8192 * kMostPart);
+  }
+  std::memcpy(data, &header, sizeof(header));
+}
+
+}  // namespace
+
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t most);
 
-// Half of all changes set one number of one layer to a value at some limit, or to another layer's; blind changes of
-// bytes seldom leave a program that opens.
+// Most changes set one number of one layer to a value at some limit, or to another layer's; blind changes of bytes
+// seldom leave a program that opens.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most, unsigned seed) {
   std::minstd_rand random(seed);
   const std::size_t count = size < sizeof(Header) ? 0 : (size - sizeof(Header)) / sizeof(Record);
-  if (count == 0 || random() % 2 == 0) return LLVMFuzzerMutate(data, size, most);
+  if (count == 0 || random() % 5 == 0) return LLVMFuzzerMutate(data, size, most);
   static const std::int32_t values[] = {
       -2147483647 - 1, -2, -1, 0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 1023, 1024, 4096, 65535, 65536, 1 << 24,
       2147483647,
       // Of bytes, of their shifts and factors; and the bits of floats: 1, infinity, none, the smallest and the largest.
       -129, -128, 12, 13, 30, 127, 128, 254, 255, 256, 1 << 20, 1 << 21, 0x3F800000, 0x7F800000, 0x7FC00000,
       0x7F7FFFFF};
+  if (random() % 8 == 0) {
+    change_header(data, random);
+    return size;
+  }
   std::uint8_t* place = data + sizeof(Header) + random() % count * sizeof(Record);
   Record record, other;
   std::memcpy(&record, place, sizeof(record));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from networks import checkpoint_of
 from quantised import quantised_checkpoint
 
 from linnet.architecture import Architecture, MobileNetV2
+from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
 from linnet.bench import compare, runtimes
+from linnet.bench.ncnn_integers import layers_of, with_factors
 from linnet.bench.runtimes import RUNTIMES
 from linnet.checkpoint import Checkpoint
 from linnet.cli import main
 from linnet.engine.library import native_version
+from linnet.export.segmenter import shortfall
 
 needs_native = pytest.mark.skipif(native_version() is None, reason="the native library is not built")
 
@@ -71,6 +75,69 @@ def test_integers_are_measured_beside_floats() -> None:
     # linnet and numpy follow one rule to the bit.
     assert rows[0].difference == rows[4].difference == 0
     assert rows[0].ratio == 1
+
+
+NCNN = """7767517
+4 4
+Input in 0 1 in
+Convolution one 1 1 in 1 0=2 1=1 5=1 6=6 9=1
+Convolution two 1 1 1 2 0=1 1=1 5=0 6=2
+InnerProduct last 1 1 2 out 0=2 1=0 2=4
+"""
+
+
+def test_ncnn_layers_get_the_factors_of_their_integers() -> None:
+    layers = layers_of(NCNN)
+    weights = [np.array(values, "<f4") for values in ((1, -2, 0, 4, 1, 1), (0.5, 0.25), (1, 2, -8, 0))]
+    tag = np.zeros(1, "<f4")
+    content = np.concatenate([tag, weights[0], [7, 8], tag, weights[1], tag, weights[2]], dtype="<f4").tobytes()
+    found = np.frombuffer(b"".join(with_factors(layers, content, {"in": 1, "1": 2, "2": 4})), "<f4")
+    first = [*tag, *weights[0], 7, 8, 127 / 2, 127 / 4, 127, 127 / 2]
+    second = [*tag, *weights[1], 254, 127 / 2, 127 / 4]
+    np.testing.assert_array_equal(
+        found, np.array([*first, *second, *tag, *weights[2], 127 / 2, 127 / 8, 127 / 4], "<f4")
+    )
+    assert [layer.parameters.get("8") for layer in layers] == [None, "101", "101", "1"]
+    assert layers_of(NCNN)[1].line() == NCNN.splitlines()[3]
+    with pytest.raises(ValueError, match="layers that linnet does not know have weights"):
+        list(with_factors(layers_of(NCNN), content + tag.tobytes(), {"in": 1, "1": 2, "2": 4}))
+
+
+@needs_native
+@pytest.mark.slow
+def test_ncnn_computes_with_integers_of_its_own() -> None:
+    for package in ("ncnn", "pnnx"):
+        pytest.importorskip(package, reason="ncnn's files are written by pnnx and run by ncnn")
+    checkpoint = quantised_checkpoint(MobileNetV2(width=0.35, resolution=48, classes=5))
+    row = compare(checkpoint, threads=(1,), seconds=0.05, runtimes=("ncnn",))[-1]
+    assert (row.precision, row.problem) == ("int8", None)
+    # In float it would be nearer.
+    assert row.difference is not None
+    assert row.difference > 1e-3
+
+
+@needs_native
+@pytest.mark.slow
+def test_labels_are_compared_by_their_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = deeplab(backbone=MobileNetV2(width=0.2, resolution=(32, 33)), classes=3)
+    checkpoint = quantised_checkpoint(network)
+    rows = compare(checkpoint, threads=(1,), seconds=0.05, runtimes=("onnxruntime", "numpy"))
+    assert [row.problem for row in rows] == [None] * 4
+    assert rows[0].difference == rows[3].difference == 0
+    monkeypatch.setitem(RUNTIMES, "numpy", lambda setting: ("1.0", lambda: (np.full((1, 32, 33), 3, np.uint8),)))
+    row = compare(checkpoint, threads=(1,), seconds=0.05, runtimes=("numpy",))[-1]
+    assert row.problem == "its output differs by inf"
+
+
+def test_other_labels_of_equal_logits_are_no_difference() -> None:
+    logits = np.zeros((1, 2, 2, 3), np.float32)
+    logits[..., 1], logits[0, 0, 0, 2], logits[0, 1, 1] = 4, 4, (-8, 1, 0)
+    best = np.array([[[2, 1], [1, 1]]])
+    assert shortfall(best, logits) == 0
+    best[0, 1, 1] = 2
+    assert shortfall(best, logits) == 1 / 8
+    best[0, 1, 1] = 3
+    assert shortfall(best, logits) == math.inf
 
 
 @needs_native

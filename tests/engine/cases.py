@@ -181,6 +181,8 @@ def write_cases(path: Path, networks: Sequence[Network], tolerance: float) -> No
 
 # The fuzzed loader makes its data up: four parts of equal size.
 FLOATS, BYTES, SUMS, MULTIPLIERS = range(4)
+MOST_PART = 2**17
+"""Bytes of a part, at most; `kMostPart` of native/tests/fuzz_program.cpp."""
 
 
 def moved(program: Program) -> tuple[list[ProgramLayer], int]:
@@ -217,13 +219,13 @@ def seed_of(
 ) -> bytes:
     """The input of the fuzzed loader that stands for a program; see native/tests/fuzz_program.cpp.
 
-    `own` from 0 to 8,191 decides whether layers have schedules (odd) and groups (2 or 3 of 4) of their own.
+    `own` from 0 to 32,767 decides whether layers have schedules (odd) and groups (2 or 3 of 4) of their own.
     """
     numbers = [program.numbers[name] for name in outputs]
     layers, part = moved(program)
-    assert part < 2**19
+    assert part <= MOST_PART
     header = struct.pack(
-        "<2H4BI2iI", *size, threads, schedule, 0, 0, part - 1 + own * 2**19, numbers[0], numbers[-1], 2**32 - 1
+        "<2H4BI2iI", *size, threads, schedule, 0, 0, part - 1 + own * MOST_PART, numbers[0], numbers[-1], 2**32 - 1
     )
     records = b""
     for number, layer in enumerate(layers):
@@ -239,7 +241,7 @@ def write_seeds(folder: Path) -> None:
     networks: list[Architecture] = [
         MobileNetV2(**tiny, depth=0.3, last_layer="scaled", expansion=2),
         MobileNetV2(**tiny, depth=0.3, last_layer="scaled", shortcut="expansion", padding="symmetric", output_stride=8),
-        MobileNetV1(**tiny, convolution="full"),
+        MobileNetV1(**tiny | {"width": 0.03}, convolution="full"),
         ssdlite(
             width=0.05, depth=0.3, expansion=2, resolution=32, classes=1, extra_channels=(8,), scales=(0.2, 0.5, 0.9)
         ),

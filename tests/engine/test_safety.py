@@ -101,7 +101,7 @@ def test_no_program_breaks_the_loader(tmp_path: Path) -> None:
         "LINNET_TESTS": "OFF",
         "LINNET_FUZZ": "ON",
         "LINNET_SANITIZE": "address,undefined",
-        "CMAKE_CXX_FLAGS_RELEASE": "-O1",
+        "CMAKE_CXX_FLAGS_RELEASE": "-O2",
     }
     needed("clang++")
     # A compiler without its own runtime libraries, which Debian packs apart, cannot link what it instruments.
@@ -113,7 +113,13 @@ def test_no_program_breaks_the_loader(tmp_path: Path) -> None:
     seeds.mkdir()
     corpus.mkdir()
     write_seeds(seeds)
-    limits = ("-timeout=20", "-rss_limit_mb=3000", "-max_len=8192", f"-artifact_prefix={tmp_path}/found-")
+    limits = (
+        "-entropic=0",
+        "-timeout=20",
+        "-rss_limit_mb=3000",
+        "-max_len=8192",
+        f"-artifact_prefix={tmp_path}/found-",
+    )
     time = f"-max_total_time={FUZZ_SECONDS}"
     text = run(
         folder / "fuzz_program", *limits, time, "-print_final_stats=1", corpus, seeds, seconds=FUZZ_SECONDS + 120

@@ -8,20 +8,23 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import architectures, checkpoint_of, detectors, random_tensors, segmenters
-from quantised import quantised_checkpoint
+from onnx import TensorProto
+from quantised import quantised_checkpoint, quantised_network
 
-from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
+from linnet.architecture import INPUT, Architecture, GraphBuilder, MobileNetV1, MobileNetV2
 from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.cli import main
+from linnet.engine.integer_reference import IntegerNetwork
 from linnet.engine.reference import NumpyNetwork
 from linnet.export import export
-from linnet.export.onnx_graph import OPSET
+from linnet.export.onnx_graph import OPSET, QuantisedWriter
 from linnet.export.onnx_run import run_onnx
 from linnet.images import Preprocessing, normalise
 from linnet.predictor import Predictor
@@ -106,6 +109,42 @@ def test_a_segmenter_gives_labels_or_logits_of_any_batch(tmp_path: Path, quantis
     predictor = Predictor(checkpoint)
     own = [predictor(each).labels for each in pixels]
     assert (labels == np.stack(own)).mean() > (0.9 if quantised else 0.999)
+
+
+def joined() -> Checkpoint:
+    """A small quantised network of int8 with sums and a join of two maps."""
+    return quantised_checkpoint(deeplab(backbone=MobileNetV2(width=0.2, resolution=(48, 65)), classes=4))
+
+
+def test_onnxruntime_computes_all_of_a_quantised_network_with_integers(tmp_path: Path) -> None:
+    # Of values of int8 it makes uint8, but not of those that are read twice: what reads these it leaves in float.
+    path = export(joined(), tmp_path / "network.onnx").path
+    zeros = {node.input[2] for node in onnx.load(path).graph.node if node.op_type == "QuantizeLinear"}
+    assert {each.data_type for each in onnx.load(path).graph.initializer if each.name in zeros} == {TensorProto.UINT8}
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    operators = {node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node}
+    assert operators >= {"QLinearConv", "QLinearAdd", "QLinearConcat"}
+    assert not operators & {"Conv", "Add"}
+
+
+@pytest.mark.slow
+def test_openvino_joins_integers(tmp_path: Path) -> None:
+    # Of values of int8 it rounds what they stand for to whole numbers.
+    openvino = pytest.importorskip("openvino", reason="the file is run with openvino too")
+    build = GraphBuilder((6, 7, 3))
+    parts = [build.convolve(name, INPUT, 4, activation="relu") for name in ("one", "other")]
+    network = quantised_network(build.graph(build.convolve("last", build.concatenate("join", parts), 5)), dtype="int8")
+    assert network.quantisation.dtype == "int8"
+    inputs = np.random.default_rng(3).normal(size=(2, 6, 7, 3)).astype(np.float32)
+    expected, _ = IntegerNetwork(*network).run(inputs)
+    model = openvino.Core().read_model(QuantisedWriter(*network).model().SerializeToString())
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    (found,) = compiled(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))).values()
+    step = network.quantisation.encodings["last"].scale
+    np.testing.assert_allclose(found.transpose(0, 2, 3, 1), expected, atol=1.5 * step)
 
 
 @pytest.mark.parametrize("colours", ["RGB", "BGR", "grey"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -18,19 +19,31 @@ import pytest
 from hdf5_forks import FORKS, fork_for_hdf5
 from keras_models import first, save_tfjs
 from networks import random_tensors
+from quantised import quantised_checkpoint
 from state_dicts import Arrays, mutated, network_of, save_with_torch, state_dict_of
 from tensorflow_graphs import graph_of, save_frozen, save_web
 from tflite_writer import Description, Style, write_tflite
 
-from linnet.architecture import MobileNetV1
-from linnet.checkpoint import Checkpoint, default_preprocessing
+from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.checkpoint import (
+    DIGEST_LENGTH,
+    DIGEST_MARK,
+    Checkpoint,
+    default_preprocessing,
+    load_checkpoint,
+    save_checkpoint,
+)
 from linnet.engine.fold import fold
+from linnet.engine.library import native_version
+from linnet.engine.runtimes import NativeRuntime
+from linnet.export import export
 from linnet.export.onnx_graph import GraphWriter
 from linnet.weights import read, write
 from linnet.weights.to_pytorch import archive
 
 NETWORK = network_of("timm-v1", width=0.05, classes=2)
-SMALL = MobileNetV1(width=0.05, resolution=32, classes=2)
+SMALL_V1 = MobileNetV1(width=0.05, resolution=32, classes=2)
+SMALL = MobileNetV2(width=0.05, depth=0.3, expansion=2, last_layer="scaled", resolution=32, classes=3)
 MUTATIONS = int(os.environ.get("LINNET_MUTATIONS", "500"))
 """Damaged files of each format in the slow test."""
 
@@ -89,10 +102,10 @@ def _web(path: Path, tensors: Arrays) -> None:
 
 
 def _tflite(path: Path, tensors: Arrays, style: Style | None = None) -> None:
-    write_tflite(path, SMALL, random_tensors(SMALL), style)
+    write_tflite(path, SMALL_V1, random_tensors(SMALL_V1), style)
 
 
-def _tflite_of_integers(path: Path, tensors: Arrays) -> None:
+def _tflite_with_metadata(path: Path, tensors: Arrays) -> None:
     described = Description(mean=(127.5,) * 3, std=(127.5,) * 3, licence="Apache-2.0", label_file="labels.txt")
     _tflite(
         path, tensors, Style(weights="int8", classifier="fully_connected", labels=("a", "b"), description=described)
@@ -114,6 +127,21 @@ def _old_graph_of_web(path: Path, tensors: Arrays) -> None:
     save_web(graph_of(NETWORK.graph, random_tensors(NETWORK)), path.parent, old=True)
 
 
+def _quantised(path: Path, tensors: Arrays) -> None:
+    save_checkpoint(quantised_checkpoint(SMALL), path)
+
+
+def _integers(style: Style) -> Callable[[Path, Arrays], None]:
+    def save(path: Path, tensors: Arrays) -> None:
+        write_tflite(path, SMALL, random_tensors(SMALL), style)
+
+    return save
+
+
+def _quantised_onnx(path: Path, tensors: Arrays) -> None:
+    export(quantised_checkpoint(SMALL), path)
+
+
 # Writes a whole file, and how many of its bytes are structure; the name is the one that is damaged.
 FORMATS: dict[str, tuple[Callable[[Path, Arrays], None], int, str]] = {
     "archive": (_archive, 12_000, "weights.pth"),
@@ -128,12 +156,16 @@ FORMATS: dict[str, tuple[Callable[[Path, Arrays], None], int, str]] = {
     "keras weights": (_unpacked, 60_000, "model.weights.h5"),
     "tfjs": (_web, 80_000, "model.json"),
     "tflite in float": (_tflite, 20_000, "weights.tflite"),
-    "tflite of integers": (_tflite_of_integers, 30_000, "weights.tflite"),
+    "tflite with metadata": (_tflite_with_metadata, 30_000, "weights.tflite"),
     "tflite with dynamic range": (_tflite_with_dynamic_range, 20_000, "weights.tflite"),
     "keras archive": (_keras, 60_000, "model.keras"),
     "zipped tfjs": (_zipped_web, 20_000, "model.zip"),
     "old graph of TF.js": (_old_graph_of_web, 12_000, "tensorflowjs_model.pb"),
     "old manifest of TF.js": (_old_graph_of_web, 12_000, "weights_manifest.json"),
+    "checkpoint of int8": (_quantised, 16_000, "weights.safetensors"),
+    "onnx of int8": (_quantised_onnx, 12_000, "weights.onnx"),
+    "tflite of int8": (_integers(Style(weights="int8", softmax=True)), 12_000, "model.tflite"),
+    "tflite of uint8": (_integers(Style(weights="uint8", pool="average")), 12_000, "model.tflite"),
 }
 
 OFTEN = [name for name in FORMATS if not name.startswith(("tflite ", "keras archive", "zipped", "old"))]
@@ -148,6 +180,9 @@ FOLDERS = {
     "old manifest of TF.js",
 }
 """Formats that are a folder, of which one file is damaged."""
+
+QUANTISED = {name for name in FORMATS if name.endswith("int8")}
+"""Formats whose networks the engine opens too, if they are read."""
 
 HDF5 = {"keras", "keras archive", "keras configuration", "keras weights"}
 """Formats of which each reading takes a process."""
@@ -203,23 +238,40 @@ def other_document(generator: np.random.Generator, content: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
+def checkpoint_in(source: Path) -> Checkpoint:
+    """The network of a file or folder."""
+    return read(source).checkpoint
+
+
+def renewed(content: bytes) -> bytes:
+    """A checkpoint whose digest is right again, if it has a place for one: else nothing behind it would be read."""
+    start = content.find(DIGEST_MARK) + len(DIGEST_MARK)
+    if start < len(DIGEST_MARK) or start + DIGEST_LENGTH > len(content):
+        return content
+    found = bytearray(content)
+    found[start : start + DIGEST_LENGTH] = b"0" * DIGEST_LENGTH
+    found[start : start + DIGEST_LENGTH] = hashlib.sha256(found).hexdigest().encode()
+    return bytes(found)
+
+
 def damage_many(name: str, folder: Path, count: int) -> int:
     """Reads damaged copies of a file; gives how many of them were still read."""
     write, structure, file = FORMATS[name]
+    reader: Callable[[Path], Checkpoint] = load_checkpoint if name.startswith("checkpoint") else checkpoint_in
     path = folder / file
     write(path, state_dict_of("timm-v1", NETWORK)[0])
     source = path.parent if name in FOLDERS else path
     content, generator, loaded = path.read_bytes(), np.random.default_rng(0), 0
     with few_calls():
-        assert read(source).checkpoint.tensors
+        assert reader(source).tensors
     for number in range(count):
         # Of most bytes that change, nothing but a document that is none would come.
         as_document = path.suffix == ".json" and number % 3 > 0
         damaged = other_document(generator, content) if as_document else mutated(generator, content, structure)
-        path.write_bytes(damaged)
+        path.write_bytes(renewed(damaged) if name.startswith("checkpoint") else damaged)
         try:
             with few_calls():
-                checkpoint = read(source).checkpoint
+                checkpoint = reader(source)
         except (ValueError, OSError) as error:
             text = str(error)
             assert str(folder) in text
@@ -228,6 +280,8 @@ def damage_many(name: str, folder: Path, count: int) -> int:
         else:
             loaded += 1
             assert all(np.isfinite(values).all() for values in checkpoint.tensors.values())
+            if name in QUANTISED and native_version() is not None:
+                NativeRuntime(checkpoint, 1)
     return loaded
 
 

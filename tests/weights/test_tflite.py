@@ -815,6 +815,16 @@ def test_senseless_metadata_is_refused_by_name(description: Description, tmp_pat
 ARCHIVE_FIELDS = {"version": (6, 250), "flags": (8, 1), "method": (10, 99), "checksum": (16, 0), "offset": (42, 255)}
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    path, tensors = tmp_path / "diverged.tflite", random_tensors(SMALL)
+    tensors["classifier.bias"] = np.full_like(tensors["classifier.bias"], np.nan)
+    write_tflite(path, SMALL, tensors)
+    with pytest.raises(
+        ValueError, match=r"diverged\.tflite' has weights that are no finite numbers, first .*classifier"
+    ):
+        convert(path)
+
+
 @pytest.mark.parametrize("field", ARCHIVE_FIELDS)
 def test_damaged_packed_labels_are_refused_by_name(field: str, tmp_path: Path) -> None:
     path = tmp_path / "labels.tflite"

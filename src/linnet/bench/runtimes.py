@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linnet.checkpoint import Checkpoint
+from linnet.engine.integer_reference import numpy_network
+from linnet.export.segmenter import exported
 from linnet.export.shipped import Shipped, ShippedRuntime
 from linnet.predictor import Predictor
 from linnet.segmentation import label_map
@@ -86,6 +88,15 @@ def _with_labels(checkpoint: Checkpoint, run: Run, native: bool, channels_first:
         return (np.stack(found),)
 
     return labels
+
+
+def expected_of(setting: Setting) -> Arrays:
+    """What the numpy reference gives; of a segmenter the logits of every pixel, which say how good any labels are."""
+    checkpoint = setting.checkpoint
+    graph, quantisation = exported(checkpoint) if checkpoint.task in FINISHES else (None, checkpoint.quantisation)
+    network = numpy_network(graph or checkpoint.architecture, checkpoint.tensors, quantisation)
+    outputs, _ = network.run(np.ascontiguousarray(setting.inputs.transpose(0, 2, 3, 1)))
+    return as_arrays(outputs)
 
 
 FINISHES: dict[str, Callable[[Checkpoint, Run, bool, bool], Run]] = {"segmentation": _with_labels}
@@ -176,14 +187,22 @@ def _litert(setting: Setting) -> tuple[str, Run]:
 
 
 def _ncnn(setting: Setting) -> tuple[str, Run]:
-    """Pictures go through it one by one. Its own tool pnnx writes its files from ONNX."""
+    """Pictures go through it one by one. Its own tool pnnx writes its files from ONNX.
+
+    A quantised network is one of ncnn's own, made of the numbers that the integers stand for: see `ncnn_integers`.
+    """
     _need("ncnn", "pnnx", "onnx")
+    from linnet.bench.ncnn_integers import quantise_ncnn
     from linnet.export.ncnn_folder import open_ncnn, run_ncnn, write_ncnn
 
     with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         try:
-            write_ncnn(setting.checkpoint, Path(name))
-            network = open_ncnn(Path(name), threads=setting.threads)
+            write_ncnn(setting.checkpoint.dequantised(), folder)
+            network = open_ncnn(folder, threads=setting.threads)
+            if setting.checkpoint.quantisation is not None:
+                quantise_ncnn(folder, network, setting.inputs)
+                network = open_ncnn(folder, threads=setting.threads)
         except ValueError as error:
             raise MissingRuntime(str(error)) from None
     return _version("ncnn"), lambda: run_ncnn(network, setting.inputs)
@@ -259,5 +278,5 @@ RUNTIMES: dict[str, Opener] = {
 }
 """What can be measured. All but linnet and numpy get float32 inputs that are ready, these two a picture's bytes."""
 
-INTEGER_RUNTIMES = frozenset({"linnet", "onnxruntime", "openvino", "litert", "numpy"})
-"""Those that compute a quantised network with its integers."""
+INTEGER_RUNTIMES = frozenset({"linnet", "onnxruntime", "openvino", "litert", "ncnn", "numpy"})
+"""Those that compute a quantised network with its integers, or with integers of their own."""

@@ -6,7 +6,10 @@ a segmenter there are Concat, Resize to the size of the file's pictures, and Arg
 the names of linnet's intermediate tensors, so any of them can be asked for in the other runtime too.
 
 A quantised network keeps its integers: each value is followed by QuantizeLinear and DequantizeLinear (QDQ), weights and
-biases stand behind DequantizeLinear, and runtimes compute with integers what lies between.
+biases stand behind DequantizeLinear, and runtimes compute with integers what lies between. Values of int8 are written
+as uint8 with zero points 128 higher, which are the same numbers: onnxruntime on x86 makes uint8 of them anyway, but not
+of those that are read twice, and leaves in float what reads these; OpenVINO 2026.4 rounds what joined tensors of int8
+stand for to whole numbers.
 """
 
 from __future__ import annotations
@@ -42,7 +45,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OPSET = 17
-KINDS = {"int8": np.int8, "uint8": np.uint8}
+
+SHIFTS = {"int8": 128, "uint8": 0}
+"""Type of a network's values → what is added to them in the file, where all are uint8; weights keep their type."""
 
 
 class GraphWriter:
@@ -226,8 +231,9 @@ class QuantisedWriter(GraphWriter):
         return super().node("DequantizeLinear", inputs, f"{name}:number", **({} if single else {"axis": 0}))
 
     def _round(self, name: str, value: str, output: str) -> str:
-        encoding, kind = self._quantisation.encodings[name], KINDS[self._quantisation.dtype]
-        pair = [self.constant(f"{name}:scale", encoding.scale), self.constant(f"{name}:zero", encoding.zero, kind)]
+        encoding = self._quantisation.encodings[name]
+        zero = encoding.zero + SHIFTS[self._quantisation.dtype]
+        pair = [self.constant(f"{name}:scale", encoding.scale), self.constant(f"{name}:zero", zero, np.uint8)]
         integers = super().node("QuantizeLinear", [value, *pair], f"{name}:integers")
         return super().node("DequantizeLinear", [integers, *pair], output)
 

@@ -141,7 +141,10 @@ def convert(
         architecture = as_said(architecture, _document(graph, "architecture"))
     broken = next((name for name, values in tensors.items() if not np.isfinite(values).all()), None)
     if broken is not None:
-        raise ValueError(f"'{path}' is damaged: its weights are not all finite numbers, first {broken}.")
+        raise ValueError(
+            f"'{path}' has weights that are no finite numbers, first those that are {broken}: it is damaged or its "
+            "training diverged."
+        )
     provenance = {
         "source": url or path.name,
         "sha256": hashlib.sha256(content).hexdigest(),
