@@ -15,6 +15,8 @@ struct Requantisation {
   std::int32_t zero, lowest, highest;
   // Of a shortcut: ((half + first * (a - first_zero) + second * (b - second_zero)) >> shift) + sum_zero, clamped.
   bool far;  // whether a product may be beyond 2^31; where it may not, results come sooner
+  // Whether bytes are 0 for all sums below 0, nothing is added, and sums stay below 2^23: see `rectified`.
+  bool rectifies;
   bool adds;
   std::int32_t first, second, shift, first_zero, second_zero, sum_zero, sum_lowest, sum_highest;
 };

@@ -28,6 +28,7 @@ struct Narrow {
   LINNET_INLINE Sums scale(Sums sums, Factors multiplier, const Requantisation& rule) {
     return scaled(sums, multiplier, rule);
   }
+  LINNET_INLINE Sums rectify(Sums sums, Factors multiplier) { return rectified(sums, multiplier); }
   // As bytes to kRows pixels of blocks that lie `step` apart.
   template <int kBlocks, int kRows>
   LINNET_INLINE void pack(const Sums (&numbers)[kBlocks * kParts][kRows], std::uint8_t* c, Index step,
@@ -88,10 +89,11 @@ template <int kBlocks, int kRows>
 LINNET_INLINE void begin_tile(const IntegerProduct& job, Index pixel, Tile<kBlocks, kRows>& sums) {
   using Sums = Register::Sums;
   constexpr int count = kRegisters<kBlocks>, width = Register::kSums;
+  const std::int32_t start = job.c == nullptr ? 0 : start_of(job.rule);
   if (job.bias != nullptr) {
 #pragma GCC unroll 16
     for (int v = 0; v < count; ++v) {
-      const Sums bias = Register::load(job.bias + v * width, kBlock, is_half(v, kBlocks));
+      const Sums bias = Register::load(job.bias + v * width, kBlock, is_half(v, kBlocks)) + start;
 #pragma GCC unroll 16
       for (int row = 0; row < kRows; ++row) sums[v][row] = bias;
     }
@@ -101,7 +103,7 @@ LINNET_INLINE void begin_tile(const IntegerProduct& job, Index pixel, Tile<kBloc
       const std::int32_t* block = job.sums + Register::place(v, job.sums_step) + pixel * kBlock;
 #pragma GCC unroll 16
       for (int row = 0; row < kRows; ++row) {
-        sums[v][row] = Register::load(block + row * kBlock, job.sums_step, is_half(v, kBlocks));
+        sums[v][row] = Register::load(block + row * kBlock, job.sums_step, is_half(v, kBlocks)) + start;
       }
     }
   }
@@ -131,7 +133,14 @@ LINNET_INLINE void end_tile(const IntegerProduct& job, Index pixel, Tile<kBlocks
     }
     return;
   }
-  if (is_rare(job.rule)) {
+  if (rectifies(job.rule)) {
+#pragma GCC unroll 16
+    for (int v = 0; v < count; ++v) {
+      const auto multiplier = Register::multipliers(job.multipliers + v * width, is_half(v, kBlocks));
+#pragma GCC unroll 16
+      for (int row = 0; row < kRows; ++row) sums[v][row] = Register::rectify(sums[v][row], multiplier);
+    }
+  } else if (is_rare(job.rule)) {
     // In memory of their own: what is handed on by address would be kept in memory from its beginning.
     Sums own[count][kRows];
 #pragma GCC unroll 16

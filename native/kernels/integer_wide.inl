@@ -30,6 +30,12 @@ static inline WideInts wide_scaled(WideInts sums, WideFloats multiplier) {
   return reinterpret_cast<WideInts>(_mm512_maskz_cvtps_epi32(~__mmask16{0}, reinterpret_cast<__m512>(x)));
 }
 
+static inline WideInts wide_rectified(WideInts sums, WideFloats multiplier) {
+  const auto factor = reinterpret_cast<__m512>(multiplier), less = reinterpret_cast<__m512>(multiplier * -kWholes);
+  const __m512 x = _mm512_fmadd_ps(reinterpret_cast<__m512>(sums), factor, less);
+  return reinterpret_cast<WideInts>(_mm512_maskz_cvtps_epi32(~__mmask16{0}, x));
+}
+
 // Bytes of four registers. In words of four bytes: word 4 i + k is word i of register k.
 template <bool kBounds>
 static inline __m512i wide_bytes_of(WideInts a, WideInts b, WideInts c, WideInts d, const WideNarrowing& to) {
@@ -83,6 +89,7 @@ struct Wide {
   LINNET_INLINE Sums scale(Sums sums, Factors multiplier, const Requantisation&) {
     return wide_scaled(sums, multiplier);
   }
+  LINNET_INLINE Sums rectify(Sums sums, Factors multiplier) { return wide_rectified(sums, multiplier); }
 
   // Four pixels of a register, then two and one of all registers.
   template <int kBlocks, int kRows>

@@ -266,6 +266,15 @@ Requantisation random_rule(bool adds) {
   return rule;
 }
 
+// Makes some rules, of sums of at most `largest`, those that rectify.
+void rectify_some(Requantisation& rule, float largest) {
+  if (rule.adds || largest >= 0x1p23F || random_integer(0, 1) == 0) return;
+  rule.zero = rule.lowest = 0;
+  rule.highest = 255;
+  rule.far = false;
+  rule.rectifies = true;
+}
+
 // Sums of 32 bits go round.
 std::int32_t wrapped(std::int64_t sum) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(sum)); }
 
@@ -336,7 +345,9 @@ void check_integer_product(const IntegerKernels& kernels, Index pixels, Index bl
   IntegerProduct job = {};
   job.rule = random_rule(adds);
   const auto factors = static_cast<float>(runs * padded), start = static_cast<float>(most);
-  fill_multipliers(multipliers, start + 4000 * factors, start + 65536 + 65280 * factors, job.rule.far);
+  const float largest = start + 65536 + 65280 * factors;
+  rectify_some(job.rule, largest);
+  fill_multipliers(multipliers, start + 4000 * factors, largest, job.rule.far);
   job.pixels = pixels;
   job.runs = runs;
   job.run = padded;
@@ -463,6 +474,7 @@ void check_integer_depthwise(const IntegerKernels& kernels, Index width, Index s
   job.bias = bias.data();
   job.multipliers = multipliers.data();
   job.rule = random_rule(false);
+  rectify_some(job.rule, 100000 + 9 * 255 * 255);
   fill_multipliers(multipliers, 200000, 100000 + 9 * 255 * 255, job.rule.far);
   job.operands = operands;
   Guarded<std::uint8_t> output(rows * outputs * kBlock);
