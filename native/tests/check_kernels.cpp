@@ -532,6 +532,26 @@ void check_integer_resize(const IntegerKernels& kernels, Index before, Index wid
   expect_equal("resize_row", output, expected);
 }
 
+void check_read_colours(const IntegerKernels& kernels, Index count) {
+  Guarded<std::uint8_t> pixels(3 * count), table(3 * 256);
+  std::vector<std::uint64_t> words(3 * 256);
+  fill_between(pixels, 0, 255), fill_between(table, 0, 255);
+  const int bits = 8 * static_cast<int>(kernels.operand_bytes);
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const auto operand = static_cast<std::uint64_t>(table[static_cast<Index>(i)] - kernels.operand_zero);
+    words[i] = (operand & ((std::uint64_t{1} << bits) - 1)) << static_cast<int>(i / 256) * bits;
+  }
+  Operands operands(kernels, 3 * count + 1);
+  kernels.read_colours(pixels.data(), count, table.data(), words.data(), operands.data());
+  std::vector<std::uint8_t> expected(static_cast<std::size_t>(3 * count));
+  Guarded<std::uint8_t> back(3 * count);
+  for (Index i = 0; i < 3 * count; ++i) {
+    expected[static_cast<std::size_t>(i)] = table[i % 3 * 256 + pixels[i]];
+    back[i] = static_cast<std::uint8_t>(operands[i] + kernels.operand_zero);
+  }
+  expect_equal("read_colours", back, expected);
+}
+
 void check_widen(const IntegerKernels& kernels, Index count) {
   Guarded<std::uint8_t> bytes(count), back(count);
   Operands operands(kernels, count);
@@ -563,7 +583,7 @@ void check_integer_join(const IntegerKernels& kernels, Index pixels, int parts, 
 void check_integers(const IntegerKernels& kernels) {
   check_integer_products(kernels);
   check_integer_depthwise_rows(kernels);
-  for (Index count = 0; count <= 100; ++count) check_widen(kernels, count);
+  for (Index count = 0; count <= 100; ++count) check_widen(kernels, count), check_read_colours(kernels, count);
   for (Index width = 1; width <= 20; ++width) check_integer_resize(kernels, 1 + width / 2, width);
   for (Index pixels = 1; pixels <= 9; ++pixels) {
     for (int parts = 1; parts <= 5; ++parts) check_integer_join(kernels, pixels, parts, parts % 2 == 0);
