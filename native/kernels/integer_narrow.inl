@@ -215,12 +215,12 @@ static inline void store_narrow_operands(Operand* p, const Ints* v, const Narrow
 static inline Ints rectified(Ints sums, Floats) { return sums; }
 #endif
 
-// What a byte is less than its number, before it is narrowed.
-static inline std::int32_t narrowed_by(const Requantisation& rule) {
+// Whether zeros are added and bounds kept while numbers are narrowed.
 #if defined(__SSE2__) || defined(__aarch64__)
-  return ends_of(rule).zero;
+static const bool kNarrows = true;
 #else
-  static_cast<void>(rule);
-  return 0;
+static const bool kNarrows = false;
 #endif
-}
+
+// What a byte is less than its number, before it is narrowed.
+static inline std::int32_t narrowed_by(const Requantisation& rule) { return kNarrows ? ends_of(rule).zero : 0; }

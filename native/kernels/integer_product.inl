@@ -56,6 +56,29 @@ static inline bool is_rare(const Requantisation& rule) {
   return rule.adds || rule.far || rule.lowest > 0 || rule.highest < 255;
 }
 
+// Whether others are added to what sums become, and neither products nor results have bounds but those of a byte.
+static inline bool only_adds(const Requantisation& rule) {
+  return kNarrows && rule.adds && !rule.far && rule.sum_lowest == 0 && rule.sum_highest == 255;
+}
+
+// The same as `make_numbers` of rules that only add: narrowing adds the zero and keeps the bounds.
+LINNET_ONCE static void add_others(const IntegerProduct& job, Index pixel, Index rows, Register::Sums* sums) {
+  using Sums = Register::Sums;
+  const Requantisation rule = job.rule;
+  const Sums zero = rule.zero - Sums{}, lowest = rule.lowest - Sums{}, highest = rule.highest - Sums{};
+  for (int v = 0; v * Register::kSums < job.blocks * kBlock; ++v) {
+    const bool half = is_half(v, job.blocks);
+    const auto multiplier = Register::multipliers(job.multipliers + v * Register::kSums, half);
+    const std::uint8_t* added = job.added + Register::place(v, job.added_step) + pixel * kBlock;
+    for (Index row = 0; row < rows; ++row, ++sums, added += kBlock) {
+      Sums number = Register::scale(*sums, multiplier, rule) + zero;
+      number = number < lowest ? lowest : number;
+      number = number > highest ? highest : number;
+      *sums = shifted_sum(number, Register::added(added, job.added_step, half), rule);
+    }
+  }
+}
+
 // Numbers [register][rows] of sums in a way that is rare: products may be large, results have bounds, or others are
 // added to them. It is there once.
 LINNET_ONCE static void make_numbers(const IntegerProduct& job, Index pixel, Index rows, Register::Sums* sums) {
@@ -148,7 +171,7 @@ LINNET_INLINE void end_tile(const IntegerProduct& job, Index pixel, Tile<kBlocks
 #pragma GCC unroll 16
       for (int row = 0; row < kRows; ++row) own[v][row] = sums[v][row];
     }
-    make_numbers(job, pixel, kRows, own[0]);
+    only_adds(job.rule) ? add_others(job, pixel, kRows, own[0]) : make_numbers(job, pixel, kRows, own[0]);
 #pragma GCC unroll 16
     for (int v = 0; v < count; ++v) {
 #pragma GCC unroll 16

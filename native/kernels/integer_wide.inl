@@ -76,7 +76,10 @@ struct Wide {
     if (!half) store_ints(p + step, high_half(sums));
   }
   LINNET_INLINE Sums added(const std::uint8_t* p, Index step, bool half) {
-    return join_halves(load_bytes(p), half ? Ints{} : load_bytes(p + step));
+    const __m128i first = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    if (half) return reinterpret_cast<Sums>(_mm512_maskz_cvtepu8_epi32(~__mmask16{0}, first));
+    const __m128d both = _mm_loadh_pd(_mm_castsi128_pd(first), reinterpret_cast<const double*>(p + step));
+    return reinterpret_cast<Sums>(_mm512_maskz_cvtepu8_epi32(~__mmask16{0}, _mm_castpd_si128(both)));
   }
   LINNET_INLINE Factors multipliers(const float* p, bool half) {
     if (half) return reinterpret_cast<Factors>(_mm512_maskz_loadu_ps(kHalf, p));
