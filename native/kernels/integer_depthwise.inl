@@ -130,13 +130,13 @@ static constexpr int columns_of() {
   return kStride == 1 ? (kOutputs + 3) / 2 * 2 : (kOutputs - 1) * kStride + 4;
 }
 
-// Calls `tile` with the first output, the number of outputs and the columns of each tile.
+// Calls `tile` with the first output, the number of outputs and the columns of each tile, which reads `wide` of them.
 template <int kStride, int kOutputs, typename Tile>
-static inline void over_tiles(const IntegerDepthwise& job, const Tile& tile) {
+static inline void over_tiles(const IntegerDepthwise& job, Index wide, const Tile& tile) {
   const std::uint64_t padding = job.padding * std::uint64_t{0x0101010101010101};
   for (Index x = 0; x < job.output_width; x += kOutputs) {
     const Index first = x * kStride - job.pad_left, count = smaller(kOutputs, job.output_width - x);
-    const Index behind = first + columns_of<kStride, kOutputs>();
+    const Index behind = first + wide;
     if (first >= 0 && behind <= job.width) {
       tile(x, count, Columns<Outside::kNone>{first, job.width, padding});
     } else if (kTellsEnds && first >= -2 && behind <= job.width + 2) {
@@ -147,10 +147,10 @@ static inline void over_tiles(const IntegerDepthwise& job, const Tile& tile) {
   }
 }
 
-// Calls `filter` with each row of outputs and what `load` makes of the three rows under it.
-template <int kStride, typename Load, typename Filter>
+// Calls `filter` with each row of outputs and what `load` makes of the three rows under it, of which one is `kNew`.
+template <int kNew, typename Load, typename Filter>
 LINNET_INLINE void down_rows(const IntegerDepthwise& job, const Load& load, const Filter& filter) {
-  if constexpr (kStride == 1) {
+  if constexpr (kNew == 1) {
     auto first = load(job.rows[0][0]), second = load(job.rows[0][1]);
     for (Index r = 0; r < job.output_rows; ++r) {
       const auto third = load(job.rows[r][2]);
@@ -252,7 +252,7 @@ static void depthwise_pairs(const IntegerDepthwise& job) {
     const PairTaps taps[3] = {pair_taps(job, 0, part), pair_taps(job, 1, part), pair_taps(job, 2, part)};
     const Ints bias = load_ints(job.bias + part * kLanes) + start_of(rule);
     const Floats multiplier = load_floats(job.multipliers + part * kLanes);
-    over_tiles<kStride, kOutputs>(job, [&](Index x, Index count, const auto& columns) {
+    over_tiles<kStride, kOutputs>(job, columns_of<kStride, kOutputs>(), [&](Index x, Index count, const auto& columns) {
       // More than a row's words do not find registers: each row is read anew.
       for (Index r = 0; r < job.output_rows; ++r) {
         Ints sums[kOutputs];
@@ -315,6 +315,11 @@ struct Quads {
     const auto a = reinterpret_cast<__m256i>(first), b = reinterpret_cast<__m256i>(second);
     return reinterpret_cast<Sums>(half == 0 ? _mm256_unpacklo_epi16(a, b) : _mm256_unpackhi_epi16(a, b));
   }
+  // Bytes of one of each lane's two columns beside those of the other register.
+  static Sums mixed(Sums first, Sums second, int odd) {
+    const auto a = reinterpret_cast<__m256i>(first), b = reinterpret_cast<__m256i>(second);
+    return reinterpret_cast<Sums>(odd == 0 ? _mm256_unpacklo_epi8(a, b) : _mm256_unpackhi_epi8(a, b));
+  }
   static Sums rectify(Sums sums, Factors multiplier) { return rectified(sums, multiplier); }
   static Sums scale(Sums sums, Factors multiplier, const Requantisation& rule) {
     return scaled(sums, multiplier, rule);
@@ -362,6 +367,12 @@ struct WideQuads {
     return reinterpret_cast<Sums>(half == 0 ? _mm512_maskz_unpacklo_epi16(all, a, b)
                                             : _mm512_maskz_unpackhi_epi16(all, a, b));
   }
+  static Sums mixed(Sums first, Sums second, int odd) {
+    const auto a = reinterpret_cast<__m512i>(first), b = reinterpret_cast<__m512i>(second);
+    constexpr __mmask64 all = ~__mmask64{0};
+    return reinterpret_cast<Sums>(odd == 0 ? _mm512_maskz_unpacklo_epi8(all, a, b)
+                                           : _mm512_maskz_unpackhi_epi8(all, a, b));
+  }
   static Sums rectify(Sums sums, Factors multiplier) { return wide_rectified(sums, multiplier); }
   static Sums scale(Sums sums, Factors multiplier, const Requantisation&) { return wide_scaled(sums, multiplier); }
   template <bool kBounds>
@@ -380,17 +391,48 @@ using WidestQuads = WideQuads;
 using WidestQuads = Quads;
 #endif
 
-// What a tile reads of a row: words [group of lanes][half].
-template <typename Kind, int kStride>
+// What a tile reads of a row: words [of which outputs][half]. At stride 1 odd outputs have those of even ones.
+template <typename Kind, int kStride, bool kDilated>
 struct QuadRow {
-  typename Kind::Sums words[kStride][2];
+  static const int kGroups = kDilated ? 2 : kStride;
+  typename Kind::Sums words[kGroups][2];
+
+  template <typename Input>
+  LINNET_INLINE QuadRow of(const Input& columns, const std::uint8_t* row, Index dilation) {
+    using Sums = typename Kind::Sums;
+    QuadRow found;
+    if constexpr (kDilated) {
+      // Columns that are apart are read apart, all outputs at once: even columns of three of them, then odd ones.
+      Input second = columns, third = columns;
+      second.first += dilation;
+      third.first += 2 * dilation;
+      const Sums a = Kind::load(columns, row, 0), b = Kind::load(second, row, 0), c = Kind::load(third, row, 0);
+#pragma GCC unroll 2
+      for (int odd = 0; odd < 2; ++odd) {
+        const Sums both = Kind::mixed(a, b, odd), last = Kind::mixed(c, Sums{}, odd);
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) found.words[odd][half] = Kind::words(both, last, half);
+      }
+    } else {
+#pragma GCC unroll 2
+      for (int group = 0; group < kStride; ++group) {
+        const int column = group * 2 * Kind::kLanesOf128;
+        const Sums first = Kind::pairs(Kind::load(columns, row, column)),
+                   second = Kind::pairs(Kind::load(columns, row, column + 2));
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) found.words[group][half] = Kind::words(first, second, half);
+      }
+    }
+    return found;
+  }
 };
 
 }  // namespace
 
-template <typename Kind, int kStride>
+template <typename Kind, int kStride, bool kDilated>
 static void depthwise_quads(const IntegerDepthwise& job) {
   using Sums = typename Kind::Sums;
+  using Row = QuadRow<Kind, kStride, kDilated>;
   constexpr int outputs = 2 * Kind::kLanesOf128;
   const auto to = Kind::bounds_of(job.rule);
   const auto* given = static_cast<const std::int8_t*>(job.taps);
@@ -404,29 +446,19 @@ static void depthwise_quads(const IntegerDepthwise& job) {
     bias[half] = Kind::each(job.bias + half * step) + start_of(job.rule);
     multiplier[half] = reinterpret_cast<typename Kind::Factors>(Kind::each(job.multipliers + half * step));
   }
-  over_tiles<kStride, outputs>(job, [&](Index x, Index count, const auto& columns) {
-    const auto load = [&](const std::uint8_t* row) {
-      QuadRow<Kind, kStride> found;
-#pragma GCC unroll 2
-      for (int group = 0; group < kStride; ++group) {
-        const int column = group * outputs;
-        const Sums first = Kind::pairs(Kind::load(columns, row, column)),
-                   second = Kind::pairs(Kind::load(columns, row, column + 2));
-#pragma GCC unroll 2
-        for (int half = 0; half < 2; ++half) found.words[group][half] = Kind::words(first, second, half);
-      }
-      return found;
-    };
+  const Index wide = kDilated ? outputs + 2 * job.dilation : columns_of<kStride, outputs>();
+  over_tiles<kStride, outputs>(job, wide, [&](Index x, Index count, const auto& columns) {
+    const auto load = [&](const std::uint8_t* row) { return Row::of(columns, row, job.dilation); };
     // Sums [of which outputs][half]: at stride 1 those of even and of odd columns.
-    const auto add = [](const QuadRow<Kind, kStride>& row, const Sums(&tap)[2], Sums(&sums)[2][2]) {
+    const auto add = [](const Row& row, const Sums(&tap)[2], Sums(&sums)[2][2]) {
 #pragma GCC unroll 2
       for (int half = 0; half < 2; ++half) {
         sums[0][half] = Kind::add(sums[0][half], row.words[0][half], tap[half]);
         sums[1][half] =
-            Kind::add(sums[1][half], row.words[kStride - 1][half], kStride == 1 ? tap[half] << 8 : tap[half]);
+            Kind::add(sums[1][half], row.words[Row::kGroups - 1][half], Row::kGroups == 1 ? tap[half] << 8 : tap[half]);
       }
     };
-    down_rows<kStride>(job, load, [&](Index r, const auto& first, const auto& second, const auto& third) {
+    down_rows<Row::kGroups>(job, load, [&](Index r, const auto& first, const auto& second, const auto& third) {
       Sums sums[2][2] = {{bias[0], bias[1]}, {bias[0], bias[1]}};
       add(first, taps[0], sums);
       add(second, taps[1], sums);
@@ -486,11 +518,13 @@ static void depthwise_any(const IntegerDepthwise& job) {
 }
 
 static void depthwise_rows(const IntegerDepthwise& job) {
-  if (job.dilation != 1 || job.rule.far) return depthwise_any(job);
 #if LINNET_QUADS
-  if (!job.wide) {
-    return job.stride == 1 ? depthwise_quads<WidestQuads, 1>(job) : depthwise_quads<WidestQuads, 2>(job);
+  if (!job.wide && !job.rule.far) {
+    if (job.stride == 1 && job.dilation == 1) return depthwise_quads<WidestQuads, 1, false>(job);
+    if (job.stride == 1) return depthwise_quads<WidestQuads, 1, true>(job);
+    if (job.dilation == 1) return depthwise_quads<WidestQuads, 2, false>(job);
   }
 #endif
+  if (job.dilation != 1 || job.rule.far) return depthwise_any(job);
   job.stride == 1 ? depthwise_pairs_of<1>(job) : depthwise_pairs_of<2>(job);
 }
