@@ -20,6 +20,10 @@ constexpr Index kKeptBytes = 512 * 1024;
 // The same for one thread and a network of bytes: the rows of a long chain need more room than a small map.
 constexpr Index kKeptByBytes = 32 * 1024;
 
+// Bytes of rows before and behind a filter that a unit of a chain may hold beyond the first one, to filter them at
+// once.
+constexpr Index kRowsAtOnceBytes = 40 * 1024;
+
 struct Pads {
   Index before, output;
 };
@@ -428,13 +432,14 @@ void Planner::take_operands(Step& step, const PackedLayer& read, Map& widened, M
 // Rows that a filter spans.
 Index reach_of(const linnet_window& window) { return Index{window.kernel - 1} * window.dilation + 1; }
 
-// Rows of outputs that a unit of a chain makes at once: of bytes, where kernels keep what rows share. A unit that is a
-// chain of its own is one of small maps.
+// Rows of outputs that a unit of a chain makes at once: of bytes, where kernels keep what rows share. In a long chain
+// the unit before makes more of them too.
 Index Planner::rows_at_once(const ChainStep& chain, const Unit& unit) const {
   const PackedLayer& filter = layer(unit.depthwise);
   const linnet_window& window = filter.depthwise().window;
   if (!filter.integers || operand_bytes(filter) > 1 || window.stride > 1 || window.dilation > 1) return 1;
-  return chain.count == 1 ? 4 : 2;
+  const Index row = filter.in_blocks * kBlock * (unit.input.width + unit.inner.width);
+  return smaller(chain.count == 1 ? 4 : 2, 1 + kRowsAtOnceBytes / row);
 }
 
 // Rows that such a unit filters at once.

@@ -12,7 +12,6 @@ static const bool kRectifies = true;
 static const bool kRectifies = false;
 #endif
 static const std::int32_t kWholeBits = 0x4B000000;
-static const float kWholes = 8388608.0f;
 
 static inline bool rectifies(const Requantisation& rule) { return kRectifies && rule.rectifies; }
 // What sums begin with, beside the rest.
@@ -43,6 +42,8 @@ static inline Narrowing narrowing_of(const Requantisation& rule) {
 static inline Ints scaled(Ints sums, Floats multiplier, const Requantisation&) {
   return reinterpret_cast<Ints>(_mm256_cvtps_epi32(__builtin_convertvector(sums, Floats) * multiplier));
 }
+
+static const float kWholes = 8388608.0f;
 
 static inline Ints rectified(Ints sums, Floats multiplier) {
   const auto factor = reinterpret_cast<__m256>(multiplier), less = reinterpret_cast<__m256>(multiplier * -kWholes);
