@@ -283,18 +283,10 @@ class Bytes {
     return row;
   }
 
-  // Of three channels a word for each pixel, whose last operand the next pixel overwrites: one more than `count` pixels
-  // have is written.
+  // Of three channels one operand more than `count` pixels have is written.
   void read_pixels(const std::uint8_t* pixel, Index count, Index channels, Word* value) const {
-    if (channels == 3) {
-      const std::uint64_t* words = worker_.session.words.data();
-      for (Index x = 0; x < count; ++x, pixel += 3, value += 3) {
-        const auto word = words[pixel[0]] | words[256 + pixel[1]] | words[512 + pixel[2]];
-        std::memcpy(value, &word, 4 * sizeof(Word));
-      }
-      return;
-    }
     const std::uint8_t* table = worker_.session.table.data();
+    if (channels == 3) return kernels_.read_colours(pixel, count, table, worker_.session.words.data(), value);
     look_up(pixel, count, channels, value, [table, zero = kernels_.operand_zero](Index channel, std::uint8_t byte) {
       return static_cast<Word>(table[channel * 256 + byte] - zero);
     });

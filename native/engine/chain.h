@@ -20,6 +20,16 @@ void take_rows(Job* job, const Rows<Number>& input, const Number* outer, Index b
   }
 }
 
+// The same rows of the next block.
+template <typename Job, typename Number>
+void take_next_block(Job* job, const Number* outer, Index step) {
+  for (Index r = 0; r < job->output_rows; ++r) {
+    for (auto& row : job->rows[r]) {
+      if (row != outer) row += step;
+    }
+  }
+}
+
 // A chain of units, each of which makes its rows when the next one asks for them.
 template <typename Arithmetic>
 class Chain {
@@ -40,6 +50,7 @@ class Chain {
     for (int i = last; i >= 0; --i) {
       const Unit& unit = step_.units[i];
       states_[i].next = first;
+      states_[i].last = i == last ? rows.last : unit.output.height;
       first = larger(first * filter_of(unit).stride - unit.pad_top, 0);
       states_[i].entered = first;
       const bool stays = i == last && step_.output < 0;
@@ -52,14 +63,16 @@ class Chain {
       }
     }
     while (states_[last].next < rows.last) {
+      Index given = states_[last].next;
       make(last);
-      if (step_.output >= 0) give_row(states_[last], states_[last].next - 1);
+      for (; step_.output >= 0 && given < states_[last].next; ++given) give_row(states_[last], given);
     }
   }
 
  private:
   struct State {
     Index next;     // the row to be made next
+    Index last;     // and behind the last one
     Index entered;  // the input row that is taken next: expanded, or read from the picture
     Rows<Number> output;
     const Number* outer;  // stands for a row above or below the filter's input
@@ -85,34 +98,47 @@ class Chain {
     const Unit& unit = step_.units[i];
     State& state = states_[i];
     const linnet_window& filter = filter_of(unit);
-    const Index r = state.next++;
+    const Index r = state.next, count = rows_at_once(unit, state);
+    state.next += count;
     const Index reach = Index{filter.kernel - 1} * filter.dilation;
-    const Index lowest_row = smaller(r * filter.stride - unit.pad_top + reach, unit.input.height - 1);
+    const Index lowest_row = smaller((state.next - 1) * filter.stride - unit.pad_top + reach, unit.input.height - 1);
     if (i > 0) {
       while (states_[i - 1].next <= lowest_row) make(i - 1);
     }
     if (unit.depthwise < 0) {
       convolve(i, unit, state, r);
     } else {
-      filter_row(i, unit, state, r, lowest_row);
+      filter_rows(i, unit, state, r, count, lowest_row);
       const PackedLayer& project = worker_.layer(unit.project);
       const Rows<Operand> filtered = rows_in<Operand>(scratch_, unit.filtered);
-      const Index width = filtered.map.width;
+      const Index pixels = count * filtered.map.width;
       const Source source =
-          math_.filtered(project, filtered, project.in_blocks, width, true, true, unit.terms, scratch_);
-      write(project, state, r, math_.product_of(project, width, source));
+          math_.filtered(project, filtered, project.in_blocks, pixels, true, true, unit.terms, scratch_);
+      write(project, state, r, math_.product_of(project, pixels, source));
     }
   }
 
-  // Expands what the row needs and is not there yet, and filters it: panel by panel, so that it is read from the
+  // How many rows a unit makes now: those that lie side by side in its output and in what is added to it.
+  Index rows_at_once(const Unit& unit, const State& state) const {
+    if (unit.rows == 1) return 1;
+    Index count = smaller(smaller(unit.rows, state.last - state.next), together(state.output.map, state.next));
+    const int added = worker_.layer(unit.project).added;
+    if (added >= 0) count = smaller(count, together(added_rows(added).map, state.next));
+    return count;
+  }
+  // Rows from `row` on that lie side by side.
+  static Index together(const Map& map, Index row) { return map.slots - row % map.slots; }
+
+  // Expands what the rows need and is not there yet, and filters them: panel by panel, so that it is read from the
   // fastest cache.
-  void filter_row(int i, const Unit& unit, State& state, Index r, Index lowest_row) {
+  void filter_rows(int i, const Unit& unit, State& state, Index r, Index count, Index lowest_row) {
     const Rows<Number>& input = input_of(i);
     const Rows<Operand> filtered = rows_in<Operand>(scratch_, unit.filtered);
     const PackedLayer& filter = worker_.layer(unit.depthwise);
     auto job = math_.depthwise_of(filter, unit, true);
     const auto filter_block = [&](const Rows<Number>& rows, Index block) {
-      take_rows(&job, rows, state.outer, block, r, 1, unit);
+      if (block == 0) take_rows(&job, rows, state.outer, block, r, count, unit);
+      if (block > 0) take_next_block(&job, state.outer, rows.block_step());
       math_.take_block(filter, block, &job);
       job.output = filtered.row(block, 0);
       math_.filter(job);
@@ -122,6 +148,7 @@ class Chain {
       return;
     }
     const PackedLayer& expand = worker_.layer(unit.expand);
+<<<<<<< HEAD
     const Rows<Number> expanded = rows_in<Number>(scratch_, unit.expanded), own = part_of(expanded, unit.own_at);
     const Rows<Number> grown = unit.resize < 0 ? Rows<Number>()
                                : unit.join < 0 ? rows_in<Number>(scratch_, unit.grown)
@@ -129,6 +156,14 @@ class Chain {
     const auto expand_panel = [&](Index row, Index first) {
       Product product = math_.product_of(
           expand, unit.input.width, math_.source_of(expand, input, row, unit.widened, unit.expand_terms, scratch_));
+=======
+    const Rows<Number> expanded = rows_in<Number>(scratch_, unit.expanded),
+                       grown = unit.resize < 0 ? Rows<Number>() : rows_in<Number>(scratch_, unit.grown);
+    const auto expand_panel = [&](Index row, Index rows, Index first) {
+      Product product =
+          math_.product_of(expand, rows * unit.input.width,
+                           math_.source_of(expand, input, row, unit.widened, unit.expand_terms, scratch_));
+>>>>>>> int8v
       const Index blocks = math_.take_panel(expand, first, &product);
       product.c = own.row(first, row);
       product.c_step = own.block_step();
@@ -145,14 +180,25 @@ class Chain {
       for (Index row = state.entered; row <= lowest_row; ++row) {
         if (unit.resize >= 0) grow(unit, row, grown);
         math_.enter(expand, input, row, unit.input.width, unit.widened, unit.expand_terms, scratch_);
+<<<<<<< HEAD
         for (Index first = 0; first < expand.out_blocks;) first += expand_panel(row, first);
         if (unit.join >= 0) recode_joined(unit, row, grown, own);
+=======
+        for (Index first = 0; first < expand.out_blocks;) first += expand_panel(row, 1, first);
+>>>>>>> int8v
       }
       for (Index block = 0; block < filter.in_blocks; ++block) filter_block(expanded, block);
     }
     for (Index first = 0, blocks; !prepares && first < expand.out_blocks; first += blocks) {
       blocks = math_.panel_blocks(expand, first);
+<<<<<<< HEAD
       for (Index row = state.entered; row <= lowest_row; ++row) expand_panel(row, first);
+=======
+      for (Index row = state.entered, rows; !prepares && row <= lowest_row; row += rows) {
+        rows = smaller(lowest_row + 1 - row, smaller(together(input.map, row), together(expanded.map, row)));
+        expand_panel(row, rows, first);
+      }
+>>>>>>> int8v
       for (Index block = first; block < first + blocks; ++block) filter_block(expanded, block);
     }
     state.entered = larger(state.entered, lowest_row + 1);

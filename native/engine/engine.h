@@ -156,6 +156,7 @@ struct Unit {
   int expand = -1, join = -1, depthwise = -1, project = -1;
   Size input, inner, output;  // before, between depthwise and project, after
   Index pad_top = 0, pad_left = 0;
+  Index rows = 1;  // of outputs that a chain makes at once
   // In a thread's scratch space. `made` is the unit's output, unless it is the step's own, or sums of it.
   Map window, expanded, filtered, made;
   Map columns, grown;              // where the pixels of a resized row lie, and one such row unless it is joined

@@ -546,19 +546,22 @@ void pack_bytes(const linnet_network& network, PackedLayer& layer, const Data& d
   // Operands are bytes less a number of their own; a depthwise filter reads the bytes themselves.
   const Index zero = given.integers.input_zero - (depthwise ? 0 : network.integers->operand_zero);
   const Index taps = counts.weights / layer.channels;
+  own.rule.rectifies = !own.rule.adds && own.rule.zero == 0 && own.rule.lowest == 0 && own.rule.highest == 255;
   for (Index channel = 0; channel < layer.channels; ++channel) {
     const std::int32_t given_bias = data.at<std::int32_t>(places.bias)[channel];
-    Index sum = 0, most = given_bias < 0 ? -Index{given_bias} : given_bias;
+    Index sum = 0, most = given_bias < 0 ? -Index{given_bias} : given_bias, highest = given_bias;
     for (Index i = 0; i < taps; ++i) {
       const Index weight = weights[channel * taps + i] - given.integers.weight_zero;
       sum += weight;
       most += 255 * (weight < 0 ? -weight : weight);
+      highest += weight * ((weight < 0 ? 0 : 255) - given.integers.input_zero);
     }
     bias[channel] = static_cast<std::int32_t>(given_bias - zero * sum);
     if (own.crossed) bias[channel] = less_crossed(layer, *network.integers, channel, bias[channel]);
     multipliers[channel] = data.at<float>(given.integers.multipliers)[channel];
     // Half of what may be, since both factors are rounded.
     own.rule.far = own.rule.far || static_cast<double>(most) * static_cast<double>(multipliers[channel]) >= 0x1p30;
+    own.rule.rectifies = own.rule.rectifies && !own.rule.far && highest < 1 << 23;
   }
 }
 

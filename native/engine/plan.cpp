@@ -20,6 +20,10 @@ constexpr Index kKeptBytes = 512 * 1024;
 // The same for one thread and a network of bytes: the rows of a long chain need more room than a small map.
 constexpr Index kKeptByBytes = 32 * 1024;
 
+// Bytes of rows before and behind a filter that a unit of a chain may hold beyond the first one, to filter them at
+// once.
+constexpr Index kRowsAtOnceBytes = 40 * 1024;
+
 struct Pads {
   Index before, output;
 };
@@ -94,6 +98,8 @@ class Planner {
   void take_operands(Step& step, const PackedLayer& read, Map& widened, Map& terms, Index rows, Index width);
 
   void plan_window(Step& step, Unit& unit);
+  Index rows_at_once(const ChainStep& chain, const Unit& unit) const;
+  Index filtered_rows(const Unit& unit) const;
   Index kept_rows(const ChainStep& chain, int i) const;
   void plan_chain(Step& step);
   void plan_row(Step& step, Unit& unit);
@@ -450,10 +456,26 @@ void Planner::take_operands(Step& step, const PackedLayer& read, Map& widened, M
 // Rows that a filter spans.
 Index reach_of(const linnet_window& window) { return Index{window.kernel - 1} * window.dilation + 1; }
 
+// Rows of outputs that a unit of a chain makes at once: of bytes, where kernels keep what rows share. In a long chain
+// the unit before makes more of them too.
+Index Planner::rows_at_once(const ChainStep& chain, const Unit& unit) const {
+  const PackedLayer& filter = layer(unit.depthwise);
+  const linnet_window& window = filter.depthwise().window;
+  if (!filter.integers || operand_bytes(filter) > 1 || window.stride > 1 || window.dilation > 1) return 1;
+  const Index row = filter.in_blocks * kBlock * (unit.input.width + unit.inner.width);
+  return smaller(chain.count == 1 ? 4 : 2, 1 + kRowsAtOnceBytes / row);
+}
+
+// Rows that such a unit filters at once.
+Index Planner::filtered_rows(const Unit& unit) const {
+  return reach_of(layer(unit.depthwise).depthwise().window) + unit.rows - 1;
+}
+
 // Rows of a unit's output that have to be there for the next unit, or for the caller.
 Index Planner::kept_rows(const ChainStep& chain, int i) const {
   const Unit* next = i + 1 < chain.count ? &chain.units[i + 1] : nullptr;
-  return next == nullptr || next->depthwise < 0 ? 1 : reach_of(layer(next->depthwise).depthwise().window);
+  const Index read = next == nullptr || next->depthwise < 0 ? 1 : filtered_rows(*next);
+  return read + chain.units[i].rows - 1;
 }
 
 void Planner::plan_window(Step& step, Unit& unit) {
@@ -479,9 +501,13 @@ void Planner::plan_window(Step& step, Unit& unit) {
 void Planner::plan_chain(Step& step) {
   for (int i = 0; i < step.chain.count; ++i) {
     Unit& unit = step.chain.units[i];
+    if (unit.depthwise >= 0) unit.rows = rows_at_once(step.chain, unit);
+  }
+  for (int i = 0; i < step.chain.count; ++i) {
+    Unit& unit = step.chain.units[i];
     if (unit.depthwise >= 0) {
       const PackedLayer& filter = layer(unit.depthwise);
-      const Index rows = smaller(reach_of(filter.depthwise().window), unit.input.height);
+      const Index rows = smaller(filtered_rows(unit), unit.input.height);
       if (unit.expand >= 0) {
         take(step, unit.expanded, layer(unit.expand).element, filter.in_blocks, rows, unit.input.width);
       }
@@ -496,7 +522,7 @@ void Planner::plan_chain(Step& step) {
       take(step, unit.made, project.element, project.out_blocks, rows, unit.output.width);
     }
   }
-  // What only one row of one unit needs has the same room for all: those before it have made their rows by then.
+  // What is needed for a unit's rows alone has the same room for all: those before it have made their rows by then.
   const Index begin = step.scratch_bytes;
   Index end = begin;
   for (int i = 0; i < step.chain.count; ++i) {
@@ -507,7 +533,7 @@ void Planner::plan_chain(Step& step) {
   step.scratch_bytes = end;
 }
 
-// What a unit of a chain needs while it makes one row.
+// What a unit of a chain needs while it makes the rows that it makes at once.
 void Planner::plan_row(Step& step, Unit& unit) {
   const PackedLayer& project = layer(unit.project);
   if (unit.depthwise < 0) {
@@ -522,8 +548,8 @@ void Planner::plan_row(Step& step, Unit& unit) {
     take_operands(step, layer(unit.expand), unit.widened, unit.expand_terms, 1, unit.input.width);
   }
   const PackedLayer& filter = layer(unit.depthwise);
-  take(step, unit.filtered, operand_bytes(filter), filter.in_blocks, 1, unit.inner.width);
-  if (project.integers && project.bytes.has_terms()) take_words(step, unit.terms, 1, unit.inner.width);
+  take(step, unit.filtered, operand_bytes(filter), filter.in_blocks, unit.rows, unit.inner.width);
+  if (project.integers && project.bytes.has_terms()) take_words(step, unit.terms, 1, unit.rows * unit.inner.width);
 }
 
 void Planner::plan_groups(Step& step) {

@@ -181,6 +181,9 @@ void run_head(const Worker& worker, const Step& step) {
     for (Index first = 0, blocks; first < layer.out_blocks; first += blocks) {
       blocks = math.take_panel(layer, first, &product);
       if (first < own.first || first >= own.last) continue;
+      const bool more = first + blocks < own.last;
+      math.fetch_next(&product, more ? product.weights + blocks * kBlock * layer.inputs : nullptr, layer.inputs,
+                      math.panel_blocks(layer, first + blocks));
       math.multiply(product);
       for (Index block = 0; block < blocks; ++block) {
         pool_block(worker, pool, pixels, panel.data + block * product.c_step, output + (first + block) * kBlock);

@@ -22,25 +22,6 @@ static inline Ints pair_of(v128_t both, int part) {
 }
 #endif
 
-#if LINNET_QUADS
-// Four pixels [4][kBlock] as words of 8 bits.
-static inline Ints quad_of(Ints all) {
-  const Ints halves = __builtin_shufflevector(all, all, 0, 2, 4, 6, 1, 3, 5, 7);
-  const __m256i order = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,  //
-                                         0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return reinterpret_cast<Ints>(_mm256_shuffle_epi8(reinterpret_cast<__m256i>(halves), order));
-}
-#endif
-
-#if LINNET_WIDE
-// Twice four pixels, of the first four in the lower half.
-static inline WideInts quad_of(WideInts all) {
-  const WideInts halves = __builtin_shufflevector(all, all, 0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
-  const __m512i order = _mm512_set4_epi32(0x0F0B0703, 0x0E0A0602, 0x0D090501, 0x0C080400);
-  return reinterpret_cast<WideInts>(_mm512_maskz_shuffle_epi8(~__mmask64{0}, reinterpret_cast<__m512i>(halves), order));
-}
-#endif
-
 namespace {
 
 // Which columns of a tile may lie outside of their row: none, only those of its first and last pair, or any.
@@ -149,13 +130,13 @@ static constexpr int columns_of() {
   return kStride == 1 ? (kOutputs + 3) / 2 * 2 : (kOutputs - 1) * kStride + 4;
 }
 
-// Calls `tile` with the first output, the number of outputs and the columns of each tile.
+// Calls `tile` with the first output, the number of outputs and the columns of each tile, which reads `wide` of them.
 template <int kStride, int kOutputs, typename Tile>
-static inline void over_tiles(const IntegerDepthwise& job, const Tile& tile) {
+static inline void over_tiles(const IntegerDepthwise& job, Index wide, const Tile& tile) {
   const std::uint64_t padding = job.padding * std::uint64_t{0x0101010101010101};
   for (Index x = 0; x < job.output_width; x += kOutputs) {
     const Index first = x * kStride - job.pad_left, count = smaller(kOutputs, job.output_width - x);
-    const Index behind = first + columns_of<kStride, kOutputs>();
+    const Index behind = first + wide;
     if (first >= 0 && behind <= job.width) {
       tile(x, count, Columns<Outside::kNone>{first, job.width, padding});
     } else if (kTellsEnds && first >= -2 && behind <= job.width + 2) {
@@ -166,10 +147,10 @@ static inline void over_tiles(const IntegerDepthwise& job, const Tile& tile) {
   }
 }
 
-// Calls `filter` with each row of outputs and what `load` makes of the three rows under it.
-template <int kStride, typename Load, typename Filter>
+// Calls `filter` with each row of outputs and what `load` makes of the three rows under it, of which one is `kNew`.
+template <int kNew, typename Load, typename Filter>
 LINNET_INLINE void down_rows(const IntegerDepthwise& job, const Load& load, const Filter& filter) {
-  if constexpr (kStride == 1) {
+  if constexpr (kNew == 1) {
     auto first = load(job.rows[0][0]), second = load(job.rows[0][1]);
     for (Index r = 0; r < job.output_rows; ++r) {
       const auto third = load(job.rows[r][2]);
@@ -269,9 +250,9 @@ static void depthwise_pairs(const IntegerDepthwise& job) {
   const Narrowing to = narrowing_of(rule);
   for (int part = 0; part < kParts; ++part) {
     const PairTaps taps[3] = {pair_taps(job, 0, part), pair_taps(job, 1, part), pair_taps(job, 2, part)};
-    const Ints bias = load_ints(job.bias + part * kLanes);
+    const Ints bias = load_ints(job.bias + part * kLanes) + start_of(rule);
     const Floats multiplier = load_floats(job.multipliers + part * kLanes);
-    over_tiles<kStride, kOutputs>(job, [&](Index x, Index count, const auto& columns) {
+    over_tiles<kStride, kOutputs>(job, columns_of<kStride, kOutputs>(), [&](Index x, Index count, const auto& columns) {
       // More than a row's words do not find registers: each row is read anew.
       for (Index r = 0; r < job.output_rows; ++r) {
         Ints sums[kOutputs];
@@ -279,8 +260,13 @@ static void depthwise_pairs(const IntegerDepthwise& job) {
         for (Ints& sum : sums) sum = bias;
 #pragma GCC unroll 3
         for (int row = 0; row < 3; ++row) add_pairs<kStride>(columns, job.rows[r][row], part, taps[row], sums);
+        if (rectifies(rule)) {
 #pragma GCC unroll 8
-        for (Ints& sum : sums) sum = scaled(sum, multiplier, rule);
+          for (Ints& sum : sums) sum = rectified(sum, multiplier);
+        } else {
+#pragma GCC unroll 8
+          for (Ints& sum : sums) sum = scaled(sum, multiplier, rule);
+        }
         store_outputs<kOutputs>(job, r, x, part, count, sums, to);
       }
     });
@@ -302,61 +288,102 @@ static void depthwise_pairs_of(const IntegerDepthwise& job) {
 
 namespace {
 
-// Registers of a tile with one output each.
+// A register has the words of four neighbouring columns from every second one on, of half a block each: a lane of 128
+// bits has four channels. Stride 2 moves from lane to lane, and what lies between, at stride 1, has taps that are
+// shifted. So columns become words by a shuffle and an interleaving within lanes, and results are in order.
 struct Quads {
   using Sums = Ints;
   using Factors = Floats;
   using Bounds = Narrowing;
-  static const int kOutputs = 4;
-  static Sums each(Ints one) { return one; }
-  static Factors each(Floats one) { return one; }
+  static const int kLanesOf128 = 2;
+  static Sums each(const void* half) {
+    return reinterpret_cast<Sums>(_mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(half))));
+  }
   static Bounds bounds_of(const Requantisation& rule) { return narrowing_of(rule); }
   static Sums add(Sums sums, Sums values, Sums taps) { return dot(sums, values, taps); }
-  // From column `column` on for the first output, and so on.
-  // What output `i` reads of a row; of those of stride 1 every second one, which the next one reads too.
-  template <int kStride, typename Input>
-  static Sums load(const Input& columns, const std::uint8_t* row, int i) {
-    return quad_of(columns.four(row, i * kStride));
+  template <typename Input>
+  static Sums load(const Input& columns, const std::uint8_t* row, int column) {
+    return columns.four(row, column);
   }
-  template <int kStride>
-  static void store(const IntegerDepthwise& job, Index r, Index x, Index count, Sums* sums, Factors multiplier,
-                    const Bounds& to) {
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) sums[i] = scaled(sums[i], multiplier, job.rule);
-    store_outputs(job, r, x, 0, count, sums, to);
+  // Of each lane's two columns the channels side by side, and then with those of two columns further on.
+  static Sums pairs(Sums columns) {
+    const __m256i order =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+    return reinterpret_cast<Sums>(_mm256_shuffle_epi8(reinterpret_cast<__m256i>(columns), order));
+  }
+  static Sums words(Sums first, Sums second, int half) {
+    const auto a = reinterpret_cast<__m256i>(first), b = reinterpret_cast<__m256i>(second);
+    return reinterpret_cast<Sums>(half == 0 ? _mm256_unpacklo_epi16(a, b) : _mm256_unpackhi_epi16(a, b));
+  }
+  // Bytes of one of each lane's two columns beside those of the other register.
+  static Sums mixed(Sums first, Sums second, int odd) {
+    const auto a = reinterpret_cast<__m256i>(first), b = reinterpret_cast<__m256i>(second);
+    return reinterpret_cast<Sums>(odd == 0 ? _mm256_unpacklo_epi8(a, b) : _mm256_unpackhi_epi8(a, b));
+  }
+  static Sums rectify(Sums sums, Factors multiplier) { return rectified(sums, multiplier); }
+  static Sums scale(Sums sums, Factors multiplier, const Requantisation& rule) {
+    return scaled(sums, multiplier, rule);
+  }
+  template <bool kBounds>
+  static Sums bytes(Sums a, Sums b, Sums c, Sums d, const Bounds& to) {
+    const __m256i packed = _mm256_packus_epi16(words_of(a, b, to), words_of(c, d, to));
+    if constexpr (!kBounds) return reinterpret_cast<Sums>(packed);
+    return reinterpret_cast<Sums>(_mm256_min_epu8(_mm256_max_epu8(packed, to.lowest), to.highest));
+  }
+  // From lanes of one output of each half of a tile.
+  static Sums in_turn(Sums bytes) {
+    return reinterpret_cast<Sums>(_mm256_permute4x64_epi64(reinterpret_cast<__m256i>(bytes), 0xD8));
+  }
+  static void store(std::uint8_t* output, Sums bytes, Index count) {
+    if (count == 2 * kLanesOf128) return store_ints(output, bytes);
+    const __m256i there = _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+    _mm256_maskstore_epi64(reinterpret_cast<long long*>(output), there, reinterpret_cast<__m256i>(bytes));
   }
 };
 
 #if LINNET_WIDE
-// The same with the output that is four further on beside each.
 struct WideQuads {
   using Sums = WideInts;
   using Factors = WideFloats;
   using Bounds = WideNarrowing;
-  static const int kOutputs = 8;
-  static Sums each(Ints one) { return join_halves(one, one); }
-  static Factors each(Floats one) {
-    return __builtin_shufflevector(one, one, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+  static const int kLanesOf128 = 4;
+  static Sums each(const void* half) {
+    const Ints both = Quads::each(half);
+    return join_halves(both, both);
   }
   static Bounds bounds_of(const Requantisation& rule) { return wide_narrowing_of(rule); }
   static Sums add(Sums sums, Sums values, Sums taps) { return wide_dot(sums, values, taps); }
-  // At stride 2 the other output is two further on: registers have the outputs 0 and 2, 1 and 3, 4 and 6, 5 and 7.
-  template <int kStride, typename Input>
-  static Sums load(const Input& columns, const std::uint8_t* row, int i) {
-    return quad_of(columns.eight(row, kStride == 1 ? i : i / 2 * 8 + i % 2 * 2));
+  template <typename Input>
+  static Sums load(const Input& columns, const std::uint8_t* row, int column) {
+    return columns.eight(row, column);
   }
-  template <int kStride>
-  static void store(const IntegerDepthwise& job, Index r, Index x, Index count, Sums* sums, Factors multiplier,
-                    const Bounds& to) {
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) sums[i] = wide_scaled(sums[i], multiplier);
-    const __m512i packed = wide_bytes_of<true>(sums[0], sums[1], sums[2], sums[3], to);
-    const auto bytes = reinterpret_cast<__m512i>(
-        kStride == 1 ? in_order<0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15>(packed)
-                     : in_order<0, 4, 1, 5, 8, 12, 9, 13, 2, 6, 3, 7, 10, 14, 11, 15>(packed));
-    void* output = static_cast<std::uint8_t*>(job.output) + (r * job.output_width + x) * kBlock;
-    if (count == kOutputs) return _mm512_storeu_si512(output, bytes);
-    _mm512_mask_storeu_epi64(output, static_cast<__mmask8>((1u << count) - 1), bytes);
+  static Sums pairs(Sums columns) {
+    const __m512i order = _mm512_set4_epi32(0x0F070E06, 0x0D050C04, 0x0B030A02, 0x09010800);
+    return reinterpret_cast<Sums>(_mm512_maskz_shuffle_epi8(~__mmask64{0}, reinterpret_cast<__m512i>(columns), order));
+  }
+  static Sums words(Sums first, Sums second, int half) {
+    const auto a = reinterpret_cast<__m512i>(first), b = reinterpret_cast<__m512i>(second);
+    constexpr __mmask32 all = ~__mmask32{0};
+    return reinterpret_cast<Sums>(half == 0 ? _mm512_maskz_unpacklo_epi16(all, a, b)
+                                            : _mm512_maskz_unpackhi_epi16(all, a, b));
+  }
+  static Sums mixed(Sums first, Sums second, int odd) {
+    const auto a = reinterpret_cast<__m512i>(first), b = reinterpret_cast<__m512i>(second);
+    constexpr __mmask64 all = ~__mmask64{0};
+    return reinterpret_cast<Sums>(odd == 0 ? _mm512_maskz_unpacklo_epi8(all, a, b)
+                                           : _mm512_maskz_unpackhi_epi8(all, a, b));
+  }
+  static Sums rectify(Sums sums, Factors multiplier) { return wide_rectified(sums, multiplier); }
+  static Sums scale(Sums sums, Factors multiplier, const Requantisation&) { return wide_scaled(sums, multiplier); }
+  template <bool kBounds>
+  static Sums bytes(Sums a, Sums b, Sums c, Sums d, const Bounds& to) {
+    return reinterpret_cast<Sums>(wide_bytes_of<kBounds>(a, b, c, d, to));
+  }
+  static Sums in_turn(Sums bytes) {
+    return __builtin_shufflevector(bytes, bytes, 0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+  }
+  static void store(std::uint8_t* output, Sums bytes, Index count) {
+    _mm512_mask_storeu_epi64(output, static_cast<__mmask8>((1u << count) - 1), reinterpret_cast<__m512i>(bytes));
   }
 };
 using WidestQuads = WideQuads;
@@ -364,50 +391,90 @@ using WidestQuads = WideQuads;
 using WidestQuads = Quads;
 #endif
 
-// What a tile reads of a row.
-template <typename Kind, int kStride>
+// What a tile reads of a row: words [of which outputs][half]. At stride 1 odd outputs have those of even ones.
+template <typename Kind, int kStride, bool kDilated>
 struct QuadRow {
-  typename Kind::Sums words[kStride == 1 ? 2 : 4];
+  static const int kGroups = kDilated ? 2 : kStride;
+  typename Kind::Sums words[kGroups][2];
+
+  template <typename Input>
+  LINNET_INLINE QuadRow of(const Input& columns, const std::uint8_t* row, Index dilation) {
+    using Sums = typename Kind::Sums;
+    QuadRow found;
+    if constexpr (kDilated) {
+      // Columns that are apart are read apart, all outputs at once: even columns of three of them, then odd ones.
+      Input second = columns, third = columns;
+      second.first += dilation;
+      third.first += 2 * dilation;
+      const Sums a = Kind::load(columns, row, 0), b = Kind::load(second, row, 0), c = Kind::load(third, row, 0);
+#pragma GCC unroll 2
+      for (int odd = 0; odd < 2; ++odd) {
+        const Sums both = Kind::mixed(a, b, odd), last = Kind::mixed(c, Sums{}, odd);
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) found.words[odd][half] = Kind::words(both, last, half);
+      }
+    } else {
+#pragma GCC unroll 2
+      for (int group = 0; group < kStride; ++group) {
+        const int column = group * 2 * Kind::kLanesOf128;
+        const Sums first = Kind::pairs(Kind::load(columns, row, column)),
+                   second = Kind::pairs(Kind::load(columns, row, column + 2));
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) found.words[group][half] = Kind::words(first, second, half);
+      }
+    }
+    return found;
+  }
 };
 
 }  // namespace
 
-template <typename Kind, int kStride>
+template <typename Kind, int kStride, bool kDilated>
 static void depthwise_quads(const IntegerDepthwise& job) {
   using Sums = typename Kind::Sums;
+  using Row = QuadRow<Kind, kStride, kDilated>;
+  constexpr int outputs = 2 * Kind::kLanesOf128;
   const auto to = Kind::bounds_of(job.rule);
   const auto* given = static_cast<const std::int8_t*>(job.taps);
-  Sums taps[3];
+  Sums taps[3][2], bias[2];
+  typename Kind::Factors multiplier[2];
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    constexpr int step = kBlock / 2;
 #pragma GCC unroll 3
-  for (int row = 0; row < 3; ++row) taps[row] = Kind::each(load_ints(given + row * 4 * kBlock));
-  const Sums bias = Kind::each(load_ints(job.bias));
-  const auto multiplier = Kind::each(load_floats(job.multipliers));
-  over_tiles<kStride, Kind::kOutputs>(job, [&](Index x, Index count, const auto& columns) {
-    const auto load = [&](const std::uint8_t* row) {
-      QuadRow<Kind, kStride> found;
-#pragma GCC unroll 4
-      for (int i = 0; i < (kStride == 1 ? 2 : 4); ++i) {
-        found.words[i] = Kind::template load<kStride>(columns, row, kStride == 1 ? 2 * i : i);
-      }
-      return found;
-    };
-    const auto add = [](const QuadRow<Kind, kStride>& row, Sums tap, Sums* sums) {
-      if constexpr (kStride == 1) {
-        sums[0] = Kind::add(sums[0], row.words[0], tap);
-        sums[1] = Kind::add(sums[1], row.words[0], tap << 8);
-        sums[2] = Kind::add(sums[2], row.words[1], tap);
-        sums[3] = Kind::add(sums[3], row.words[1], tap << 8);
-      } else {
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) sums[i] = Kind::add(sums[i], row.words[i], tap);
+    for (int row = 0; row < 3; ++row) taps[row][half] = Kind::each(given + (2 * row + half) * 4 * step);
+    bias[half] = Kind::each(job.bias + half * step) + start_of(job.rule);
+    multiplier[half] = reinterpret_cast<typename Kind::Factors>(Kind::each(job.multipliers + half * step));
+  }
+  const Index wide = kDilated ? outputs + 2 * job.dilation : columns_of<kStride, outputs>();
+  over_tiles<kStride, outputs>(job, wide, [&](Index x, Index count, const auto& columns) {
+    const auto load = [&](const std::uint8_t* row) { return Row::of(columns, row, job.dilation); };
+    // Sums [of which outputs][half]: at stride 1 those of even and of odd columns.
+    const auto add = [](const Row& row, const Sums(&tap)[2], Sums(&sums)[2][2]) {
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        sums[0][half] = Kind::add(sums[0][half], row.words[0][half], tap[half]);
+        sums[1][half] =
+            Kind::add(sums[1][half], row.words[Row::kGroups - 1][half], Row::kGroups == 1 ? tap[half] << 8 : tap[half]);
       }
     };
-    down_rows<kStride>(job, load, [&](Index r, const auto& first, const auto& second, const auto& third) {
-      Sums sums[4] = {bias, bias, bias, bias};
+    down_rows<Row::kGroups>(job, load, [&](Index r, const auto& first, const auto& second, const auto& third) {
+      Sums sums[2][2] = {{bias[0], bias[1]}, {bias[0], bias[1]}};
       add(first, taps[0], sums);
       add(second, taps[1], sums);
       add(third, taps[2], sums);
-      Kind::template store<kStride>(job, r, x, count, sums, multiplier, to);
+      Sums bytes;
+      if (rectifies(job.rule)) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) sums[i / 2][i % 2] = Kind::rectify(sums[i / 2][i % 2], multiplier[i % 2]);
+        bytes = Kind::template bytes<false>(sums[0][0], sums[0][1], sums[1][0], sums[1][1], to);
+      } else {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) sums[i / 2][i % 2] = Kind::scale(sums[i / 2][i % 2], multiplier[i % 2], job.rule);
+        bytes = Kind::template bytes<true>(sums[0][0], sums[0][1], sums[1][0], sums[1][1], to);
+      }
+      auto* output = static_cast<std::uint8_t*>(job.output) + (r * job.output_width + x) * kBlock;
+      Kind::store(output, kStride == 1 ? bytes : Kind::in_turn(bytes), count);
     });
   });
 }
@@ -451,11 +518,13 @@ static void depthwise_any(const IntegerDepthwise& job) {
 }
 
 static void depthwise_rows(const IntegerDepthwise& job) {
-  if (job.dilation != 1 || job.rule.far) return depthwise_any(job);
 #if LINNET_QUADS
-  if (!job.wide) {
-    return job.stride == 1 ? depthwise_quads<WidestQuads, 1>(job) : depthwise_quads<WidestQuads, 2>(job);
+  if (!job.wide && !job.rule.far) {
+    if (job.stride == 1 && job.dilation == 1) return depthwise_quads<WidestQuads, 1, false>(job);
+    if (job.stride == 1) return depthwise_quads<WidestQuads, 1, true>(job);
+    if (job.dilation == 1) return depthwise_quads<WidestQuads, 2, false>(job);
   }
 #endif
+  if (job.dilation != 1 || job.rule.far) return depthwise_any(job);
   job.stride == 1 ? depthwise_pairs_of<1>(job) : depthwise_pairs_of<2>(job);
 }

@@ -15,6 +15,8 @@ struct Requantisation {
   std::int32_t zero, lowest, highest;
   // Of a shortcut: ((half + first * (a - first_zero) + second * (b - second_zero)) >> shift) + sum_zero, clamped.
   bool far;  // whether a product may be beyond 2^31; where it may not, results come sooner
+  // Whether bytes are 0 for all sums below 0, nothing is added, and sums stay below 2^23: see `rectified`.
+  bool rectifies;
   bool adds;
   std::int32_t first, second, shift, first_zero, second_zero, sum_zero, sum_lowest, sum_highest;
 };
@@ -82,6 +84,10 @@ struct IntegerKernels {
   void (*product)(const IntegerProduct& job);
   void (*depthwise_rows)(const IntegerDepthwise& job);
   void (*resize_row)(const ResizedBytes& job);
+  // Pixels of three colours as operands, by a table [3][256] of bytes and its words: see `linnet_session`. One operand
+  // more than `count` pixels have is written.
+  void (*read_colours)(const std::uint8_t* pixels, Index count, const std::uint8_t* table, const std::uint64_t* words,
+                       void* operands);
   // Bytes as operands.
   void (*widen)(Index count, const std::uint8_t* bytes, void* operands);
   // sums[pixel] += factor * (sum of the pixel's operands) over `runs` runs, less the products of operands of a product

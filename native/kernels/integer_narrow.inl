@@ -3,6 +3,20 @@
 // each is made a byte by itself (`requantise`) and then packed. No product may be beyond 2^31: see
 // `Requantisation::far`.
 
+// Whether sums of rules that rectify begin with the bits of 2^23: a float's last bit counts whole numbers there, so
+// that they are floats without being converted. One instruction multiplies what they are more than that, and rounds
+// once. Sums below 0 become other floats below 2^23, and bytes of 0 all the same.
+#if defined(__AVX2__)
+static const bool kRectifies = true;
+#else
+static const bool kRectifies = false;
+#endif
+static const std::int32_t kWholeBits = 0x4B000000;
+
+static inline bool rectifies(const Requantisation& rule) { return kRectifies && rule.rectifies; }
+// What sums begin with, beside the rest.
+static inline std::int32_t start_of(const Requantisation& rule) { return rectifies(rule) ? kWholeBits : 0; }
+
 // What is added to numbers while they are narrowed, and their bounds.
 struct Ends {
   std::int32_t zero, lowest, highest;
@@ -27,6 +41,13 @@ static inline Narrowing narrowing_of(const Requantisation& rule) {
 
 static inline Ints scaled(Ints sums, Floats multiplier, const Requantisation&) {
   return reinterpret_cast<Ints>(_mm256_cvtps_epi32(__builtin_convertvector(sums, Floats) * multiplier));
+}
+
+static const float kWholes = 8388608.0f;
+
+static inline Ints rectified(Ints sums, Floats multiplier) {
+  const auto factor = reinterpret_cast<__m256>(multiplier), less = reinterpret_cast<__m256>(multiplier * -kWholes);
+  return reinterpret_cast<Ints>(_mm256_cvtps_epi32(_mm256_fmadd_ps(reinterpret_cast<__m256>(sums), factor, less)));
 }
 
 // Numbers of 16 bits of two registers, of either the lower half first.
@@ -191,12 +212,16 @@ static inline void store_narrow_operands(Operand* p, const Ints* v, const Narrow
 
 #endif
 
-// What a byte is less than its number, before it is narrowed.
-static inline std::int32_t narrowed_by(const Requantisation& rule) {
-#if defined(__SSE2__) || defined(__aarch64__)
-  return ends_of(rule).zero;
-#else
-  static_cast<void>(rule);
-  return 0;
+#if !defined(__AVX2__)
+static inline Ints rectified(Ints sums, Floats) { return sums; }
 #endif
-}
+
+// Whether zeros are added and bounds kept while numbers are narrowed.
+#if defined(__SSE2__) || defined(__aarch64__)
+static const bool kNarrows = true;
+#else
+static const bool kNarrows = false;
+#endif
+
+// What a byte is less than its number, before it is narrowed.
+static inline std::int32_t narrowed_by(const Requantisation& rule) { return kNarrows ? ends_of(rule).zero : 0; }

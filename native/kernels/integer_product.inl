@@ -28,6 +28,7 @@ struct Narrow {
   LINNET_INLINE Sums scale(Sums sums, Factors multiplier, const Requantisation& rule) {
     return scaled(sums, multiplier, rule);
   }
+  LINNET_INLINE Sums rectify(Sums sums, Factors multiplier) { return rectified(sums, multiplier); }
   // As bytes to kRows pixels of blocks that lie `step` apart.
   template <int kBlocks, int kRows>
   LINNET_INLINE void pack(const Sums (&numbers)[kBlocks * kParts][kRows], std::uint8_t* c, Index step,
@@ -53,6 +54,29 @@ constexpr bool is_half(int v, Index blocks) { return (v + 1) * Register::kSums >
 
 static inline bool is_rare(const Requantisation& rule) {
   return rule.adds || rule.far || rule.lowest > 0 || rule.highest < 255;
+}
+
+// Whether others are added to what sums become, and neither products nor results have bounds but those of a byte.
+static inline bool only_adds(const Requantisation& rule) {
+  return kNarrows && rule.adds && !rule.far && rule.sum_lowest == 0 && rule.sum_highest == 255;
+}
+
+// The same as `make_numbers` of rules that only add: narrowing adds the zero and keeps the bounds.
+LINNET_ONCE static void add_others(const IntegerProduct& job, Index pixel, Index rows, Register::Sums* sums) {
+  using Sums = Register::Sums;
+  const Requantisation rule = job.rule;
+  const Sums zero = rule.zero - Sums{}, lowest = rule.lowest - Sums{}, highest = rule.highest - Sums{};
+  for (int v = 0; v * Register::kSums < job.blocks * kBlock; ++v) {
+    const bool half = is_half(v, job.blocks);
+    const auto multiplier = Register::multipliers(job.multipliers + v * Register::kSums, half);
+    const std::uint8_t* added = job.added + Register::place(v, job.added_step) + pixel * kBlock;
+    for (Index row = 0; row < rows; ++row, ++sums, added += kBlock) {
+      Sums number = Register::scale(*sums, multiplier, rule) + zero;
+      number = number < lowest ? lowest : number;
+      number = number > highest ? highest : number;
+      *sums = shifted_sum(number, Register::added(added, job.added_step, half), rule);
+    }
+  }
 }
 
 // Numbers [register][rows] of sums in a way that is rare: products may be large, results have bounds, or others are
@@ -88,10 +112,11 @@ template <int kBlocks, int kRows>
 LINNET_INLINE void begin_tile(const IntegerProduct& job, Index pixel, Tile<kBlocks, kRows>& sums) {
   using Sums = Register::Sums;
   constexpr int count = kRegisters<kBlocks>, width = Register::kSums;
+  const std::int32_t start = job.c == nullptr ? 0 : start_of(job.rule);
   if (job.bias != nullptr) {
 #pragma GCC unroll 16
     for (int v = 0; v < count; ++v) {
-      const Sums bias = Register::load(job.bias + v * width, kBlock, is_half(v, kBlocks));
+      const Sums bias = Register::load(job.bias + v * width, kBlock, is_half(v, kBlocks)) + start;
 #pragma GCC unroll 16
       for (int row = 0; row < kRows; ++row) sums[v][row] = bias;
     }
@@ -101,7 +126,7 @@ LINNET_INLINE void begin_tile(const IntegerProduct& job, Index pixel, Tile<kBloc
       const std::int32_t* block = job.sums + Register::place(v, job.sums_step) + pixel * kBlock;
 #pragma GCC unroll 16
       for (int row = 0; row < kRows; ++row) {
-        sums[v][row] = Register::load(block + row * kBlock, job.sums_step, is_half(v, kBlocks));
+        sums[v][row] = Register::load(block + row * kBlock, job.sums_step, is_half(v, kBlocks)) + start;
       }
     }
   }
@@ -131,7 +156,14 @@ LINNET_INLINE void end_tile(const IntegerProduct& job, Index pixel, Tile<kBlocks
     }
     return;
   }
-  if (is_rare(job.rule)) {
+  if (rectifies(job.rule)) {
+#pragma GCC unroll 16
+    for (int v = 0; v < count; ++v) {
+      const auto multiplier = Register::multipliers(job.multipliers + v * width, is_half(v, kBlocks));
+#pragma GCC unroll 16
+      for (int row = 0; row < kRows; ++row) sums[v][row] = Register::rectify(sums[v][row], multiplier);
+    }
+  } else if (is_rare(job.rule)) {
     // In memory of their own: what is handed on by address would be kept in memory from its beginning.
     Sums own[count][kRows];
 #pragma GCC unroll 16
@@ -139,7 +171,7 @@ LINNET_INLINE void end_tile(const IntegerProduct& job, Index pixel, Tile<kBlocks
 #pragma GCC unroll 16
       for (int row = 0; row < kRows; ++row) own[v][row] = sums[v][row];
     }
-    make_numbers(job, pixel, kRows, own[0]);
+    only_adds(job.rule) ? add_others(job, pixel, kRows, own[0]) : make_numbers(job, pixel, kRows, own[0]);
 #pragma GCC unroll 16
     for (int v = 0; v < count; ++v) {
 #pragma GCC unroll 16

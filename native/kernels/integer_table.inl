@@ -11,7 +11,9 @@
 // These use kParts.
 #include "integer_depthwise.inl"
 #include "integer_resize.inl"
+// Stands for itself.
+#include "integer_pixels.inl"
 
-#define LINNET_INTEGER_TABLE                                             \
-  {sizeof(Operand), kOperandZero, kPanelBlocks, kCrossedInputs, product, \
-   depthwise_rows,  resize_row,   widen,        sum_pixels,     join_block}
+#define LINNET_INTEGER_TABLE                                                               \
+  {sizeof(Operand), kOperandZero, kPanelBlocks, kCrossedInputs, product,   depthwise_rows, \
+   resize_row,      read_colours, widen,        sum_pixels,     join_block}

@@ -34,10 +34,16 @@ static inline Sums requantise(Sums sums, Factors multiplier, const Requantisatio
   return reinterpret_cast<Sums>(x) + (rule.zero - kRounderBits);
 }
 
+// Two numbers added, before there is a zero and a bound.
+template <typename Sums>
+static inline Sums shifted_sum(Sums a, Sums b, const Requantisation& rule) {
+  const std::int32_t start = (1 << (rule.shift - 1)) - rule.first * rule.first_zero - rule.second * rule.second_zero;
+  return (a * rule.first + b * rule.second + start) >> rule.shift;
+}
+
 template <typename Sums>
 static inline Sums add_shortcut(Sums a, Sums b, const Requantisation& rule) {
-  const std::int32_t start = (1 << (rule.shift - 1)) - rule.first * rule.first_zero - rule.second * rule.second_zero;
-  Sums sum = ((a * rule.first + b * rule.second + start) >> rule.shift) + rule.sum_zero;
+  Sums sum = shifted_sum(a, b, rule) + rule.sum_zero;
   const Sums lowest = rule.sum_lowest - Sums{}, highest = rule.sum_highest - Sums{};
   sum = sum < lowest ? lowest : sum;
   return sum > highest ? highest : sum;

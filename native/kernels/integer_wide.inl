@@ -30,6 +30,12 @@ static inline WideInts wide_scaled(WideInts sums, WideFloats multiplier) {
   return reinterpret_cast<WideInts>(_mm512_maskz_cvtps_epi32(~__mmask16{0}, reinterpret_cast<__m512>(x)));
 }
 
+static inline WideInts wide_rectified(WideInts sums, WideFloats multiplier) {
+  const auto factor = reinterpret_cast<__m512>(multiplier), less = reinterpret_cast<__m512>(multiplier * -kWholes);
+  const __m512 x = _mm512_fmadd_ps(reinterpret_cast<__m512>(sums), factor, less);
+  return reinterpret_cast<WideInts>(_mm512_maskz_cvtps_epi32(~__mmask16{0}, x));
+}
+
 // Bytes of four registers. In words of four bytes: word 4 i + k is word i of register k.
 template <bool kBounds>
 static inline __m512i wide_bytes_of(WideInts a, WideInts b, WideInts c, WideInts d, const WideNarrowing& to) {
@@ -70,7 +76,10 @@ struct Wide {
     if (!half) store_ints(p + step, high_half(sums));
   }
   LINNET_INLINE Sums added(const std::uint8_t* p, Index step, bool half) {
-    return join_halves(load_bytes(p), half ? Ints{} : load_bytes(p + step));
+    const __m128i first = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    if (half) return reinterpret_cast<Sums>(_mm512_maskz_cvtepu8_epi32(~__mmask16{0}, first));
+    const __m128d both = _mm_loadh_pd(_mm_castsi128_pd(first), reinterpret_cast<const double*>(p + step));
+    return reinterpret_cast<Sums>(_mm512_maskz_cvtepu8_epi32(~__mmask16{0}, _mm_castpd_si128(both)));
   }
   LINNET_INLINE Factors multipliers(const float* p, bool half) {
     if (half) return reinterpret_cast<Factors>(_mm512_maskz_loadu_ps(kHalf, p));
@@ -83,6 +92,7 @@ struct Wide {
   LINNET_INLINE Sums scale(Sums sums, Factors multiplier, const Requantisation&) {
     return wide_scaled(sums, multiplier);
   }
+  LINNET_INLINE Sums rectify(Sums sums, Factors multiplier) { return wide_rectified(sums, multiplier); }
 
   // Four pixels of a register, then two and one of all registers.
   template <int kBlocks, int kRows>

@@ -266,6 +266,15 @@ Requantisation random_rule(bool adds) {
   return rule;
 }
 
+// Makes some rules, of sums of at most `largest`, those that rectify.
+void rectify_some(Requantisation& rule, float largest) {
+  if (rule.adds || largest >= 0x1p23F || random_integer(0, 1) == 0) return;
+  rule.zero = rule.lowest = 0;
+  rule.highest = 255;
+  rule.far = false;
+  rule.rectifies = true;
+}
+
 // Sums of 32 bits go round.
 std::int32_t wrapped(std::int64_t sum) { return static_cast<std::int32_t>(static_cast<std::uint32_t>(sum)); }
 
@@ -336,7 +345,9 @@ void check_integer_product(const IntegerKernels& kernels, Index pixels, Index bl
   IntegerProduct job = {};
   job.rule = random_rule(adds);
   const auto factors = static_cast<float>(runs * padded), start = static_cast<float>(most);
-  fill_multipliers(multipliers, start + 4000 * factors, start + 65536 + 65280 * factors, job.rule.far);
+  const float largest = start + 65536 + 65280 * factors;
+  rectify_some(job.rule, largest);
+  fill_multipliers(multipliers, start + 4000 * factors, largest, job.rule.far);
   job.pixels = pixels;
   job.runs = runs;
   job.run = padded;
@@ -463,6 +474,7 @@ void check_integer_depthwise(const IntegerKernels& kernels, Index width, Index s
   job.bias = bias.data();
   job.multipliers = multipliers.data();
   job.rule = random_rule(false);
+  rectify_some(job.rule, 100000 + 9 * 255 * 255);
   fill_multipliers(multipliers, 200000, 100000 + 9 * 255 * 255, job.rule.far);
   job.operands = operands;
   Guarded<std::uint8_t> output(rows * outputs * kBlock);
@@ -520,6 +532,26 @@ void check_integer_resize(const IntegerKernels& kernels, Index before, Index wid
   expect_equal("resize_row", output, expected);
 }
 
+void check_read_colours(const IntegerKernels& kernels, Index count) {
+  Guarded<std::uint8_t> pixels(3 * count), table(3 * 256);
+  std::vector<std::uint64_t> words(3 * 256);
+  fill_between(pixels, 0, 255), fill_between(table, 0, 255);
+  const int bits = 8 * static_cast<int>(kernels.operand_bytes);
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const auto operand = static_cast<std::uint64_t>(table[static_cast<Index>(i)] - kernels.operand_zero);
+    words[i] = (operand & ((std::uint64_t{1} << bits) - 1)) << static_cast<int>(i / 256) * bits;
+  }
+  Operands operands(kernels, 3 * count + 1);
+  kernels.read_colours(pixels.data(), count, table.data(), words.data(), operands.data());
+  std::vector<std::uint8_t> expected(static_cast<std::size_t>(3 * count));
+  Guarded<std::uint8_t> back(3 * count);
+  for (Index i = 0; i < 3 * count; ++i) {
+    expected[static_cast<std::size_t>(i)] = table[i % 3 * 256 + pixels[i]];
+    back[i] = static_cast<std::uint8_t>(operands[i] + kernels.operand_zero);
+  }
+  expect_equal("read_colours", back, expected);
+}
+
 void check_widen(const IntegerKernels& kernels, Index count) {
   Guarded<std::uint8_t> bytes(count), back(count);
   Operands operands(kernels, count);
@@ -551,7 +583,7 @@ void check_integer_join(const IntegerKernels& kernels, Index pixels, int parts, 
 void check_integers(const IntegerKernels& kernels) {
   check_integer_products(kernels);
   check_integer_depthwise_rows(kernels);
-  for (Index count = 0; count <= 100; ++count) check_widen(kernels, count);
+  for (Index count = 0; count <= 100; ++count) check_widen(kernels, count), check_read_colours(kernels, count);
   for (Index width = 1; width <= 20; ++width) check_integer_resize(kernels, 1 + width / 2, width);
   for (Index pixels = 1; pixels <= 9; ++pixels) {
     for (int parts = 1; parts <= 5; ++parts) check_integer_join(kernels, pixels, parts, parts % 2 == 0);
