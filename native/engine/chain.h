@@ -148,22 +148,14 @@ class Chain {
       return;
     }
     const PackedLayer& expand = worker_.layer(unit.expand);
-<<<<<<< HEAD
     const Rows<Number> expanded = rows_in<Number>(scratch_, unit.expanded), own = part_of(expanded, unit.own_at);
     const Rows<Number> grown = unit.resize < 0 ? Rows<Number>()
                                : unit.join < 0 ? rows_in<Number>(scratch_, unit.grown)
                                                : part_of(expanded, unit.grown_at);
-    const auto expand_panel = [&](Index row, Index first) {
-      Product product = math_.product_of(
-          expand, unit.input.width, math_.source_of(expand, input, row, unit.widened, unit.expand_terms, scratch_));
-=======
-    const Rows<Number> expanded = rows_in<Number>(scratch_, unit.expanded),
-                       grown = unit.resize < 0 ? Rows<Number>() : rows_in<Number>(scratch_, unit.grown);
     const auto expand_panel = [&](Index row, Index rows, Index first) {
       Product product =
           math_.product_of(expand, rows * unit.input.width,
                            math_.source_of(expand, input, row, unit.widened, unit.expand_terms, scratch_));
->>>>>>> int8v
       const Index blocks = math_.take_panel(expand, first, &product);
       product.c = own.row(first, row);
       product.c_step = own.block_step();
@@ -180,25 +172,17 @@ class Chain {
       for (Index row = state.entered; row <= lowest_row; ++row) {
         if (unit.resize >= 0) grow(unit, row, grown);
         math_.enter(expand, input, row, unit.input.width, unit.widened, unit.expand_terms, scratch_);
-<<<<<<< HEAD
-        for (Index first = 0; first < expand.out_blocks;) first += expand_panel(row, first);
-        if (unit.join >= 0) recode_joined(unit, row, grown, own);
-=======
         for (Index first = 0; first < expand.out_blocks;) first += expand_panel(row, 1, first);
->>>>>>> int8v
+        if (unit.join >= 0) recode_joined(unit, row, grown, own);
       }
       for (Index block = 0; block < filter.in_blocks; ++block) filter_block(expanded, block);
     }
     for (Index first = 0, blocks; !prepares && first < expand.out_blocks; first += blocks) {
       blocks = math_.panel_blocks(expand, first);
-<<<<<<< HEAD
-      for (Index row = state.entered; row <= lowest_row; ++row) expand_panel(row, first);
-=======
-      for (Index row = state.entered, rows; !prepares && row <= lowest_row; row += rows) {
+      for (Index row = state.entered, rows; row <= lowest_row; row += rows) {
         rows = smaller(lowest_row + 1 - row, smaller(together(input.map, row), together(expanded.map, row)));
         expand_panel(row, rows, first);
       }
->>>>>>> int8v
       for (Index block = first; block < first + blocks; ++block) filter_block(expanded, block);
     }
     state.entered = larger(state.entered, lowest_row + 1);
