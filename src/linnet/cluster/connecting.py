@@ -22,6 +22,9 @@ STORE_BYTES = 1 << 28
 PATIENCE = 5.0
 """Seconds within which the head of a cluster answers, or is not there."""
 
+STARTS = 3
+"""Of Ray on this machine: each time it gives its own processes half a minute, too little where much else runs."""
+
 USUAL_PORT = 6379
 
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -74,7 +77,7 @@ def connect(address: str = LOCAL) -> Iterator[None]:
         options |= {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
         with _quiet_stderr():
-            ray.init(**options)
+            start(options, STARTS if address == LOCAL else 1)
     except ConnectionError as error:
         raise OSError(f"There is no Ray cluster at '{address}' ({_first_line(error)}). {_how_to_start()}") from None
     except getattr(ray.exceptions, "AuthenticationError", ()) as error:  # Older versions have none.
@@ -94,7 +97,6 @@ def connect(address: str = LOCAL) -> Iterator[None]:
         # Ray has no class for what takes longer to start than the half minute that it waits.
         if type(error) is not Exception:
             raise
-        ray.shutdown()
         raise OSError(
             f"Ray did not start ({_first_line(error)}). Where much else runs it takes longer than Ray waits: the same "
             "command goes on when less does."
@@ -106,6 +108,26 @@ def connect(address: str = LOCAL) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def start(options: dict[str, Any], times: int = STARTS) -> None:
+    """Starts Ray or connects to it; tried anew where it takes longer than Ray waits for.
+
+    Raises:
+        Exception: of this very class, which Ray has none of its own for, if it takes too long every time.
+    """
+    ray = ray_module()
+    for left in reversed(range(times)):
+        try:
+            ray.init(**options)
+        except Exception as error:
+            if type(error) is not Exception:
+                raise
+            ray.shutdown()
+            if not left:
+                raise
+        else:
+            return
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -161,15 +162,18 @@ def _mapped(data: Any, actor: Any, setting: Setting, actors: int | None, argumen
     ray = ray_module()
     cores = int(ray.cluster_resources().get("CPU", 1))
     count = min(actors or max(cores // setting.threads, 1), data.num_blocks())
-    return data.map_batches(
-        actor,
-        batch_size=1,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=count),
-        num_cpus=setting.threads,
-        fn_constructor_kwargs=arguments,
-        **RESTARTS,
-    )
+    with warnings.catch_warnings():
+        # Ray 2.64 takes this away, and has no other way yet to say how often; pyproject.toml keeps below it.
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        return data.map_batches(
+            actor,
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=count),
+            num_cpus=setting.threads,
+            fn_constructor_kwargs=arguments,
+            **RESTARTS,
+        )
 
 
 LOST = ("RayActorError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "ObjectLostError")
