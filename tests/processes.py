@@ -15,7 +15,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-MOST_SECONDS = 300.0
+MOST_SECONDS = 900.0
 """After which something of Ray, or of a test, waits for ever: what is waited for takes ten on an idle machine."""
 
 

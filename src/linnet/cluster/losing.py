@@ -102,8 +102,8 @@ def is_done(piece: Piece, done: Callable[[str], bool]) -> bool:
 def killing_sentence(title: str) -> str:
     """What is said of work that ends whatever process it is given to."""
     return (
-        f"Every process of the cluster that works on {title} is killed. A picture there takes more memory than a "
-        "process can have, or breaks it: without --cluster the command shows which."
+        f"Every process of the cluster that works on {title} is killed. A picture there takes more memory than there "
+        "is, or breaks the process: `linnet predict` of half of them, without --out, and so on finds it."
     )
 
 
