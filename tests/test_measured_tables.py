@@ -70,6 +70,9 @@ def test_the_engine_is_ahead(report: ModuleType) -> None:
         f"{said['fastest_one']:.2f} times as fast as the fastest other runtime on one thread, {said['fastest_two']:.2f}"
     )
     assert f"{said['arena']:.2f} MB of activations, {faster} on two" in README
+    integers = report.said_of_engine(report.latest("engine-int8"))
+    assert integers["behind"] == "none"
+    assert f"in eight bits {integers['fastest_one']:.2f} and {integers['fastest_two']:.2f}" in README
 
 
 def test_a_billion_pictures_take_what_the_measured_times_add_up_to(report: ModuleType) -> None:
