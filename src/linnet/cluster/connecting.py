@@ -76,16 +76,22 @@ def connect(address: str = LOCAL) -> Iterator[None]:
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
     if address == LOCAL:
         options |= {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    # Older versions have no error of their own for tokens.
+    refused: tuple[type[Exception], ...] = (
+        ConnectionError,
+        getattr(ray.exceptions, "AuthenticationError", ConnectionError),
+    )
     try:
         with _quiet_stderr():
             start(options, STARTS if address == LOCAL else 1)
-    except ConnectionError as error:
+    except refused as error:
+        if _wants_token(error):
+            raise OSError(
+                f"The cluster at '{address}' wants its token ({_first_line(error)}). Copy ~/.ray/auth_token from its "
+                "head to this machine, where `ray get-auth-token --generate` makes one, and give the command with "
+                "RAY_AUTH_MODE=token in its environment."
+            ) from None
         raise OSError(f"There is no Ray cluster at '{address}' ({_first_line(error)}). {_how_to_start()}") from None
-    except getattr(ray.exceptions, "AuthenticationError", ()) as error:  # Older versions have none.
-        raise OSError(
-            f"The cluster at '{address}' wants its token ({_first_line(error)}). Copy ~/.ray/auth_token from its head "
-            "to this machine; `ray get-auth-token --generate` makes one."
-        ) from None
     except (RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
         if "ersion" not in text:
@@ -178,6 +184,15 @@ def _is_head(there: socket.socket) -> bool:
     except OSError:
         # It says nothing, or hangs up.
         return False
+
+
+def _wants_token(error: BaseException | None) -> bool:
+    """Whether a cluster is there and wants a token, which Ray says in the causes of what it could not do."""
+    while error is not None:
+        if type(error).__name__ == "AuthenticationError" or "InvalidAuthToken" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _how_to_start() -> str:
