@@ -7,32 +7,31 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
 from networks import checkpoint_of
 from pictures import COLOURS, write_pictures, write_scenes
 from PIL import Image
+from processes import begun, ended, kill_reader, written
 
 from linnet.architecture import MobileNetV2
 from linnet.architecture.ssdlite import ssdlite
 from linnet.checkpoint import save_checkpoint
 from linnet.cluster import ClusterPredictor, predict, predict_into
-from linnet.cluster.connecting import ray_module
+from linnet.cluster.connecting import ray_module, start
+from linnet.cluster.losing import RESTARTS, ProcessLostError
 from linnet.cluster.workers import Setting
 from linnet.data import find
-from linnet.data.gathering import gather
+from linnet.data.gathering import Gathered, gather
 from linnet.evaluation.accuracy import measure_accuracy
 from linnet.evaluation.detector import MEASURING, measure_detector
 from linnet.predictions.results import Identity, open_results
+from linnet.predictions.rows import row_of
 from linnet.predictions.running import SourceGoneError
 from linnet.predictor import Predictor
 
@@ -44,8 +43,6 @@ slow_with_ray = [
     # What Ray's own modules do.
     pytest.mark.filterwarnings("ignore"),
 ]
-
-T = TypeVar("T")
 
 IDENTITY = Identity("ab12", ("pictures",), ("/pictures",), "classification")
 
@@ -62,17 +59,14 @@ def ray() -> Iterator[Any]:
     # Else its workers wait until nothing else on this machine has anything to do.
     os.environ.setdefault("RAY_worker_niceness", "0")
     found = ray_module()
-    options = {"num_cpus": 2, "include_dashboard": False, "log_to_driver": False, "object_store_memory": 1 << 27}
-    for left in (2, 1, 0):
-        try:
-            found.init(address="local", **options)
-        except Exception:
-            # It waits half a minute for its own processes, which is too little where much else runs.
-            found.shutdown()
-            if not left:
-                raise
-        else:
-            break
+    options = {
+        "address": "local",
+        "num_cpus": 2,
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "object_store_memory": 1 << 27,
+    }
+    start(options)
     yield found
     found.shutdown()
 
@@ -125,12 +119,6 @@ def test_rows_are_those_of_one_process(ray: Any, tmp_path: Path, monkeypatch: py
     assert sorted(row["file"] for row in rows) == names
 
 
-MOST_SECONDS = 60.0
-"""After which something of Ray, or of a test, waits for ever: both take ten on an idle machine."""
-
-
-# One time in two or three Ray 2.60 does not start the killed actor anew, and then has no place for the next test.
-@pytest.mark.skipif("LINNET_KILL_ACTORS" not in os.environ, reason="is asked for by LINNET_KILL_ACTORS=1")
 @with_ray
 def test_an_actor_that_is_killed_costs_nothing(ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("linnet.data.gathering.TOGETHER", 20)
@@ -142,12 +130,7 @@ def test_an_actor_that_is_killed_costs_nothing(ray: Any, tmp_path: Path, monkeyp
     killed: list[int] = []
 
     def kill() -> None:
-        with written(pipe):
-            # It is open once its reader has seen the writer, which on a busy machine takes a while.
-            killed.append(until(lambda: next((number for number in ours() if reads(number, pipe)), None)))
-            assert b"PieceActor" in Path(f"/proc/{killed[0]}/cmdline").read_bytes()
-            os.kill(killed[0], signal.SIGKILL)
-            until(lambda: not reads(killed[0], pipe))
+        killed.append(kill_reader(pipe, b"PieceActor"))
         with written(pipe) as descriptor:
             os.write(descriptor, b"nonsense")
 
@@ -163,76 +146,74 @@ def test_an_actor_that_is_killed_costs_nothing(ray: Any, tmp_path: Path, monkeyp
     assert (results.count, results.errors) == (100, 2)
 
 
-def begun(work: Callable[[], None]) -> Future[None]:
-    """Some work in a thread that no process waits for at its end."""
-    future: Future[None] = Future()
+class Killing:
+    """A piece that kills whatever process it comes to; not this one, where it only waits to be sent."""
 
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(None)
+    count = None
 
-    threading.Thread(target=run, daemon=True).start()
-    return future
+    def sources(self, wanted: Callable[[str], bool]) -> Iterator[Any]:
+        yield self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return eval, ("(lambda os: os.kill(os.getpid(), 9))(__import__('os'))",)
 
-def ended(*works: Future[None]) -> None:
-    """Waits for all; fails with the first failure, or where one of them does not come to an end."""
-    done, waiting = wait(works, MOST_SECONDS, FIRST_EXCEPTION)
-    for work in done:
-        work.result()
-    assert not waiting, f"{len(waiting)} of {len(works)} do not come to an end in {MOST_SECONDS:g} seconds"
+    def __str__(self) -> str:
+        return "the piece of the test"
 
 
-def until(found: Callable[[], T | None]) -> T:
-    """What is found once it is there."""
-    last = time.monotonic() + MOST_SECONDS
-    while time.monotonic() < last:
-        if value := found():
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"it is not there after {MOST_SECONDS:g} seconds")
+@with_ray
+def test_what_kills_every_process_is_named(ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("linnet.data.gathering.TOGETHER", 10)
+    for key in RESTARTS:
+        monkeypatch.setitem(RESTARTS, key, 0)
+    pictures = write_noise(tmp_path / "pictures", 40)
+    pieces = list(gather([str(pictures)]).pieces)
+    pieces.insert(1, Killing())
+    said: list[str] = []
+    with open_results(tmp_path / "out", IDENTITY) as results:
+
+        def work() -> None:
+            predict_into(results, checkpoint_here(), Gathered(pieces), setting=Setting(), actors=2, report=said.append)
+
+        with pytest.raises(ProcessLostError, match=r"works on the piece of the test is killed.*Everything else is"):
+            ended(begun(work))
+        assert len(said) >= 2
+        results.finish()
+        assert (results.count, results.errors) == (40, 1)
+    assert Counter(row["file"] for row in rows_of(tmp_path / "out")) == Counter(map(str, pictures.iterdir()))
 
 
-@contextmanager
-def written(pipe: Path) -> Iterator[int]:
-    """A descriptor to write a pipe with, once somebody reads it; whatever happens, its reader sees the end."""
+@with_ray
+def test_a_stream_goes_on_in_order(ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in RESTARTS:
+        monkeypatch.setitem(RESTARTS, key, 0)
+    items = sorted(map(str, write_noise(tmp_path / "pictures", 40).iterdir()))
+    once = str(tmp_path / "once")
 
-    def open_it() -> int | None:
-        with suppress(OSError):
-            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        return None
+    def read(name: str) -> Path:
+        if name == items[20] and not os.path.exists(once):
+            open(once, "x").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Path(name)
 
-    descriptor = until(open_it)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    def killing(name: str) -> Path:
+        if name == items[20]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Path(name)
 
+    def rows_by(predictor: Predictor, function: Callable[[str], Path]) -> list[Any]:
+        return [row_of(name, result, None) for name, result in predictor.stream_of(items, function, batch=1)]
 
-def reads(number: int, path: Path) -> bool:
-    """Whether a process has a file open."""
-    try:
-        return any(os.readlink(each) == str(path) for each in Path(f"/proc/{number}/fd").iterdir())
-    except OSError:
-        return False
+    cluster = ClusterPredictor(checkpoint_here(), Setting(batch=1), 2)
+    expected = rows_by(Predictor(checkpoint_here(), threads=1), Path)
 
+    def work() -> None:
+        assert rows_by(cluster, read) == expected
+        assert os.path.exists(once)
+        with pytest.raises(ProcessLostError, match=r"8 pictures from '.*00016.png' to '.*00023.png' is killed"):
+            rows_by(cluster, killing)
 
-def ours() -> Iterator[int]:
-    """Processes that this one has begun, and those that they have, and so on."""
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(folder.name))
-    waiting = [os.getpid()]
-    while waiting:
-        found = children.get(waiting.pop(), [])
-        yield from found
-        waiting += found
+    ended(begun(work))
 
 
 @with_ray

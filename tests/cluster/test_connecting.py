@@ -77,6 +77,24 @@ def test_what_ray_refuses_is_a_sentence(
     assert "\n" not in str(caught.value)
 
 
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_that_wants_its_token_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray 2.60 has what is wrong two causes deep, and reads the token of an explicit address only if it is told to."""
+    ray = ray_module()
+
+    def refuse(**options: object) -> None:
+        try:
+            raise RuntimeError("Failed to connect to GCS. Last connection error: … RPC error: InvalidAuthToken: …")
+        except RuntimeError as error:
+            raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379") from error
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(OSError, match=r"wants its token .*RAY_AUTH_MODE=token"), connect("auto"):
+        pass
+
+
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'linnet\[cluster\]'"), connect():

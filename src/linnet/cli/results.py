@@ -72,7 +72,13 @@ def _predict(results: Results, predictor: Predictor, gathered: Gathered, options
 
     setting = Setting(options.runtime, options.threads or 1, predictor.suppression, top=options.top, tile=options.tile)
     with connect(options.cluster):
-        predict_on_cluster(results, predictor.network, gathered, setting=setting)
+        predict_on_cluster(
+            results,
+            predictor.network,
+            gathered,
+            setting=setting,
+            report=lambda sentence: print(f"linnet: {sentence}", file=sys.stderr),
+        )
 
 
 def _identity(options: Options, predictor: Predictor) -> Identity:

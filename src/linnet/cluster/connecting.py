@@ -22,6 +22,10 @@ STORE_BYTES = 1 << 28
 PATIENCE = 5.0
 """Seconds within which the head of a cluster answers, or is not there."""
 
+STARTS = 5
+"""Of Ray on this machine: it gives up when its own agents are not there in 15 seconds, a number that is fixed in it
+(ray-project/ray, issue 65983) and too small where much else runs."""
+
 USUAL_PORT = 6379
 
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -72,16 +76,22 @@ def connect(address: str = LOCAL) -> Iterator[None]:
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
     if address == LOCAL:
         options |= {"num_cpus": usable_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    # Older versions have no error of their own for tokens.
+    refused: tuple[type[Exception], ...] = (
+        ConnectionError,
+        getattr(ray.exceptions, "AuthenticationError", ConnectionError),
+    )
     try:
         with _quiet_stderr():
-            ray.init(**options)
-    except ConnectionError as error:
+            start(options, STARTS if address == LOCAL else 1)
+    except refused as error:
+        if _wants_token(error):
+            raise OSError(
+                f"The cluster at '{address}' wants its token ({_first_line(error)}). Copy ~/.ray/auth_token from its "
+                "head to this machine, where `ray get-auth-token --generate` makes one, and give the command with "
+                "RAY_AUTH_MODE=token in its environment."
+            ) from None
         raise OSError(f"There is no Ray cluster at '{address}' ({_first_line(error)}). {_how_to_start()}") from None
-    except getattr(ray.exceptions, "AuthenticationError", ()) as error:  # Older versions have none.
-        raise OSError(
-            f"The cluster at '{address}' wants its token ({_first_line(error)}). Copy ~/.ray/auth_token from its head "
-            "to this machine; `ray get-auth-token --generate` makes one."
-        ) from None
     except (RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
         if "ersion" not in text:
@@ -94,7 +104,6 @@ def connect(address: str = LOCAL) -> Iterator[None]:
         # Ray has no class for what takes longer to start than the half minute that it waits.
         if type(error) is not Exception:
             raise
-        ray.shutdown()
         raise OSError(
             f"Ray did not start ({_first_line(error)}). Where much else runs it takes longer than Ray waits: the same "
             "command goes on when less does."
@@ -106,6 +115,26 @@ def connect(address: str = LOCAL) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def start(options: dict[str, Any], times: int = STARTS) -> None:
+    """Starts Ray or connects to it; tried anew where it takes longer than Ray waits for.
+
+    Raises:
+        Exception: of this very class, which Ray has none of its own for, if it takes too long every time.
+    """
+    ray = ray_module()
+    for left in reversed(range(times)):
+        try:
+            ray.init(**options)
+        except Exception as error:
+            if type(error) is not Exception:
+                raise
+            ray.shutdown()
+            if not left:
+                raise
+        else:
+            return
 
 
 @contextmanager
@@ -155,6 +184,15 @@ def _is_head(there: socket.socket) -> bool:
     except OSError:
         # It says nothing, or hangs up.
         return False
+
+
+def _wants_token(error: BaseException | None) -> bool:
+    """Whether a cluster is there and wants a token, which Ray says in the causes of what it could not do."""
+    while error is not None:
+        if type(error).__name__ == "AuthenticationError" or "InvalidAuthToken" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _how_to_start() -> str:

@@ -186,7 +186,8 @@ class Results:
             )
 
     def read(self) -> None:
-        """Finds what is done; removes what a stop has left unfinished."""
+        """Finds what is done; removes what a stop has left unfinished. Rows are then added behind what there is."""
+        self.errors = 0
         merged = set((_metadata(self.out) or {}).get("merged", ())) if self.single and self.out.exists() else set()
         unfinished = [*self.folder.glob(".*.tmp"), *self.out.parent.glob(f".{self.out.name}.*.tmp")]
         for path in [*unfinished, *(self.folder / name for name in merged)]:
