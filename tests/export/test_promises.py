@@ -146,4 +146,4 @@ def test_the_model_itself_is_not_written_over(
 def test_an_onnx_file_in_place_of_a_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.onnx").write_bytes(b"\x08\x08\x12\x06linnet" + bytes(64))
     assert main(["export", str(tmp_path / "a.onnx"), str(tmp_path / "a.tflite")]) == 1
-    assert "is an ONNX file by its name: see `linnet convert`" in capsys.readouterr().err
+    assert "is an ONNX file, which `linnet convert` reads" in capsys.readouterr().err
