@@ -240,10 +240,11 @@ def _unrecognised(place: Place) -> str:
 def _on_stacks(folder: Folder) -> str:
     """What can be done with a stack of pages that lies in a folder in which nothing was recognised."""
     files = (level.join(name) for level in folder.walk() for name in level.ending(".tif", ".tiff"))
-    stack = next((file for file in islice(files, 8) if count_pages(file) > 1), None)
-    if stack is None:
+    counted = ((file, count_pages(file)) for file in islice(files, 8))
+    stack, pages = next((one for one in counted if one[1] > 1), ("", 1))
+    if not stack:
         return ""
     return (
-        f" '{stack}' has {count_pages(stack):,} pages: they are slices where a stack of as many masks lies beside it, "
+        f" '{stack}' has {pages:,} pages: they are slices where a stack of as many masks lies beside it, "
         f"such as train-volume.tif and train-labels.tif. {how_to_split(stack)}"
     )
