@@ -156,6 +156,7 @@ def test_linear_layers_with_nothing_between_are_one(bias: bool, tmp_path: Path) 
     behind_hidden(network)
     conversion = written(tmp_path / "linear.tflite", network)
     architecture = conversion.checkpoint.architecture
+    assert isinstance(architecture, MobileNetV2)
     assert (architecture.hidden, architecture.classes, architecture.classifier_bias) == ((), 3, True)
     agrees(conversion)
 

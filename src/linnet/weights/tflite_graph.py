@@ -565,14 +565,14 @@ class ChainBuilder:
             raise NotOurs(f"a linear layer of it is of a kind that no MobileNet has; {self._graph.describe()}")
         if self._scored:
             raise NotOurs(f"a linear layer of it reads what {self._scored} gives; {self._graph.describe()}")
-        before = self.chain.linear[-1] if self.chain.linear else None
-        if before is not None and before.activation == "linear" and before.stored is stored is None:
+        hidden = self.chain.linear[-1] if self.chain.linear else None
+        if hidden is not None and hidden.activation == "linear" and hidden.stored is stored is None:
             # Nothing stands between them: they are one.
-            if before.bias is not None:
-                bias = weight @ before.bias + (bias if len(bias) else 0)
-            weight = weight @ before.weight
+            if hidden.bias is not None:
+                bias = weight @ hidden.bias + (bias if len(bias) else 0)
+            weight = weight @ hidden.weight
             self.chain.linear.pop()
-        elif before is not None and "relu" not in (before.activation, *before.also):
+        elif hidden is not None and "relu" not in (hidden.activation, *hidden.also):
             raise NotOurs(f"a hidden layer of it has no ReLU; {self._graph.describe()}")
         layer = Dense(
             np.ascontiguousarray(weight),
