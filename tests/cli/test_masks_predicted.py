@@ -15,6 +15,7 @@ from linnet.architecture.deeplab import deeplab
 from linnet.checkpoint import save_checkpoint
 from linnet.cli import main
 from linnet.evaluation.segmenter import measure_segmenter
+from linnet.images import read_page
 from linnet.predictor import load
 
 
@@ -92,7 +93,7 @@ def test_evaluate_says_every_class_and_reports(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*each page is a picture")
-def test_pages_of_a_stack_are_measured_and_predict_says_that_it_takes_the_first(
+def test_pages_of_a_stack_are_measured_and_predicted(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     generator = np.random.default_rng(1)
@@ -102,8 +103,17 @@ def test_pages_of_a_stack_are_measured_and_predict_says_that_it_takes_the_first(
     (tmp_path / "classes.txt").write_text("\n".join(NAMES))
     assert main(["evaluate", str(tmp_path), "--model", str(model), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 3
-    assert main(["predict", str(tmp_path / "train-volume.tif"), "--model", str(model)]) == 0
-    assert "has 3 pages: the first is looked at. A picture of each page comes by: python -c" in capsys.readouterr().err
+    volume = tmp_path / "train-volume.tif"
+    drawn, masks = tmp_path / "drawn", tmp_path / "masks"
+    arguments = ["predict", str(volume), "--model", str(model), "--json", "--draw", str(drawn), "--masks", str(masks)]
+    assert main(arguments) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert [one["file"] for one in answers] == [f"{volume}, page {number}" for number in (1, 2, 3)]
+    predictor = load(model)
+    for number in (1, 2, 3):
+        with Image.open(masks / f"train-volume-000{number}.png") as written:
+            assert np.array_equal(np.asarray(written), predictor(read_page(volume, number - 1)).labels)
+        assert (drawn / f"train-volume-000{number}.png").is_file()
 
 
 def test_figures_are_those_of_pixels_and_a_picture_without_its_size_is_named(data: Path, model: Path) -> None:

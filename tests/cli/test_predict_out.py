@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from networks import checkpoint_of
+from PIL import Image
 from test_commands import run, run_json
 
 from linnet.architecture.deeplab import deeplab
 from linnet.checkpoint import save_checkpoint
+from linnet.images import decode
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'linnet[train]'")
 
@@ -45,6 +47,17 @@ def test_it_counts_and_goes_on(small_model: Path, tmp_path: Path, capsys: pytest
     code, _, err = run([*command, "--uncertain", 2], capsys)
     assert (code, err.count("\n")) == (1, 1)
     assert "'out-uncertain' is there already" in err
+
+
+def test_each_page_of_a_stack_has_a_row(small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pages = [Image.new("L", (20, 16), 60 * number) for number in range(3)]
+    pages[0].save("photos/stack.tif", save_all=True, append_images=pages[1:])
+    command = ["predict", "photos", "--model", small_model, "--out", "out.parquet", "--uncertain", 9]
+    assert run_json(command, capsys)["pictures"] == 5 + 3
+    names = parquet.read_table("out.parquet").column("file").to_pylist()
+    assert names[-3:] == [f"photos/stack.tif, page {number}" for number in (1, 2, 3)]
+    copies = sorted(Path("out-uncertain").glob("*stack*"))
+    assert [decode(copy).size for copy in copies] == [(20, 16)] * 3
 
 
 @pytest.mark.parametrize(

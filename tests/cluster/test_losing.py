@@ -70,7 +70,7 @@ def test_where_everything_kills_it_ends() -> None:
 
 def test_pieces_have_names(tmp_path: Path) -> None:
     assert piece_title(Files(("a.png",))) == "'a.png'"
-    assert piece_title(Files(("a.png", "b.png"))) == "the 2 pictures from 'a.png' to 'b.png'"
+    assert piece_title(Files(("a.png", "b.png"))) == "the 2 files from 'a.png' to 'b.png'"
     assert piece_title(Rows(Path("x.parquet"), 1, 100, 50)) == "rows 100 to 149 of 'x.parquet'"
     assert piece_title(Archive(Path("x.tar"))) == "'x.tar'"
     # What cannot be read is not done.

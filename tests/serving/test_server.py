@@ -135,6 +135,19 @@ def test_of_several_pictures_the_readable_ones_are_answered(server: Running, fil
     assert (alone.status, [set(entry) for entry in alone.json]) == (422, [{"file", "error"}])
 
 
+def test_of_several_pages_the_first_is_answered_and_the_others_are_named(server: Running, files: Path) -> None:
+    pages = [Image.fromarray(np.full((20, 30, 3), 60 * number, np.uint8)) for number in range(3)]
+    stack = io.BytesIO()
+    pages[0].save(stack, "TIFF", save_all=True, append_images=pages[1:])
+    (answer,) = server.predict(stack.getvalue()).json
+    assert answer.pop("note") == "The file has several pages: the first is what was looked at."
+    alone = io.BytesIO()
+    pages[0].save(alone, "TIFF")
+    (wanted,) = server.predict(alone.getvalue()).json
+    assert "note" not in wanted
+    assert agree(answer["predictions"], wanted["predictions"])
+
+
 @pytest.mark.slow
 def test_fifty_photographs_are_answered_as_predict_answers_them(
     files: Path, sample_data: Callable[[str], Path]

@@ -11,7 +11,14 @@ from networks import architectures, random_tensors
 
 from linnet.architecture import Architecture, MobileNetV2
 from linnet.nn import Network, build, load_tensors
-from linnet.training.statistics import batch_statistics, freeze_statistics, norms_of, recalculate, unfold
+from linnet.training.statistics import (
+    batch_statistics,
+    freeze_statistics,
+    norms_of,
+    recalculate,
+    unfold,
+    with_quick_statistics,
+)
 
 TINY = MobileNetV2(width=0.1, resolution=32, early_stride=2, classes=3)
 
@@ -106,3 +113,15 @@ def test_frozen_statistics_do_not_learn() -> None:
     network(images(TINY, 4))
     after = [norm.running_mean for norm in norms_of(network) if norm.running_mean is not None]
     assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))
+
+
+def test_slow_statistics_follow_a_short_training_and_a_long_one_keeps_them() -> None:
+    """Keras' networks take a thousandth of each batch: after a few hundred steps little of it would have arrived."""
+    slow = build(TINY.with_options(batch_norm_momentum=0.001))
+    quick = with_quick_statistics(slow, 19_000)
+    assert quick.architecture == TINY
+    assert {norm.momentum for norm in norms_of(quick)} == {0.1}
+    for (name, tensor), other in zip(slow.state_dict().items(), quick.state_dict().values(), strict=True):
+        assert torch.equal(tensor, other), name
+    assert with_quick_statistics(slow, 20_000) is slow
+    assert with_quick_statistics(build(TINY), 1).architecture == TINY

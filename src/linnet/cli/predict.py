@@ -25,13 +25,14 @@ from linnet.catalogue import DEFAULT_MODEL
 from linnet.cli.films import Watching, watch_films
 from linnet.cli.terminal import UsageError, check_least, parse, prepare_folder, print_json, show, table
 from linnet.data.places import how_to_read, unread_pictures
+from linnet.data.sources import File, Page, pages_of
 from linnet.detection import Suppression
 from linnet.engine.runtimes import RuntimeName
 from linnet.explanation import Explainer, Explanation
 from linnet.files import describe_failure
 from linnet.films.sources import SUFFIXES as FILM_SUFFIXES
 from linnet.films.sources import Source, is_filmed, split_sources
-from linnet.images import count_pages, decode, find_pictures, how_to_split
+from linnet.images import decode, find_pictures
 from linnet.machine import require_packages
 from linnet.predictor import Predictor, load
 from linnet.results import Result, document
@@ -170,29 +171,25 @@ def _predict(
     """Predicts pictures; whether one of them could not be read. JSON is one document, or a line for each picture."""
     documents: list[dict[str, Any]] = []
     failed = False
-    for file, result in predictor.stream(files):
+    pictures = (picture for file in files for picture in pages_of(str(file)))
+    for picture, result in predictor.stream_of(pictures, lambda picture: picture.picture):
         if isinstance(result, Exception):
             failed = True
             message = describe_failure(result)
-            documents.append({"file": str(file), "error": message})
+            documents.append({"file": picture.name, "error": message})
             print(f"linnet: {message}", file=sys.stderr)
             continue
-        if (pages := count_pages(file)) > 1:
-            print(
-                f"linnet: '{file}' has {pages:,} pages: the first is looked at. {how_to_split(str(file))}",
-                file=sys.stderr,
-            )
         if options.json:
-            documents.append(document(str(file), result, options.top))
+            documents.append(document(picture.name, result, options.top))
         else:
-            _show(file, result, options.top)
-        name = _free_name(file, taken)
+            _show(picture.name, result, options.top)
+        name = _free_name(picture, taken)
         if options.draw is not None:
-            draw(decode(file), result).save(options.draw / f"{name}.png")
+            draw(decode(picture.picture), result).save(options.draw / f"{name}.png")
         if options.masks is not None:
             result.image().save(options.masks / f"{name}.png")
         if explain is not None and options.explain is not None:
-            _draw_explanation(explain(file), decode(file)).save(options.explain / f"{name}.png")
+            _draw_explanation(explain(picture.picture), decode(picture.picture)).save(options.explain / f"{name}.png")
     if options.json and lines:
         for each in documents:
             print(json.dumps(each, ensure_ascii=False, allow_nan=False))
@@ -259,21 +256,25 @@ def _suppression(options: Options) -> Suppression:
         raise UsageError(str(error).replace("`", "").replace("_", "-").replace("", "--", 1)) from None
 
 
-def _show(file: Path, result: Result, top: int | None) -> None:
+def _show(name: str, result: Result, top: int | None) -> None:
     columns = [(result.measure, "right"), ("class", "left"), ("", "left"), ("x0, y0, x1, y1", "right")]
     rows = []
     for found in best(result, top):
         share: float = getattr(found, result.measure)
         place = [", ".join(f"{value:.0f}" for value in found.corners)] if found.corners else []
         rows.append((f"{share:6.1%}", found.label, "█" * round(share * 20), *place))
-    show(str(file), table(columns[: len(rows[0])], rows) if rows else "nothing found")
+    show(name, table(columns[: len(rows[0])], rows) if rows else "nothing found")
 
 
-def _free_name(file: Path, taken: set[str]) -> str:
+def _free_name(picture: File | Page, taken: set[str]) -> str:
     """What a picture's copy is called: pictures of one name from several folders must not overwrite each other."""
-    name, number = file.stem, 1
+    stem, number = picture.file.stem, 1
+    if isinstance(picture, Page):
+        # With zeros before it, so that a folder's listing is in the order of the slices.
+        stem = f"{stem}-{picture.number + 1:04}"
+    name = stem
     while name in taken:
         number += 1
-        name = f"{file.stem}-{number}"
+        name = f"{stem}-{number}"
     taken.add(name)
     return name

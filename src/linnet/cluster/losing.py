@@ -85,7 +85,7 @@ def piece_title(piece: Piece) -> str:
     """What to call a piece in a sentence."""
     if isinstance(piece, Files):
         first, last = piece.names[0], piece.names[-1]
-        return f"'{first}'" if first == last else f"the {piece.count:,} pictures from '{first}' to '{last}'"
+        return f"'{first}'" if first == last else f"the {len(piece.names):,} files from '{first}' to '{last}'"
     if isinstance(piece, Rows):
         return f"rows {piece.first:,} to {piece.first + piece.count - 1:,} of '{name_of(piece.file)}'"
     return f"'{name_of(piece.file)}'" if isinstance(piece, Archive) else str(piece)

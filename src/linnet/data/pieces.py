@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from linnet.data.columns import picture_column
-from linnet.data.sources import File, Held, Linked, Location, open_file
+from linnet.data.sources import Held, Linked, Location, open_file, pages_of
 from linnet.data.stores import Stored
-from linnet.images import SUFFIXES
+from linnet.images import SUFFIXES, SUFFIXES_OF_STACKS
 
 TOGETHER = 1000
 """Files of their own in a piece."""
@@ -70,7 +70,7 @@ class Piece(Protocol):
 
 @dataclass(frozen=True)
 class Files:
-    """Pictures that are files of their own, on a disk, behind http or in a store.
+    """Pictures that are files of their own, on a disk, behind http or in a store; of stacks on a disk each page.
 
     Attributes:
         names: paths or addresses; in a store the paths there.
@@ -81,20 +81,21 @@ class Files:
     root: str | None = None
 
     @property
-    def count(self) -> int:
-        """See `Piece`."""
-        return len(self.names)
+    def count(self) -> int | None:
+        """See `Piece`. How many pages TIFF files have, only opening each of them tells."""
+        return None if any(name.lower().endswith(SUFFIXES_OF_STACKS) for name in self.names) else len(self.names)
 
     def sources(self, wanted: Wanted) -> Iterator[Readable]:
         """See `Piece`."""
         for name in self.names:
-            source: Readable
-            if self.root is not None:
-                source = Stored(self.root, name)
-            else:
-                source = Linked(name) if urlsplit(name).scheme in ("http", "https") else File(name)
-            if wanted(source.name):
-                yield source
+            for source in self._pictures(name):
+                if wanted(source.name):
+                    yield source
+
+    def _pictures(self, name: str) -> Sequence[Readable]:
+        if self.root is not None:
+            return [Stored(self.root, name)]
+        return [Linked(name)] if urlsplit(name).scheme in ("http", "https") else pages_of(name)
 
 
 @dataclass(frozen=True)

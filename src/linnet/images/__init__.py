@@ -25,7 +25,7 @@ from linnet.images.resizing import (
     seen_box,
     table_of,
 )
-from linnet.images.stacks import count_pages, how_to_split, read_page
+from linnet.images.stacks import SUFFIXES_OF_STACKS, count_pages, has_more_pages, how_to_split, read_page
 from linnet.images.values import Stored, stored_values, turned
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ __all__ = [
     "LARGEST_RESIZED",
     "QUIET",
     "SUFFIXES",
+    "SUFFIXES_OF_STACKS",
     "USUAL_SUFFIXES",
     "Preprocessing",
     "Stored",
@@ -51,6 +52,7 @@ __all__ = [
     "fit",
     "formats",
     "grey_of",
+    "has_more_pages",
     "how_to_split",
     "is_deep",
     "is_deep_grey",

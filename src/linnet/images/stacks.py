@@ -34,7 +34,7 @@ def count_pages(file: str | Path) -> int:
     """
     from PIL import Image
 
-    if not str(file).lower().endswith(SUFFIXES_OF_STACKS) or not _goes_on(Path(file)):
+    if not str(file).lower().endswith(SUFFIXES_OF_STACKS) or not has_more_pages(Path(file)):
         return 1
     silence_pillow()
     try:
@@ -83,10 +83,10 @@ def _alone(page: Image.Image) -> bytes:
     return written.getvalue()
 
 
-def _goes_on(file: Path) -> bool:
-    """Whether a TIFF file has a second page: told by a few bytes, as there may be many files."""
+def has_more_pages(file: Path | bytes) -> bool:
+    """Whether a TIFF file has a second page, of whatever kind: told by a few bytes, as there may be many files."""
     try:
-        with file.open("rb") as opened:
+        with io.BytesIO(file) if isinstance(file, bytes) else file.open("rb") as opened:
             start = opened.read(16)
             order = {b"II": "<", b"MM": ">"}.get(start[:2])
             if order is None or len(start) < 16:

@@ -152,11 +152,18 @@ def _json(order: Order, results: list[Result | Exception]) -> Response:
     told = [
         {"file": name, "error": describe_failure(result)}
         if isinstance(result, Exception)
-        else document(name, result, order.top)
-        for (name, _), result in zip(order.pictures, results, strict=True)
+        else document(name, result, order.top) | _note_of(content)
+        for (name, content), result in zip(order.pictures, results, strict=True)
     ]
     failed = all(isinstance(result, Exception) for result in results)
     return JSONResponse(told, 422 if failed else 200)
+
+
+def _note_of(content: bytes) -> dict[str, str]:
+    """What has to be said beside the result of a picture."""
+    from linnet.images import has_more_pages
+
+    return {"note": "The file has several pages: the first is what was looked at."} if has_more_pages(content) else {}
 
 
 async def _drawn(service: Service, content: bytes, result: Result) -> Response:

@@ -47,6 +47,7 @@ RESULTS = {
             "predictions": {"type": "array", "items": PREDICTION},
             "classes": {"type": "array", "items": REGION, "description": "in place of the predictions: of segmenters"},
             "error": {"type": "string", "description": "in place of the predictions: why it could not be read"},
+            "note": {"type": "string", "description": "what was left out, such as the further pages of a TIFF file"},
         },
     },
 }

@@ -58,6 +58,10 @@ class DetectionRecipe(Recipe):
         values = {"aspect": self.aspect, "zoom_out": self.zoom_out, "canvas": self.canvas}
         return BoxCropOptions(crop=self.cut, least_area=self.least_area or 0.1, **values)
 
+    def _views(self, pictures: int) -> int:
+        """See `Recipe._views`."""
+        return pictures * (self.repeats or 1)
+
     def choices(self, pictures: int, *, pretrained: bool) -> Mapping[str, Choice]:
         """See `Recipe.choices`."""
         repeats = self.repeats or max(round(EPOCH_SCENES / pictures), 1)

@@ -212,6 +212,15 @@ class Recipe:
         """Whether the network is fitted without steps, as `linnet.tasks.task.Trainer.fit` does it."""
         return False
 
+    def steps(self, pictures: int) -> int:
+        """The forward passes of a run, of as many training pictures, whose epochs are decided."""
+        assert self.epochs is not None
+        return -(-self._views(max(round(self.fraction * pictures), 1)) // self.batch) * self.epochs
+
+    def _views(self, pictures: int) -> int:
+        """How many an epoch shows."""
+        return pictures
+
     def quantised_from(self, epochs: int) -> int:
         """The first epoch, counted from 0, of a run of so many that is computed in integers; `epochs` if none is."""
         return max(epochs - (self.quantise_epochs or 1), 0) if self.quantise else epochs

@@ -172,7 +172,7 @@ SEGMENT_FINETUNE = SegmentationRecipe(
     warmup_epochs=None,
     dropout=0.0,
     view_side=320,
-    colour=0.2,
+    colour=0.4,
 )
 
 RECIPES: dict[str, Recipe] = {

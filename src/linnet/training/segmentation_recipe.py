@@ -62,6 +62,10 @@ class SegmentationRecipe(Recipe):
         """How the random view is drawn."""
         return ViewOptions(smallest=self.smallest, largest=self.largest, side=self.view_side)
 
+    def _views(self, pictures: int) -> int:
+        """See `Recipe._views`."""
+        return pictures * (self.repeats or 1)
+
     def choices(self, pictures: int, *, pretrained: bool) -> Mapping[str, Choice]:
         """See `Recipe.choices`."""
         repeats = self.repeats or max(round(EPOCH_VIEWS / pictures), 1)

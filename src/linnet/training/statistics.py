@@ -14,6 +14,12 @@ from linnet.nn import Network
 from linnet.nn.convolution import ConvolutionModule
 from linnet.nn.modules import GraphNetwork
 
+USUAL_MOMENTUM = 0.1
+"""Share of each batch in the running statistics of networks that begin here: see `batch_norm_momentum`."""
+
+REACH = 0.05
+"""Of a training's steps, over which its running statistics may reach back."""
+
 
 def unfold(network: Network, inputs: Iterable[Tensor]) -> Network:
     """A folded network with its batch norm back, and the same function: a start that can be trained.
@@ -96,6 +102,21 @@ def _measure(network: Network, inputs: Iterable[Tensor]) -> dict[str, tuple[Tens
         mean = total / counts[name]
         moments[name] = (mean.float(), (squares / counts[name] - mean.square()).clamp(min=0).float())
     return moments
+
+
+def with_quick_statistics(network: Network, steps: int) -> Network:
+    """The network, with running statistics that follow a training of so many steps; the same one if they do anyway.
+
+    Some starts have them reach back over a thousand steps or more: Keras' networks, and TensorFlow's detectors. In a
+    training of a few thousand they would lag behind the weights, and the network be worse than it was in training.
+    """
+    slow = min((norm.momentum or 1.0 for norm in norms_of(network)), default=1.0)
+    if slow >= USUAL_MOMENTUM or 1 / slow <= REACH * steps:
+        return network
+    architecture = network.architecture.with_options(batch_norm_momentum=USUAL_MOMENTUM)
+    quick = Network(architecture, recompute_expansion=network.recompute_expansion)
+    quick.load_state_dict(network.state_dict())
+    return quick.train(network.training)
 
 
 def norms_of(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:

@@ -50,7 +50,7 @@ async function answer() {
   part("shown").src = URL.createObjectURL(drawn);
   part("shown").alt = found.map(({ label }) => label).slice(0, 3).join(", ");
   part("shown").hidden = false;
-  return found.length ? "" : "Nothing was found.";
+  return [found.length ? "" : "Nothing was found.", result.note ?? ""].join(" ").trim();
 }
 
 part("form").addEventListener("submit", async (event) => {

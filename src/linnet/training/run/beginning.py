@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from linnet.data import DataSet
 from linnet.data.sources import Address
 from linnet.images import Preprocessing
-from linnet.nn import freeze
+from linnet.nn import Network, freeze
 from linnet.tasks import Task
 from linnet.tasks.task import CheckOptions, Trainer
 from linnet.training import folder as files
@@ -24,6 +24,7 @@ from linnet.training.recipe import Recipe
 from linnet.training.run.begun import Begun, write_begun
 from linnet.training.run.prepared import Prepared, check_recipe
 from linnet.training.split import split_document
+from linnet.training.statistics import USUAL_MOMENTUM, with_quick_statistics
 
 CHECKED_PICTURES = 20_000
 """Looked at before a training; of more a random part, since decoding all of them would take too long."""
@@ -57,6 +58,7 @@ def begin(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: Dat
         if network.architecture.folded:
             reporter.say("The start has its batch norm folded: it is unfolded on training pictures first.")
         network = start.ready(_unfolding_inputs(data, start.contract, recipe))
+        network, decisions = _quicken(plan, network, recipe.steps(len(data.train)), recipe, decisions)
         freeze(network, recipe.freeze)
     provenance = describe_origin(plan.data, recipe.name, start, plan.licence)
     if fabric.global_rank == 0:
@@ -67,6 +69,19 @@ def begin(plan: Plan, fabric: Fabric, reporter: Reporter, task: Task, found: Dat
         )
         write_begun(begun, plan)
     return Prepared(plan, fabric, reporter, task, trainer, data, recipe, decisions, start.contract, network, provenance)
+
+
+def _quicken(
+    plan: Plan, network: Network, steps: int, recipe: Recipe, decisions: tuple[str, ...]
+) -> tuple[Network, tuple[str, ...]]:
+    """The network with statistics that follow so many steps, and the decisions with that one."""
+    if recipe.batch_norm != "trained" or "batch_norm_momentum" in (plan.start.options or {}):
+        return network, decisions
+    quick = with_quick_statistics(network, steps)
+    if quick is network:
+        return network, decisions
+    why = f"the start's statistics would reach back over too many of {steps:,} steps, and lag behind the weights"
+    return quick, (*decisions, f"batch_norm_momentum {USUAL_MOMENTUM:g}: {why}")
 
 
 def _split(data: DataSet, trainer: Trainer, recipe: Recipe, why: str) -> DataSet:
