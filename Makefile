@@ -79,8 +79,16 @@ PARITY := .venv-parity/bin
 	$(PARITY)/pip install --quiet --no-deps torchvision==0.28.0 timm==1.0.31 $(IMAGENET)
 	touch $@
 
-test-parity: .venv-parity/parity.stamp
+# Keras 2 is a part of TensorFlow, which asks for other versions than linnet's tests do: a second environment.
+TENSORFLOW := .venv-tensorflow/bin
+.venv-tensorflow/tensorflow.stamp: pyproject.toml Makefile
+	$(PYTHON) -m venv .venv-tensorflow
+	$(TENSORFLOW)/pip install --quiet tensorflow==2.21.0 tf_keras==2.21.0 -e '.[convert]' pytest pytest-xdist hypothesis
+	touch $@
+
+test-parity: .venv-parity/parity.stamp .venv-tensorflow/tensorflow.stamp
 	$(FOR_TESTS) KERAS_BACKEND=torch $(PARITY)/python -m pytest -n 2 tests/parity
+	$(FOR_TESTS) TF_CPP_MIN_LOG_LEVEL=3 $(TENSORFLOW)/python -m pytest -n 2 tests/parity -k tf_keras
 
 # MediaPipe's tasks, which load what linnet exports: their package stands in an environment of its own.
 .venv-mediapipe/mediapipe.stamp: Makefile

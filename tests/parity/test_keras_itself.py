@@ -1,6 +1,7 @@
 """Keras' own classes beside ours, both ways: in an environment that has Keras 3, tf_keras (Keras 2) or both.
 
-`make test-parity` makes one; where neither is installed all of this is skipped.
+`make test-parity` makes two, one with Keras 3 on torch and one with both on TensorFlow; where neither is installed all
+of this is skipped.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from linnet.checkpoint import Checkpoint
 from linnet.engine.reference import NumpyNetwork
 from linnet.weights import read, write
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-"""Keras' torch backend makes arrays of its variables in a way that numpy 2 will not take for ever."""
+pytestmark = [
+    # Keras' torch backend makes arrays of its variables in a way that numpy 2 will not take for ever.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    # Keras 2 would have its newer format used; what people have is the older one.
+    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning"),
+]
 
 LIBRARIES = ("keras", "tf_keras")
 
@@ -85,9 +90,13 @@ def test_what_keras_writes_is_read(name: str, alpha: float, keras: Any, tmp_path
     make = getattr(keras.applications, name)
     model = make((96, 96, 3), alpha=alpha, weights=None, classes=7, classifier_activation=None)
     _randomise(model)
-    ways = ["model.h5", "model.keras", "model.weights.h5"] if keras.__name__ == "keras" else ["model.h5"]
-    for file in ways:
-        if file.endswith(".weights.h5"):
+    for file in (
+        "model.h5",
+        "model.keras",
+        "model.weights.h5",
+        *(["weights.h5"] if keras.__name__ == "tf_keras" else []),
+    ):
+        if file.endswith("weights.h5"):
             model.save_weights(tmp_path / file)
         else:
             model.save(tmp_path / file)

@@ -136,6 +136,75 @@ def test_a_factor_that_was_folded_into_the_first_weights_is_recognised(tmp_path:
     assert told.std == (0.5,) * 3
 
 
+def behind_hidden(network: NetworkWriter, *operators: str) -> None:
+    """Puts operators behind the hidden layer of a network, whose own ReLU goes, and before its classifier."""
+    graph = network.graph
+    hidden, last = (each for each in graph.operators if each.name == "FULLY_CONNECTED")
+    hidden.fields["FusedActivationFunction"] = NONE
+    current = hidden.output
+    for name in operators:
+        kind, fields = ("SoftmaxOptions", {"Beta": 1.0}) if name == "SOFTMAX" else ("", {})
+        output = graph.tensor(f"behind {name}", graph.tensors[current].shape)
+        graph.operators.insert(graph.operators.index(last), Operator(name, [current], output, kind, fields))
+        current = output
+    last.inputs[0] = current
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers_with_nothing_between_are_one(bias: bool, tmp_path: Path) -> None:
+    network = of_small(hidden=(7,), classifier_bias=bias)
+    behind_hidden(network)
+    conversion = written(tmp_path / "linear.tflite", network)
+    architecture = conversion.checkpoint.architecture
+    assert isinstance(architecture, MobileNetV2)
+    assert (architecture.hidden, architecture.classes, architecture.classifier_bias) == ((), 3, True)
+    agrees(conversion)
+
+
+@pytest.mark.parametrize(
+    ("operators", "sentence"),
+    [
+        (("TANH",), "behind its pooling stands TANH"),
+        (("LOGISTIC",), "a linear layer of it reads what LOGISTIC gives"),
+        (("RELU", "SOFTMAX"), "a linear layer of it reads what SOFTMAX gives"),
+    ],
+    ids=["tanh", "sigmoid", "softmax"],
+)
+def test_hidden_layers_with_another_activation_are_refused(
+    operators: tuple[str, ...], sentence: str, tmp_path: Path
+) -> None:
+    """Also where a softmax stands between: it passes numbers on, and changes them."""
+    network = of_small(hidden=(7,))
+    behind_hidden(network, *operators)
+    with pytest.raises(ValueError, match=sentence):
+        written(tmp_path / "hidden.tflite", network)
+
+
+def test_the_largest_values_of_a_map_are_not_its_mean(tmp_path: Path) -> None:
+    network = of_small()
+    next(each for each in network.graph.operators if each.name == "MEAN").name = "REDUCE_MAX"
+    with pytest.raises(ValueError, match="the largest values of a map"):
+        written(tmp_path / "max.tflite", network)
+
+
+def test_training_for_eight_bits_that_was_not_converted_to_them_is_said(tmp_path: Path) -> None:
+    """Converted without optimizations: weights are rounded while it runs."""
+    network = of_small()
+    graph = network.graph
+    first = next(each for each in graph.operators if each.name == "CONV_2D")
+    shape = graph.tensors[first.inputs[1]].shape
+    rounded = graph.tensor("rounded", shape, np.int8, Quantisation((0.1,), (0,)))
+    again = graph.tensor("again", shape)
+    place = graph.operators.index(first)
+    graph.operators[place:place] = [
+        Operator("QUANTIZE", [first.inputs[1]], rounded),
+        Operator("DEQUANTIZE", [rounded], again),
+    ]
+    first.inputs[1] = again
+    with pytest.raises(ValueError, match=r"optimizations = \[tf\.lite\.Optimize\.DEFAULT\]"):
+        written(tmp_path / "trained.tflite", network)
+
+
 @pytest.mark.parametrize("weights", ["float32", "int8", "uint8"])
 @pytest.mark.parametrize("hidden", [(7,), (9, 5)])
 def test_hidden_layers(weights: Any, hidden: tuple[int, ...], tmp_path: Path) -> None:

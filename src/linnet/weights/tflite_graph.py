@@ -36,6 +36,12 @@ ACTIVATIONS = {
     tflite.ActivationFunctionType.RELU6: "relu6",
 }
 
+UNFINISHED = (
+    "a network trained for eight bits that still computes in real numbers, each layer between QUANTIZE and DEQUANTIZE: "
+    "convert it again with optimizations = [tf.lite.Optimize.DEFAULT]"
+)
+"""What TensorFlow's converter makes of quantisation-aware training where nobody asks it to optimise."""
+
 LONGEST_NAME = 80
 """Bytes of a tensor's name that a message shows; of a damaged file a name is as long as the file."""
 
@@ -180,6 +186,13 @@ class Graph:
         )
 
     @property
+    def _keeps_training(self) -> bool:
+        """Whether constants are rounded while it runs, as in training for eight bits."""
+        return any(
+            name == "QUANTIZE" and self.stored(int(operator.Inputs(0))) is not None for name, operator in self.operators
+        )
+
+    @property
     def rounds_pixels(self) -> bool:
         """Whether what is done with the picture before the first convolution is done in integers of eight bits."""
         for name, operator in self.operators:
@@ -205,6 +218,7 @@ class Graph:
         pyramid = counts["RESIZE_NEAREST_NEIGHBOR"] > 0
         for found, kind in (
             ("edgetpu-custom-op" in custom, "a network compiled for the EdgeTPU: take the file it was compiled from"),
+            (self._keeps_training, UNFINISHED),
             (counts["CUSTOM"] and pyramid, "a detector with a feature pyramid (FPN)"),
             (counts["CUSTOM"], "a detector, or another network with custom operators"),
             (pyramid, "a detector or another network with a feature pyramid (FPN)"),
@@ -259,6 +273,7 @@ class ChainBuilder:
         self._pads: dict[int, tuple[int, int, int, int]] = {}
         self._shapes: set[int] = set()
         self._flat: int | None = None
+        self._scored = ""
         self._padded_from: dict[int, int] = {}
         self._behind_pool: list[tuple[int, int]] = []
 
@@ -301,11 +316,24 @@ class ChainBuilder:
             if self._is_shape(name, operator, inputs):
                 continue
             if name not in handlers:
-                raise NotOurs(self._graph.describe())
+                raise NotOurs(f"{self._why_unknown(name)}{self._graph.describe()}")
             if self._current not in inputs or (self._current in self._pads and not name.endswith("CONV_2D")):
-                raise NotOurs(self._graph.describe())
+                outputs = len(self._graph.outputs)
+                several = self.chain.pooled is not None and outputs > 1
+                found = f"it has {outputs} outputs, where a classifier has one; " if several else ""
+                raise NotOurs(f"{found}{self._graph.describe()}")
             handlers[name](name, operator, inputs)
             self._current = int(operator.Outputs(0))
+
+    def _why_unknown(self, name: str) -> str:
+        """What an operator does that no MobileNet has, where what stands before it is one's; else nothing."""
+        if self.chain.pooled is not None:
+            return f"behind its pooling stands {name}, where linnet has linear layers with ReLU between; "
+        if name in ("REDUCE_MAX", "MAX_POOL_2D") and self.chain.steps:
+            return f"it takes the largest values of a map ({name}), where a MobileNet takes the mean of its last one; "
+        if name == "CONCATENATION" and not self.chain.steps:
+            return "it puts its picture beside itself, as grey ones are made three channels; "
+        return ""
 
     def _is_shape(self, name: str, operator: Any, inputs: list[int]) -> bool:
         """Whether an operator computes the shape of something: Keras keeps the number of pictures open so."""
@@ -358,6 +386,7 @@ class ChainBuilder:
         if not self.chain.linear or self._current_of_logits() != self._current:
             raise NotOurs(f"a LOGISTIC of it stands before its end; {self._graph.describe()}")
         self.chain.sigmoid = True
+        self._scored = name
 
     def _current_of_logits(self) -> int:
         return self._flat if self._flat is not None else self.chain.linear[-1].output
@@ -534,7 +563,16 @@ class ChainBuilder:
         activation = ACTIVATIONS.get(options.FusedActivationFunction())
         if activation is None or self.chain.pooled is None or weight.ndim != 2:
             raise NotOurs(f"a linear layer of it is of a kind that no MobileNet has; {self._graph.describe()}")
-        if self.chain.linear and "relu" not in (self.chain.linear[-1].activation, *self.chain.linear[-1].also):
+        if self._scored:
+            raise NotOurs(f"a linear layer of it reads what {self._scored} gives; {self._graph.describe()}")
+        hidden = self.chain.linear[-1] if self.chain.linear else None
+        if hidden is not None and hidden.activation == "linear" and hidden.stored is stored is None:
+            # Nothing stands between them: they are one.
+            if hidden.bias is not None:
+                bias = weight @ hidden.bias + (bias if len(bias) else 0)
+            weight = weight @ hidden.weight
+            self.chain.linear.pop()
+        elif hidden is not None and "relu" not in (hidden.activation, *hidden.also):
             raise NotOurs(f"a hidden layer of it has no ReLU; {self._graph.describe()}")
         layer = Dense(
             np.ascontiguousarray(weight),
@@ -556,6 +594,8 @@ class ChainBuilder:
             shape = self._graph.shape(inputs[0])
             flat = "it flattens its last map instead of pooling it" if len(shape) == 4 and self.chain.steps else ""
             raise NotOurs(f"{flat or f'a {name} of it stands before the pooling'}; {self._graph.describe()}")
+        if name == "SOFTMAX":
+            self._scored = name
         self._flat = int(operator.Outputs(0))
 
     def _pass(self, name: str, operator: Any, inputs: list[int]) -> None:
