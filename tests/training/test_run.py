@@ -69,6 +69,23 @@ def test_a_grey_network_is_trained(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert "--input-channels (=2) must be 3, or 1 for grey" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_a_start_with_slow_statistics_gets_quick_ones_and_the_run_says_so(data: Path, tmp_path: Path) -> None:
+    """Keras' networks take a thousandth of each batch, of which a short training would see little."""
+    slow = MobileNetV2(width=0.1, resolution=32, classes=3, batch_norm_momentum=0.001)
+    start = tmp_path / "slow.safetensors"
+    save_checkpoint(checkpoint_of(slow, classes=("a", "b", "c")), start)
+    said: list[str] = []
+    plan = Plan(data, tmp_path / "run", replace(SMALL, batch_norm="trained"), StartOptions(str(start)))
+    completed(plan, Reporter(say=said.append))
+    for name in (files.BEST, files.LAST):
+        assert options_of(load_checkpoint(tmp_path / "run" / name).architecture)["batch_norm_momentum"] == 0.1
+    assert any(sentence.startswith("batch_norm_momentum 0.1: the start's statistics") for sentence in said)
+    kept = replace(plan, out=tmp_path / "kept", recipe=replace(plan.recipe, batch_norm="frozen"))
+    outcome = completed(kept, Reporter(say=said.append))
+    assert options_of(load_checkpoint(outcome.checkpoint).architecture)["batch_norm_momentum"] == 0.001
+
+
 def test_the_folder_is_whole_and_the_score_is_what_evaluate_gives(data: Path, tmp_path: Path) -> None:
     said: list[str] = []
     outcome = completed(Plan(data, tmp_path / "run", SMALL, NOTHING, half=True), Reporter(say=said.append))

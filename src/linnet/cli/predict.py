@@ -189,7 +189,9 @@ def _predict(
         if options.masks is not None:
             result.image().save(options.masks / f"{name}.png")
         if explain is not None and options.explain is not None:
-            _draw_explanation(explain(picture.picture), decode(picture.picture)).save(options.explain / f"{name}.png")
+            # Of a stack the page is read each time that it is asked for.
+            content = picture.picture
+            _draw_explanation(explain(content), decode(content)).save(options.explain / f"{name}.png")
     if options.json and lines:
         for each in documents:
             print(json.dumps(each, ensure_ascii=False, allow_nan=False))

@@ -67,7 +67,7 @@ class ClassificationRecipe(Recipe):
     def choices(self, pictures: int, *, pretrained: bool) -> Mapping[str, Choice]:
         """See `Recipe.choices`."""
         epochs = self.epochs or min(max(round(SEEN_PICTURES / pictures), 6), 60)
-        steps = -(-pictures // self.batch) * epochs
+        steps = self._steps(pictures, epochs)
         rate = {"adamw": 1e-3, "sgd": 0.02, "rmsprop": 0.01}[self.optimizer]
         rate *= (1 if pretrained else 2) * (self.batch / 32) ** 0.5
         statistics = ("trained", f"{steps} steps of {self.batch} are enough to measure the statistics anew")

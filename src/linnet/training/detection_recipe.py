@@ -67,7 +67,7 @@ class DetectionRecipe(Recipe):
         repeats = self.repeats or max(round(EPOCH_SCENES / pictures), 1)
         seen = pictures * repeats
         epochs = self.epochs or min(max(round(SEEN_SCENES / seen), 3), 60)
-        steps = -(-seen // self.batch) * epochs
+        steps = self._steps(seen, epochs)
         rate = {"adamw": 1e-3, "sgd": 0.01, "rmsprop": 0.004}[self.optimizer] * (self.batch / 8) ** 0.5
         few = pretrained and self.batch < 4
         return {

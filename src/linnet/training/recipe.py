@@ -215,7 +215,10 @@ class Recipe:
     def steps(self, pictures: int) -> int:
         """The forward passes of a run, of as many training pictures, whose epochs are decided."""
         assert self.epochs is not None
-        return -(-self._views(max(round(self.fraction * pictures), 1)) // self.batch) * self.epochs
+        return self._steps(self._views(max(round(self.fraction * pictures), 1)), self.epochs)
+
+    def _steps(self, views: int, epochs: int) -> int:
+        return -(-views // self.batch) * epochs
 
     def _views(self, pictures: int) -> int:
         """How many an epoch shows."""

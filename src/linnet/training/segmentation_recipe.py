@@ -72,7 +72,7 @@ class SegmentationRecipe(Recipe):
         seen = pictures * repeats
         views = min(max(EPOCHS * pictures, FEWEST), MOST)
         epochs = self.epochs or min(max(round(views / seen), 3), 100)
-        steps = -(-seen // self.batch) * epochs
+        steps = self._steps(seen, epochs)
         rate = {"adamw": 1e-3, "sgd": 0.01, "rmsprop": 0.004}[self.optimizer] * (self.batch / 8) ** 0.5
         alone = pretrained and self.batch < 2
         return {

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from linnet.architecture import Linear
+from linnet.architecture import Backbone, Linear
 from linnet.architecture.operations import of_kind
 from linnet.nn import Network
 from linnet.nn.convolution import ConvolutionModule
 from linnet.nn.modules import GraphNetwork
 
-USUAL_MOMENTUM = 0.1
-"""Share of each batch in the running statistics of networks that begin here: see `batch_norm_momentum`."""
+USUAL_MOMENTUM = Backbone.batch_norm_momentum
+"""Share of each batch in the running statistics of networks that begin here."""
 
 REACH = 0.05
 """Of a training's steps, over which its running statistics may reach back."""

@@ -124,6 +124,19 @@ class Dense:
     stored: Stored | None = None
 
 
+def as_one(
+    before: tuple[NDArray[np.float32], NDArray[np.float32] | None],
+    behind: tuple[NDArray[np.float32], NDArray[np.float32] | None],
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Weight (out, in) and bias of the linear layer that computes what two do, one straight behind the other."""
+    (inner, shift), (outer, bias) = before, behind
+    wide = outer.astype(np.float64)
+    if shift is not None:
+        moved = wide @ shift.astype(np.float64)
+        bias = (moved if bias is None else moved + bias).astype(outer.dtype)
+    return (wide @ inner.astype(np.float64)).astype(outer.dtype), bias
+
+
 @dataclass
 class Chain:
     """A whole network: convolutions in order, then global pooling, then perhaps linear layers."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linnet.architecture.operations import pad_amounts
-from linnet.weights.chain import Chain, Step
+from linnet.weights.chain import Chain, Step, as_one
 from linnet.weights.keras_layers import BEFORE, Description
 from linnet.weights.keras_layers import Layer as KerasLayer
 from linnet.weights.keras_tensors import Pool
@@ -472,9 +472,7 @@ class _Walker:
         if head and head[-1].activation == "linear":
             # Two linear layers with nothing between them are one.
             before = head.pop().layer
-            if before.bias is not None:
-                bias = weight @ before.bias + (0 if bias is None else bias)
-            weight = weight @ before.weight
+            weight, bias = as_one((before.weight, before.bias), (weight, bias))
         head.append(Dense(Layer(f"{layer.name}/kernel", weight, bias), "linear", self._number))
         self._give(self._number, (*shape[:-1], len(weight)))
         self._apply(layer, _activation(layer))

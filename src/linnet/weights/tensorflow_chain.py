@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from linnet.architecture.operations import pad_amounts
-from linnet.weights.chain import Chain, Dense, Step
+from linnet.weights.chain import Chain, Dense, Step, as_one
 from linnet.weights.matching import NotOurs
 from linnet.weights.tensorflow_graph import PASSED, ROUNDING, Graph, Node
 
@@ -492,10 +492,7 @@ class _Walk:
         if before is None and chain.linear:
             self._refuse("it has several classifiers")
         if before is not None and before.activation == "linear":
-            inner = weight.astype(np.float64)
-            if before.bias is not None:
-                bias = np.asarray(inner @ before.bias.astype(np.float64), np.float32)
-            weight = np.asarray(inner @ before.weight.astype(np.float64), np.float32)
+            weight, bias = as_one((before.weight, before.bias), (weight, bias))
             chain.linear.pop()
             self._reading.notes.append(
                 f"Its classifier of {len(weight)} outputs stands on one of {len(before.weight)} without an activation "

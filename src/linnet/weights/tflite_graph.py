@@ -14,7 +14,7 @@ import tflite
 from linnet.architecture.operations import pad_amounts
 from linnet.quantisation import rule
 from linnet.quantisation.scheme import LIMITS, Encoding, IntegerType
-from linnet.weights.chain import Chain, Dense, Step, Stored
+from linnet.weights.chain import Chain, Dense, Step, Stored, as_one
 from linnet.weights.tflite_sizes import USUAL_SIDE, is_open, sizes_of
 
 if TYPE_CHECKING:
@@ -566,17 +566,16 @@ class ChainBuilder:
         if self._scored:
             raise NotOurs(f"a linear layer of it reads what {self._scored} gives; {self._graph.describe()}")
         hidden = self.chain.linear[-1] if self.chain.linear else None
-        if hidden is not None and hidden.activation == "linear" and hidden.stored is stored is None:
+        own = bias if len(bias) else None
+        if hidden is not None and hidden.activation == "linear" and hidden.stored is None and stored is None:
             # Nothing stands between them: they are one.
-            if hidden.bias is not None:
-                bias = weight @ hidden.bias + (bias if len(bias) else 0)
-            weight = weight @ hidden.weight
+            weight, own = as_one((hidden.weight, hidden.bias), (weight, own))
             self.chain.linear.pop()
         elif hidden is not None and "relu" not in (hidden.activation, *hidden.also):
             raise NotOurs(f"a hidden layer of it has no ReLU; {self._graph.describe()}")
         layer = Dense(
             np.ascontiguousarray(weight),
-            bias if len(bias) else None,
+            own,
             activation,
             int(operator.Outputs(0)),
             stored=stored,
