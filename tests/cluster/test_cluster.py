@@ -210,7 +210,7 @@ def test_a_stream_goes_on_in_order(ray: Any, tmp_path: Path, monkeypatch: pytest
     def work() -> None:
         assert rows_by(cluster, read) == expected
         assert os.path.exists(once)
-        with pytest.raises(ProcessLostError, match=r"8 files from '.*00016.png' to '.*00023.png' is killed"):
+        with pytest.raises(ProcessLostError, match=r"8 pictures from '.*00016.png' to '.*00023.png' is killed"):
             rows_by(cluster, killing)
 
     ended(begun(work))
