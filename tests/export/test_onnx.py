@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import architectures, checkpoint_of, detectors, random_tensors, segmenters
 from onnx import TensorProto
-from quantised import quantised_checkpoint, quantised_network
+from quantised import QuantisedNetwork, quantised_checkpoint, quantised_network
 
 from linnet.architecture import INPUT, Architecture, GraphBuilder, MobileNetV1, MobileNetV2
 from linnet.architecture.deeplab import deeplab
@@ -28,6 +29,8 @@ from linnet.export.onnx_graph import OPSET, QuantisedWriter
 from linnet.export.onnx_run import run_onnx
 from linnet.images import Preprocessing, normalise
 from linnet.predictor import Predictor
+from linnet.quantisation.scheme import Encoding
+from linnet.weights import read
 
 STANDARD = {
     "Conv",
@@ -222,6 +225,9 @@ def test_a_quantised_network_keeps_its_integers(tmp_path: Path, checkpoint: Chec
         # On a map of one pixel only the centre of a kernel is written.
         values = checkpoint.tensors[name] if name in stored else checkpoint.tensors[name][..., 1:2, 1:2]
         found = stored[name] if name in stored else stored[f"{name}:centre"]
+        if values.dtype == np.int8:
+            assert (stored[f"{name}:zero"] == 128).all()
+            found = found.astype(int) - 128
         assert np.array_equal(found, values), name
     # Every value is one of the 256 that its encoding has.
     assert checkpoint.quantisation is not None
@@ -230,6 +236,46 @@ def test_a_quantised_network_keeps_its_integers(tmp_path: Path, checkpoint: Chec
                             strict=True):  # fmt: skip
         steps = output / np.float32(checkpoint.quantisation.encodings[name].scale)
         assert np.abs(steps - np.rint(steps)).max() < 1e-3
+
+
+def loud() -> QuantisedNetwork:
+    """Products as large as they can be, two of which are more than 16 bits hold, and a result that holds their sum."""
+    build = GraphBuilder((4, 4, 8))
+    graph = build.graph(build.convolve("last", INPUT, 8))
+    _, tensors, quantisation = quantised_network(graph, dtype="int8")
+    tensors["last.weight"][:] = 127
+    sums = quantisation.encodings[INPUT].scale * tensors["last.weight.scale"].max() * 8 * 127 * 256
+    encodings = {**quantisation.encodings, "last": Encoding(float(np.float32(sums / 100)), 0)}
+    return QuantisedNetwork(graph, tensors, replace(quantisation, encodings=encodings))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_no_processor_overflows(signed: bool) -> None:
+    # Signed weights do, in onnxruntime without its precise mode, where x86 has no VNNI.
+    network = loud()
+    encoding = network.quantisation.encodings[INPUT]
+    inputs = np.full((1, 4, 4, 8), encoding.scale * (127 - encoding.zero), np.float32)
+    model = QuantisedWriter(*network, signed_weights=signed).model().SerializeToString()
+    expected, _ = IntegerNetwork(*network).run(inputs)
+    given = {INPUT: np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))}
+    (found,) = run_onnx(model, given)
+    np.testing.assert_array_equal(found.transpose(0, 2, 3, 1), expected)
+    if not signed:
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        np.testing.assert_array_equal(session.run(None, given)[0], found)
+
+
+def test_signed_weights_are_asked_for(tmp_path: Path) -> None:
+    unsigned = export(QUANTISED[0], tmp_path / "network.onnx")
+    signed = export(QUANTISED[0], tmp_path / "signed.onnx", signed_weights=True)
+    assert signed.difference == unsigned.difference
+    kinds = {each.data_type for each in onnx.load(signed.path).graph.initializer if each.name.endswith(".weight")}
+    assert kinds == {TensorProto.INT8}
+    for path in (signed.path, unsigned.path):
+        tensors = read(path).checkpoint.tensors
+        assert all(np.array_equal(tensors[name], values) for name, values in QUANTISED[0].tensors.items())
+    with pytest.raises(ValueError, match="int8; this one has none"):
+        export(QUANTISED[0].dequantised(), tmp_path / "float.onnx", signed_weights=True)
 
 
 def test_precision_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

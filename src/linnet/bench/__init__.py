@@ -29,6 +29,7 @@ from linnet.bench.runtimes import (
     run_shipped,
 )
 from linnet.checkpoint import Checkpoint
+from linnet.engine.library import instruction_sets
 from linnet.export import export
 from linnet.export.segmenter import shortfall
 from linnet.export.shipped import Shipped
@@ -46,6 +47,9 @@ two classes nearly everywhere, and of 513 x 513 pixels 14 % are ties and 31 % on
 OWN_INTEGERS = {"ncnn": 0.1}
 """Runtime that rounds a network to integers of its own → most by which these may differ from the network in float.
 ncnn's have no zero points: of values that are never negative, as behind a ReLU6, it uses half of the integers."""
+
+DOT_PRODUCTS = ("_vnni", "_dot")
+"""Ends of instruction sets with which other runtimes multiply uint8 by int8 without overflow."""
 
 FILE = "file"
 """The lane of an exported file in its own runtime."""
@@ -157,7 +161,12 @@ def exported(checkpoint: Checkpoint) -> Iterator[Files]:
     with tempfile.TemporaryDirectory() as folder:
         written = Files()
         if find_spec("onnx") is not None:
-            written = replace(written, onnx=export(checkpoint, Path(folder) / "network.onnx").path)
+            # The faster of the two files that is right here.
+            integers = checkpoint.quantisation
+            dots = any(name.endswith(DOT_PRODUCTS) for name in instruction_sets())
+            signed = integers is not None and integers.dtype == "int8" and dots
+            path = export(checkpoint, Path(folder) / "network.onnx", signed_weights=signed).path
+            written = replace(written, onnx=path)
         if find_spec("ai_edge_litert") is not None:
             try:
                 # Labels of a segmenter, and offsets and logits of a detector, as all others give them.

@@ -41,6 +41,7 @@ def export(
             `raw`: a detector's TFLite file gives offsets and logits instead of boxes and scores; a segmenter's file
             gives the logits of every pixel instead of the best class.
             `nms`: a detector's ONNX file gives boxes and scores instead of offsets and logits.
+            `signed_weights`: an ONNX file of int8 has weights of int8 instead of uint8 (`export_onnx` says why not).
             `fixed_point`: a C file multiplies sums by integers instead of floats.
             `ram`: the bytes of memory that a C file may need.
 

@@ -10,6 +10,9 @@ biases stand behind DequantizeLinear, and runtimes compute with integers what li
 as uint8 with zero points 128 higher, which are the same numbers: onnxruntime on x86 makes uint8 of them anyway, but not
 of those that are read twice, and leaves in float what reads these; OpenVINO 2026.4 rounds what joined tensors of int8
 stand for to whole numbers.
+
+Weights of int8 are uint8 there too, unless asked otherwise: where x86 has no VNNI, both runtimes multiply uint8 by int8
+with an instruction that adds two products in 16 bits, which they overflow.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ from linnet.export.onnx_detector import write_detections
 from linnet.export.segmenter import LABELS
 from linnet.images import GREY_WEIGHTS, Preprocessing
 from linnet.quantisation.scheme import Quantisation
-from linnet.weights.onnx_own import CENTRE
+from linnet.weights.onnx_own import CENTRE, HALF
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
 OPSET = 17
 
 SHIFTS = {"int8": 128, "uint8": 0}
-"""Type of a network's values → what is added to them in the file, where all are uint8; weights keep their type."""
+"""Type of a network's values → what is added to them in the file, where all are uint8."""
 
 
 class GraphWriter:
@@ -173,16 +176,25 @@ class QuantisedWriter(GraphWriter):
         graph: folded operations.
         tensors: integer weights with their scales.
         quantisation: encodings of all values.
+        signed_weights: weights of int8 stay so.
     """
 
-    def __init__(self, graph: Graph, tensors: Mapping[str, NDArray[Any]], quantisation: Quantisation) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        tensors: Mapping[str, NDArray[Any]],
+        quantisation: Quantisation,
+        *,
+        signed_weights: bool = False,
+    ) -> None:
         super().__init__(graph, tensors)
         self._quantisation = quantisation
+        self._signed_weights = signed_weights
         self._exact: str | None = None
 
     def again(self) -> QuantisedWriter:
         """See `GraphWriter`."""
-        return QuantisedWriter(self.graph, self._tensors, self._quantisation)
+        return QuantisedWriter(self.graph, self._tensors, self._quantisation, signed_weights=self._signed_weights)
 
     def enter(self, value: str) -> str:
         """The picture, rounded."""
@@ -222,6 +234,8 @@ class QuantisedWriter(GraphWriter):
     def _integers(self, operation: Operation, name: str, scale: NDArray[np.float32], zero: NDArray[Any] | None) -> str:
         stored, values = self.stored(operation, name)
         zeros = np.zeros(len(scale), values.dtype) if zero is None else zero
+        if values.dtype == np.int8 and not self._signed_weights:
+            values, zeros = values.view(np.uint8) ^ HALF, zeros.view(np.uint8) ^ HALF
         single = len(scale) == 1
         inputs = [
             self.constant(stored, values, values.dtype),

@@ -42,6 +42,9 @@ NODES: dict[type[Operation], tuple[str, Callable[[Any], dict[str, Any]]]] = {
 """Kind of operation → the node that reads its weights, and attributes that this must have."""
 
 CENTRE = ":centre"
+
+HALF = np.uint8(128)
+"""What weights of int8 are written more by, as uint8 with this zero point (`linnet.export.onnx_graph`)."""
 """Behind the name of a weight of which the centre tap alone is written."""
 
 
@@ -150,13 +153,18 @@ def _tensors(
         names.check(operation)
         label = operation.label
         weight = f"{label}.weight"
-        yield weight, _weight(names, operation)
+        values = _weight(names, operation)
         if f"{label}.bias" in operation.tensors:
             yield f"{label}.bias", names.constant(f"{label}.bias")
         if quantisation is not None and operation.name not in quantisation.floating:
             yield f"{weight}.scale", names.constant(f"{weight}:scale").reshape(-1)
-            if names.constant(f"{weight}:zero").dtype == np.uint8:
+            if quantisation.dtype == "int8" and values.dtype == np.uint8:
+                if (names.constant(f"{weight}:zero") != HALF).any():
+                    raise NotOurs(f"linnet exported it, but it has been changed since: {weight} has another zero point")
+                values = (values ^ HALF).view(np.int8)
+            elif values.dtype == np.uint8:
                 yield f"{weight}.zero", names.constant(f"{weight}:zero").reshape(-1)
+        yield weight, values
 
 
 def _weight(names: _Names, operation: Operation) -> NDArray[Any]:
