@@ -677,6 +677,16 @@ def test_layers_whose_names_are_paths_are_not_mixed_up(tmp_path: Path) -> None:
     refused(path, "is not a MobileNetV1 or V2 classifier", "a MobileNetV3")
 
 
+@pytest.mark.parametrize("first", ["Conv", "expanded_conv/squeeze_excite/Conv"])
+def test_weights_alone_whose_names_are_paths_are_named(tmp_path: Path, first: str) -> None:
+    """MobileNetV3's layers `Conv` and `…/squeeze_excite/Conv` end alike, which is no damage either."""
+    path = tmp_path / "v3_weights.h5"
+    with h5py.File(path, "w") as file:
+        for layer in (first, "expanded_conv_1/squeeze_excite/Conv", "Conv/BatchNorm"):
+            file[f"{layer}/{layer}/kernel:0"] = np.ones((1, 1, 2, 2), np.float32)
+    refused(path, "is not a MobileNetV1 or V2 classifier", "a MobileNetV3")
+
+
 def _config(path: Path, change: Callable[[Any], Any]) -> Path:
     with h5py.File(path, "r+") as file:
         document = change(json.loads(file.attrs["model_config"]))

@@ -582,6 +582,12 @@ OTHERS: dict[str, tuple[list[str], str]] = {
     "LR-ASPP": (["backbone.1.block.0.0.weight", "classifier.low_classifier.weight"], "a segmentation network"),
     "ConvNeXt": (["features.1.0.layer_scale", "features.1.0.block.0.weight"], "a ConvNeXt"),
     "MNASNet": (["layers.0.weight", "layers.8.0.layers.0.weight"], "MNASNet"),
+    "RegNet": (["stem.0.weight", "trunk_output.block1.block1-0.f.a.0.weight"], "RegNet"),
+    "Swin": (["features.0.0.weight", "features.1.0.attn.relative_position_bias_table"], "a Swin transformer"),
+    "ViT": (["class_token", "conv_proj.weight"], "a transformer"),
+    "GoogLeNet": (["conv1.conv.weight", "inception3a.branch1.conv.weight"], "an Inception network"),
+    "Inception": (["Conv2d_1a_3x3.conv.weight", "Mixed_5b.branch1x1.conv.weight"], "an Inception network"),
+    "GhostNet": (["conv_stem.weight", "blocks.0.0.ghost1.primary_conv.0.weight"], "timm's GhostNet"),
     "ShuffleNet": (["conv1.0.weight", "stage2.0.branch1.0.weight"], "ShuffleNet"),
     "unknown": (["encoder.weight", "decoder.weight"], "no known library"),
 }

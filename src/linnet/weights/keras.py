@@ -26,7 +26,7 @@ from linnet.weights.chain import match, outputs_by_name
 from linnet.weights.conversion import Conversion, contract_of, read_labels, without_background
 from linnet.weights.hdf5 import LARGEST_FILE, read_hdf5
 from linnet.weights.keras_graph import USUAL_SIDE, Reading, read_graph
-from linnet.weights.keras_layers import Description, describe_model, kind_of
+from linnet.weights.keras_layers import UNKNOWN, Description, describe_model, kind_of
 from linnet.weights.keras_names import convolution_of, label_of
 from linnet.weights.keras_tensors import Pool, read_pool
 from linnet.weights.keras_writer import counted_names, identity_variance
@@ -433,7 +433,7 @@ def _by_names(pool: Pool, notes: list[str]) -> tuple[Backbone, dict[str, Array]]
         elif tensors:
             raise NotOurs(
                 f"it holds weights without a description, and {name!r} is no layer of Keras' MobileNetV1 or V2; "
-                f"it seems to be {kind_of(found)}"
+                f"it seems to be {_kind(pool)}"
             )
     layers = {str(label_of(name)): _layer(name, convolutions[name], norms.get(name)) for name in convolutions}
     second = "head" in layers
@@ -498,8 +498,23 @@ def _behind(dense: dict[str, dict[str, Array]], features: int, notes: list[str])
 
 
 def _named(pool: Pool) -> dict[str, dict[str, Array]]:
-    """Layers' names → their tensors, of a file that has names."""
-    return {name: pool.tensors_of(name) for name in pool.layer_names()}
+    """Layers' names → their tensors, of a file that has names.
+
+    Raises:
+        NotOurs: if a name is not one layer's alone, as in other networks, whose layers' names are paths.
+    """
+    try:
+        return {name: pool.tensors_of(name) for name in pool.layer_names()}
+    except ValueError:
+        kind = _kind(pool)
+        if kind == UNKNOWN:
+            raise
+        raise NotOurs(f"it holds weights without a description, and seems to be {kind}") from None
+
+
+def _kind(pool: Pool) -> str:
+    """What a network seems to be, by the whole names of its layers."""
+    return kind_of([*("/".join(parts[:-1]) for parts in pool.named), *pool.layer_names()])
 
 
 def _counted(pool: Pool) -> dict[str, dict[str, Array]]:

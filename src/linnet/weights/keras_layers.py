@@ -41,6 +41,8 @@ OTHERS = (
 )
 """Pattern among the names of a model and its layers → what it seems to be."""
 
+UNKNOWN = "another network"
+
 SHAPE_KEYS = ("batch_input_shape", "batch_shape")
 """Options that hold an input's shape, the batch first, in Keras 2 and 3."""
 
@@ -94,7 +96,7 @@ class Description:
         counts = Counter(layer.kind for layer in self.layers if layer.kind != "InputLayer")
         names = [self.name, *(name for layer in self.layers for name in layer.path)]
         kind = kind_of(names)
-        if kind == "another network" and SEGMENTING & counts.keys():
+        if kind == UNKNOWN and SEGMENTING & counts.keys():
             kind = "a segmentation network"
         listed = ", ".join(f"{name} {count}" for name, count in counts.most_common(8))
         return f"it seems to be {kind} ({listed or 'no layers'})"
@@ -103,7 +105,7 @@ class Description:
 def kind_of(names: Iterable[str]) -> str:
     """What a network of such layers seems to be."""
     listed = list(names)
-    return next((what for pattern, what in OTHERS if _any(pattern, listed)), "another network")
+    return next((what for pattern, what in OTHERS if _any(pattern, listed)), UNKNOWN)
 
 
 def describe_model(document: Any) -> Description:
