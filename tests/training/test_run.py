@@ -23,6 +23,7 @@ from PIL import Image
 from runs import completed
 from samples import measured
 
+from linnet import catalogue
 from linnet.architecture import MobileNetV1, MobileNetV2, options_of
 from linnet.checkpoint import load_checkpoint, save_checkpoint
 from linnet.cli import main
@@ -438,6 +439,8 @@ def test_without_weights_and_network_it_says_what_to_do(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LINNET_MIRROR", "http://127.0.0.1:9")
+    nowhere = replace(catalogue.PACKAGED["imagenet"], package="not_installed_at_all")
+    monkeypatch.setitem(catalogue.PACKAGED, "imagenet", nowhere)
     line = refusal(["train", data, "--out", tmp_path / "run"], capsys)
     assert "--start FILE" in line
     assert "--start none" in line

@@ -18,12 +18,13 @@ from linnet.engine.integer_reference import numpy_network
 from linnet.export.contract import Contract, contract_of
 from linnet.export.detections import check_detections
 from linnet.export.onnx_graph import GraphWriter, QuantisedWriter, end_with_labels
-from linnet.export.onnx_run import as_taken, run_onnx, session_of
+from linnet.export.onnx_run import as_taken, run_onnx
 from linnet.export.segmenter import SHARES_ALLOWED, check_labels, exported
 from linnet.export.vectors import Vectors, as_fed, sample_pictures
 from linnet.export.written import Export, InputKind, Precision, check_difference, differences
 from linnet.files import write_atomically
 from linnet.quantisation.scheme import Quantisation
+from linnet.weights.onnx_session import session_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

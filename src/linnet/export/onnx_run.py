@@ -10,6 +10,7 @@ import numpy as np
 from linnet.architecture import INPUT
 from linnet.export.contract import PREFIX
 from linnet.export.vectors import as_fed
+from linnet.weights.onnx_session import session_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,23 +21,6 @@ if TYPE_CHECKING:
 
 PROPERTIES = 14
 """Number of `metadata_props` in an ONNX model."""
-
-SILENT = 4
-"""Level of onnxruntime's log: what is wrong is raised too."""
-
-
-def session_of(model: Path | bytes, *, threads: int = 0) -> Any:
-    """An ONNX file, or its bytes, in onnxruntime on the CPU; 0 threads for its own choice."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = SILENT
-    # Without VNNI it overflows where weights are int8, unless told not to.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    return onnxruntime.InferenceSession(
-        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
-    )
 
 
 def run_onnx(model: Path | bytes, inputs: Mapping[str, NDArray[Any]], *, threads: int = 0) -> list[NDArray[Any]]:

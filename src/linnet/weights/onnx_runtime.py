@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from linnet.weights.onnx_graph import read_graph
+from linnet.weights.onnx_session import session_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +31,6 @@ class ONNXRuntime:
 
     def __init__(self, conversion: Conversion) -> None:
         import onnx
-        import onnxruntime
 
         path = conversion.source
         self._reading = read_graph(path.read_bytes(), path.parent)
@@ -40,11 +40,7 @@ class ONNXRuntime:
         wanted = dict.fromkeys(name for name in self._outputs.values() if name not in own)
         # Without a type: onnxruntime infers it.
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = session_of(model.SerializeToString())
 
     def run(self, inputs: Array) -> dict[str, Array]:
         """One normalised picture (1, H, W, C) → its tensors, by the names of linnet's."""
