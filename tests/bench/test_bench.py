@@ -12,6 +12,7 @@ import pytest
 from networks import checkpoint_of
 from quantised import quantised_checkpoint
 
+from linnet import bench
 from linnet.architecture import Architecture, MobileNetV2
 from linnet.architecture.deeplab import deeplab
 from linnet.architecture.ssdlite import ssdlite
@@ -205,3 +206,17 @@ def test_the_command_prints_what_checks_rely_on(small_model: Path, capsys: pytes
 def test_wrong_usage(arguments: list[str], text: str, small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--model", str(small_model), *arguments]) == 2
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sets", "kind"), [(("baseline", "avx2"), "UINT8"), (("baseline", "avx2", "avx2_vnni"), "INT8"), ((), "UINT8")]
+)
+def test_others_get_the_faster_file_that_is_right_here(
+    monkeypatch: pytest.MonkeyPatch, sets: tuple[str, ...], kind: str
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.setattr(bench, "instruction_sets", lambda: sets)
+    with bench.exported(quantised_checkpoint(MobileNetV2(width=0.1, resolution=32, classes=3))) as files:
+        tensors = onnx.load(files.onnx).graph.initializer
+    kinds = {onnx.TensorProto.DataType.Name(each.data_type) for each in tensors if each.name.endswith(".weight")}
+    assert kinds == {kind}
