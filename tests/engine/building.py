@@ -23,7 +23,7 @@ def needed(*tools: str) -> None:
             pytest.skip(f"there is no {tool} here")
 
 
-def run(*command: str | Path, seconds: float = 300, **environment: str) -> str:
+def run(*command: str | Path, seconds: float = 1500, **environment: str) -> str:
     """What a program prints; fails the test with all of it if the program fails."""
     done = subprocess.run(
         [str(part) for part in command],

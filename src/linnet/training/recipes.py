@@ -158,8 +158,8 @@ SEGMENT_FINETUNE = SegmentationRecipe(
     What is not given is decided from the number of pictures: 20 are shown 4,800 times in all, 367 nearly 30,000 times.
 
     Command: `linnet train camvid/ --out run/` (367 pictures of 480 x 360, ImageNet weights). Machine: one core of an
-    AMD EPYC, the other busy, 53 and 71 minutes. Score: mean IoU 0.629 (0.614 to 0.641) and 0.621 (0.605 to 0.634) of
-    233 test pictures with seeds 0 and 1, 2026-11-30.
+    AMD EPYC, the other busy, 53 to 114 minutes. Score: mean IoU 0.629 (0.614 to 0.641), 0.621 (0.605 to 0.634) and
+    0.623 (0.608 to 0.635) of 233 test pictures with seeds 0, 1 and 2, 2026-11-30.
     Twenty drawn slices of 512 x 512 with membranes two pixels wide in strong noise: 7.0 minutes, IoU of the membrane
     0.828 on six further slices.
     """,
