@@ -50,6 +50,8 @@ def page() -> str:
         "engine": latest("engine"),
         "integers": latest("engine-int8"),
         "segmenters": latest("engine-segmenters"),
+        "avx2": latest("engine-avx2"),
+        "avx2_integers": latest("engine-avx2-int8"),
         "cold_start": latest("cold-start"),
         "trained": latest("trained"),
         "eight_bits": latest("eight-bits"),
@@ -72,7 +74,7 @@ def page() -> str:
         "browser_table": _browser(documents["browser"]),
         **{
             f"{name}_{table}": text
-            for name in ("integers", "segmenters")
+            for name in ("integers", "segmenters", "avx2", "avx2_integers")
             for table, text in _engine_tables(documents[name])
         },
     }
