@@ -67,8 +67,8 @@ class Options:
     picture at a time."""
     signed_weights: bool = False
     """The weights of an ONNX file in eight bits are int8. By default they are uint8, with which every processor
-    computes the same. With int8 onnxruntime and OpenVINO are faster on processors that have VNNI, as those of servers
-    since 2019 do, and give wrong answers on other x86 processors without a word."""
+    computes the same. With int8 onnxruntime and OpenVINO are faster on processors that have VNNI, as Intel's servers
+    since 2019 and AMD's processors since 2022 do, and give wrong answers on other x86 processors without a word."""
     data: Path | None = None
     """A data set of the model's classes, or a folder of pictures without labels. The file is measured on it in its own
     runtime, beside the model in linnet's, and not written if more is lost than --most-drop. For .onnx and .tflite."""

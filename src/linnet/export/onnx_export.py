@@ -71,9 +71,9 @@ def export_onnx(
             uint8 RGB and normalises inside.
         raw: a segmenter gives the logits of every pixel instead of labels, (N, H, W); a detector gives offsets and
             logits anyway.
+        nms: a detector gives boxes, classes, scores and their number instead, of one picture at a time.
         signed_weights: weights of a quantised network of int8 are int8, not uint8: faster where the processor has VNNI
             or ARM's dot products, wrong in onnxruntime and OpenVINO on other x86 processors, which overflow.
-        nms: a detector gives boxes, classes, scores and their number instead, of one picture at a time.
 
     Raises:
         ValueError: if an option does not suit the network, or ONNX computes something else: then nothing is written.

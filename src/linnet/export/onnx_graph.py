@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 OPSET = 17
 
-SHIFTS = {"int8": 128, "uint8": 0}
+SHIFTS = {"int8": int(HALF), "uint8": 0}
 """Type of a network's values → what is added to them in the file, where all are uint8."""
 
 
