@@ -42,10 +42,10 @@ NODES: dict[type[Operation], tuple[str, Callable[[Any], dict[str, Any]]]] = {
 """Kind of operation → the node that reads its weights, and attributes that this must have."""
 
 CENTRE = ":centre"
+"""Behind the name of a weight of which the centre tap alone is written."""
 
 HALF = np.uint8(128)
 """What weights of int8 are written more by, as uint8 with this zero point (`linnet.export.onnx_graph`)."""
-"""Behind the name of a weight of which the centre tap alone is written."""
 
 
 def convert_own(
