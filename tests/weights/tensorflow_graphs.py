@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,43 @@ def _convolve(writer: Writer, operation: Convolve, name: str, source: str, tenso
 def _swapped(values: NDArray[np.float32]) -> NDArray[np.float32]:
     rows = values.reshape(-1, BOX_CODE, *values.shape[1:])
     return np.ascontiguousarray(rows[:, [1, 0, 3, 2]].reshape(values.shape))
+
+
+def optimized(message: Any) -> Any:
+    """The graph with biases added behind the shortcuts, as TensorFlow's optimizer reorders sums of the same shape."""
+    readers = Counter(name for node in message.node for name in node.input)
+    biases = {node.name: node for node in message.node if node.op == "BiasAdd" and readers[node.name] == 1}
+    changed = graph_class()()
+    for node in message.node:
+        own = next((name for name in node.input if name in biases and node.op == "AddV2"), None)
+        if own is None:
+            changed.node.add().CopyFrom(node)
+            continue
+        source, bias = biases[own].input
+        others = [source if name == own else name for name in node.input]
+        changed.node.add(name=f"{node.name}/AddOpsRewrite_Leaf", op="AddN", input=others)
+        changed.node.add(name=node.name, op="Add", input=[f"{node.name}/AddOpsRewrite_Leaf", bias])
+        kept = [each for each in changed.node if each.name != own]
+        del changed.node[:]
+        changed.node.extend(kept)
+    return changed
+
+
+def clipped(message: Any, *, behind_relu: bool) -> Any:
+    """The graph with `tf.clip_by_value` for ReLU6, or with what Keras 2 makes of one: a ReLU, then that."""
+    writer = Writer()
+    least = writer.constant("clip/least", 0.0)
+    most = writer.constant("clip/most", 6.0)
+    for node in message.node:
+        if node.op != "Relu6":
+            writer.message.node.add().CopyFrom(node)
+            continue
+        (source,) = node.input
+        if behind_relu:
+            source = writer.node(f"{node.name}/Relu", "Relu", source)
+        bounded = writer.node(f"{node.name}/clip_by_value/Minimum", "Minimum", source, most)
+        writer.node(node.name, "Maximum", bounded, least)
+    return writer.message
 
 
 def save_frozen(message: Any, path: Path) -> Path:

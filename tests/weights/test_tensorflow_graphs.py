@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from networks import random_tensors
 from PIL import Image
-from tensorflow_graphs import Writer, graph_of, save_frozen, save_web
+from tensorflow_graphs import Writer, clipped, graph_of, optimized, save_frozen, save_web
 
 from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.cli import main
+from linnet.detection import anchors
 from linnet.engine.fold import fold
 from linnet.engine.reference import NumpyNetwork
 from linnet.weights import read
@@ -80,6 +81,53 @@ def test_graph_models_of_the_web(architecture: Any, old: bool, tmp_path: Path) -
     assert first.checkpoint.provenance["sha256"] == second.checkpoint.provenance["sha256"]
 
 
+def test_biases_may_be_added_behind_shortcuts(tmp_path: Path) -> None:
+    """TensorFlow's optimizer makes (x + y) + b of (x + b) + y, its sum of two an AddN."""
+    network, tensors = fold(SECOND, random_tensors(SECOND))
+    message = optimized(graph_of(network, tensors))
+    shortcuts = sum(operation.adds for operation in network.operations)
+    assert sum(node.op == "AddN" for node in message.node) == shortcuts > 0
+    path = save_frozen(message, tmp_path / "graph.pb")
+    same_function(path, SECOND)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    correlations = compare(read(path), [picture]).correlations
+    assert min(correlations.values()) > 0.999999
+    assert "blocks.2" in correlations
+
+
+@pytest.mark.parametrize("behind_relu", [False, True], ids=["clip", "ReLU and clip"])
+def test_a_relu6_of_several_nodes(behind_relu: bool, tmp_path: Path) -> None:
+    message = clipped(graph_of(FIRST.graph, random_tensors(FIRST)), behind_relu=behind_relu)
+    path = save_frozen(message, tmp_path / "graph.pb")
+    same_function(path, FIRST)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert min(compare(read(path), [picture]).correlations.values()) > 0.999999
+
+
+def test_half_a_relu6_is_of_no_mobilenet(tmp_path: Path) -> None:
+    message = clipped(graph_of(FIRST.graph, random_tensors(FIRST)), behind_relu=False)
+    for node in message.node:
+        if node.op == "Maximum":
+            node.op = "Identity"
+            del node.input[1:]
+    with pytest.raises(ValueError, match="has no ReLU or ReLU6 behind it"):
+        read(save_frozen(message, tmp_path / "graph.pb"))
+
+
+@pytest.mark.parametrize("corners", [True, False])
+def test_anchors_that_a_graph_has_as_numbers_are_read(corners: bool, tmp_path: Path) -> None:
+    detector = REGULAR.with_options(scales=(0.15, 0.3, 0.45, 0.6, 0.75, 0.9), aspect_ratios=(1.0, 2.0, 0.5, 4.0, 0.25))
+    values = np.asarray(anchors(detector), np.float64)
+    centre, size = values[:, [1, 0]], values[:, [3, 2]]
+    written = np.concatenate([centre - size / 2, centre + size / 2] if corners else [centre, size], axis=1)
+    writer = Writer()
+    writer.message = graph_of(detector.graph, random_tensors(detector), scores="Sigmoid")
+    writer.constant("Postprocessor/ExpandDims", written[None])
+    conversion = same_function(save_frozen(writer.message, tmp_path / "graph.pb"), detector)
+    np.testing.assert_allclose(anchors(conversion.checkpoint.architecture), values, atol=1e-5)
+    assert not any("anchors" in note for note in conversion.notes)
+
+
 def test_its_own_nodes_give_the_same(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     for architecture in (SECOND, FIRST, LITE):
@@ -143,7 +191,10 @@ def _spoil(message: Any, name: str, kind: str) -> Any:
 def test_other_graphs_are_named(tmp_path: Path) -> None:
     message = graph_of(SECOND.graph, random_tensors(SECOND))
     for spoilt, text in (
-        (_spoil(graph_of(SECOND.graph, random_tensors(SECOND)), "blocks/2/depthwise", "Elu"), "a Elu stands before"),
+        (
+            _spoil(graph_of(SECOND.graph, random_tensors(SECOND)), "blocks/2/depthwise", "Elu"),
+            "its operator Elu stands before",
+        ),
         (_spoil(graph_of(SECOND.graph, random_tensors(SECOND)), "pool", "Max"), "neither a global average pooling"),
     ):
         with pytest.raises(ValueError, match=text):

@@ -19,6 +19,7 @@ from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.cli.terminal import UsageError, parse, print_json, show
 from linnet.images import find_pictures
+from linnet.weights.candidates import in_words
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,9 @@ def main(arguments: list[str]) -> int:
             }
         )
         return 0
-    family = type(architecture).__name__
     outputs = "pooled features" if architecture.classes is None else f"{architecture.classes} classes"
     show(
-        f"{source.name}: {family} {architecture.width:g} at {' x '.join(map(str, architecture.input_size))}, {outputs}"
-        + (", background left out" if conversion.dropped else ""),
+        f"{source.name}: {in_words(architecture)}, {outputs}" + (", background left out" if conversion.dropped else ""),
         f"shapes: all {len(architecture.tensors)} tensors of {len(architecture.convolutions)} convolutions fit, "
         f"{parameters:,} parameters ({_numbers(conversion.checkpoint)})",
         f"parity: {parity}" if parity else "parity: not measured (--pictures compares with the file's own graph)",

@@ -11,11 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, product
 from typing import Any
 
-from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
 from linnet.architecture.mobilenet_v2 import LAST_CHANNELS, STAGES, STEM_CHANNELS
 from linnet.architecture.operations import scale_channels
 
 PUBLISHED_WIDTHS = (1.0, 1.4, 1.3, 0.75, 0.5, 0.35, 0.25, 0.125, 1.1, 1.2)
+
+
+def in_words(network: Architecture) -> str:
+    """Family, width and input size of a network, such as "MobileNetV2 0.35 at 224 x 224"."""
+    return f"{type(network).__name__} {network.width:g} at {' x '.join(map(str, network.input_size))}"
 
 
 def first_versions(last: int, common: Mapping[str, Any]) -> Iterator[MobileNetV1]:

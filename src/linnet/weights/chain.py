@@ -17,7 +17,7 @@ import numpy as np
 from linnet.architecture import INPUT, Architecture, Backbone, Convolve, MobileNetV2
 from linnet.architecture.operations import pad_amounts
 from linnet.quantisation.scheme import Joining
-from linnet.weights.candidates import expansion_of, first_versions, second_versions
+from linnet.weights.candidates import expansion_of, first_versions, in_words, second_versions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -201,7 +201,7 @@ def first_match(chain: Chain, candidates: Iterable[A]) -> A:
         if not difference:
             return candidate if not chain.linear else _with_classifier(candidate, chain)
         if agreed > best:
-            best, reason = agreed, difference
+            best, reason = agreed, f"{difference} ({in_words(candidate)})"
     raise ValueError(f"no MobileNetV1 or MobileNetV2 has these layers: {reason}")
 
 
@@ -365,16 +365,20 @@ def _expansion(chain: Chain) -> float:
 def _compare(candidate: Architecture, chain: Chain) -> tuple[int, str]:
     """How many layers agree, and the first difference in words (empty if there is none)."""
     described = candidate.convolutions
-    for number, (layer, step) in enumerate(zip(described, chain.steps, strict=False)):
+    agreed, difference = 0, ""
+    for number, (layer, step) in enumerate(zip(described, chain.steps, strict=False), 1):
+        found = ""
         if _signature(layer) != step.signature or layer.activation not in step.activations:
-            return number, f"convolution {number + 1} is {step}; {layer.name} of the closest network is {_say(layer)}"
-        if layer.pads != step.pads:
-            return number, f"convolution {number + 1} is padded {step.pads}; {layer.name} needs {layer.pads}"
-    if len(described) != len(chain.steps):
-        return min(len(described), len(chain.steps)), (
-            f"it has {len(chain.steps)} convolutions; the closest network has {len(described)}"
-        )
-    return len(described), _compare_sums(candidate, chain)
+            found = f"convolution {number} is {step}; {layer.name} of the closest network is {_say(layer)}"
+        elif layer.pads != step.pads:
+            found = (
+                f"convolution {number} is padded {step.pads}; {layer.name} of the closest network needs {layer.pads}"
+            )
+        agreed += not found
+        difference = difference or found
+    if not difference and len(described) != len(chain.steps):
+        difference = f"it has {len(chain.steps)} convolutions; the closest network has {len(described)}"
+    return agreed, difference or _compare_sums(candidate, chain)
 
 
 def _compare_sums(candidate: Architecture, chain: Chain) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from linnet.architecture import Architecture, Backbone, Convolve
 from linnet.architecture.operations import Shape, Weighted
 from linnet.engine.fold import fold
-from linnet.weights.candidates import expansion_of, first_versions, second_versions
+from linnet.weights.candidates import expansion_of, first_versions, in_words, second_versions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,7 +130,7 @@ def _described(layers: Mapping[str, Layer], convolutions: Mapping[str, Layer], o
             return candidate
         agreed = sum(found.get(label) == shape for label, shape in described.items())
         if agreed > best[0]:
-            best = agreed, f"{_difference(described, layers)} ({_say(candidate)})"
+            best = agreed, f"{_difference(described, layers)} ({in_words(candidate)})"
     raise NotOurs(f"no MobileNetV1 or MobileNetV2 has these layers: {best[1]}")
 
 
@@ -175,10 +175,6 @@ def _difference(described: Mapping[str, Shape], layers: Mapping[str, Layer]) -> 
             )
     surplus = next(label for label in layers if label not in described)
     return f"'{layers[surplus].name}' is one layer more than the closest network has"
-
-
-def _say(network: Backbone) -> str:
-    return f"{type(network).__name__} {network.width:g}"
 
 
 def _lay_out(tensors: dict[str, Array], operation: Weighted, layer: Layer) -> None:

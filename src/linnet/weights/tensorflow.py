@@ -176,15 +176,17 @@ def convert_graph(
         NotOurs: if it is another network.
         ValueError: if it is damaged.
     """
-    found = read_chain(Graph.of(graph.message, graph.given))
+    nodes = Graph.of(graph.message, graph.given)
+    found = read_chain(nodes)
     notes, dropped, columns = found.notes, 0, {}
     architecture: Architecture
     if not found.says_size:
         notes.append(f"The graph does not say how large pictures are: {USUAL_SIDE} is assumed.")
     if found.joins:
-        detector, names = named(_detector(found), labels, notes)
+        detector, names = named(_detector(found, nodes), labels, notes)
         network = match_detector(detector)
-        notes.append("The graph computes its anchors while it runs: those of TensorFlow's SSD are assumed.")
+        if detector.anchors is None:
+            notes.append("The graph computes its anchors while it runs: those of TensorFlow's SSD are assumed.")
         architecture, outputs = network, detector_outputs(network, detector)
         tensors, columns = tensors_of_chain(network, detector.chain), columns_of(network, detector)
     else:
@@ -211,7 +213,7 @@ def convert_graph(
         path,
         Checkpoint(architecture, contract, tensors, names, provenance=provenance),
         dropped,
-        {name: found.names[number] for name, number in outputs.items()},
+        {name: found.names[number] for name, number in outputs.items() if number in found.names},
         tuple(notes),
         found.says_size,
         "tensorflow",
@@ -236,7 +238,7 @@ def _contract(architecture: Architecture, found: Reading) -> Preprocessing | Non
     )
 
 
-def _detector(found: Reading) -> Found:
+def _detector(found: Reading, nodes: Graph) -> Found:
     """The heads and their levels, and all other convolutions."""
     outputs = [[_convolutions(found.chain, head) for head in heads] for _, heads in found.joins]
     # A level has as many anchors in a cell as it gives boxes, of four numbers each.
@@ -260,8 +262,24 @@ def _detector(found: Reading) -> Found:
     ends = [step for pair in zip(*outputs, strict=True) for steps in pair for step in steps]
     chain = replace(found.chain, steps=[*trunk, *ends])
     count = classes.columns - 1
-    read = Found(chain, len(trunk), boxes, classes, count, None, 0.0, softmax=found.softmax)
+    anchors = _anchors(nodes, sum(head.count for head in boxes.levels))
+    read = Found(chain, len(trunk), boxes, classes, count, anchors, 0.0, softmax=found.softmax)
     return replace(read, chain=arranged(read, boxes, AXES))
+
+
+def _anchors(nodes: Graph, count: int) -> NDArray[np.float32] | None:
+    """The anchors where a graph has them as numbers, in linnet's order: None where it computes them while it runs.
+
+    TensorFlow's own are corners (top, left, bottom, right), which its optimizer makes a constant if all sizes are known.
+    """
+    constants = (nodes.constant(name) for name in nodes.nodes)
+    fitting = [each for each in constants if each is not None and each.shape in ((count, 4), (1, count, 4))]
+    if not fitting or fitting[0].dtype.kind != "f" or not all(np.array_equal(each, fitting[0]) for each in fitting):
+        return None
+    starts, ends = np.split(fitting[0].reshape(count, 4).astype(np.float64), 2, axis=1)
+    if (ends > starts).all():
+        starts, ends = (starts + ends) / 2, ends - starts
+    return np.asarray(np.concatenate([starts, ends], axis=1)[:, AXES], np.float32)
 
 
 def _number(found: Reading, name: str) -> int:

@@ -27,7 +27,19 @@ USUAL_SIDE = 224
 NOTHING = np.zeros(1)
 """Added where a node only multiplies, so that a layer without a bias stays one."""
 
+AT_MOST = "at most 6"
+"""Half a ReLU6, which no layer has in the end."""
+
+BOUNDS: dict[tuple[str, float], dict[str, str]] = {
+    ("Maximum", 0.0): {"linear": "relu", AT_MOST: "relu6", "relu": "relu", "relu6": "relu6"},
+    ("Minimum", 6.0): {"linear": AT_MOST, "relu": "relu6", "relu6": "relu6"},
+}
+"""Operator and number → what an activation becomes by it."""
+
 CONVOLUTIONS = ("Conv2D", "_FusedConv2D", "DepthwiseConv2dNative", "FusedDepthwiseConv2dNative")
+SUMS = ("Add", "AddV2", "AddN")
+"""The last adds any number of results: two, where the first graphs of TensorFlow.js have it for a shortcut."""
+
 RESIZES = ("ResizeBilinear", "ResizeBicubic", "ResizeNearestNeighbor", "ResizeArea")
 SHAPED = ("Reshape", "Squeeze", "ExpandDims", "Transpose")
 """What may stand between a head and the joining of all."""
@@ -38,7 +50,12 @@ BEHIND = frozenset({"Softmax", "Sigmoid", "LogSoftmax", "ArgMax", "TopKV2", "Sha
 
 STRANGE: tuple[tuple[Callable[[set[str], str], bool], str], ...] = (
     (
-        lambda kinds, names: "ResizeNearestNeighbor" in kinds and ("fpn" in names or "top_down" in names),
+        lambda kinds, names: any(each in names for each in ("heatmap", "keypoint", "kpt_", "displacement")),
+        "a network that finds keypoints, such as PoseNet or MoveNet",
+    ),
+    (
+        # It grows maps by nearest neighbours, or by stacking and reshaping them.
+        lambda kinds, names: "fpn" in names or "top_down" in names,
         "a detector with a feature pyramid (FPN, FPNLite), which linnet does not have",
     ),
     (lambda kinds, names: "mobilenetv3" in names or "hard_swish" in names, "a MobileNetV3"),
@@ -59,14 +76,16 @@ class Map:
         size: height and width.
         step: the convolution that gave it, activation included.
         dense: the linear layer that gave it.
+        summed: the convolution whose sum with an earlier map it is.
         pads: zeros that were put around the tensor: top, bottom, left, right.
-        maker: name of the node that it comes from, before its shape was changed.
+        pooled: whether it comes from the pooling.
     """
 
     number: int
     size: tuple[int, int]
     step: Step | None = None
     dense: Dense | None = None
+    summed: Step | None = None
     pads: tuple[int, int, int, int] | None = None
     pooled: bool = False
 
@@ -189,7 +208,7 @@ class _Walk:
 
     def _of_pixels(self, node: Node) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """By what a node multiplies pixels, and what it adds then; None if it does neither."""
-        if node.kind not in ("Mul", "RealDiv", "Div", "Sub", "Add", "AddV2") or len(node.reads) != 2:
+        if node.kind not in ("Mul", "RealDiv", "Div", "Sub", *SUMS) or len(node.reads) != 2:
             return None
         constants = [self._graph.constant(name) for name in node.reads]
         number = next((each for each in constants if each is not None), None)
@@ -219,7 +238,7 @@ class _Walk:
             if stranger is not None and not known:
                 if self._is_convolution(node):
                     kind = self._graph.nodes[self._unknown[stranger]].kind
-                    self._refuse(f"a {kind} stands before a convolution of it")
+                    self._refuse(f"its operator {kind} stands before a convolution")
                 self._unknown[node.name] = self._unknown[stranger]
             elif known:
                 found = HANDLERS[node.kind](self, node) if node.kind in HANDLERS else None
@@ -243,7 +262,7 @@ class _Walk:
             node = self._graph.nodes[name]
             read = [self._maps[each] for each in node.reads if each in self._maps]
             if node.kind not in BEHIND and any(each.pooled for each in read):
-                self._refuse(f"a {node.kind} of it stands behind the pooling")
+                self._refuse(f"its operator {node.kind} stands behind the pooling")
 
     def _give(self, node: Node, size: tuple[int, int], **values: Any) -> Map:
         number = len(self._reading.names)
@@ -379,12 +398,16 @@ class _Walk:
 
     def _arithmetic(self, node: Node) -> Map | None:
         """A shortcut's sum, or a constant behind a convolution or linear layer."""
+        if len(node.reads) != 2:
+            return None
         constants = [self._graph.constant(name) for name in node.reads]
         if all(each is None for each in constants):
             return self._shortcut(node)
         first = constants[0] is not None
         number = next(each for each in constants if each is not None).astype(np.float64)
         found = self._maps.get(node.reads[1 if first else 0])
+        if found is not None and found.summed is not None and node.kind in ("BiasAdd", *SUMS):
+            return self._shift_sum(node, found, found.summed, number)
         if found is None or (found.step is None and found.dense is None) or number.ndim > 4:
             return None
         values, one, none = number.ravel(), np.ones(1), NOTHING
@@ -403,15 +426,26 @@ class _Walk:
 
     def _shortcut(self, node: Node) -> Map | None:
         found = [self._maps.get(name) for name in node.reads]
-        if node.kind not in ("Add", "AddV2") or len(found) != 2 or any(each is None for each in found):
+        if node.kind not in SUMS or any(each is None for each in found):
             return None
         # The later one is the block's own; what it is added to came before.
         earlier, later = sorted((each for each in found if each is not None), key=lambda each: each.number)
         step = later.step
         if step is None or step.sum_source is not None or step.output != later.number or step.activation != "linear":
             self._refuse("an addition of it is no shortcut of a MobileNet")
-        result = self._give(node, later.size)
+        result = self._give(node, later.size, summed=step)
         step.sum_source, step.sum_output = earlier.number, result.number
+        return result
+
+    def _shift_sum(self, node: Node, found: Map, step: Step, number: NDArray[np.float64]) -> Map | None:
+        """A bias that TensorFlow's optimizer adds behind the shortcut: (x + y) + b for (x + b) + y."""
+        alone = len(self._readers.get(self._reading.names[found.number], [])) == 1
+        if number.size not in (1, len(step.weight)) or not alone:
+            return None
+        step.bias = np.asarray(step.bias + number.ravel(), np.float32)
+        result = self._give(node, found.size, summed=step)
+        # No node gives what the convolution itself gives, bias included.
+        step.sum_output, step.output = result.number, -result.number
         return result
 
     def _normalise(self, node: Node) -> Map | None:
@@ -434,7 +468,7 @@ class _Walk:
         return self._again(node, found)
 
     def _bound(self, node: Node) -> Map | None:
-        """Minimum and Maximum with a number: a ReLU6 in two."""
+        """Minimum and Maximum with a number: a ReLU6 in two nodes, or behind a ReLU in three, as old Keras writes it."""
         constants = [self._graph.constant(name) for name in node.reads]
         number = next((each for each in constants if each is not None), None)
         found = next((self._maps[name] for name in node.reads if name in self._maps), None)
@@ -442,12 +476,10 @@ class _Walk:
             return None
         bound = float(number.ravel()[0])
         layer: Any = found.step or found.dense
-        if node.kind == "Maximum" and bound == 0 and layer.activation == "linear":
-            self._set_activation(found, "relu")
-        elif node.kind == "Minimum" and bound == 6 and layer.activation == "relu":
-            self._set_activation(found, "relu6")
-        else:
-            self._refuse(f"a {node.kind} of it with {bound:g} is of no MobileNet")
+        becomes = BOUNDS.get((node.kind, bound), {}).get(layer.activation)
+        if becomes is None or (found.step is not None and found.step.sum_source is not None):
+            self._refuse(f"its {node.kind} with {bound:g} is of no MobileNet")
+        layer.activation = becomes
         return self._again(node, found)
 
     def _pad(self, node: Node) -> Map | None:
@@ -562,7 +594,7 @@ class _Walk:
 HANDLERS: dict[str, Callable[[_Walk, Node], Map | None]] = {
     **dict.fromkeys(CONVOLUTIONS, _Walk._convolve),
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _Walk._normalise),
-    **dict.fromkeys(("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Div"), _Walk._arithmetic),
+    **dict.fromkeys(("BiasAdd", *SUMS, "Sub", "Mul", "RealDiv", "Div"), _Walk._arithmetic),
     **dict.fromkeys(("Relu", "Relu6"), _Walk._activate),
     **dict.fromkeys(("Minimum", "Maximum"), _Walk._bound),
     **dict.fromkeys(("Pad", "PadV2"), _Walk._pad),

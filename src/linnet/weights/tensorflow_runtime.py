@@ -12,7 +12,7 @@ import numpy as np
 
 from linnet.weights.keras_runtime import convolve
 from linnet.weights.tensorflow import open_graph
-from linnet.weights.tensorflow_chain import SHAPED, read_chain
+from linnet.weights.tensorflow_chain import SHAPED, SUMS, read_chain
 from linnet.weights.tensorflow_graph import PASSED, Graph, Node
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ RUN: dict[str, Callable[..., Any]] = {
     ),
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _norm),
     **dict.fromkeys(("MatMul", "_FusedMatMul"), _product),
-    **dict.fromkeys(("BiasAdd", "Add", "AddV2"), lambda node, one, other: one + other),
+    **dict.fromkeys(("BiasAdd", *SUMS), lambda node, one, other: one + other),
     **dict.fromkeys(("RealDiv", "Div"), lambda node, one, other: one / other),
     "Sub": lambda node, one, other: one - other,
     "Mul": lambda node, one, other: one * other,
