@@ -14,6 +14,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import face_api_files
 import numpy as np
 import pytest
 from hdf5_forks import FORKS, fork_for_hdf5
@@ -123,6 +124,10 @@ def _zipped_web(path: Path, tensors: Arrays) -> None:
             archive.write(file, file.name)
 
 
+def _face_api(path: Path, tensors: Arrays) -> None:
+    face_api_files.save(face_api_files.tensors_of(random_tensors(face_api_files.NETWORK)), path.parent)
+
+
 def _old_graph_of_web(path: Path, tensors: Arrays) -> None:
     save_web(graph_of(NETWORK.graph, random_tensors(NETWORK)), path.parent, old=True)
 
@@ -160,6 +165,7 @@ FORMATS: dict[str, tuple[Callable[[Path, Arrays], None], int, str]] = {
     "tflite with dynamic range": (_tflite_with_dynamic_range, 20_000, "weights.tflite"),
     "keras archive": (_keras, 60_000, "model.keras"),
     "zipped tfjs": (_zipped_web, 20_000, "model.zip"),
+    "face-api": (_face_api, 12_000, face_api_files.MANIFEST),
     "old graph of TF.js": (_old_graph_of_web, 12_000, "tensorflowjs_model.pb"),
     "old manifest of TF.js": (_old_graph_of_web, 12_000, "weights_manifest.json"),
     "checkpoint of int8": (_quantised, 16_000, "weights.safetensors"),

@@ -21,8 +21,16 @@ from linnet.weights.chain import Chain, Step, backbones_of, first_match, outputs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+SQUARES = 3
+"""Anchors in a cell from which on two squares can stand elsewhere than first and last."""
+
+ALIKE = 0.1
+"""How far the logarithms of two shapes may differ: anchors may be rounded to eight bits."""
+
 AXES = (1, 0, 3, 2)
 """TensorFlow's boxes and anchors are centre y, centre x, height, width."""
+
+OUTPUTS = ("offsets", "logits")
 
 RATIOS = (1.0, 2.0, 0.5, 3.0, 0.3333)
 
@@ -75,6 +83,7 @@ class Found:
         step: how far they are rounded: 0 where they are not.
         softmax: whether the scores of an anchor sum to 1.
         added: columns of nothing put before the classes: 1 where the file has no background.
+        orders: of each level, where the file has linnet's anchors of a cell; nothing where all are in linnet's order.
     """
 
     chain: Chain
@@ -86,6 +95,7 @@ class Found:
     step: float
     softmax: bool
     added: int = 0
+    orders: tuple[tuple[int, ...], ...] = ()
 
 
 def with_background(found: Found) -> Found:
@@ -121,6 +131,49 @@ def _in_order(step: Step, columns: int, order: tuple[int | None, ...]) -> Step:
         scale = stored.scale if len(stored.scale) == 1 else take(stored.scale, None)
         stored = replace(stored, weight=take(stored.weight, stored.zero), scale=scale, bias=take(stored.bias, 0))
     return replace(step, weight=take(step.weight, 0), bias=take(step.bias, 0), stored=stored)
+
+
+def in_usual_order(found: Found) -> Found:
+    """The same with the larger square of each cell as its last anchor, as linnet and TensorFlow have it.
+
+    TensorFlow's first detectors, such as face-api's, and those of Caffe have it as the second.
+    """
+    if found.anchors is None:
+        return found
+    chain, anchors = replace(found.chain, steps=list(found.chain.steps)), found.anchors.copy()
+    place, start, orders = found.trunk, 0, []
+    for box, own in zip(found.boxes.levels, found.classes.levels, strict=True):
+        ends = (place + len(box.operators) - 1, place + len(box.operators) + len(own.operators) - 1)
+        place, stop = ends[1] + 1, start + box.count
+        count = len(chain.steps[ends[0]].bias) // BOX_CODE
+        rows = anchors[start:stop]
+        if count < 1 or len(rows) != box.count or box.count % count:
+            raise ValueError(f"it has {len(anchors)} anchors, other than its heads give boxes")
+        order = _order_of(rows[:count])
+        anchors[start:stop] = rows.reshape(-1, count, BOX_CODE)[:, order].reshape(-1, BOX_CODE)
+        for end, columns in zip(ends, (BOX_CODE, found.classes.columns + found.added), strict=True):
+            places = tuple(anchor * columns + column for anchor in order for column in range(columns))
+            if places != tuple(range(len(places))):
+                chain.steps[end] = _in_order(chain.steps[end], len(places), places)
+        orders.append(order)
+        start = stop
+    if all(order == tuple(range(len(order))) for order in orders):
+        return found
+    return replace(found, chain=chain, anchors=anchors, orders=tuple(orders))
+
+
+def _order_of(cell: NDArray[np.float32]) -> tuple[int, ...]:
+    """Of the anchors of a cell in linnet's order the places in the file."""
+    width, height = np.asarray(cell[:, 2:], np.float64).T
+    places = tuple(range(len(cell)))
+    if len(cell) < SQUARES or min(width.min(), height.min()) <= 0:
+        return places
+    # Of pictures that are not square, no anchor is as wide as high in parts of its sides.
+    shape = (width / height) / (width[0] / height[0])
+    alike = np.abs(np.log(shape)) < ALIKE
+    if alike[1] and not alike[2:].any() and width[1] > width[0]:
+        return (places[0], *places[2:], places[1])
+    return places
 
 
 def match_detector(found: Found, options: object = None) -> Detector:
@@ -321,7 +374,9 @@ def detector_outputs(detector: Detector, found: Found) -> dict[str, int]:
     """Name of each intermediate tensor → the file's own number of it."""
     numbers = outputs_by_name(detector, found.chain)
     for output, heads in (("offsets", found.boxes), ("logits", found.classes)):
-        numbers[output] = heads.joined
+        # Levels in other orders are equal one by one.
+        if not found.orders:
+            numbers[output] = heads.joined
         numbers |= {f"{output}.{number}": head.rows for number, head in enumerate(heads.levels)}
     return numbers
 
@@ -357,17 +412,30 @@ def columns_of(detector: Detector, found: Found) -> dict[str, tuple[int, tuple[i
     """Names of tensors whose numbers the file has in another order: how many an anchor has, and those of the file."""
     slots = found.classes.columns + found.added
     orders = {"offsets": (BOX_CODE, AXES), "logits": (slots, tuple(range(found.added, slots)))}
+    if found.orders:
+        orders = {
+            f"{output}.{number}": (
+                columns * len(order),
+                tuple(anchor * columns + each for anchor in _inverse(order) for each in places),
+            )
+            for output, (columns, places) in orders.items()
+            for number, order in enumerate(found.orders)
+        }
     return columns_by_name(detector, orders)
+
+
+def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(order.index(place) for place in range(len(order)))
 
 
 def columns_by_name(
     detector: Detector, orders: Mapping[str, tuple[int, tuple[int, ...]]]
 ) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """What is said of the outputs, said of all tensors whose numbers they join."""
+    """What is said of the outputs or of single levels (`offsets.0`), said of all tensors whose numbers they join."""
     result: dict[str, tuple[int, tuple[int, ...]]] = {}
     for output, order in orders.items():
         names = {output, *(f"{output}.{number}" for number in range(len(detector.levels)))}
-        names |= {operation.reads[0] for operation in detector.operations if operation.name in names - {output}}
+        names |= {operation.reads[0] for operation in detector.operations if operation.name in names - set(OUTPUTS)}
         graph = detector.graph
         result |= {alias: order for alias, name in graph.aliases.items() if name in names}
     return result

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from linnet.kinds import LFS, LOOKED_AT, POINTER, looks, what_is
+from linnet.kinds import LFS, LOOKED_AT, POINTER, kind_of_name, looks, what_is
 from linnet.weights.conversion import in_short
 
 MOST_MEMBERS = 20_000
@@ -17,6 +17,9 @@ LARGEST_DIRECTORY = 1 << 24
 """Bytes of an archive behind its files; a directory of `MOST_MEMBERS` has a tenth."""
 
 KNOWN = "TFLite, ONNX, PyTorch, safetensors, Keras, TF.js, a frozen graph of TensorFlow or a Hugging Face folder"
+
+MANIFEST = "weights_manifest.json"
+"""How the name ends of a list of what lies in TensorFlow.js' shards."""
 
 FOLDERS: tuple[tuple[str, str], ...] = (
     (
@@ -59,12 +62,37 @@ class Found:
                 if name in files:
                     return text
             kind = "a zip archive" if self.start else "a folder"
+            models = sorted(name for name in self.members if "/" not in name and _is_model(name))
+            if models and not self.start:
+                return f"is a folder of no known format: name one of its files, such as {' or '.join(models[:3])}"
             shown = ", ".join(sorted(self.members)[:3]) or "nothing"
             return f"is {kind} of no known format: it holds {shown}; expected was {KNOWN}"
         if not self.start:
             return "is empty; weights were expected"
+        if self.path.suffix == ".bin" and (described := _description_of(self.path)):
+            return f"holds the numbers of a model of TensorFlow.js alone: name '{described}' beside it"
         found = what_is(self.path, self.start)
         return found or f"{looks(self.start) or 'is of no known format'}; expected was {KNOWN}"
+
+
+def _is_model(name: str) -> bool:
+    """Whether a file has the name of one that is read by itself."""
+    kind = kind_of_name(Path(name))
+    return name.endswith(MANIFEST) or (kind is not None and kind.name not in ("a JSON document", "a zip archive"))
+
+
+def _description_of(shard: Path) -> str | None:
+    """The name of the file beside a shard of TensorFlow.js that says which network it is of."""
+    for path in sorted(shard.parent.glob("*.json")):
+        if path.name == "model.json" or path.name.endswith(MANIFEST):
+            try:
+                named = f'"{shard.name}"'.encode() in path.read_bytes()
+            except OSError:
+                continue
+            if named:
+                graph = path.with_name("tensorflowjs_model.pb")
+                return graph.name if path.name == MANIFEST and graph.is_file() else path.name
+    return None
 
 
 class NotFetchedError(OSError):

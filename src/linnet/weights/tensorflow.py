@@ -33,15 +33,18 @@ from linnet.weights.detectors import (
     arranged,
     columns_of,
     detector_outputs,
+    in_usual_order,
     match_detector,
     named,
 )
+from linnet.weights.face_api import graph_of_tensors, is_face_api
+from linnet.weights.found import MANIFEST
 from linnet.weights.matching import NotOurs
 from linnet.weights.named import IMAGENET_CLASSES, checked_content, imagenet_classes
 from linnet.weights.tensorflow_chain import USUAL_SIDE, Map, Reading, read_chain
 from linnet.weights.tensorflow_graph import Graph, graph_of_bytes, graph_of_json
 from linnet.weights.tfjs_manifest import read_manifest
-from linnet.weights.tfjs_source import LARGEST_TEXT, MODEL, Source, read_json
+from linnet.weights.tfjs_source import LARGEST_TEXT, MODEL, OLD_MODEL, Source, is_manifest, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,9 +53,6 @@ if TYPE_CHECKING:
 
     from linnet.images import Preprocessing
     from linnet.weights.chain import Step
-
-MANIFEST = "weights_manifest.json"
-"""Beside a `tensorflowjs_model.pb`: where its numbers are."""
 
 FIRST_NODE = re.compile(
     rb"\A\n(?:[\x80-\xff]{0,4}[\0-\x7f])\n([\x01-\x7f]|[\x80-\xff]\x01)(?s:(.{1,255}?))\x12(.)([A-Z_]\w*)"
@@ -123,6 +123,14 @@ def open_graph(path: Path) -> Stored:
 
 def _open_web(source: Source) -> Stored:
     content = source.content()
+    if is_manifest(content):
+        tensors, shards, stored = read_manifest(json.loads(content), source.beside)
+        if not is_face_api(tensors):
+            raise NotOurs(
+                "it is a list of the tensors in TensorFlow.js' shards, without the network that they are of: name the "
+                f"{MODEL} or {OLD_MODEL} that belongs to it"
+            )
+        return Stored(graph_of_tensors(tensors), tensors, hashlib.sha256(content + shards).hexdigest(), stored)
     if source.old:
         message, manifest = graph_of_bytes(content), json.loads(source.beside(MANIFEST, LARGEST_TEXT))
     else:
@@ -264,13 +272,13 @@ def _detector(found: Reading, nodes: Graph) -> Found:
     count = classes.columns - 1
     anchors = _anchors(nodes, sum(head.count for head in boxes.levels))
     read = Found(chain, len(trunk), boxes, classes, count, anchors, 0.0, softmax=found.softmax)
-    return replace(read, chain=arranged(read, boxes, AXES))
+    return in_usual_order(replace(read, chain=arranged(read, boxes, AXES)))
 
 
 def _anchors(nodes: Graph, count: int) -> NDArray[np.float32] | None:
     """The anchors where a graph has them as numbers, in linnet's order: None where it computes them while it runs.
 
-    TensorFlow's own are corners (top, left, bottom, right), which its optimizer makes a constant if all sizes are known.
+    TensorFlow's own are corners (top, left, bottom, right), which its optimizer makes a constant where it can.
     """
     constants = (nodes.constant(name) for name in nodes.nodes)
     fitting = [each for each in constants if each is not None and each.shape in ((count, 4), (1, count, 4))]

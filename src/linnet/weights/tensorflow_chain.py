@@ -413,14 +413,16 @@ class _Walk:
         values, one, none = number.ravel(), np.ones(1), NOTHING
         if values.size not in (1, len((found.step or found.dense).weight)):  # type: ignore[union-attr]
             return None
-        if node.kind in ("RealDiv", "Div") and first:
-            return None
-        factor, offset = {
-            "Mul": (values, none),
-            "RealDiv": (1 / values, none),
-            "Div": (1 / values, none),
-            "Sub": (-one, values) if first else (one, -values),
-        }.get(node.kind, (one, values))
+        if node.kind in ("RealDiv", "Div"):
+            if first or not values.all():
+                return None
+            factor, offset = 1 / values, none
+        elif node.kind == "Mul":
+            factor, offset = values, none
+        elif node.kind == "Sub":
+            factor, offset = (-one, values) if first else (one, -values)
+        else:
+            factor, offset = one, values
         self._scale(found, factor, offset)
         return self._again(node, found)
 
@@ -468,7 +470,7 @@ class _Walk:
         return self._again(node, found)
 
     def _bound(self, node: Node) -> Map | None:
-        """Minimum and Maximum with a number: a ReLU6 in two nodes, or behind a ReLU in three, as old Keras writes it."""
+        """Minimum and Maximum with a number: a ReLU6 in two nodes, or behind a ReLU in three, as in Keras 2."""
         constants = [self._graph.constant(name) for name in node.reads]
         number = next((each for each in constants if each is not None), None)
         found = next((self._maps[name] for name in node.reads if name in self._maps), None)

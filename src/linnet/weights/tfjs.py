@@ -17,7 +17,7 @@ from linnet.weights.keras import LARGEST_LABELS, Model, convert_model, numbered_
 from linnet.weights.keras_layers import describe_model
 from linnet.weights.keras_tensors import Pool
 from linnet.weights.tfjs_manifest import read_manifest
-from linnet.weights.tfjs_source import MODEL, Source, is_graph, model_of, read_json
+from linnet.weights.tfjs_source import MODEL, Source, is_graph, is_manifest, model_of, read_json
 
 METADATA = "metadata.json"
 
@@ -27,6 +27,8 @@ MARKS = (b'"modelTopology"', b'"weightsManifest"', b'"layers-model"', b'"graph-m
 def why_not(start: bytes) -> str | None:
     """None if a file begins as a `model.json` of TensorFlow.js does, else what it is not."""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if is_manifest(start):
+        return None
     return None if text[:1] == b"{" and any(mark in text for mark in MARKS) else "no model.json of TensorFlow.js"
 
 

@@ -66,9 +66,15 @@ class Source:
         return self.folder.read((PurePosixPath(self.name).parent / name).as_posix(), limit)
 
 
+def is_manifest(content: bytes) -> bool:
+    """Whether a file begins as the list of tensors that TensorFlow.js before 1.0 had beside a graph does."""
+    text = content.lstrip(b"\xef\xbb\xbf \t\r\n")
+    return text[:1] == b"[" and b'"weights"' in text and b'"name"' in text
+
+
 def is_graph(source: Source, content: bytes) -> bool:
     """Whether a file describes a graph of TensorFlow, and no layers of Keras."""
-    if source.old:
+    if source.old or is_manifest(content):
         return True
     try:
         topology = read_json(content, MODEL).get("modelTopology")

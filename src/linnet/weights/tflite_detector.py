@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flatbuffers import flexbuffers
 
 from linnet.architecture.ssdlite import BOX_CODE
-from linnet.weights.detectors import AXES, Found, Head, Heads, arranged, with_background
+from linnet.weights.detectors import AXES, Found, Head, Heads, arranged, in_usual_order, with_background
 from linnet.weights.tflite_graph import ChainBuilder, Graph, NotOurs
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _read(graph: Graph, boxes: Heads, classes: Heads, post: Any) -> Found:
     found = Found(
         builder.chain, trunk, boxes, classes, count, *_anchors(graph, post), softmax="SOFTMAX" in classes.passed
     )
-    found = replace(found, chain=arranged(found, boxes, AXES))
+    found = in_usual_order(replace(found, chain=arranged(found, boxes, AXES)))
     if count != classes.columns:
         return found
     if found.softmax:

@@ -1,0 +1,81 @@
+"""face-api's detector: tensors of TensorFlow.js whose network stands in face-api's code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from face_api_files import NETWORK, save, tensors_of
+from networks import random_tensors
+
+from linnet.detection import anchors
+from linnet.engine.reference import NumpyNetwork
+from linnet.weights import read
+from linnet.weights.face_api import ANCHORS, SIZE
+from linnet.weights.parity import compare
+
+
+def test_the_detector_computes_what_its_tensors_say(tmp_path: Path) -> None:
+    tensors = random_tensors(NETWORK)
+    conversion = read(save(tensors_of(tensors), tmp_path))
+    found = conversion.checkpoint
+    pictures = np.random.default_rng(1).normal(size=(2, 128, 128, 3)).astype(np.float32)
+    _, expected = NumpyNetwork(NETWORK, tensors).run(pictures, ("offsets", "logits"))
+    _, given = NumpyNetwork(found.architecture, found.tensors).run(pictures, ("offsets", "logits"))
+    for name, values in expected.items():
+        np.testing.assert_allclose(given[name], values, atol=1e-4 * np.abs(values).max())
+    np.testing.assert_allclose(anchors(found.architecture), anchors(NETWORK), atol=1e-4)
+    assert found.preprocessing is not None
+    np.testing.assert_allclose([found.preprocessing.mean, found.preprocessing.std], 0.5, rtol=1e-6)
+
+
+def test_its_own_nodes_give_the_same(tmp_path: Path) -> None:
+    conversion = read(save(tensors_of(random_tensors(NETWORK)), tmp_path))
+    picture = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    correlations = compare(conversion, [picture]).correlations
+    assert min(correlations.values()) > 0.999999
+    assert {"offsets.0", "offsets.1", "logits.5"} <= correlations.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("MobilenetV1/Conv2d_3_depthwise/BatchNorm/gamma", "'MobilenetV1/Conv2d_3_depthwise/BatchNorm/gamma'.*missing"),
+        ("MobilenetV1/Conv2d_7_pointwise/weights", "belongs to no layer of face-api's detector"),
+        ("Prediction/BoxPredictor_4/ClassPredictor/biases", "missing"),
+        (SIZE, "how large pictures are"),
+        ("Prediction/BoxPredictor_0/BoxEncodingPredictor/weights", "without the network that they are of"),
+    ],
+)
+def test_what_is_missing_is_named(name: str, words: str, tmp_path: Path) -> None:
+    tensors = tensors_of(random_tensors(NETWORK))
+    del tensors[name]
+    with pytest.raises(ValueError, match=words):
+        read(save(tensors, tmp_path))
+
+
+def test_anchors_of_no_ssd_are_refused(tmp_path: Path) -> None:
+    tensors = tensors_of(random_tensors(NETWORK))
+    tensors[ANCHORS] = tensors[ANCHORS] + np.float32(0.05)
+    with pytest.raises(ValueError, match="its anchors are not those of an SSD"):
+        read(save(tensors, tmp_path))
+
+
+def test_shards_and_folders_lead_to_the_file_that_describes_them(tmp_path: Path) -> None:
+    save(tensors_of(random_tensors(NETWORK)), tmp_path)
+    with pytest.raises(ValueError, match=r"numbers of a model of TensorFlow\.js alone: name 'ssd_mobilenetv1_model"):
+        read(tmp_path / "model.bin")
+    with pytest.raises(
+        ValueError, match=r"name one of its files, such as ssd_mobilenetv1_model-weights_manifest\.json"
+    ):
+        read(tmp_path)
+    (tmp_path / "shard.bin").write_bytes(b"1234")
+    (tmp_path / "weights_manifest.json").write_text(
+        '[{"weights": [{"name": "a", "shape": [1], "dtype": "float32"}], "paths": ["shard.bin"]}]'
+    )
+    with pytest.raises(ValueError, match=r"without the network that they are of: name the model\.json"):
+        read(tmp_path / "weights_manifest.json")
+    (tmp_path / "tensorflowjs_model.pb").touch()
+    with pytest.raises(ValueError, match=r"name 'tensorflowjs_model\.pb' beside it"):
+        read(tmp_path / "shard.bin")
