@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +220,38 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([*arguments, "--pictures", str(tmp_path / "green.png")]) == 0
     output = "".join(capsys.readouterr())
     assert "against the file's own graph" in output
+
+
+def test_ninety_classes_are_cocos(tmp_path: Path) -> None:
+    detector = LITE.with_options(classes=90)
+    path = save_frozen(graph_of(detector.graph, random_tensors(detector), scores="Sigmoid"), tmp_path / "a.pb")
+    conversion = read(path)
+    names = conversion.checkpoint.classes
+    assert names is not None
+    assert (len(names), names[0], names[15], names[-1], names.count("???")) == (90, "person", "bird", "toothbrush", 10)
+    assert any("COCO" in note for note in conversion.notes)
+
+
+@pytest.mark.parametrize("texts", ["lists", "objects", "buffers"])
+def test_texts_as_protobufjs_writes_them(texts: str, tmp_path: Path) -> None:
+    """Bytes are lists of numbers, or what JSON makes of typed arrays and Buffers."""
+    folder = save_web(graph_of(SECOND.graph, random_tensors(SECOND), fused=True), tmp_path / "web")
+    document = json.loads((folder / "model.json").read_text())
+
+    def changed(text: str) -> Any:
+        values = list(base64.b64decode(text))
+        if texts == "objects":
+            return {str(place): value for place, value in enumerate(values)}
+        return values if texts == "lists" else {"type": "Buffer", "data": values}
+
+    for node in document["modelTopology"]["node"]:
+        for attribute in node.get("attr", {}).values():
+            if "s" in attribute:
+                attribute["s"] = changed(attribute["s"])
+            listed = attribute.get("list", {})
+            if "s" in listed:
+                listed["s"] = [changed(each) for each in listed["s"]]
+            elif listed:
+                listed["s"] = []
+    (folder / "model.json").write_text(json.dumps(document))
+    same_function(folder, SECOND)

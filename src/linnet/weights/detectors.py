@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,9 @@ ALIKE = 0.1
 
 AXES = (1, 0, 3, 2)
 """TensorFlow's boxes and anchors are centre y, centre x, height, width."""
+
+COCO_CLASSES = 90
+"""Ids of COCO's classes, ten of which have none."""
 
 OUTPUTS = ("offsets", "logits")
 
@@ -389,14 +393,17 @@ def named(found: Found, names: tuple[str, ...] | None, notes: list[str]) -> tupl
     """
     columns = found.classes.columns
     if names is None:
+        of_coco = columns - 1 + found.added == COCO_CLASSES
         if found.count is None:
             notes.append(
                 f"It has {columns} scores an anchor and no class names: the first is taken for the background. "
                 "`--labels FILE` names all of them."
             )
-        else:
+        elif not of_coco:
             notes.append("The file names no classes: they are numbered. `--labels FILE` names them.")
-        return found, None
+        if of_coco:
+            notes.append("It has 90 classes: they are taken for COCO's. `--labels FILE` names others.")
+        return found, coco_classes() if of_coco else None
     first = names[0].lower() if names else ""
     if len(names) == columns and not found.added:
         if first in ("background", "???") or found.count is not None:
@@ -406,6 +413,11 @@ def named(found: Found, names: tuple[str, ...] | None, notes: list[str]) -> tupl
     if len(names) != columns - 1 + found.added:
         raise ValueError(f"it has {columns} scores an anchor, but there are {len(names)} labels")
     return found, names
+
+
+def coco_classes() -> tuple[str, ...]:
+    """The names of COCO's ids, 1 to 90, as TensorFlow's detectors have them; the ten that COCO left out are `???`."""
+    return tuple((Path(__file__).parent / "coco_classes.txt").read_text(encoding="utf-8").splitlines())
 
 
 def columns_of(detector: Detector, found: Found) -> dict[str, tuple[int, tuple[int, ...]]]:

@@ -6,6 +6,7 @@ its Const nodes empty and their numbers in shards beside it. Only the fields tha
 
 from __future__ import annotations
 
+import base64
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,9 @@ TYPES: dict[int, tuple[str, str, str]] = {
 """Number of a type → its name, numpy's, and the field of single values."""
 
 OTHER_TYPES = {0: "DT_INVALID", 5: "DT_INT16", 7: "DT_STRING", 14: "DT_BFLOAT16", 17: "DT_UINT16", 20: "DT_RESOURCE"}
+
+BYTES = frozenset({"s", "tensorContent", "tensor_content"})
+"""Fields that hold bytes."""
 
 ROUNDING = frozenset({"FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel", "FakeQuantWithMinMaxArgs"})
 """Operators of quantisation-aware training, which round what they read."""
@@ -172,8 +176,32 @@ def graph_of_json(topology: Mapping[str, Any]) -> Any:
     """
     from google.protobuf import json_format
 
-    nodes = {"node": topology.get("node")}
+    nodes = {"node": _with_texts(topology.get("node"))}
     return json_format.ParseDict(nodes, graph_class()(), ignore_unknown_fields=True)
+
+
+def _with_texts(node: Any, *, listed: bool = False) -> Any:
+    """The nodes with bytes as protobuf's JSON has them, in base 64.
+
+    protobuf.js, with which some models were written, leaves them lists of numbers, or objects whose keys are places.
+    """
+    if isinstance(node, list):
+        return [_with_texts(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: _with_texts(value, listed=key == "list") for key, value in node.items()}
+    for key in BYTES & found.keys():
+        value = found[key]
+        found[key] = [_as_text(each) for each in value] if listed and isinstance(value, list) else _as_text(value)
+    return found
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, dict):
+        value = value.get("data", [value[key] for key in sorted(value, key=int)] if all(map(str.isdigit, value)) else 0)
+    if isinstance(value, list) and all(isinstance(each, int) and 0 <= each < 256 for each in value):
+        return base64.b64encode(bytes(value)).decode()
+    return value
 
 
 def _value(attribute: Any) -> Any:
