@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,17 @@ SHORTEST = 32
 LFS = b"version https://git-lfs.github.com/spec/"
 POINTER = "is a Git LFS pointer: the file itself was not fetched. `git lfs pull` fetches it"
 
+TENSORFLOW = (
+    "belongs to a checkpoint of TensorFlow, of which linnet reads none: freeze its graph (.pb) or convert it to "
+    "TFLite. The archives of TensorFlow's zoo hold both"
+)
+
+SAVED_MODEL = (
+    "is a SavedModel of TensorFlow, whose weights only TensorFlow reads: save it as .keras or .h5, or as TFLite"
+)
+SAVED_MODEL_MARK = b"\x08\x01\x12"
+"""Version 1 of its format, then a graph. Files of ONNX' first version, of 2017, had none of what networks need."""
+
 STRANGERS: tuple[tuple[bytes, str], ...] = (
     (LFS, POINTER),
     (b"\x1f\x8b", "is compressed with gzip: unpack it first"),
@@ -27,6 +39,10 @@ STRANGERS: tuple[tuple[bytes, str], ...] = (
     (b"\x93NUMPY", "is one numpy array, and no network"),
 )
 """First bytes → what a file is that holds no network."""
+
+
+CHECKPOINT = re.compile(r"\.data-\d{5}-of-\d{5}$|ckpt.*\.(index|meta)$")
+"""Names of the files that TensorFlow's checkpoints are made of."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,8 @@ def what_is(path: Path, start: bytes) -> str | None:
     """
     if known := _stranger(start) or misnamed(path, start):
         return known
+    if CHECKPOINT.search(path.name):
+        return TENSORFLOW
     found = kind_of(path, start)
     if found is None:
         return None
@@ -134,6 +152,10 @@ def _stranger(start: bytes) -> str | None:
     for mark, text in STRANGERS:
         if start.startswith(mark):
             return text
+    if start.startswith((b"model_checkpoint_path:", b"node {")):
+        return TENSORFLOW
+    if start.startswith(SAVED_MODEL_MARK):
+        return SAVED_MODEL
     if start[257:262] == b"ustar":
         return "is a tar archive: unpack it first"
     if start.lstrip()[:1] == b"<":

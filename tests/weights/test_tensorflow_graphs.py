@@ -222,6 +222,37 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "against the file's own graph" in output
 
 
+@pytest.mark.parametrize("large_square", ["last", "second"])
+def test_anchors_that_a_graph_computes_are_read_off_it(large_square: str, tmp_path: Path) -> None:
+    """TensorFlow's generator: scales and ratios of a cell are numbers, and all else is computed from the maps."""
+    detector = LITE.with_options(scales=(0.15, 0.3, 0.45, 0.6, 0.75, 0.9), aspect_ratios=(1.0, 2.0, 0.5, 4.0, 0.25))
+    writer = Writer()
+    writer.message = graph_of(detector.graph, random_tensors(detector), scores="Sigmoid")
+    orders = []
+    for number, level in enumerate(detector.levels):
+        width, height = np.array(level.anchors).T
+        scales, ratios = np.sqrt(width * height), width / height
+        order = np.arange(len(scales))
+        if large_square == "second" and len(scales) > 3:
+            order = np.array([0, 5, 1, 2, 3, 4])
+        orders.append(order)
+        base = "MultipleGridAnchorGenerator"
+        last = f"_{number}" if number else ""
+        root = writer.node(f"{base}/Sqrt{last}", "Sqrt", writer.constant(f"{base}/ratios{last}", ratios[order]))
+        writer.node(f"{base}/truediv{last}", "RealDiv", writer.constant(f"{base}/scales{last}", scales[order]), root)
+    conversion = read(save_frozen(writer.message, tmp_path / "graph.pb"))
+    found = conversion.checkpoint
+    np.testing.assert_allclose(anchors(found.architecture), anchors(detector), atol=1e-5)
+    assert not any("anchors" in note for note in conversion.notes)
+    # The rows of a cell are in the order of its anchors.
+    tensors = random_tensors(detector)
+    for number, order in enumerate(orders):
+        name = f"predictors.{number}.boxes.pointwise.bias"
+        back = np.argsort(order)
+        expected = tensors[name].reshape(-1, 4)[back]
+        np.testing.assert_array_equal(found.tensors[name].reshape(-1, 4), expected)
+
+
 def test_ninety_classes_are_cocos(tmp_path: Path) -> None:
     detector = LITE.with_options(classes=90)
     path = save_frozen(graph_of(detector.graph, random_tensors(detector), scores="Sigmoid"), tmp_path / "a.pb")
@@ -255,3 +286,27 @@ def test_texts_as_protobufjs_writes_them(texts: str, tmp_path: Path) -> None:
                 listed["s"] = []
     (folder / "model.json").write_text(json.dumps(document))
     same_function(folder, SECOND)
+
+
+def test_parts_of_checkpoints_are_named(tmp_path: Path) -> None:
+    """TensorFlow's zoo was published as archives of a checkpoint, a frozen graph and a TFLite file."""
+    for name, content in (
+        ("model.ckpt.data-00000-of-00001", b"\x01\x02" * 50),
+        ("model.ckpt.index", b"\0\0\x08abc" * 9),
+        ("model.ckpt.meta", b"\n\x10abc" * 9),
+        ("checkpoint", b'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n'),
+        ("graph.pbtxt", b'node {\n  name: "input"\n  op: "Placeholder"\n}\n'),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match="belongs to a checkpoint of TensorFlow"):
+            read(tmp_path / name)
+    with pytest.raises(ValueError, match="belongs to a checkpoint of TensorFlow"):
+        read(tmp_path)
+    save_frozen(graph_of(SECOND.graph, random_tensors(SECOND)), tmp_path / "frozen.pb")
+    (tmp_path / "saved_model").mkdir()
+    (tmp_path / "saved_model" / "saved_model.pb").write_bytes(b"\x08\x01\x12\x9c\x4c\x0a" * 10)
+    with pytest.raises(ValueError, match=r"name one of its files, such as frozen\.pb"):
+        read(tmp_path)
+    for path in (tmp_path / "saved_model", tmp_path / "saved_model" / "saved_model.pb"):
+        with pytest.raises(ValueError, match="is a SavedModel"):
+            read(path)

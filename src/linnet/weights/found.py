@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from linnet.kinds import LFS, LOOKED_AT, POINTER, kind_of_name, looks, what_is
+from linnet.kinds import CHECKPOINT, LFS, LOOKED_AT, POINTER, SAVED_MODEL, TENSORFLOW, kind_of_name, looks, what_is
 from linnet.weights.conversion import in_short
 
 MOST_MEMBERS = 20_000
@@ -22,10 +22,7 @@ MANIFEST = "weights_manifest.json"
 """How the name ends of a list of what lies in TensorFlow.js' shards."""
 
 FOLDERS: tuple[tuple[str, str], ...] = (
-    (
-        "saved_model.pb",
-        "is a SavedModel of TensorFlow, whose weights only TensorFlow reads: save it as .keras or .h5, or as TFLite",
-    ),
+    ("saved_model.pb", SAVED_MODEL),
     (
         "model.safetensors.index.json",
         "holds its weights in several files, of which linnet reads none: save_pretrained(FOLDER) writes one, where "
@@ -57,22 +54,30 @@ class Found:
     def guess(self) -> str:
         """What it is although no format takes it, to stand behind its name."""
         if self.members is not None:
-            files = {name.rpartition("/")[2] for name in self.members}
-            for name, text in FOLDERS:
-                if name in files:
-                    return text
-            kind = "a zip archive" if self.start else "a folder"
-            models = sorted(name for name in self.members if "/" not in name and _is_model(name))
-            if models and not self.start:
-                return f"is a folder of no known format: name one of its files, such as {' or '.join(models[:3])}"
-            shown = ", ".join(sorted(self.members)[:3]) or "nothing"
-            return f"is {kind} of no known format: it holds {shown}; expected was {KNOWN}"
+            return self._guess_of_many(self.members)
         if not self.start:
             return "is empty; weights were expected"
         if self.path.suffix == ".bin" and (described := _description_of(self.path)):
             return f"holds the numbers of a model of TensorFlow.js alone: name '{described}' beside it"
         found = what_is(self.path, self.start)
         return found or f"{looks(self.start) or 'is of no known format'}; expected was {KNOWN}"
+
+    def _guess_of_many(self, members: frozenset[str]) -> str:
+        """The same of a folder or an archive: what lies at its top says most."""
+        top = {name for name in members if "/" not in name}
+        files = {name.rpartition("/")[2] for name in members}
+        models = sorted(name for name in top if _is_model(name))
+        for at, found in ((top, True), (files, not models)):
+            text = next((text for name, text in FOLDERS if found and name in at), None)
+            if text is not None:
+                return text
+        if models and not self.start:
+            return f"is a folder of no known format: name one of its files, such as {' or '.join(models[:3])}"
+        if any(CHECKPOINT.search(name) for name in files):
+            return TENSORFLOW
+        kind = "a zip archive" if self.start else "a folder"
+        shown = ", ".join(sorted(members)[:3]) or "nothing"
+        return f"is {kind} of no known format: it holds {shown}; expected was {KNOWN}"
 
 
 def _is_model(name: str) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from linnet.architecture.network import OptionError
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
+from linnet.kinds import SAVED_MODEL_MARK
 from linnet.weights.chain import match, outputs_by_name, tensors_of_chain
 from linnet.weights.conversion import Conversion, contract_of, in_short, without_background
 from linnet.weights.layouts import IMAGENET_PIXELS
@@ -38,6 +39,8 @@ SMALL_STEP = 0.1
 
 def why_not(start: bytes) -> str | None:
     """None if a file begins as ONNX files do: with the version of the format, and a text or the graph behind it."""
+    if start.startswith(SAVED_MODEL_MARK):
+        return "not an ONNX file, but a SavedModel of TensorFlow"
     version = len(start) > 2 and start[0] == 0x08 and 0 < start[1] < 64
     return None if version and start[2] in (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72) else "not an ONNX file"
 

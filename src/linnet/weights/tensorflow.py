@@ -47,7 +47,7 @@ from linnet.weights.tfjs_manifest import read_manifest
 from linnet.weights.tfjs_source import LARGEST_TEXT, MODEL, OLD_MODEL, Source, is_manifest, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -194,7 +194,7 @@ def convert_graph(
         detector, names = named(_detector(found, nodes), labels, notes)
         network = match_detector(detector)
         if detector.anchors is None:
-            notes.append("The graph computes its anchors while it runs: those of TensorFlow's SSD are assumed.")
+            notes.append("The graph does not say which anchors it has: those of TensorFlow's SSD are assumed.")
         architecture, outputs = network, detector_outputs(network, detector)
         tensors, columns = tensors_of_chain(network, detector.chain), columns_of(network, detector)
     else:
@@ -271,6 +271,10 @@ def _detector(found: Reading, nodes: Graph) -> Found:
     chain = replace(found.chain, steps=[*trunk, *ends])
     count = classes.columns - 1
     anchors = _anchors(nodes, sum(head.count for head in boxes.levels))
+    if anchors is None:
+        anchors = _computed_anchors(
+            nodes, found.chain.input_shape[:2], [head.size for head in found.joins[0][1]], cells
+        )
     read = Found(chain, len(trunk), boxes, classes, count, anchors, 0.0, softmax=found.softmax)
     return in_usual_order(replace(read, chain=arranged(read, boxes, AXES)))
 
@@ -288,6 +292,37 @@ def _anchors(nodes: Graph, count: int) -> NDArray[np.float32] | None:
     if (ends > starts).all():
         starts, ends = (starts + ends) / 2, ends - starts
     return np.asarray(np.concatenate([starts, ends], axis=1)[:, AXES], np.float32)
+
+
+def _computed_anchors(
+    nodes: Graph, picture: tuple[int, int], sizes: Sequence[tuple[int, int]], cells: Sequence[int]
+) -> NDArray[np.float32] | None:
+    """The anchors of a graph that computes them while it runs, in linnet's order; None if it does it in another way.
+
+    TensorFlow's generator has for each level, as numbers, a scale and a ratio of the sides for each anchor of a cell:
+    heights are scales / sqrt(ratios), widths scales x sqrt(ratios), both parts of the shorter side. Cells are spread
+    evenly.
+    """
+    roots = [node for node in nodes.nodes.values() if node.kind == "Sqrt" and "AnchorGenerator" in node.name]
+    roots.sort(key=lambda node: int(node.name.rpartition("_")[2]) if node.name.rpartition("_")[2].isdigit() else 0)
+    divided = {node.reads[1]: node for node in nodes.nodes.values() if node.kind == "RealDiv" and len(node.reads) > 1}
+    levels = []
+    for root, size, count in zip(roots, sizes, cells, strict=False):
+        ratios = nodes.constant(root.reads[0]) if root.reads else None
+        scales = nodes.constant(divided[root.name].reads[0]) if root.name in divided else None
+        if ratios is None or scales is None or ratios.shape != (count,) or scales.shape != (count,):
+            return None
+        shorter = min(picture)
+        widths = scales.astype(np.float64) * np.sqrt(ratios) * shorter / picture[1]
+        heights = scales.astype(np.float64) / np.sqrt(ratios) * shorter / picture[0]
+        level = np.empty((*size, count, BOX_CODE))
+        level[..., 0] = ((np.arange(size[1]) + 0.5) / size[1])[None, :, None]
+        level[..., 1] = ((np.arange(size[0]) + 0.5) / size[0])[:, None, None]
+        level[..., 2], level[..., 3] = widths, heights
+        levels.append(level.reshape(-1, BOX_CODE))
+    if not levels or len(levels) != len(sizes) or len(roots) != len(sizes):
+        return None
+    return np.asarray(np.concatenate(levels), np.float32)
 
 
 def _number(found: Reading, name: str) -> int:
