@@ -349,8 +349,30 @@ def test_not_a_number_is_refused(tmp_path: Path) -> None:
 
 def test_the_pruned_network_is_refused_with_what_differs(sample_data: Callable[[str], Path]) -> None:
     path = sample_data("weights") / "not_quite" / "mobilenet_v2_128_0.5.onnx"
-    with pytest.raises(ValueError, match="no MobileNetV1 or MobileNetV2 has these layers: convolution 1 is 3x3 3 to 8"):
+    with pytest.raises(
+        ValueError, match="no MobileNetV1 or MobileNetV2 has these layers: convolution 1 is 3x3 3 to 8"
+    ) as caught:
         read(path)
+    assert "(MobileNetV2 0.5 at 128 x 128)" in str(caught.value)
+
+
+def test_of_a_network_that_fits_nowhere_the_nearest_is_named(tmp_path: Path) -> None:
+    """A pruned one: that of which the most layers are the same, not the first in the order of search."""
+    network = MobileNetV2(width=0.5, resolution=64, classes=3)
+    architecture, tensors = fold(network, random_tensors(network))
+    tensors["stem.weight"], tensors["stem.bias"] = tensors["stem.weight"][:8], tensors["stem.bias"][:8]
+    tensors["blocks.0.depthwise.weight"] = tensors["blocks.0.depthwise.weight"][:8]
+    tensors["blocks.0.depthwise.bias"] = tensors["blocks.0.depthwise.bias"][:8]
+    tensors["blocks.0.project.weight"] = tensors["blocks.0.project.weight"][:, :8]
+    model = GraphWriter(architecture, tensors).model()
+    depthwise = next(
+        node
+        for node in model.graph.node
+        if node.op_type == "Conv" and any(a.name == "group" and a.i == 16 for a in node.attribute)
+    )
+    next(a for a in depthwise.attribute if a.name == "group").i = 8
+    with pytest.raises(ValueError, match=r"3 to 8 channels.*\(MobileNetV2 0\.5 at 64 x 64\)"):
+        read(write(model, tmp_path / "a.onnx"))
 
 
 def test_tf2onnxs_file_gives_what_its_own_runtime_does(sample_data: Callable[[str], Path]) -> None:
