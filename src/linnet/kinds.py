@@ -45,6 +45,23 @@ CHECKPOINT = re.compile(r"\.data-\d{5}-of-\d{5}$|ckpt.*\.(index|meta)$")
 """Names of the files that TensorFlow's checkpoints are made of."""
 
 
+OTHERS = {
+    ".caffemodel": "Caffe",
+    ".prototxt": "Caffe",
+    ".mlmodel": "Core ML",
+    ".param": "ncnn",
+    ".pdparams": "PaddlePaddle",
+    ".pdmodel": "PaddlePaddle",
+    ".engine": "TensorRT",
+    ".trt": "TensorRT",
+    ".mnn": "MNN",
+    ".rknn": "RKNN",
+    ".dlc": "SNPE",
+    ".pte": "ExecuTorch",
+}
+"""Endings of files whose libraries' networks are not read; linnet writes some of them."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """A format of networks.
@@ -115,6 +132,8 @@ def what_is(path: Path, start: bytes) -> str | None:
         return known
     if CHECKPOINT.search(path.name):
         return TENSORFLOW
+    if library := OTHERS.get(path.suffix.lower()):
+        return f"is a file of {library} by its name, which linnet does not read: convert what it was made from"
     found = kind_of(path, start)
     if found is None:
         return None
@@ -158,6 +177,8 @@ def _stranger(start: bytes) -> str | None:
         return SAVED_MODEL
     if start[257:262] == b"ustar":
         return "is a tar archive: unpack it first"
+    if start.lstrip()[:1] == b"<" and b"<net " in start:
+        return "describes a network of OpenVINO, which linnet does not read: convert what it was made from"
     if start.lstrip()[:1] == b"<":
         return "is an HTML or XML page: a download probably went wrong"
     return None

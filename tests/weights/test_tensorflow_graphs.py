@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -305,8 +306,42 @@ def test_parts_of_checkpoints_are_named(tmp_path: Path) -> None:
     save_frozen(graph_of(SECOND.graph, random_tensors(SECOND)), tmp_path / "frozen.pb")
     (tmp_path / "saved_model").mkdir()
     (tmp_path / "saved_model" / "saved_model.pb").write_bytes(b"\x08\x01\x12\x9c\x4c\x0a" * 10)
-    with pytest.raises(ValueError, match=r"name one of its files, such as frozen\.pb"):
-        read(tmp_path)
+    assert same_function(tmp_path, SECOND).notes[0] == "The folder holds one model: 'frozen.pb'."
     for path in (tmp_path / "saved_model", tmp_path / "saved_model" / "saved_model.pb"):
         with pytest.raises(ValueError, match="is a SavedModel"):
             read(path)
+
+
+def test_the_only_model_in_a_folder_is_read_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "notes.txt").write_text("trained in spring")
+    (tmp_path / "encoder.pkl").write_bytes(b"\x80\x04N.")
+    save_frozen(graph_of(SECOND.graph, random_tensors(SECOND)), tmp_path / "deep" / "pets.model")
+    conversion = same_function(tmp_path, SECOND)
+    assert conversion.notes[0] == f"The folder holds one model: '{Path('deep') / 'pets.model'}'."
+    save_frozen(graph_of(FIRST.graph, random_tensors(FIRST)), tmp_path / "deep" / "second.pb")
+    with pytest.raises(ValueError, match=r"name one of its files, such as deep/second\.pb"):
+        read(tmp_path)
+
+
+def test_files_in_archives_are_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "package.whl", "w") as archive:
+        archive.writestr("a/METADATA", "Name: a")
+        archive.writestr("a/files/graph.pb", b"\n")
+    with pytest.raises(ValueError, match=r"unpack it, and name one of its files, such as a/files/graph\.pb"):
+        read(tmp_path / "package.whl")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("net.caffemodel", b"\x0a\x07res10\x00\x01" * 9, "is a file of Caffe by its name"),
+        ("net.mlmodel", b"\x08\x04\x12\x30" * 20, "Core ML"),
+        ("net.xml", b'<?xml version="1.0"?>\n<net name="m" version="11">' + b" " * 40, "a network of OpenVINO"),
+        ("page.xml", b'<?xml version="1.0"?>\n<rss>' + b" " * 40, "a download probably went wrong"),
+    ],
+)
+def test_files_of_other_libraries_are_named(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        read(tmp_path / name)

@@ -108,7 +108,9 @@ def main(arguments: list[str]) -> int:
             }
         )
         return 0
-    outputs = "pooled features" if architecture.classes is None else f"{architecture.classes} classes"
+    outputs = "pooled features"
+    if architecture.classes is not None:
+        outputs = f"{architecture.classes} class{'es' * (architecture.classes != 1)}"
     show(
         f"{source.name}: {in_words(architecture)}, {outputs}" + (", background left out" if conversion.dropped else ""),
         f"shapes: all {len(architecture.tensors)} tensors of {len(architecture.convolutions)} convolutions fit, "

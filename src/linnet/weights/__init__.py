@@ -15,6 +15,7 @@ the Python expression that makes the network that loads it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +85,8 @@ def read(
     from linnet.weights.found import look
 
     found = look(source)
+    if found.of_another_library:
+        raise ValueError(f"'{found.path}' {found.guess()}.")
     for name in FORMATS:
         module = import_module(f"linnet.weights.{name}")
         ask, seen = ("why_not", found.start) if found.members is None else ("why_not_members", found.members)
@@ -91,4 +94,17 @@ def read(
             conversion: Conversion = module.convert(found.path, labels=labels, licence=licence, url=url)
             conversion = corrected(conversion, resolution=resolution, mean=mean, std=std)
             return as_floats(conversion) if floats else conversion
-    raise ValueError(f"'{found.path}' {found.guess()}.")
+    inner = found.only_model(_is_known)
+    if inner is None:
+        raise ValueError(f"'{found.path}' {found.guess()}.")
+    conversion = read(
+        inner, labels=labels, licence=licence, url=url, resolution=resolution, mean=mean, std=std, floats=floats
+    )
+    note = f"The folder holds one model: '{inner.relative_to(found.path)}'."
+    return replace(conversion, notes=(note, *conversion.notes))
+
+
+def _is_known(start: bytes) -> bool:
+    """Whether a file begins as one of a format that is read."""
+    modules = (import_module(f"linnet.weights.{name}") for name in FORMATS)
+    return any(module.why_not(start) is None for module in modules if hasattr(module, "why_not"))

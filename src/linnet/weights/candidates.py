@@ -19,8 +19,9 @@ PUBLISHED_WIDTHS = (1.0, 1.4, 1.3, 0.75, 0.5, 0.35, 0.25, 0.125, 1.1, 1.2)
 
 
 def in_words(network: Architecture) -> str:
-    """Family, width and input size of a network, such as "MobileNetV2 0.35 at 224 x 224"."""
-    return f"{type(network).__name__} {network.width:g} at {' x '.join(map(str, network.input_size))}"
+    """Family, width and input size of a network, such as "SSDLite on MobileNetV2 0.35 at 224 x 224"."""
+    kinds = [type(each).__name__ for each in (network, getattr(network, "backbone", None)) if each is not None]
+    return f"{' on '.join(kinds)} {network.width:g} at {' x '.join(map(str, network.input_size))}"
 
 
 def first_versions(last: int, common: Mapping[str, Any]) -> Iterator[MobileNetV1]:

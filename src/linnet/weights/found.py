@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from linnet.kinds import CHECKPOINT, LFS, LOOKED_AT, POINTER, SAVED_MODEL, TENSORFLOW, kind_of_name, looks, what_is
+from linnet.kinds import (
+    CHECKPOINT,
+    LFS,
+    LOOKED_AT,
+    OTHERS,
+    POINTER,
+    SAVED_MODEL,
+    TENSORFLOW,
+    kind_of,
+    kind_of_name,
+    looks,
+    what_is,
+)
 from linnet.weights.conversion import in_short
 
 MOST_MEMBERS = 20_000
 """Files in a folder or an archive that are looked at; a MobileNet has some hundred tensors."""
+
+MOST_LOOKED_INTO = 500
+"""Files of a folder that are opened to find the one that holds a network."""
 
 LARGEST_DIRECTORY = 1 << 24
 """Bytes of an archive behind its files; a directory of `MOST_MEMBERS` has a tenth."""
@@ -51,6 +67,12 @@ class Found:
     start: bytes
     members: frozenset[str] | None = None
 
+    @property
+    def of_another_library(self) -> bool:
+        """Whether a file has an ending of a library's own whose files can begin as others do, such as Core ML's."""
+        plain = self.members is None and kind_of(self.path, self.start) is None
+        return plain and self.path.suffix.lower() in OTHERS
+
     def guess(self) -> str:
         """What it is although no format takes it, to stand behind its name."""
         if self.members is not None:
@@ -62,20 +84,47 @@ class Found:
         found = what_is(self.path, self.start)
         return found or f"{looks(self.start) or 'is of no known format'}; expected was {KNOWN}"
 
+    def only_model(self, is_known: Callable[[bytes], bool]) -> Path | None:
+        """The one file in a folder that begins as a file of weights, whatever its name; None of any other folder.
+
+        Args:
+            is_known: of the first bytes of a file, whether they begin a format that is read.
+        """
+        if self.members is None or self.start or self._named_by({name for name in self.members if "/" not in name}):
+            return None
+        found = []
+        for name in sorted(self.members)[:MOST_LOOKED_INTO]:
+            path = self.path / name
+            kind = kind_of_name(path)
+            try:
+                with path.open("rb") as file:
+                    start = file.read(LOOKED_AT)
+            except OSError:
+                continue
+            # Pickles and archives are many things: of them the name has to say that they are weights.
+            if is_known(start) and (kind is not None or start[:1] not in (b"\x80", b"P")):
+                found.append(path)
+        return found[0] if len(found) == 1 else None
+
+    @staticmethod
+    def _named_by(names: Collection[str]) -> str | None:
+        """What a folder is that holds a file of one of `FOLDERS`."""
+        return next((text for name, text in FOLDERS if name in names), None)
+
     def _guess_of_many(self, members: frozenset[str]) -> str:
         """The same of a folder or an archive: what lies at its top says most."""
         top = {name for name in members if "/" not in name}
         files = {name.rpartition("/")[2] for name in members}
         models = sorted(name for name in top if _is_model(name))
-        for at, found in ((top, True), (files, not models)):
-            text = next((text for name, text in FOLDERS if found and name in at), None)
-            if text is not None:
-                return text
-        if models and not self.start:
-            return f"is a folder of no known format: name one of its files, such as {' or '.join(models[:3])}"
-        if any(CHECKPOINT.search(name) for name in files):
+        if text := self._named_by(top) or self._named_by([] if models else files):
+            return text
+        if not models and any(CHECKPOINT.search(name) for name in files):
             return TENSORFLOW
+        inside = models or sorted(name for name in members if _is_model(name))
         kind = "a zip archive" if self.start else "a folder"
+        if inside:
+            unpacked = "unpack it, and name" if self.start else "name"
+            return f"is {kind} of no known format: {unpacked} one of its files, such as {' or '.join(inside[:3])}"
         shown = ", ".join(sorted(members)[:3]) or "nothing"
         return f"is {kind} of no known format: it holds {shown}; expected was {KNOWN}"
 

@@ -419,6 +419,8 @@ def _scaling(graph: Reading) -> dict[str, Any] | None:
 def _by_names(pool: Pool, notes: list[str]) -> tuple[Backbone, dict[str, Array]]:
     """The network of a file that holds weights only."""
     found = _counted(pool) if pool.numbered and not pool.names else _named(pool)
+    if not any(found.values()):
+        raise NotOurs("it holds neither a description of a network nor weights")
     convolutions: dict[str, dict[str, Array]] = {}
     norms: dict[str, dict[str, Array]] = {}
     dense: dict[str, dict[str, Array]] = {}

@@ -39,10 +39,29 @@ STRANGE: tuple[tuple[set[str], str], ...] = (
     *(({name}, "MobileNetV3") for name in ("HardSwish", "HardSigmoid")),
     *(({name}, "a transformer") for name in ("LayerNormalization", "Attention", "Erf")),
     ({"Sigmoid", "Mul"}, "EfficientNet, or another network with squeeze and excitation or Swish"),
-    ({"MaxPool"}, "a ResNet, or another network with maximum pooling"),
+    ({"MaxPool"}, "a network with maximum pooling, such as a ResNet"),
     *(({name}, "a recurrent network") for name in ("LSTM", "GRU", "Loop", "Scan")),
 )
 """Operators that no MobileNetV1 or V2 has → what has all of them."""
+
+
+NAMED = (
+    ("resnet", "a ResNet"),
+    ("resnext", "a ResNeXt"),
+    ("vgg", "a VGG"),
+    ("densenet", "a DenseNet"),
+    ("squeezenet", "a SqueezeNet"),
+    ("shufflenet", "a ShuffleNet"),
+    ("inception", "an Inception network"),
+    ("googlenet", "an Inception network"),
+    ("alexnet", "an AlexNet"),
+    ("efficientnet", "an EfficientNet"),
+    ("mobilenetv3", "a MobileNetV3"),
+    ("mobilenet_v3", "a MobileNetV3"),
+    ("mnasnet", "an MNASNet"),
+    ("yolo", "a YOLO"),
+)
+"""Part of the graph's own name → what it says that it is, where no MobileNetV1 or V2 fits."""
 
 
 @dataclass
@@ -177,6 +196,8 @@ class _Walk:
     def _refuse(self, text: str) -> NoReturn:
         counts = Counter(node.op_type for node in self._graph.node)
         kind = next((kind for names, kind in STRANGE if names <= counts.keys()), "another network")
+        title = self._graph.name[:100].lower()
+        kind = next((kind for part, kind in NAMED if part in title), kind)
         listed = ", ".join(f"{name} {count}" for name, count in counts.most_common(8))
         raise NotOurs(f"{text}; it seems to be {kind} (operators {listed})")
 

@@ -39,12 +39,13 @@ class Parity:
     def __str__(self) -> str:
         lowest = min(self.correlations, key=lambda name: self.correlations[name])
         mean = float(np.mean(list(self.correlations.values())))
+        pictures = f"{self.pictures} picture{'s' * (self.pictures != 1)}"
         agreed = "" if self.same_class is None else f"same best class on {self.same_class:.1%}, "
         if self.equal is not None:
             whole = "all integers equal" if self.equal == 1 else f"{self.equal:.4%} of the integers equal"
             agreed += f"{whole} to those of LiteRT's default kernels (XNNPACK), "
         return (
-            f"{self.pictures} pictures against the file's own graph: {agreed}{len(self.correlations)} tensors "
+            f"{pictures} against the file's own graph: {agreed}{len(self.correlations)} tensors "
             f"correlate by {mean:.4f} on average, the lowest by {self.correlations[lowest]:.4f} ({lowest})"
         )
 

@@ -250,7 +250,7 @@ class _Walk:
         reading.joins = self._joins()
         if not reading.joins:
             if chain.pooled is None:
-                self._refuse("it has neither a global average pooling nor the heads of a detector")
+                self._refuse("neither a global average pooling nor the heads of an SSD follows its backbone")
             self._check_end()
         elif chain.pooled is not None:
             self._refuse("it has both a pooling and the heads of a detector")
