@@ -13,7 +13,7 @@ import pytest
 import tflite
 from networks import random_tensors
 from numpy.typing import NDArray
-from tflite_writer import GraphWriter, NetworkWriter, Operator, Quantisation, Style, network_writer
+from tflite_writer import GraphWriter, NetworkWriter, Operator, Quantisation, Style, network_writer, write_tflite
 
 from linnet.architecture import Convolve, MobileNetV1, MobileNetV2
 from linnet.engine.fold import fold
@@ -525,6 +525,26 @@ def test_pixels_that_are_rounded_once_more_are_said(tmp_path: Path) -> None:
     assert contract is not None
     assert any("rounds the pixels once more" in note for note in conversion.notes)
     np.testing.assert_allclose(contract.std, [2 * 128 / 255] * 3, rtol=1e-5)
+
+
+def test_teachable_machines_labels_beside_a_file_are_its_classes(tmp_path: Path) -> None:
+    network = MobileNetV1(width=0.05, resolution=32, classes=2)
+    path = tmp_path / "model_unquant.tflite"
+    write_tflite(path, network, random_tensors(network))
+    labels = tmp_path / "labels.txt"
+    for text, classes in (
+        ("0 red\n1 green pear\n", ("red", "green pear")),
+        ("0 red\n1 green pear\n2 blue\n", None),
+        ("red\ngreen\n", None),
+        ("1 red\n2 green\n", None),
+    ):
+        labels.write_text(text)
+        conversion = read(path)
+        assert conversion.checkpoint.classes == classes
+        assert any("labels.txt" in note for note in conversion.notes) == (classes is not None)
+    labels.write_text("0 red\n1 green pear\n")
+    assert read(path, labels=("a", "b")).checkpoint.classes == ("a", "b")
+    assert read(tmp_path).checkpoint.classes == ("red", "green pear")
 
 
 def test_a_damaged_name_makes_no_long_sentence() -> None:

@@ -1,8 +1,8 @@
 """Converts weights from elsewhere to a linnet checkpoint, compares the outputs of the two, and writes them back.
 
 SOURCE is a file or folder of a MobileNetV1 or V2, a classifier, a feature extractor, or a detector or segmenter on one:
-TFLite, ONNX, a PyTorch state dict, safetensors, a Hugging Face folder, Keras or TensorFlow.js. What is inside decides,
-not the name. With --to it is a linnet checkpoint.
+TFLite, ONNX, a PyTorch state dict, safetensors, a Hugging Face folder, Keras, TensorFlow.js or a frozen graph of
+TensorFlow. What is inside decides, not the name. With --to it is a linnet checkpoint.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Options:
     """What each channel is divided by after its mean is subtracted."""
     labels: Path | None = None
     """A text file with the names of the classes, one a line, in the order of the outputs. The default is the labels
-    that are packed into the file."""
+    that are packed into the file, or those of Teachable Machine's `labels.txt` beside it."""
     pictures: tuple[str, ...] = ()
     """Pictures on which the outputs are compared: files, folders or patterns. The file itself is run by its own
     runtime, which must be installed (ai-edge-litert for TFLite, onnxruntime for ONNX), or as its layers are defined

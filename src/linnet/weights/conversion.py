@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,9 @@ from linnet.architecture import Architecture
 from linnet.architecture.network import Backbone
 from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.images import Preprocessing
+
+LARGEST_LABELS = 1 << 22
+"""Bytes of a file of class names."""
 
 
 @dataclass(frozen=True)
@@ -157,3 +161,27 @@ def read_labels(content: bytes) -> tuple[str, ...]:
     while lines and not lines[-1].strip():
         lines.pop()
     return tuple(line.strip() for line in lines)
+
+
+def numbered_labels(content: bytes) -> tuple[str, ...]:
+    """Class names of Teachable Machine's `labels.txt`, whose lines are `0 Class 1`; of others, the lines."""
+    lines = read_labels(content)
+    parts = [re.fullmatch(r"(\d+)[ \t]+(\S.*)", line) for line in lines]
+    if all(part is not None and int(part[1]) == number for number, part in enumerate(parts)):
+        return tuple(part[2] for part in parts if part is not None)
+    return lines
+
+
+def labels_beside(path: Path, *, numbered: bool = False) -> tuple[str, ...] | None:
+    """The class names in a `labels.txt` beside a file of weights, as Teachable Machine exports them; None without one.
+
+    Args:
+        path: of the weights.
+        numbered: whether only names with their numbers before them are taken, as Teachable Machine writes them.
+    """
+    beside = path.with_name("labels.txt")
+    if not beside.is_file() or beside.stat().st_size > LARGEST_LABELS:
+        return None
+    content = beside.read_bytes()
+    names = numbered_labels(content)
+    return None if numbered and names == read_labels(content) else names

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +22,14 @@ from linnet.architecture import Backbone, MobileNetV1, MobileNetV2, from_options
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 from linnet.weights.chain import match, outputs_by_name
-from linnet.weights.conversion import Conversion, contract_of, read_labels, without_background
+from linnet.weights.conversion import (
+    LARGEST_LABELS,
+    Conversion,
+    contract_of,
+    labels_beside,
+    numbered_labels,
+    without_background,
+)
 from linnet.weights.hdf5 import LARGEST_FILE, read_hdf5
 from linnet.weights.keras_graph import USUAL_SIDE, Reading, read_graph
 from linnet.weights.keras_layers import UNKNOWN, Description, describe_model, kind_of
@@ -49,8 +55,6 @@ NOTES, EXTRA = "linnet", "linnet.json"
 
 LARGEST_TEXT = 1 << 26
 """Bytes of a description; the largest of Keras Applications has 2 million."""
-
-LARGEST_LABELS = 1 << 22
 
 LARGEST_RANGE = 20.0
 """A network is not made for values beyond this: numbers behind which pixels would be are for pixels from 0 to 1."""
@@ -183,10 +187,8 @@ def _open(path: Path) -> Model:
         return _hdf5(content, names, PurePosixPath(name).name == "keras_model.h5")
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"it has {path.stat().st_size:,} bytes, far more than a MobileNet")
-    beside = path.with_name("labels.txt")
-    small = beside.is_file() and beside.stat().st_size <= LARGEST_LABELS
     teachable = path.name == "keras_model.h5"
-    return _hdf5(path.read_bytes(), numbered_labels(beside.read_bytes()) if small and teachable else None, teachable)
+    return _hdf5(path.read_bytes(), labels_beside(path) if teachable else None, teachable)
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -214,15 +216,6 @@ def _json(text: bytes) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError("its description of the model is no JSON") from None
-
-
-def numbered_labels(content: bytes) -> tuple[str, ...]:
-    """Class names of Teachable Machine's `labels.txt`, whose lines are `0 Class 1`; of others, the lines."""
-    lines = read_labels(content)
-    parts = [re.fullmatch(r"(\d+)[ \t]+(\S.*)", line) for line in lines]
-    if all(part is not None and int(part[1]) == number for number, part in enumerate(parts)):
-        return tuple(part[2] for part in parts if part is not None)
-    return lines
 
 
 def convert_model(

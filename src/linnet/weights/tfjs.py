@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from linnet.weights import tensorflow
-from linnet.weights.conversion import Conversion
-from linnet.weights.keras import LARGEST_LABELS, Model, convert_model, numbered_labels, reading
+from linnet.weights.conversion import LARGEST_LABELS, Conversion, numbered_labels
+from linnet.weights.keras import Model, convert_model, reading
 from linnet.weights.keras_layers import describe_model
 from linnet.weights.keras_tensors import Pool
 from linnet.weights.tfjs_manifest import read_manifest

@@ -32,7 +32,14 @@ from linnet.weights.chain import (
     tensors_of_chain,
     two_classes,
 )
-from linnet.weights.conversion import Conversion, per_channel, read_labels, without_background
+from linnet.weights.conversion import (
+    LARGEST_LABELS,
+    Conversion,
+    labels_beside,
+    per_channel,
+    read_labels,
+    without_background,
+)
 from linnet.weights.detectors import columns_of, detector_outputs, match_detector, named
 from linnet.weights.own_words import as_said
 from linnet.weights.tflite_detector import find_detector
@@ -53,9 +60,6 @@ DYNAMIC_RANGE = (
     "to eight bits while it runs; linnet computes with the same weights in real numbers, and scores differ a little."
 )
 """LiteRT's builtin kernels round a whole map by its own range, XNNPACK's each pixel of it, and differ as much."""
-
-LARGEST_LABELS = 1 << 22
-"""Bytes of a label file; ImageNet's has 22,000."""
 
 
 def why_not(start: bytes) -> str | None:
@@ -117,6 +121,9 @@ def convert(
             chain = two_classes(chain) if chain.sigmoid and len(chain.linear[-1].weight) == 1 else chain
             classifier = match(chain)
             architecture = classifier
+            if names is None and (beside := labels_beside(path, numbered=True)) and len(beside) == classifier.classes:
+                names = beside
+                notes.append("Its classes have the names in labels.txt beside it.")
             outputs = outputs_by_name(architecture, chain)
         else:
             detector, names = named(detector, names, notes)
