@@ -42,10 +42,10 @@ def tensors_of(tensors: dict[str, Any]) -> dict[str, Array]:
         if convolution.depthwise:
             name = f"MobilenetV1/Conv2d_{int(kind[1]) + 1}_depthwise"
             found[f"{name}/depthwise_weights"] = weight.transpose(2, 3, 0, 1)
-            for theirs, ours in (
+            for vector, own in (
                 ("gamma", "scale"), ("beta", "shift"), ("moving_mean", "mean"), ("moving_variance", "variance"),
             ):  # fmt: skip
-                found[f"{name}/BatchNorm/{theirs}"] = part[ours]
+                found[f"{name}/BatchNorm/{vector}"] = part[own]
             continue
         if kind[0] == "predictors":
             columns = 4 if kind[2] == "boxes" else 3
@@ -67,21 +67,22 @@ def tensors_of(tensors: dict[str, Any]) -> dict[str, Array]:
             name = f"MobilenetV1/Conv2d_{0 if kind[0] == 'stem' else int(kind[1]) + 1}_pointwise"
         found[f"{name}/weights"] = weight.transpose(2, 3, 1, 0)
         found[f"{name}/convolution_bn_offset"] = bias
-    ours = np.asarray(anchors(NETWORK), np.float32)
+    boxes = np.asarray(anchors(NETWORK), np.float32)
     levels, start = [], 0
     for level in NETWORK.levels:
         count = len(level.anchors) * level.size[0] * level.size[1]
-        rows = ours[start : start + count].reshape(-1, len(level.anchors), 4)
+        rows = boxes[start : start + count].reshape(-1, len(level.anchors), 4)
         levels.append(rows[:, LARGE_SQUARE_SECOND if len(level.anchors) == 6 else slice(None)].reshape(-1, 4))
         start += count
-    theirs = np.concatenate(levels)[:, SWAPPED]
-    corners = np.concatenate([theirs[:, :2] - theirs[:, 2:] / 2, theirs[:, :2] + theirs[:, 2:] / 2], axis=1)
+    swapped = np.concatenate(levels)[:, SWAPPED]
+    centres, halves = swapped[:, :2], swapped[:, 2:] / 2
+    corners = np.concatenate([centres - halves, centres + halves], axis=1)
     return found | {
         ANCHORS: corners[None],
         SIZE: np.array([128, 128], np.float32),
-        SCALE: np.float32(2 / 255),
-        OFFSET: np.float32(1),
-        "Prediction/BoxPredictor_0/stack_1/2": np.float32(3),
+        SCALE: np.array(2 / 255, np.float32),
+        OFFSET: np.array(1, np.float32),
+        "Prediction/BoxPredictor_0/stack_1/2": np.array(3, np.float32),
     }
 
 

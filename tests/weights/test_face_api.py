@@ -9,6 +9,7 @@ import pytest
 from face_api_files import NETWORK, save, tensors_of
 from networks import random_tensors
 
+from linnet.architecture import Detector
 from linnet.detection import anchors
 from linnet.engine.reference import NumpyNetwork
 from linnet.weights import read
@@ -25,6 +26,7 @@ def test_the_detector_computes_what_its_tensors_say(tmp_path: Path) -> None:
     _, given = NumpyNetwork(found.architecture, found.tensors).run(pictures, ("offsets", "logits"))
     for name, values in expected.items():
         np.testing.assert_allclose(given[name], values, atol=1e-4 * np.abs(values).max())
+    assert isinstance(found.architecture, Detector)
     np.testing.assert_allclose(anchors(found.architecture), anchors(NETWORK), atol=1e-4)
     assert found.preprocessing is not None
     np.testing.assert_allclose([found.preprocessing.mean, found.preprocessing.std], 0.5, rtol=1e-6)

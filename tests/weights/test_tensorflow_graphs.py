@@ -14,7 +14,7 @@ from networks import random_tensors
 from PIL import Image
 from tensorflow_graphs import Writer, clipped, graph_of, optimized, save_frozen, save_web
 
-from linnet.architecture import Architecture, MobileNetV1, MobileNetV2
+from linnet.architecture import Architecture, Detector, MobileNetV1, MobileNetV2
 from linnet.architecture.ssdlite import ssd, ssdlite
 from linnet.cli import main
 from linnet.detection import anchors
@@ -243,6 +243,7 @@ def test_anchors_that_a_graph_computes_are_read_off_it(large_square: str, tmp_pa
         writer.node(f"{base}/truediv{last}", "RealDiv", writer.constant(f"{base}/scales{last}", scales[order]), root)
     conversion = read(save_frozen(writer.message, tmp_path / "graph.pb"))
     found = conversion.checkpoint
+    assert isinstance(found.architecture, Detector)
     np.testing.assert_allclose(anchors(found.architecture), anchors(detector), atol=1e-5)
     assert not any("anchors" in note for note in conversion.notes)
     # The rows of a cell are in the order of its anchors.
