@@ -205,7 +205,8 @@ def test_each_step_brings_the_outputs_nearer(sample_data: Callable[[str], Path])
     """Of a trained network on pictures of its kind: noise, through random weights, amplifies any difference."""
     checkpoint = load_checkpoint(EMBEDDED / "cifar10.safetensors")
     data = find(sample_data("cifar10"))
-    calibrating, other = ([sample.picture for sample in part[:200]] for part in (data.train, data.test))
+    calibrating = [sample.picture for sample in data.train[:200]]
+    other = [sample.picture for sample in data.test[:80]]
     observed = observe(checkpoint, calibrating, runtime="numpy")
     assert checkpoint.preprocessing is not None
     inputs = normalise(np.stack([prepare(each, checkpoint.preprocessing) for each in other]), checkpoint.preprocessing)
