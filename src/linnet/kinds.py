@@ -128,12 +128,16 @@ def what_is(path: Path, start: bytes) -> str | None:
         path: of the file, whose ending is looked at.
         start: its first `LOOKED_AT` bytes, or all that it has.
     """
-    if known := _stranger(start) or misnamed(path, start):
+    if known := _stranger(start):
+        return known
+    if library := OTHERS.get(path.suffix.lower()):
+        return f"is a file of {library} by its name, which linnet does not read: convert what it was made from"
+    if start.startswith(SAVED_MODEL_MARK):
+        return SAVED_MODEL
+    if known := misnamed(path, start):
         return known
     if CHECKPOINT.search(path.name):
         return TENSORFLOW
-    if library := OTHERS.get(path.suffix.lower()):
-        return f"is a file of {library} by its name, which linnet does not read: convert what it was made from"
     found = kind_of(path, start)
     if found is None:
         return None
@@ -171,10 +175,10 @@ def _stranger(start: bytes) -> str | None:
     for mark, text in STRANGERS:
         if start.startswith(mark):
             return text
-    if start.startswith((b"model_checkpoint_path:", b"node {")):
+    if start.startswith(b"model_checkpoint_path:"):
         return TENSORFLOW
-    if start.startswith(SAVED_MODEL_MARK):
-        return SAVED_MODEL
+    if start.startswith(b"node {"):
+        return "is a graph of TensorFlow as text, which has no weights: the frozen graph is a .pb"
     if start[257:262] == b"ustar":
         return "is a tar archive: unpack it first"
     if start.lstrip()[:1] == b"<" and b"<net " in start:

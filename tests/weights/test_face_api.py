@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from face_api_files import NETWORK, save, tensors_of
+from face_api_files import NETWORK, Array, save, tensors_of
 from networks import random_tensors
 
 from linnet.architecture import Detector
@@ -46,7 +47,8 @@ def test_its_own_nodes_give_the_same(tmp_path: Path) -> None:
         ("MobilenetV1/Conv2d_3_depthwise/BatchNorm/gamma", "'MobilenetV1/Conv2d_3_depthwise/BatchNorm/gamma'.*missing"),
         ("MobilenetV1/Conv2d_7_pointwise/weights", "belongs to no layer of face-api's detector"),
         ("Prediction/BoxPredictor_4/ClassPredictor/biases", "missing"),
-        (SIZE, "how large pictures are"),
+        (SIZE, "does not have.*ResizeImage/size"),
+        (ANCHORS, "does not have its anchors"),
         ("Prediction/BoxPredictor_0/BoxEncodingPredictor/weights", "without the network that they are of"),
     ],
 )
@@ -57,10 +59,28 @@ def test_what_is_missing_is_named(name: str, words: str, tmp_path: Path) -> None
         read(save(tensors, tmp_path))
 
 
-def test_anchors_of_no_ssd_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda anchors: anchors + np.float32(0.05), "its anchors are not those of an SSD"),
+        (lambda anchors: anchors * np.float32(0), "have no width or height"),
+        (lambda anchors: anchors * np.float32(np.nan), "its anchors are no numbers"),
+        (lambda anchors: anchors[:, :-1], "does not have one anchor for each of its boxes"),
+    ],
+    ids=["elsewhere", "nothing", "no numbers", "too few"],
+)
+def test_anchors_of_no_ssd_are_refused(change: Callable[[Array], Array], words: str, tmp_path: Path) -> None:
     tensors = tensors_of(random_tensors(NETWORK))
-    tensors[ANCHORS] = tensors[ANCHORS] + np.float32(0.05)
-    with pytest.raises(ValueError, match="its anchors are not those of an SSD"):
+    tensors[ANCHORS] = change(tensors[ANCHORS])
+    with pytest.raises(ValueError, match=words):
+        read(save(tensors, tmp_path))
+
+
+@pytest.mark.parametrize("sides", [(-1, 128), (np.nan, 128), (np.inf, 128), (60000, 60000), (128.5, 128.5), (256, 256)])
+def test_sizes_of_no_picture_are_refused(sides: tuple[float, float], tmp_path: Path) -> None:
+    tensors = tensors_of(random_tensors(NETWORK))
+    tensors[SIZE] = np.array(sides, np.float32)
+    with pytest.raises(ValueError, match=r"its pictures are of|ResizeImage/size|one anchor for each"):
         read(save(tensors, tmp_path))
 
 
@@ -73,7 +93,7 @@ def test_shards_and_folders_lead_to_the_file_that_describes_them(tmp_path: Path)
     (tmp_path / "weights_manifest.json").write_text(
         '[{"weights": [{"name": "a", "shape": [1], "dtype": "float32"}], "paths": ["shard.bin"]}]'
     )
-    with pytest.raises(ValueError, match=r"without the network that they are of: name the model\.json"):
+    with pytest.raises(ValueError, match=r"without the network that they are of, and they are not face-api"):
         read(tmp_path / "weights_manifest.json")
     (tmp_path / "tensorflowjs_model.pb").touch()
     with pytest.raises(ValueError, match=r"name 'tensorflowjs_model\.pb' beside it"):

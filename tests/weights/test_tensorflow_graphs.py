@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,15 @@ def test_biases_may_be_added_behind_shortcuts(tmp_path: Path) -> None:
     correlations = compare(read(path), [picture]).correlations
     assert min(correlations.values()) > 0.999999
     assert "blocks.2" in correlations
+
+
+def test_a_relu6_may_begin_with_its_upper_end(tmp_path: Path) -> None:
+    message = clipped(graph_of(FIRST.graph, random_tensors(FIRST)), behind_relu=False)
+    for node in message.node:
+        if node.op == "Maximum":
+            node.op = "Relu"
+            del node.input[1:]
+    same_function(save_frozen(message, tmp_path / "graph.pb"), FIRST)
 
 
 @pytest.mark.parametrize("behind_relu", [False, True], ids=["clip", "ReLU and clip"])
@@ -255,6 +265,85 @@ def test_anchors_that_a_graph_computes_are_read_off_it(large_square: str, tmp_pa
         np.testing.assert_array_equal(found.tensors[name].reshape(-1, 4), expected)
 
 
+def _generator(writer: Writer, levels: Sequence[Any], scale: float = 1.0) -> Any:
+    for number, level in enumerate(levels):
+        width, height = np.array(level.anchors).T
+        base, last = "MultipleGridAnchorGenerator", f"_{number}" if number else ""
+        root = writer.node(f"{base}/Sqrt{last}", "Sqrt", writer.constant(f"{base}/ratios{last}", width / height))
+        scales = writer.constant(f"{base}/scales{last}", scale * np.sqrt(width * height))
+        writer.node(f"{base}/truediv{last}", "RealDiv", scales, root)
+    return writer.message
+
+
+@pytest.mark.parametrize(
+    ("count", "scale", "words"),
+    [
+        (5, 1.0, "generates anchors for 5 levels"),
+        (6, float("nan"), "its anchors are not those of an SSD"),
+        (6, 0.0, "its anchors are not those of an SSD"),
+        (6, -1.0, "its anchors are not those of an SSD"),
+    ],
+)
+def test_generators_of_other_anchors_are_refused(count: int, scale: float, words: str, tmp_path: Path) -> None:
+    writer = Writer()
+    writer.message = graph_of(LITE.graph, random_tensors(LITE), scores="Sigmoid")
+    message = _generator(writer, LITE.levels[:count], scale)
+    with pytest.raises(ValueError, match=words):
+        read(save_frozen(message, tmp_path / "graph.pb"))
+
+
+def _read_from(message: Any, reader: str, source: str) -> Any:
+    """The graph with a node that reads another one in place of its first input."""
+    next(node for node in message.node if node.name == reader).input[0] = source
+    return message
+
+
+def test_what_reads_a_layer_before_its_end_is_refused(tmp_path: Path) -> None:
+    """The activation of the one layer would be taken for the other's input."""
+    network, tensors = fold(SECOND, random_tensors(SECOND))
+
+    def graph() -> Any:
+        return graph_of(network, tensors)
+
+    readers = {name: node.name for node in graph().node for name in node.input if node.op.endswith("Native")}
+    depthwise = readers["blocks/1/expand"]
+    shifted = optimized(graph())
+    leaf = next(node.name for node in shifted.node if node.op == "AddN")
+    after = next(node.name for node in shifted.node if node.op == "Conv2D" and leaf.rpartition("/")[0] in node.input)
+    for message in (
+        _read_from(graph(), depthwise, "blocks/1/expand/BiasAdd"),
+        _read_from(graph(), "pool", "head/BiasAdd"),
+        _read_from(shifted, after, leaf),
+    ):
+        with pytest.raises(ValueError, match="reads what stands before another's bias, batch norm or activation"):
+            read(save_frozen(message, tmp_path / "graph.pb"))
+
+
+def test_an_activation_behind_the_scores_is_refused(tmp_path: Path) -> None:
+    message = graph_of(SECOND.graph, random_tensors(SECOND))
+    writer = Writer()
+    writer.message = message
+    last = writer.node("late", "Relu", "classifier/BiasAdd")
+    next(node for node in message.node if node.name == "probabilities").input[0] = last
+    with pytest.raises(ValueError, match="its linear layers have the activations relu"):
+        read(save_frozen(message, tmp_path / "graph.pb"))
+
+
+@pytest.mark.parametrize("shape", [(-1, 1, 1), (1, 1, -1, 1)])
+def test_constants_along_rows_or_columns_are_no_bias(shape: tuple[int, ...], tmp_path: Path) -> None:
+    network, tensors = fold(SECOND, random_tensors(SECOND))
+    message = graph_of(network, tensors)
+    for node in message.node:
+        if node.name == "blocks/3/project/biases":
+            sides = node.attr["value"].tensor.tensor_shape
+            count = sides.dim[0].size
+            del sides.dim[:]
+            for side in shape:
+                sides.dim.add(size=count if side < 0 else side)
+    with pytest.raises(ValueError, match="operator BiasAdd stands before a convolution"):
+        read(save_frozen(message, tmp_path / "graph.pb"))
+
+
 def test_ninety_classes_are_cocos(tmp_path: Path) -> None:
     detector = LITE.with_options(classes=90)
     path = save_frozen(graph_of(detector.graph, random_tensors(detector), scores="Sigmoid"), tmp_path / "a.pb")
@@ -286,6 +375,8 @@ def test_texts_as_protobufjs_writes_them(texts: str, tmp_path: Path) -> None:
                 listed["s"] = [changed(each) for each in listed["s"]]
             elif listed:
                 listed["s"] = []
+            if "i" in listed:
+                listed["i"] = [{"low": int(each), "high": 0, "unsigned": False} for each in listed["i"]]
     (folder / "model.json").write_text(json.dumps(document))
     same_function(folder, SECOND)
 
@@ -297,7 +388,6 @@ def test_parts_of_checkpoints_are_named(tmp_path: Path) -> None:
         ("model.ckpt.index", b"\0\0\x08abc" * 9),
         ("model.ckpt.meta", b"\n\x10abc" * 9),
         ("checkpoint", b'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n'),
-        ("graph.pbtxt", b'node {\n  name: "input"\n  op: "Placeholder"\n}\n'),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match="belongs to a checkpoint of TensorFlow"):
@@ -325,6 +415,28 @@ def test_the_only_model_in_a_folder_is_read_whatever_its_name(tmp_path: Path) ->
         read(tmp_path)
 
 
+def test_a_folder_of_many_files_is_no_model(tmp_path: Path) -> None:
+    """Of more files than are opened no one can say that one alone holds a network."""
+    for number in range(501):
+        (tmp_path / f"{number:04}.dat").touch()
+    for name in ("0000.pb", "z.pb"):
+        save_frozen(graph_of(SECOND.graph, random_tensors(SECOND)), tmp_path / name)
+    with pytest.raises(ValueError, match=r"name one of its files, such as 0000\.pb or z\.pb"):
+        read(tmp_path)
+
+
+def test_what_lies_beside_a_model_keeps_no_one_from_it(tmp_path: Path) -> None:
+    (tmp_path / ".git" / "lfs").mkdir(parents=True)
+    save_frozen(graph_of(FIRST.graph, random_tensors(FIRST)), tmp_path / ".git" / "lfs" / "1f0c")
+    (tmp_path / "net.mlmodel").write_bytes(b"\x08\x07\x12\x30" * 20)
+    (tmp_path / "config.json").write_text('[{"name": "x", "weights": "1"}]')
+    for number in range(600):
+        (tmp_path / f"{number}.jpg").touch()
+    path = save_frozen(graph_of(SECOND.graph, random_tensors(SECOND)), tmp_path / "m.pb")
+    (tmp_path / "link.pb").symlink_to(path)
+    assert "The folder holds one model" in same_function(tmp_path, SECOND).notes[0]
+
+
 def test_files_in_archives_are_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "package.whl", "w") as archive:
         archive.writestr("a/METADATA", "Name: a")
@@ -338,6 +450,8 @@ def test_files_in_archives_are_named(tmp_path: Path) -> None:
     [
         ("net.caffemodel", b"\x0a\x07res10\x00\x01" * 9, "is a file of Caffe by its name"),
         ("net.mlmodel", b"\x08\x04\x12\x30" * 20, "Core ML"),
+        ("net.mlmodel", b"\x08\x01\x12\x30" * 20, "Core ML"),
+        ("net.pbtxt", b'node {\n  name: "input"\n}\n' * 5, "a graph of TensorFlow as text"),
         ("net.xml", b'<?xml version="1.0"?>\n<net name="m" version="11">' + b" " * 40, "a network of OpenVINO"),
         ("page.xml", b'<?xml version="1.0"?>\n<rss>' + b" " * 40, "a download probably went wrong"),
     ],

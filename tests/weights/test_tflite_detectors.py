@@ -78,10 +78,17 @@ def writer_of(detector: Detector, style: Style | None = None, seed: int = 0) -> 
     return network_writer(folded, in_tensorflows_order(folded, tensors_of(detector, seed)), style)
 
 
-def with_post_process(network: NetworkWriter, detector: Detector, count: int, *, quantised: bool = True) -> None:
-    """`TFLite_Detection_PostProcess` behind the outputs, with the detector's anchors, perhaps in eight bits."""
+def with_post_process(
+    network: NetworkWriter,
+    detector: Detector,
+    count: int,
+    *,
+    quantised: bool = True,
+    own: NDArray[np.float32] | None = None,
+) -> None:
+    """`TFLite_Detection_PostProcess` behind the outputs, with the detector's anchors or others, perhaps in 8 bits."""
     graph = network.graph
-    places = anchors(detector)[:, AXES]
+    places = (anchors(detector) if own is None else own)[:, AXES]
     step = np.float32(places.max() / 255)
     if quantised:
         stored = np.rint(places / step).astype(np.uint8)
@@ -180,6 +187,44 @@ def test_the_post_process_says_the_classes_and_holds_the_anchors(quantised: bool
     if quantised:
         assert np.array_equal(anchors(found), np.rint(exact / step).astype(np.float32) * np.float32(step))
     assert any("numbered" in note for note in conversion.notes)
+
+
+def large_square_second(detector: Detector, values: NDArray[Any], level: int) -> NDArray[Any]:
+    """The rows of a level with the larger square of each cell as the second anchor."""
+    count = len(detector.levels[level].anchors)
+    order = [0, count - 1, *range(1, count - 1)] if count > 3 else list(range(count))
+    return values.reshape(-1, count, *values.shape[1:])[:, order].reshape(values.shape)
+
+
+@pytest.mark.parametrize("count", [3, 4], ids=["background", "no background"])
+@pytest.mark.parametrize("weights", ["float32", "uint8", "int8"])
+def test_the_larger_square_may_be_the_second_of_a_cell(weights: Any, count: int, tmp_path: Path) -> None:
+    detector = FLOATS["ssdlite on v2"]
+    folded, tensors = detector.with_options(folded=True), tensors_of(detector)
+    turned, places, start = in_tensorflows_order(folded, tensors), [], 0
+    for number, level in enumerate(detector.levels):
+        stop = start + len(level.anchors) * level.size[0] * level.size[1]
+        places.append(large_square_second(detector, anchors(detector)[start:stop], number))
+        start = stop
+        for output in ("offsets", "logits"):
+            last = detector.graph.by_name[f"{output}.{number}"].reads[0]
+            for name in (f"{last}.weight", f"{last}.bias"):
+                values = turned[name].reshape(len(level.anchors), -1)
+                turned[name] = large_square_second(detector, values, number).reshape(turned[name].shape)
+    network = network_writer(folded, turned, Style(weights=weights))
+    with_post_process(network, detector, count, quantised=False, own=np.concatenate(places))
+    path = tmp_path / "detector.tflite"
+    path.write_bytes(network.content())
+    conversion = convert(path)
+    found = conversion.checkpoint
+    assert isinstance(found.architecture, Detector)
+    np.testing.assert_allclose(anchors(found.architecture), anchors(detector), atol=1e-6)
+    assert (found.quantisation is None) == (weights == "float32")
+    if weights == "float32":
+        for name, values in tensors.items():
+            if ".classes." not in name or count == 3:
+                np.testing.assert_array_equal(found.tensors[name], values, err_msg=name)
+    assert not {"offsets", "logits"} & conversion.outputs.keys()
 
 
 def test_a_detector_without_background_gets_one_that_says_nothing(tmp_path: Path) -> None:

@@ -537,6 +537,7 @@ def test_teachable_machines_labels_beside_a_file_are_its_classes(tmp_path: Path)
         ("0 red\n1 green pear\n2 blue\n", None),
         ("red\ngreen\n", None),
         ("1 red\n2 green\n", None),
+        (f"{'9' * 5000} red\n1 green\n", None),
     ):
         labels.write_text(text)
         conversion = read(path)

@@ -166,7 +166,7 @@ def read_labels(content: bytes) -> tuple[str, ...]:
 def numbered_labels(content: bytes) -> tuple[str, ...]:
     """Class names of Teachable Machine's `labels.txt`, whose lines are `0 Class 1`; of others, the lines."""
     lines = read_labels(content)
-    parts = [re.fullmatch(r"(\d+)[ \t]+(\S.*)", line) for line in lines]
+    parts = [re.fullmatch(r"([0-9]{1,6})[ \t]+(\S.*)", line) for line in lines]
     if all(part is not None and int(part[1]) == number for number, part in enumerate(parts)):
         return tuple(part[2] for part in parts if part is not None)
     return lines
@@ -180,8 +180,11 @@ def labels_beside(path: Path, *, numbered: bool = False) -> tuple[str, ...] | No
         numbered: whether only names with their numbers before them are taken, as Teachable Machine writes them.
     """
     beside = path.with_name("labels.txt")
-    if not beside.is_file() or beside.stat().st_size > LARGEST_LABELS:
+    try:
+        if not beside.is_file() or beside.stat().st_size > LARGEST_LABELS:
+            return None
+        content = beside.read_bytes()
+    except OSError:
         return None
-    content = beside.read_bytes()
     names = numbered_labels(content)
     return None if numbered and names == read_labels(content) else names

@@ -34,6 +34,8 @@ AXES = (1, 0, 3, 2)
 COCO_CLASSES = 90
 """Ids of COCO's classes, ten of which have none."""
 
+NO_BOXES = "some of them have no width or height, or are no numbers"
+
 OUTPUTS = ("offsets", "logits")
 
 RATIOS = (1.0, 2.0, 0.5, 3.0, 0.3333)
@@ -138,12 +140,14 @@ def _in_order(step: Step, columns: int, order: tuple[int | None, ...]) -> Step:
 
 
 def in_usual_order(found: Found) -> Found:
-    """The same with the larger square of each cell as its last anchor, as linnet and TensorFlow have it.
+    """The same with the larger square of each cell as its last anchor, as linnet and TensorFlow's generator have it.
 
-    TensorFlow's first detectors, such as face-api's, and those of Caffe have it as the second.
+    The detectors of Caffe and those trained in their order, such as face-api's, have it as the second.
     """
     if found.anchors is None:
         return found
+    if not np.isfinite(found.anchors).all() or found.anchors[:, 2:].min(initial=1) <= 0:
+        raise ValueError(f"its anchors are not those of an SSD: {NO_BOXES}")
     chain, anchors = replace(found.chain, steps=list(found.chain.steps)), found.anchors.copy()
     place, start, orders = found.trunk, 0, []
     for box, own in zip(found.boxes.levels, found.classes.levels, strict=True):
@@ -152,7 +156,8 @@ def in_usual_order(found: Found) -> Found:
         count = len(chain.steps[ends[0]].bias) // BOX_CODE
         rows = anchors[start:stop]
         if count < 1 or len(rows) != box.count or box.count % count:
-            raise ValueError(f"it has {len(anchors)} anchors, other than its heads give boxes")
+            boxes = sum(head.count for head in found.boxes.levels)
+            raise ValueError(f"it has {len(anchors):,} anchors, but its heads give {boxes:,} boxes")
         order = _order_of(rows[:count])
         anchors[start:stop] = rows.reshape(-1, count, BOX_CODE)[:, order].reshape(-1, BOX_CODE)
         for end, columns in zip(ends, (BOX_CODE, found.classes.columns + found.added), strict=True):
@@ -167,12 +172,12 @@ def in_usual_order(found: Found) -> Found:
 
 
 def _order_of(cell: NDArray[np.float32]) -> tuple[int, ...]:
-    """Of the anchors of a cell in linnet's order the places in the file."""
+    """The places that the anchors of a cell have in the file, in linnet's order of them."""
     width, height = np.asarray(cell[:, 2:], np.float64).T
     places = tuple(range(len(cell)))
     if len(cell) < SQUARES or min(width.min(), height.min()) <= 0:
         return places
-    # Of pictures that are not square, no anchor is as wide as high in parts of its sides.
+    # The first anchor is a square; in parts of a picture's sides it is one only where the picture is square.
     shape = (width / height) / (width[0] / height[0])
     alike = np.abs(np.log(shape)) < ALIKE
     if alike[1] and not alike[2:].any() and width[1] > width[0]:
@@ -378,11 +383,14 @@ def detector_outputs(detector: Detector, found: Found) -> dict[str, int]:
     """Name of each intermediate tensor → the file's own number of it."""
     numbers = outputs_by_name(detector, found.chain)
     for output, heads in (("offsets", found.boxes), ("logits", found.classes)):
-        # Levels in other orders are equal one by one.
-        if not found.orders:
-            numbers[output] = heads.joined
+        numbers[output] = heads.joined
         numbers |= {f"{output}.{number}": head.rows for number, head in enumerate(heads.levels)}
     return numbers
+
+
+def comparable(outputs: Mapping[str, Any], found: Found) -> dict[str, Any]:
+    """Of a detector's tensors those that can be compared with the file's: levels in another order only one by one."""
+    return {name: place for name, place in outputs.items() if not found.orders or name not in OUTPUTS}
 
 
 def named(found: Found, names: tuple[str, ...] | None, notes: list[str]) -> tuple[Found, tuple[str, ...] | None]:

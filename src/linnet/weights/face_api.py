@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from linnet.weights.matching import NotOurs
 from linnet.weights.tensorflow_graph import graph_class
 
@@ -30,6 +32,9 @@ TAPPED = 11
 SIZE, SCALE, OFFSET = "Preprocessor/ResizeImage/size", "Preprocessor/mul/x", "Preprocessor/sub/y"
 ANCHORS = "Output/extra_dim"
 
+LARGEST_SIDE = 4096
+"""Of pictures, in pixels; its own are of 512."""
+
 
 def is_face_api(names: Mapping[str, Any]) -> bool:
     """Whether tensors are those of face-api's detector."""
@@ -43,11 +48,13 @@ def graph_of_tensors(tensors: Mapping[str, NDArray[Any]]) -> Any:
         NotOurs: if a tensor is missing, or there is one that belongs to no layer.
     """
     graph = _Graph(tensors)
-    if SIZE not in tensors or tensors[SIZE].size != 2:
-        raise NotOurs(f"face-api's detector says in '{SIZE}' how large pictures are, and it does not")
-    height, width = (int(side) for side in tensors[SIZE].ravel())
-    graph.used.add(SIZE)
-    image = graph.node("image", "Placeholder", shape=(1, height, width, 3))
+    for name, count in ((SIZE, 2), (SCALE, 1), (OFFSET, 1)):
+        if name not in tensors or tensors[name].size != count or not np.isfinite(tensors[name]).all():
+            raise NotOurs(f"it does not have '{name}' of {count} numbers, as face-api's detector has")
+    height, width = (float(side) for side in tensors[SIZE].ravel())
+    if not 1 <= min(height, width) <= max(height, width) <= LARGEST_SIDE or height % 1 or width % 1:
+        raise NotOurs(f"its pictures are of {height:g} x {width:g} pixels")
+    image = graph.node("image", "Placeholder", shape=(1, int(height), int(width), 3))
     current = graph.node("Preprocessor/mul", "Mul", image, graph.constant(SCALE))
     current = graph.node("Preprocessor/sub", "Sub", current, graph.constant(OFFSET))
     current, taps, block = graph.pointwise(f"{BACKBONE}0_pointwise", current, stride=2), [], 1
@@ -68,8 +75,9 @@ def graph_of_tensors(tensors: Mapping[str, NDArray[Any]]) -> Any:
     classes = [graph.head(f"{PREDICTION}{number}/ClassPredictor", tap) for number, tap in enumerate(taps)]
     graph.node("boxes", "ConcatV2", *boxes)
     graph.node("scores", "Sigmoid", graph.node("classes", "ConcatV2", *classes))
-    if ANCHORS in tensors:
-        graph.constant(ANCHORS)
+    if tensors.get(ANCHORS, np.zeros(0)).ndim != 3:
+        raise NotOurs(f"it does not have its anchors in '{ANCHORS}', as face-api's detector has")
+    graph.constant(ANCHORS)
     layers = (name for name in tensors if name.startswith((BACKBONE, PREDICTION, "Prediction/Conv2d_")))
     surplus = next((name for name in layers if tensors[name].ndim > 0 and name not in graph.used), None)
     if surplus is not None and not surplus.endswith(("/stack", "/stack_1")):

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from linnet.kinds import (
     CHECKPOINT,
@@ -16,7 +16,6 @@ from linnet.kinds import (
     POINTER,
     SAVED_MODEL,
     TENSORFLOW,
-    kind_of,
     kind_of_name,
     looks,
     what_is,
@@ -25,6 +24,15 @@ from linnet.weights.conversion import in_short
 
 MOST_MEMBERS = 20_000
 """Files in a folder or an archive that are looked at; a MobileNet has some hundred tensors."""
+
+LARGEST_DESCRIPTION = 1 << 26
+"""Bytes of a model.json or manifest that is searched for a shard's name."""
+
+NO_WEIGHTS = frozenset(
+    {".txt", ".md", ".csv", ".tsv", ".yaml", ".yml", ".xml", ".html", ".py", ".js", ".ts", ".c", ".h", ".java", ".log"}
+    | {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".mp4", ".parquet", ".npy"}
+)
+"""Endings of what lies beside networks in folders."""
 
 MOST_LOOKED_INTO = 500
 """Files of a folder that are opened to find the one that holds a network."""
@@ -69,9 +77,8 @@ class Found:
 
     @property
     def of_another_library(self) -> bool:
-        """Whether a file has an ending of a library's own whose files can begin as others do, such as Core ML's."""
-        plain = self.members is None and kind_of(self.path, self.start) is None
-        return plain and self.path.suffix.lower() in OTHERS
+        """Whether a file has the ending of a library whose files begin as ONNX' do, such as Core ML's."""
+        return self.members is None and self.start[:1] == b"\x08" and self.path.suffix.lower() in OTHERS
 
     def guess(self) -> str:
         """What it is although no format takes it, to stand behind its name."""
@@ -79,32 +86,38 @@ class Found:
             return self._guess_of_many(self.members)
         if not self.start:
             return "is empty; weights were expected"
-        if self.path.suffix == ".bin" and (described := _description_of(self.path)):
+        plain = what_is(self.path, self.start) is None
+        if self.path.suffix == ".bin" and plain and (described := _description_of(self.path)):
             return f"holds the numbers of a model of TensorFlow.js alone: name '{described}' beside it"
         found = what_is(self.path, self.start)
         return found or f"{looks(self.start) or 'is of no known format'}; expected was {KNOWN}"
 
     def only_model(self, is_known: Callable[[bytes], bool]) -> Path | None:
-        """The one file in a folder that begins as a file of weights, whatever its name; None of any other folder.
+        """The one file in a folder that begins as a file of weights; None of any other folder.
+
+        Its name does not matter, but for pickles and archives, which may hold anything.
 
         Args:
             is_known: of the first bytes of a file, whether they begin a format that is read.
         """
         if self.members is None or self.start or self._named_by({name for name in self.members if "/" not in name}):
             return None
-        found = []
-        for name in sorted(self.members)[:MOST_LOOKED_INTO]:
+        names = [name for name in sorted(self.members) if _may_be_weights(name)]
+        if len(names) > MOST_LOOKED_INTO or len(self.members) == MOST_MEMBERS:
+            return None
+        found: dict[Path, Path] = {}
+        for name in names:
             path = self.path / name
             kind = kind_of_name(path)
             try:
                 with path.open("rb") as file:
                     start = file.read(LOOKED_AT)
-            except OSError:
+                if is_known(start) and (kind is not None or start[:1] not in (b"\x80", b"P")):
+                    # Two names may be of one file, as in a cache of Hugging Face's hub.
+                    found.setdefault(path.resolve(), path)
+            except (OSError, RuntimeError):
                 continue
-            # Pickles and archives are many things: of them the name has to say that they are weights.
-            if is_known(start) and (kind is not None or start[:1] not in (b"\x80", b"P")):
-                found.append(path)
-        return found[0] if len(found) == 1 else None
+        return next(iter(found.values())) if len(found) == 1 else None
 
     @staticmethod
     def _named_by(names: Collection[str]) -> str | None:
@@ -112,7 +125,7 @@ class Found:
         return next((text for name, text in FOLDERS if name in names), None)
 
     def _guess_of_many(self, members: frozenset[str]) -> str:
-        """The same of a folder or an archive: what lies at its top says most."""
+        """What a folder or an archive is that no format takes: what lies at its top says most."""
         top = {name for name in members if "/" not in name}
         files = {name.rpartition("/")[2] for name in members}
         models = sorted(name for name in top if _is_model(name))
@@ -129,6 +142,13 @@ class Found:
         return f"is {kind} of no known format: it holds {shown}; expected was {KNOWN}"
 
 
+def _may_be_weights(name: str) -> bool:
+    """Whether a file of a folder is opened to see whether it holds weights."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return not hidden and path.suffix.lower() not in OTHERS and path.suffix.lower() not in NO_WEIGHTS
+
+
 def _is_model(name: str) -> bool:
     """Whether a file has the name of one that is read by itself."""
     kind = kind_of_name(Path(name))
@@ -140,7 +160,8 @@ def _description_of(shard: Path) -> str | None:
     for path in sorted(shard.parent.glob("*.json")):
         if path.name == "model.json" or path.name.endswith(MANIFEST):
             try:
-                named = f'"{shard.name}"'.encode() in path.read_bytes()
+                small = path.is_file() and path.stat().st_size <= LARGEST_DESCRIPTION
+                named = small and f'"{shard.name}"'.encode() in path.read_bytes()
             except OSError:
                 continue
             if named:

@@ -32,12 +32,13 @@ from linnet.weights.detectors import (
     Heads,
     arranged,
     columns_of,
+    comparable,
     detector_outputs,
     in_usual_order,
     match_detector,
     named,
 )
-from linnet.weights.face_api import graph_of_tensors, is_face_api
+from linnet.weights.face_api import ANCHORS, graph_of_tensors, is_face_api
 from linnet.weights.found import MANIFEST
 from linnet.weights.matching import NotOurs
 from linnet.weights.named import IMAGENET_CLASSES, checked_content, imagenet_classes
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 
     from linnet.images import Preprocessing
     from linnet.weights.chain import Step
+
+MOST_ANCHORS = 1_000_000
+"""Of a detector; one of 1,024 pixels has 51,150."""
 
 FIRST_NODE = re.compile(
     rb"\A\n(?:[\x80-\xff]{0,4}[\0-\x7f])\n([\x01-\x7f]|[\x80-\xff]\x01)(?s:(.{1,255}?))\x12(.)([A-Z_]\w*)"
@@ -127,8 +131,8 @@ def _open_web(source: Source) -> Stored:
         tensors, shards, stored = read_manifest(json.loads(content), source.beside)
         if not is_face_api(tensors):
             raise NotOurs(
-                "it is a list of the tensors in TensorFlow.js' shards, without the network that they are of: name the "
-                f"{MODEL} or {OLD_MODEL} that belongs to it"
+                "it is a list of the tensors in TensorFlow.js' shards, without the network that they are of, and they "
+                f"are not face-api's: if a {MODEL} or {OLD_MODEL} belongs to it, name that"
             )
         return Stored(graph_of_tensors(tensors), tensors, hashlib.sha256(content + shards).hexdigest(), stored)
     if source.old:
@@ -156,10 +160,11 @@ def reading(path: Path) -> Iterator[None]:
             yield
     except NotOurs as problem:
         raise ValueError(f"'{path}' is no MobileNet that linnet has: {in_short(problem)}.") from None
-    except OptionError:
-        raise ValueError(
-            f"'{path}' is not a MobileNet that linnet knows: its first convolution has no ReLU or ReLU6 behind it."
-        ) from None
+    except OptionError as error:
+        why = f"no network of linnet's has its {error.name}"
+        if error.name == "activation":
+            why = "its first convolution has no ReLU or ReLU6 behind it"
+        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {why}.") from None
     except Exception as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
@@ -195,7 +200,7 @@ def convert_graph(
         network = match_detector(detector)
         if detector.anchors is None:
             notes.append("The graph does not say which anchors it has: those of TensorFlow's SSD are assumed.")
-        architecture, outputs = network, detector_outputs(network, detector)
+        architecture, outputs = network, comparable(detector_outputs(network, detector), detector)
         tensors, columns = tensors_of_chain(network, detector.chain), columns_of(network, detector)
     else:
         classifier, names = match(found.chain), labels
@@ -272,6 +277,8 @@ def _detector(found: Reading, nodes: Graph) -> Found:
     count = classes.columns - 1
     anchors = _anchors(nodes, sum(head.count for head in boxes.levels))
     if anchors is None:
+        if ANCHORS in nodes.nodes:
+            raise NotOurs(f"'{ANCHORS}' does not have one anchor for each of its boxes")
         anchors = _computed_anchors(
             nodes, found.chain.input_shape[:2], [head.size for head in found.joins[0][1]], cells
         )
@@ -286,8 +293,10 @@ def _anchors(nodes: Graph, count: int) -> NDArray[np.float32] | None:
     """
     constants = (nodes.constant(name) for name in nodes.nodes)
     fitting = [each for each in constants if each is not None and each.shape in ((count, 4), (1, count, 4))]
-    if not fitting or fitting[0].dtype.kind != "f" or not all(np.array_equal(each, fitting[0]) for each in fitting):
+    if not fitting or fitting[0].dtype.kind != "f":
         return None
+    if not np.isfinite(fitting[0]).all() or not all(np.array_equal(each, fitting[0]) for each in fitting):
+        raise ValueError("its anchors are no numbers, or it has several tensors that could be they")
     starts, ends = np.split(fitting[0].reshape(count, 4).astype(np.float64), 2, axis=1)
     if (ends > starts).all():
         starts, ends = (starts + ends) / 2, ends - starts
@@ -297,21 +306,29 @@ def _anchors(nodes: Graph, count: int) -> NDArray[np.float32] | None:
 def _computed_anchors(
     nodes: Graph, picture: tuple[int, int], sizes: Sequence[tuple[int, int]], cells: Sequence[int]
 ) -> NDArray[np.float32] | None:
-    """The anchors of a graph that computes them while it runs, in linnet's order; None if it does it in another way.
+    """The anchors of a graph that computes them while it runs, in linnet's order; None where nothing says which.
 
     TensorFlow's generator has for each level, as numbers, a scale and a ratio of the sides for each anchor of a cell:
     heights are scales / sqrt(ratios), widths scales x sqrt(ratios), both parts of the shorter side. Cells are spread
     evenly.
+
+    Raises:
+        NotOurs: if it says them of other levels than it has, or in another way.
     """
     roots = [node for node in nodes.nodes.values() if node.kind == "Sqrt" and "AnchorGenerator" in node.name]
     roots.sort(key=lambda node: int(node.name.rpartition("_")[2]) if node.name.rpartition("_")[2].isdigit() else 0)
     divided = {node.reads[1]: node for node in nodes.nodes.values() if node.kind == "RealDiv" and len(node.reads) > 1}
+    if not roots:
+        return None
+    total = sum(size[0] * size[1] * count for size, count in zip(sizes, cells, strict=True))
+    if len(roots) != len(sizes) or total > MOST_ANCHORS:
+        raise NotOurs(f"it generates anchors for {len(roots)} levels, {total:,} in all, and has {len(sizes)} levels")
     levels = []
-    for root, size, count in zip(roots, sizes, cells, strict=False):
+    for root, size, count in zip(roots, sizes, cells, strict=True):
         ratios = nodes.constant(root.reads[0]) if root.reads else None
         scales = nodes.constant(divided[root.name].reads[0]) if root.name in divided else None
         if ratios is None or scales is None or ratios.shape != (count,) or scales.shape != (count,):
-            return None
+            raise NotOurs("it generates its anchors in another way than TensorFlow's SSD")
         shorter = min(picture)
         widths = scales.astype(np.float64) * np.sqrt(ratios) * shorter / picture[1]
         heights = scales.astype(np.float64) / np.sqrt(ratios) * shorter / picture[0]
@@ -320,8 +337,6 @@ def _computed_anchors(
         level[..., 1] = ((np.arange(size[0]) + 0.5) / size[0])[:, None, None]
         level[..., 2], level[..., 3] = widths, heights
         levels.append(level.reshape(-1, BOX_CODE))
-    if not levels or len(levels) != len(sizes) or len(roots) != len(sizes):
-        return None
     return np.asarray(np.concatenate(levels), np.float32)
 
 

@@ -34,7 +34,7 @@ BOUNDS: dict[tuple[str, float], dict[str, str]] = {
     ("Maximum", 0.0): {"linear": "relu", AT_MOST: "relu6", "relu": "relu", "relu6": "relu6"},
     ("Minimum", 6.0): {"linear": AT_MOST, "relu": "relu6", "relu6": "relu6"},
 }
-"""Operator and number → what an activation becomes by it."""
+"""Operator and number → what an activation becomes by it; the two may come in either order."""
 
 CONVOLUTIONS = ("Conv2D", "_FusedConv2D", "DepthwiseConv2dNative", "FusedDepthwiseConv2dNative")
 SUMS = ("Add", "AddV2", "AddN")
@@ -51,7 +51,7 @@ BEHIND = frozenset({"Softmax", "Sigmoid", "LogSoftmax", "ArgMax", "TopKV2", "Sha
 STRANGE: tuple[tuple[Callable[[set[str], str], bool], str], ...] = (
     (
         lambda kinds, names: any(each in names for each in ("heatmap", "keypoint", "kpt_", "displacement")),
-        "a network that finds keypoints, such as PoseNet or MoveNet",
+        "a network of heatmaps, such as PoseNet, MoveNet or CenterNet",
     ),
     (
         # It grows maps by nearest neighbours, or by stacking and reshaping them.
@@ -138,6 +138,7 @@ class _Walk:
         self._graph = graph
         self._maps: dict[str, Map] = {}
         self._unknown: dict[str, str] = {}
+        self._pooled: int | None = None
         self._readers: dict[str, list[Node]] = {}
         for node in graph.nodes.values():
             for name in node.reads:
@@ -248,6 +249,7 @@ class _Walk:
                     self._maps[node.name] = found
         reading, chain = self._reading, self._reading.chain
         reading.joins = self._joins()
+        self._check_reads()
         if not reading.joins:
             if chain.pooled is None:
                 self._refuse("neither a global average pooling nor the heads of an SSD follows its backbone")
@@ -255,6 +257,19 @@ class _Walk:
         elif chain.pooled is not None:
             self._refuse("it has both a pooling and the heads of a detector")
         return reading
+
+    def _check_reads(self) -> None:
+        """Whoever reads a layer must read all of it: what comes in between was taken into the layer."""
+        chain, heads = self._reading.chain, [head for _, heads in self._reading.joins for head in heads]
+        whole = {0, *(step.output for step in chain.steps), *(step.sum_output for step in chain.steps)}
+        read = [*(step.input for step in chain.steps), *(head.number for head in heads)]
+        read += [step.sum_source for step in chain.steps if step.sum_source is not None]
+        read += [] if self._pooled is None else [self._pooled]
+        if not whole.issuperset(read):
+            self._refuse("a layer of it reads what stands before another's bias, batch norm or activation")
+        behind = [layer.activation for layer in chain.linear]
+        if behind and (behind[-1] != "linear" or set(behind[:-1]) - {"relu"}):
+            self._refuse(f"its linear layers have the activations {', '.join(behind)}, and ReLU between was expected")
 
     def _check_end(self) -> None:
         """What a classifier does with its scores must leave their order as it is."""
@@ -382,12 +397,16 @@ class _Walk:
     def _set_activation(self, found: Map, name: str) -> None:
         layer = found.step or found.dense
         summed = found.step is not None and found.step.sum_source is not None
+        if layer is not None and layer.activation == AT_MOST and not summed:
+            name, layer.activation = "relu6", "linear"
         if layer is None or summed or layer.activation not in (("linear", "relu") if name == "relu6" else ("linear",)):
             self._refuse(f"a {name} of it follows no convolution")
         layer.activation = name
 
     def _again(self, node: Node, found: Map) -> Map:
         """The same layer, whose result is now what this node gives."""
+        if found.pads is not None:
+            self._refuse(f"its {node.kind} stands between a padding and a convolution")
         result = self._give(node, found.size, step=found.step, dense=found.dense, pooled=found.pooled)
         if found.step is not None:
             found.step.output = result.number
@@ -403,6 +422,9 @@ class _Walk:
         constants = [self._graph.constant(name) for name in node.reads]
         if all(each is None for each in constants):
             return self._shortcut(node)
+        if any(each is not None and each.size > 1 and each.shape[-1] != each.size for each in constants):
+            # It is added along rows or columns.
+            return None
         first = constants[0] is not None
         number = next(each for each in constants if each is not None).astype(np.float64)
         found = self._maps.get(node.reads[1 if first else 0])
@@ -441,8 +463,7 @@ class _Walk:
 
     def _shift_sum(self, node: Node, found: Map, step: Step, number: NDArray[np.float64]) -> Map | None:
         """A bias that TensorFlow's optimizer adds behind the shortcut: (x + y) + b for (x + b) + y."""
-        alone = len(self._readers.get(self._reading.names[found.number], [])) == 1
-        if number.size not in (1, len(step.weight)) or not alone:
+        if number.size not in (1, len(step.weight)) or found.pads is not None:
             return None
         step.bias = np.asarray(step.bias + number.ravel(), np.float32)
         result = self._give(node, found.size, summed=step)
@@ -505,7 +526,7 @@ class _Walk:
         if not whole or source.pooled or self._reading.chain.pooled is not None:
             return None
         result = self._give(node, (1, 1), pooled=True)
-        self._reading.chain.pooled = result.number
+        self._reading.chain.pooled, self._pooled = result.number, source.number
         return result
 
     def _product(self, node: Node) -> Map | None:

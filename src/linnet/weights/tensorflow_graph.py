@@ -183,12 +183,16 @@ def graph_of_json(topology: Mapping[str, Any]) -> Any:
 def _with_texts(node: Any, *, listed: bool = False) -> Any:
     """The nodes with bytes as protobuf's JSON has them, in base 64.
 
-    protobuf.js, with which some models were written, leaves them lists of numbers, or objects whose keys are places.
+    protobuf.js, with which some models were written, leaves them lists of numbers, or objects whose keys are places;
+    and numbers of 64 bits two halves.
     """
     if isinstance(node, list):
         return [_with_texts(each) for each in node]
     if not isinstance(node, dict):
         return node
+    if {"low", "high"} <= node.keys() and all(isinstance(node[half], int) for half in ("low", "high")):
+        # A whole number of 64 bits, in halves.
+        return str((node["high"] << 32) | (node["low"] & 0xFFFFFFFF))
     found = {key: _with_texts(value, listed=key == "list") for key, value in node.items()}
     for key in BYTES & found.keys():
         value = found[key]

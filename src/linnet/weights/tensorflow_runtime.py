@@ -5,7 +5,7 @@ Written from the definition of each operator and from nothing of linnet's networ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,8 +45,9 @@ class TensorFlowRuntime:
         """Normalised pictures (N, H, W, C) → what the nodes give, by the names of linnet's tensors."""
         values: dict[str, Any] = {self._start: inputs}
         wanted = self._conversion.outputs
-        for node in self._graph.nodes.values():
-            if node.name in values or node.kind not in RUN or self._graph.constant(node.name) is not None:
+        needed = self._needed(wanted.values())
+        for node in (node for node in self._graph.nodes.values() if node.name in needed and node.kind in RUN):
+            if node.name in values or self._graph.constant(node.name) is not None:
                 continue
             read = [self._of(name, values) for name in node.reads]
             if all(each is not None for each in read):
@@ -55,6 +56,16 @@ class TensorFlowRuntime:
         found |= {name: self._joined(place, values) for name, place in wanted.items() if place not in values}
         if "classifier" in found:
             found["classifier"] = found["classifier"][..., self._conversion.dropped :]
+        return found
+
+    def _needed(self, names: Iterable[str]) -> set[str]:
+        """The nodes that some results come from, themselves included."""
+        found, waiting = set(names), list(names)
+        while waiting:
+            for name in self._graph.nodes[waiting.pop()].reads:
+                if name not in found:
+                    found.add(name)
+                    waiting.append(name)
         return found
 
     def _of(self, name: str, values: dict[str, Any]) -> Any:
@@ -113,7 +124,7 @@ RUN: dict[str, Callable[..., Any]] = {
     ),
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _norm),
     **dict.fromkeys(("MatMul", "_FusedMatMul"), _product),
-    **dict.fromkeys(("BiasAdd", *SUMS), lambda node, one, other: one + other),
+    **dict.fromkeys(("BiasAdd", *SUMS), lambda node, *summands: sum(summands)),
     **dict.fromkeys(("RealDiv", "Div"), lambda node, one, other: one / other),
     "Sub": lambda node, one, other: one - other,
     "Mul": lambda node, one, other: one * other,

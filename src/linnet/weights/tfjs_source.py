@@ -69,7 +69,7 @@ class Source:
 def is_manifest(content: bytes) -> bool:
     """Whether a file begins as the list of tensors that TensorFlow.js before 1.0 had beside a graph does."""
     text = content.lstrip(b"\xef\xbb\xbf \t\r\n")
-    return text[:1] == b"[" and b'"weights"' in text and b'"name"' in text
+    return text[:1] == b"[" and all(mark in text for mark in (b'"weights"', b'"name"', b'"shape"', b'"dtype"'))
 
 
 def is_graph(source: Source, content: bytes) -> bool:

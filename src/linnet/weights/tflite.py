@@ -40,7 +40,7 @@ from linnet.weights.conversion import (
     read_labels,
     without_background,
 )
-from linnet.weights.detectors import columns_of, detector_outputs, match_detector, named
+from linnet.weights.detectors import columns_of, comparable, detector_outputs, match_detector, named
 from linnet.weights.own_words import as_said
 from linnet.weights.tflite_detector import find_detector
 from linnet.weights.tflite_graph import Graph, NotOurs
@@ -186,7 +186,7 @@ def convert(
         path,
         checkpoint,
         dropped,
-        outputs,
+        outputs if detector is None else comparable(outputs, detector),
         tuple(notes),
         graph.says_size,
         columns=columns,
