@@ -548,6 +548,14 @@ def test_teachable_machines_labels_beside_a_file_are_its_classes(tmp_path: Path)
     assert read(tmp_path).checkpoint.classes == ("red", "green pear")
 
 
+def test_an_input_of_thousands_of_sides_makes_no_long_sentence(tmp_path: Path) -> None:
+    network = network_writer(SMALL, random_tensors(SMALL), Style())
+    network.graph.tensors[network.graph.inputs[0]].shape = (1,) * 5000
+    with pytest.raises(ValueError, match="its input has shape") as caught:
+        written(tmp_path / "a.tflite", network)
+    assert len(str(caught.value)) < 1500
+
+
 def test_a_damaged_name_makes_no_long_sentence() -> None:
     network = of_small()
     network.graph.tensors[network.graph.outputs[0]].name = "x" * 5000

@@ -35,6 +35,7 @@ from linnet.weights.chain import (
 from linnet.weights.conversion import (
     LARGEST_LABELS,
     Conversion,
+    in_short,
     labels_beside,
     per_channel,
     read_labels,
@@ -109,7 +110,7 @@ def convert(
             normalisation = {} if own is not None else _normalisation(graph, metadata, chain, notes)
     except NotOurs as problem:
         raise ValueError(
-            f"'{path}' is not a MobileNet classifier, detector or segmenter that linnet has: {problem}."
+            f"'{path}' is not a MobileNet classifier, detector or segmenter that linnet has: {in_short(problem)}."
         ) from None
     except Exception as error:
         raise _damaged(path, error) from None
@@ -133,7 +134,7 @@ def convert(
         tensors: dict[str, Any] = tensors_of_chain(architecture, chain)
         integers = _integers(graph, architecture, chain, outputs, notes)
     except ValueError as error:
-        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {error}.") from None
+        raise ValueError(f"'{path}' is not a MobileNet that linnet knows: {in_short(error)}.") from None
     except Exception as error:
         raise _damaged(path, error) from None
     if integers is not None:
@@ -172,7 +173,7 @@ def convert(
             quantisation=None if integers is None else integers[1],
         )
     except ValueError as error:
-        raise ValueError(f"'{path}' is damaged: {error}") from None
+        raise ValueError(f"'{path}' is damaged: {in_short(error)}") from None
     if chain.sigmoid and not chain.single:
         notes.append(
             "Each class has a score by itself in the file (sigmoid); linnet gives shares of 1, in the same order."
@@ -199,7 +200,7 @@ def _damaged(path: Path, error: Exception) -> ValueError:
     """A damaged flatbuffer leads its reader anywhere, and to exceptions of any kind."""
     if isinstance(error, struct.error):
         return ValueError(f"'{path}' is damaged: it cannot be read (it breaks off, or points outside of itself).")
-    return ValueError(f"'{path}' is damaged: it cannot be read ({str(error) or type(error).__name__}).")
+    return ValueError(f"'{path}' is damaged: it cannot be read ({in_short(error)}).")
 
 
 def _document(graph: Graph, name: str) -> Any:
