@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,3 +99,18 @@ def test_shards_and_folders_lead_to_the_file_that_describes_them(tmp_path: Path)
     (tmp_path / "tensorflowjs_model.pb").touch()
     with pytest.raises(ValueError, match=r"name 'tensorflowjs_model\.pb' beside it"):
         read(tmp_path / "shard.bin")
+
+
+def test_what_lies_beside_a_shard_is_looked_at_with_care(tmp_path: Path) -> None:
+    """A pipe would keep its reader for ever, a huge file would fill the memory, and a pointer is no shard."""
+    (tmp_path / "shard.bin").write_bytes(b"\x01\x02\x03\x04" * 20)
+    os.mkfifo(tmp_path / "model.json")
+    with (tmp_path / "weights_manifest.json").open("wb") as file:
+        file.write(b'"shard.bin"')
+        file.truncate(1 << 27)
+    with pytest.raises(ValueError, match="of no known format"):
+        read(tmp_path / "shard.bin")
+    (tmp_path / "weights_manifest.json").write_text('"pointer.bin"')
+    (tmp_path / "pointer.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ValueError, match="Git LFS pointer"):
+        read(tmp_path / "pointer.bin")
