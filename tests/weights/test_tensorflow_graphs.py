@@ -44,6 +44,15 @@ def same_function(path: Path, architecture: Architecture, **options: Any) -> Any
     return conversion
 
 
+def same_nodes(path: Path, architecture: Architecture) -> dict[str, float]:
+    """Correlations of each tensor, after checks of the function that was read and of them."""
+    same_function(path, architecture)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    correlations = compare(read(path), [picture]).correlations
+    assert min(correlations.values()) > 0.999999
+    return correlations
+
+
 @pytest.mark.parametrize("spread", [False, True], ids=["fused norm", "norm of several nodes"])
 @pytest.mark.parametrize(
     "architecture",
@@ -91,11 +100,7 @@ def test_biases_may_be_added_behind_shortcuts(tmp_path: Path) -> None:
     message = optimized(graph_of(network, tensors))
     shortcuts = sum(operation.adds for operation in network.operations)
     assert sum(node.op == "AddN" for node in message.node) == shortcuts > 0
-    path = save_frozen(message, tmp_path / "graph.pb")
-    same_function(path, SECOND)
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    correlations = compare(read(path), [picture]).correlations
-    assert min(correlations.values()) > 0.999999
+    correlations = same_nodes(save_frozen(message, tmp_path / "graph.pb"), SECOND)
     assert "blocks.2" in correlations
 
 
@@ -111,10 +116,7 @@ def test_a_relu6_may_begin_with_its_upper_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("behind_relu", [False, True], ids=["clip", "ReLU and clip"])
 def test_a_relu6_of_several_nodes(behind_relu: bool, tmp_path: Path) -> None:
     message = clipped(graph_of(FIRST.graph, random_tensors(FIRST)), behind_relu=behind_relu)
-    path = save_frozen(message, tmp_path / "graph.pb")
-    same_function(path, FIRST)
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    assert min(compare(read(path), [picture]).correlations.values()) > 0.999999
+    same_nodes(save_frozen(message, tmp_path / "graph.pb"), FIRST)
 
 
 def test_half_a_relu6_is_of_no_mobilenet(tmp_path: Path) -> None:

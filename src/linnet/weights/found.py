@@ -86,10 +86,9 @@ class Found:
             return self._guess_of_many(self.members)
         if not self.start:
             return "is empty; weights were expected"
-        plain = what_is(self.path, self.start) is None
-        if self.path.suffix == ".bin" and plain and (described := _description_of(self.path)):
-            return f"holds the numbers of a model of TensorFlow.js alone: name '{described}' beside it"
         found = what_is(self.path, self.start)
+        if found is None and self.path.suffix == ".bin" and (described := _description_of(self.path)):
+            return f"holds the numbers of a model of TensorFlow.js alone: name '{described}' beside it"
         return found or f"{looks(self.start) or 'is of no known format'}; expected was {KNOWN}"
 
     def only_model(self, is_known: Callable[[bytes], bool]) -> Path | None:
