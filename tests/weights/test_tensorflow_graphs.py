@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +234,15 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "against the file's own graph" in output
 
 
+def _generate(writer: Writer, number: int, level: Any, order: Any = slice(None), scale: float = 1.0) -> None:
+    """What TensorFlow's generator of anchors has for a level: scales and ratios of a cell as numbers."""
+    width, height = np.array(level.anchors).T
+    base, last = "MultipleGridAnchorGenerator", f"_{number}" if number else ""
+    root = writer.node(f"{base}/Sqrt{last}", "Sqrt", writer.constant(f"{base}/ratios{last}", (width / height)[order]))
+    scales = writer.constant(f"{base}/scales{last}", scale * np.sqrt(width * height)[order])
+    writer.node(f"{base}/truediv{last}", "RealDiv", scales, root)
+
+
 @pytest.mark.parametrize("large_square", ["last", "second"])
 def test_anchors_that_a_graph_computes_are_read_off_it(large_square: str, tmp_path: Path) -> None:
     """TensorFlow's generator: scales and ratios of a cell are numbers, and all else is computed from the maps."""
@@ -243,16 +251,11 @@ def test_anchors_that_a_graph_computes_are_read_off_it(large_square: str, tmp_pa
     writer.message = graph_of(detector.graph, random_tensors(detector), scores="Sigmoid")
     orders = []
     for number, level in enumerate(detector.levels):
-        width, height = np.array(level.anchors).T
-        scales, ratios = np.sqrt(width * height), width / height
-        order = np.arange(len(scales))
-        if large_square == "second" and len(scales) > 3:
+        order = np.arange(len(level.anchors))
+        if large_square == "second" and len(order) > 3:
             order = np.array([0, 5, 1, 2, 3, 4])
         orders.append(order)
-        base = "MultipleGridAnchorGenerator"
-        last = f"_{number}" if number else ""
-        root = writer.node(f"{base}/Sqrt{last}", "Sqrt", writer.constant(f"{base}/ratios{last}", ratios[order]))
-        writer.node(f"{base}/truediv{last}", "RealDiv", writer.constant(f"{base}/scales{last}", scales[order]), root)
+        _generate(writer, number, level, order)
     conversion = read(save_frozen(writer.message, tmp_path / "graph.pb"))
     found = conversion.checkpoint
     assert isinstance(found.architecture, Detector)
@@ -267,16 +270,6 @@ def test_anchors_that_a_graph_computes_are_read_off_it(large_square: str, tmp_pa
         np.testing.assert_array_equal(found.tensors[name].reshape(-1, 4), expected)
 
 
-def _generator(writer: Writer, levels: Sequence[Any], scale: float = 1.0) -> Any:
-    for number, level in enumerate(levels):
-        width, height = np.array(level.anchors).T
-        base, last = "MultipleGridAnchorGenerator", f"_{number}" if number else ""
-        root = writer.node(f"{base}/Sqrt{last}", "Sqrt", writer.constant(f"{base}/ratios{last}", width / height))
-        scales = writer.constant(f"{base}/scales{last}", scale * np.sqrt(width * height))
-        writer.node(f"{base}/truediv{last}", "RealDiv", scales, root)
-    return writer.message
-
-
 @pytest.mark.parametrize(
     ("count", "scale", "words"),
     [
@@ -289,9 +282,10 @@ def _generator(writer: Writer, levels: Sequence[Any], scale: float = 1.0) -> Any
 def test_generators_of_other_anchors_are_refused(count: int, scale: float, words: str, tmp_path: Path) -> None:
     writer = Writer()
     writer.message = graph_of(LITE.graph, random_tensors(LITE), scores="Sigmoid")
-    message = _generator(writer, LITE.levels[:count], scale)
+    for number, level in enumerate(LITE.levels[:count]):
+        _generate(writer, number, level, scale=scale)
     with pytest.raises(ValueError, match=words):
-        read(save_frozen(message, tmp_path / "graph.pb"))
+        read(save_frozen(writer.message, tmp_path / "graph.pb"))
 
 
 def _read_from(message: Any, reader: str, source: str) -> Any:
