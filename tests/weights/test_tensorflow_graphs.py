@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,131 @@ def test_pixels_may_have_one_scale_and_a_mean_for_each_channel(tmp_path: Path) -
     contract = read(save_frozen(message, tmp_path / "a.pb")).checkpoint.preprocessing
     assert contract is not None
     np.testing.assert_allclose([*contract.mean, *contract.std], [0.485, 0.456, 0.406, 1, 1, 1], rtol=1e-6)
+
+
+def _behind(entry: Callable[[Writer, str], str], *, size: int | None = 64) -> Any:
+    """A network behind whatever `entry` makes of its picture."""
+    writer = Writer()
+    pixels = entry(writer, writer.node("image", "Placeholder", shape=(-1, size or -1, size or -1, 3)))
+    for node in graph_of(SECOND.graph, random_tensors(SECOND)).node:
+        if node.name != "image":
+            added = writer.message.node.add()
+            added.CopyFrom(node)
+            added.input[:] = [pixels if name == "image" else name for name in node.input]
+    return writer.message
+
+
+def _as_torch(w: Writer, x: str) -> str:
+    x = w.node("whole", "RealDiv", x, w.constant("c", 255.0))
+    x = w.node("mean", "BiasAdd", x, w.constant("m", [-0.485, -0.456, -0.406]))
+    return w.node("std", "RealDiv", x, w.constant("s", [0.229, 0.224, 0.225]))
+
+
+def _last_axis(w: Writer, x: str) -> str:
+    ends = [w.constant(name, [0, 0, 0, 0], "DT_INT32") for name in ("begin", "end")]
+    return w.node("turn", "StridedSlice", x, *ends, w.constant("by", [1, 1, 1, -1], "DT_INT32"))
+
+
+def _as_caffe(w: Writer, x: str) -> str:
+    return w.node("mean", "BiasAdd", _last_axis(w, x), w.constant("m", [-103.939, -116.779, -123.68]))
+
+
+def _late_turn(w: Writer, x: str) -> str:
+    x = w.node("mean", "Sub", x, w.constant("m", [0.1, 0.2, 0.3]))
+    return w.node("turn", "ReverseV2", x, w.constant("axis", [3], "DT_INT32"))
+
+
+def _normalised(w: Writer, x: str) -> str:
+    vectors = {"scale": 2.0, "shift": 1.0, "mean": 120.0, "variance": 3600.0}
+    return w.normalise("input", x, {name: np.full(3, value, np.float32) for name, value in vectors.items()}, 0.0)
+
+
+def _mean_alone(w: Writer, x: str) -> str:
+    return w.node("mean", "Sub", x, w.constant("m", 127.5))
+
+
+@pytest.mark.parametrize(
+    ("entry", "colours", "mean", "std"),
+    [
+        (_as_torch, "RGB", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        (_as_caffe, "BGR", (103.939 / 255, 116.779 / 255, 123.68 / 255), (1 / 255,) * 3),
+        (_late_turn, "BGR", (0.3, 0.2, 0.1), (1.0,) * 3),
+        (_normalised, "RGB", (90 / 255,) * 3, (30 / 255,) * 3),
+        (_mean_alone, "RGB", (0.5,) * 3, (1 / 255,) * 3),
+    ],
+    ids=["as torch", "as Caffe", "turned at last", "batch norm", "a mean alone"],
+)
+def test_ways_to_normalise(
+    entry: Callable[[Writer, str], str],
+    colours: str,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    tmp_path: Path,
+) -> None:
+    conversion = read(save_frozen(_behind(entry), tmp_path / "a.pb"))
+    contract = conversion.checkpoint.preprocessing
+    assert contract is not None
+    assert contract.colours == colours
+    np.testing.assert_allclose([*contract.mean, *contract.std], [*mean, *std], rtol=1e-5)
+    assert not any("does not say how pixels" in note for note in conversion.notes)
+
+
+def _standardised(w: Writer, x: str) -> str:
+    axes = w.constant("axes", [1, 2, 3], "DT_INT32")
+    return w.node("centre", "Sub", x, w.node("mean", "Mean", x, axes))
+
+
+def _mirrored(w: Writer, x: str) -> str:
+    return w.node("mirror", "ReverseV2", x, w.constant("axis", [2], "DT_INT32"))
+
+
+def _doubled(w: Writer, x: str) -> str:
+    ways = [w.node(f"way{number}", "Mul", x, w.constant(f"c{number}", number)) for number in (2.0, 3.0)]
+    return w.node("join", "Merge", *ways)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (_standardised, "its operator Sub before the first convolution computes with more than pixels"),
+        (_mirrored, "it mirrors its pictures"),
+        (_doubled, "pixels reach its first convolution in several ways"),
+        (lambda w, x: w.node("p", "Pow", x, w.constant("g", 2.2)), "its operator Pow stands before"),
+        (lambda w, x: w.node("c", "Minimum", x, w.constant("b", 0.5)), "its operator Minimum before"),
+        (lambda w, x: w.node("n", "Neg", x), "no normalisation of pixels"),
+        (lambda w, x: w.node("t", "ConcatV2", x, x, x, w.constant("a", 3, "DT_INT32")), "its operator ConcatV2"),
+    ],
+    ids=["standardised", "mirrored", "several ways", "power", "bound", "negative", "grey thrice"],
+)
+def test_what_no_contract_says_is_refused(entry: Callable[[Writer, str], str], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        read(save_frozen(_behind(entry), tmp_path / "a.pb"))
+
+
+@pytest.mark.parametrize("padded", [False, True], ids=["cut", "shape kept"])
+def test_arithmetic_on_a_pictures_size_is_none_on_its_pixels(padded: bool, tmp_path: Path) -> None:
+    """As slim cuts 0.875 of a picture out, and as resizing keeps a picture's shape."""
+
+    def entry(w: Writer, x: str) -> str:
+        x = w.node("whole", "Mul", x, w.constant("c", 1 / 255))
+        sides = [w.constant(name, values, "DT_INT32") for name, values in (("b", [1]), ("e", [2]), ("s", [1]))]
+        height = w.node("height", "Cast", w.node("side", "StridedSlice", w.node("shape", "Shape", x), *sides))
+        part = w.node("part", "Mul", height, w.constant("share", 0.875))
+        size = w.constant("size", [64, 64], "DT_INT32")
+        if padded:
+            size = w.node("sides", "Pack", part, part)
+        else:
+            start = w.node("start", "Pack", w.node("rest", "Sub", height, part), w.constant("zero", 0, "DT_INT32"))
+            x = w.node("cut", "Slice", x, start, w.constant("all", [-1, -1, -1, -1], "DT_INT32"))
+        x = w.node("resize", "ResizeBilinear", x, size)
+        return w.node("twice", "Mul", w.node("mean", "Sub", x, w.constant("m", 0.5)), w.constant("two", 2.0))
+
+    conversion = read(save_frozen(_behind(entry, size=None), tmp_path / "a.pb"), resolution=64 if padded else None)
+    contract = conversion.checkpoint.preprocessing
+    assert contract is not None
+    np.testing.assert_allclose([*contract.mean, *contract.std], [0.5] * 6, rtol=1e-5)
+    how = "ResizeBilinear to a size that it computes" if padded else "Slice"
+    assert any(f"The graph itself frames its pictures ({how})" in note for note in conversion.notes)
 
 
 def test_a_graph_of_any_size(tmp_path: Path) -> None:

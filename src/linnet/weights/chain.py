@@ -29,9 +29,6 @@ LONGEST_FIRST = 30
 EARLY_STRIDES: dict[int, int] = {16: 2, 8: 1}
 """Stride of a whole network whose stem is not strided → its option `early_stride`."""
 
-SMALL_STEP = 0.1
-"""Of a factor at the input: below it pixels are numbers up to 255, above it up to 1."""
-
 A = TypeVar("A", bound=Architecture)
 
 

@@ -6,12 +6,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from linnet.architecture import Architecture
 from linnet.architecture.network import Backbone
 from linnet.checkpoint import Checkpoint, default_preprocessing
 from linnet.images import Preprocessing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SMALL_STEP = 0.1
+"""Of a factor at the input: below it pixels are numbers up to 255, above it up to 1."""
+
+MOST_MEAN = 1.01
+"""Of pixels from 0 to 1, with what rounding adds."""
 
 LARGEST_LABELS = 1 << 22
 """Bytes of a file of class names."""
@@ -97,6 +108,28 @@ def contract_of(architecture: Architecture, **values: Any) -> Preprocessing | No
         if name in values:
             values[name] = per_channel(tuple(values[name]), len(contract.mean))
     return replace(contract, **values)
+
+
+def pixel_range(scale: NDArray[np.float64], offset: NDArray[np.float64]) -> float:
+    """The largest pixel of a file that multiplies its input by `scale` and adds `offset`: 255 or 1.
+
+    So small a factor, or so large a mean, makes sense of numbers up to 255 only.
+    """
+    return 255.0 if np.abs(scale).max() < SMALL_STEP or (-offset / scale).max() > MOST_MEAN else 1.0
+
+
+def normalisation_of(
+    scale: NDArray[np.float64], offset: NDArray[np.float64], notes: list[str]
+) -> dict[str, tuple[float, ...]]:
+    """Mean and deviation of pixels from 0 to 1, of a file that multiplies its input by `scale` and adds `offset`."""
+    whole = pixel_range(scale, offset)
+    mean, std = -offset / scale / whole, 1 / scale / whole
+    if not (mean.min() >= 1 - MOST_MEAN and mean.max() <= MOST_MEAN):
+        means = ", ".join(f"{each:.4g}" for each in mean)
+        notes.append(
+            f"What it does to pixels makes their mean {means}, which no picture has: --mean and --std say others."
+        )
+    return {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))}
 
 
 def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:

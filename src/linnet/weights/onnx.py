@@ -20,7 +20,7 @@ from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 from linnet.kinds import SAVED_MODEL_MARK
 from linnet.weights.chain import match, outputs_by_name, tensors_of_chain
-from linnet.weights.conversion import Conversion, contract_of, in_short, without_background
+from linnet.weights.conversion import Conversion, contract_of, in_short, normalisation_of, without_background
 from linnet.weights.layouts import IMAGENET_PIXELS
 from linnet.weights.matching import NotOurs
 from linnet.weights.named import IMAGENET_CLASSES, checked_content, imagenet_classes
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-SMALL_STEP = 0.1
-"""Of a scale at the input: below it pixels are numbers up to 255, above it up to 1."""
 
 
 def why_not(start: bytes) -> str | None:
@@ -170,15 +167,11 @@ def _contract(architecture: Any, reading: Reading, notes: list[str]) -> Preproce
     """From what the graph does to its input, else from the convention of the library that its padding tells."""
     if reading.scale is not None and reading.offset is not None:
         scale, offset = (
-            np.broadcast_to(values, architecture.input_channels) for values in (reading.scale, reading.offset)
+            np.broadcast_to(values.astype(np.float64), architecture.input_channels)
+            for values in (reading.scale, reading.offset)
         )
-        whole = 255.0 if float(np.abs(scale).max()) < SMALL_STEP else 1.0
         notes.append("Pixels are normalised within the graph; the checkpoint does it before the network.")
-        return contract_of(
-            architecture,
-            mean=tuple(float(-one / other / whole) for one, other in zip(offset, scale, strict=True)),
-            std=tuple(float(1 / other / whole) for other in scale),
-        )
+        return contract_of(architecture, **normalisation_of(scale, offset, notes))
     if architecture.padding == "symmetric" and architecture.input_channels == 3:
         notes.append(
             "The graph does not say how pixels are normalised; it pads as PyTorch does, so ImageNet's mean and "

@@ -23,8 +23,8 @@ from linnet.architecture.network import OptionError
 from linnet.architecture.ssdlite import BOX_CODE
 from linnet.checkpoint import Checkpoint
 from linnet.kinds import LOOKED_AT
-from linnet.weights.chain import SMALL_STEP, Chain, match, outputs_by_name, tensors_of_chain
-from linnet.weights.conversion import Conversion, contract_of, in_short, without_background
+from linnet.weights.chain import Chain, match, outputs_by_name, tensors_of_chain
+from linnet.weights.conversion import Conversion, contract_of, in_short, normalisation_of, without_background
 from linnet.weights.detectors import (
     AXES,
     Found,
@@ -193,7 +193,7 @@ def convert_graph(
     found = read_chain(nodes)
     notes, dropped, columns = found.notes, 0, {}
     architecture: Architecture
-    if not found.says_size:
+    if found.pixels.size is None:
         notes.append(f"The graph does not say how large pictures are: {USUAL_SIDE} is assumed.")
     if found.joins:
         detector, names = named(_detector(found, nodes), labels, notes)
@@ -228,7 +228,7 @@ def convert_graph(
         dropped,
         {name: found.names[number] for name, number in outputs.items() if number in found.names},
         tuple(notes),
-        found.says_size,
+        found.pixels.size is not None,
         "tensorflow",
         columns,
     )
@@ -236,19 +236,21 @@ def convert_graph(
 
 def _contract(architecture: Architecture, found: Reading) -> Preprocessing | None:
     """From what the graph does to its input, else TensorFlow's convention."""
-    if found.scale is None or found.offset is None:
+    pixels = found.pixels
+    colours: dict[str, Any] = {"colours": "BGR"} if pixels.reversed else {}
+    if pixels.frames:
+        found.notes.append(
+            f"The graph itself frames its pictures ({pixels.frames}): linnet resizes and cuts them by its contract."
+        )
+    if not pixels.changed:
         found.notes.append(
             "The graph does not say how pixels are normalised; [-1, 1] is assumed. `--mean` and `--std` say others."
         )
-        return contract_of(architecture)
-    scale, offset = (np.broadcast_to(each, found.chain.input_shape[2]) for each in (found.scale, found.offset))
-    whole = 255.0 if float(scale.max()) < SMALL_STEP else 1.0
+        return contract_of(architecture, **colours)
     found.notes.append("Pixels are normalised within the graph; the checkpoint does it before the network.")
-    return contract_of(
-        architecture,
-        mean=tuple(float(-one / other / whole) for one, other in zip(offset, scale, strict=True)),
-        std=tuple(float(1 / other / whole) for other in scale),
-    )
+    channels = found.chain.input_shape[2]
+    scale, offset = (np.broadcast_to(each, channels) for each in (pixels.scale, pixels.offset))
+    return contract_of(architecture, **normalisation_of(scale, offset, found.notes), **colours)
 
 
 def _detector(found: Reading, nodes: Graph) -> Found:

@@ -6,7 +6,7 @@ whatever stands behind the heads of a detector or the scores of a classifier is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,6 +16,7 @@ from linnet.architecture.operations import pad_amounts
 from linnet.weights.chain import Chain, Dense, Step, as_one
 from linnet.weights.matching import NotOurs
 from linnet.weights.tensorflow_graph import PASSED, ROUNDING, Graph, Node
+from linnet.weights.tensorflow_pixels import NORMS, SUMS, USUAL_EPSILON, Pixels, find_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,10 +38,6 @@ BOUNDS: dict[tuple[str, float], dict[str, str]] = {
 """Operator and number → what an activation becomes by it; the two may come in either order."""
 
 CONVOLUTIONS = ("Conv2D", "_FusedConv2D", "DepthwiseConv2dNative", "FusedDepthwiseConv2dNative")
-SUMS = ("Add", "AddV2", "AddN")
-"""The last adds any number of results: two, where the first graphs of TensorFlow.js have it for a shortcut."""
-
-RESIZES = ("ResizeBilinear", "ResizeBicubic", "ResizeNearestNeighbor", "ResizeArea")
 SHAPED = ("Reshape", "Squeeze", "ExpandDims", "Transpose")
 """What may stand between a head and the joining of all."""
 
@@ -99,9 +96,7 @@ class Reading:
         names: number of each tensor → the node that gives it.
         joins: of a detector, for each of the two outputs the node that joins it and its heads' convolutions.
         softmax: of a detector, whether the scores of an anchor sum to 1.
-        scale: what the picture is multiplied by before the network, if it is.
-        offset: what is added then.
-        says_size: whether the graph says how large pictures are.
+        pixels: what the graph does to a picture before the network.
         start: the node that the first convolution reads.
         notes: what had to be assumed.
     """
@@ -110,9 +105,7 @@ class Reading:
     names: dict[int, str] = field(default_factory=dict)
     joins: tuple[tuple[str, tuple[Map, ...]], ...] = ()
     softmax: bool = False
-    scale: NDArray[np.float64] | None = None
-    offset: NDArray[np.float64] | None = None
-    says_size: bool = True
+    pixels: Pixels = field(default_factory=Pixels)
     start: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -167,66 +160,20 @@ class _Walk:
 
     def _start(self, first: Node) -> Reading:
         """What the graph does to a picture, and how large it is then."""
-        nodes, scale, offset, changed = self._graph.nodes, np.ones(1), np.zeros(1), False
-        size: list[int] | None = None
-        padded = nodes[first.reads[0]]
+        padded = self._graph.nodes[first.reads[0]]
         start = padded.reads[0] if padded.kind in ("Pad", "PadV2") else padded.name
-        for node in self._before(start):
-            if node.kind in RESIZES and size is None:
-                sides = self._graph.constant(node.reads[1])
-                size = None if sides is None or sides.size != 2 else [int(side) for side in sides.ravel()]
-            elif node.kind in ("Placeholder", "PlaceholderWithDefault") and size is None:
-                shape = node.values.get("shape") or []
-                size = [int(side) for side in shape[1:3]] if len(shape) == 4 and min(shape[1:3]) > 0 else None
-            elif (affine := self._of_pixels(node)) is not None:
-                # From the convolution back to the picture: what was done earlier comes later here.
-                scale, offset, changed = scale * affine[0], offset + scale * affine[1], True
+        pixels = find_pixels(self._graph, start)
         weight = self._needed(first.reads[1])
         channels = int(weight.shape[2]) if weight.ndim == 4 else 0
-        height, width = size or (USUAL_SIDE, USUAL_SIDE)
+        height, width = pixels.size or (USUAL_SIDE, USUAL_SIDE)
         if not 0 < channels < 1 << 16 or not 0 < height < 1 << 16 or not 0 < width < 1 << 16:
             self._refuse(f"its pictures are of {height} x {width} pixels and {channels} channels")
-        reading = Reading(Chain((height, width, channels)), says_size=size is not None, start=start)
-        if changed:
-            # One may have a number for each channel and the other one for all.
-            scale, offset = np.broadcast_arrays(scale, offset)
-            if not np.isfinite([scale, offset]).all() or (scale <= 0).any() or scale.size not in (1, channels):
+        if pixels.changed:
+            plain = np.isfinite([pixels.scale, pixels.offset]).all() and (pixels.scale > 0).all()
+            if not plain or pixels.scale.size not in (1, channels):
                 self._refuse("what it does to its input is no normalisation of pixels")
-            reading.scale, reading.offset = scale, offset
-        self._maps[start], reading.names[0] = Map(0, (height, width)), start
-        return reading
-
-    def _before(self, name: str) -> Iterator[Node]:
-        """The nodes that a result comes from, the nearest first."""
-        seen, waiting = {name}, [name]
-        while waiting:
-            node = self._graph.nodes[waiting.pop(0)]
-            yield node
-            for each in node.reads:
-                if each not in seen and self._graph.constant(each) is None:
-                    seen.add(each)
-                    waiting.append(each)
-
-    def _of_pixels(self, node: Node) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """By what a node multiplies pixels, and what it adds then; None if it does neither."""
-        if node.kind not in ("Mul", "RealDiv", "Div", "Sub", *SUMS) or len(node.reads) != 2:
-            return None
-        constants = [self._graph.constant(name) for name in node.reads]
-        number = next((each for each in constants if each is not None), None)
-        # Counters of loops are integers; a picture's mean has one number or one a channel.
-        if number is None or number.dtype.kind != "f" or number.size not in (1, 3) or len(constants) != 2:
-            return None
-        values, one, none = number.astype(np.float64).ravel(), np.ones(1), np.zeros(1)
-        first = constants[0] is not None
-        if node.kind in ("RealDiv", "Div"):
-            if first:
-                self._refuse("it divides by the picture")
-            return 1 / values, none
-        if node.kind == "Mul":
-            return values, none
-        if node.kind == "Sub":
-            return (-one, values) if first else (one, -values)
-        return one, values
+        self._maps[start] = Map(0, (height, width))
+        return Reading(Chain((height, width, channels)), names={0: start}, pixels=pixels, start=start)
 
     # From there on.
 
@@ -481,7 +428,7 @@ class _Walk:
         scale, shift, mean, variance = (self._needed(name).astype(np.float64).ravel() for name in node.reads[1:5])
         if min(scale.size, shift.size, mean.size, variance.size) != len(found.step.weight):
             raise ValueError(f"the batch norm '{node.name}' of it has other numbers than its convolution channels")
-        factor = scale / np.sqrt(variance + (node.values.get("epsilon") or 1e-4))
+        factor = scale / np.sqrt(variance + (node.values.get("epsilon") or USUAL_EPSILON))
         self._scale(found, factor, shift - mean * factor)
         return self._again(node, found)
 
@@ -616,7 +563,7 @@ class _Walk:
 
 HANDLERS: dict[str, Callable[[_Walk, Node], Map | None]] = {
     **dict.fromkeys(CONVOLUTIONS, _Walk._convolve),
-    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _Walk._normalise),
+    **dict.fromkeys(NORMS, _Walk._normalise),
     **dict.fromkeys(("BiasAdd", *SUMS, "Sub", "Mul", "RealDiv", "Div"), _Walk._arithmetic),
     **dict.fromkeys(("Relu", "Relu6"), _Walk._activate),
     **dict.fromkeys(("Minimum", "Maximum"), _Walk._bound),

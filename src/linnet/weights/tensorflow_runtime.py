@@ -12,8 +12,9 @@ import numpy as np
 
 from linnet.weights.keras_runtime import convolve
 from linnet.weights.tensorflow import open_graph
-from linnet.weights.tensorflow_chain import SHAPED, SUMS, read_chain
+from linnet.weights.tensorflow_chain import SHAPED, read_chain
 from linnet.weights.tensorflow_graph import PASSED, Graph, Node
+from linnet.weights.tensorflow_pixels import NORMS, SUMS, USUAL_EPSILON
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,7 +103,7 @@ def _fused(node: Node, x: Array, *further: Array) -> Array:
 
 
 def _norm(node: Node, x: Array, scale: Array, shift: Array, mean: Array, variance: Array) -> Array:
-    return (x - mean) / np.sqrt(variance + np.float32(node.values.get("epsilon") or 1e-4)) * scale + shift
+    return (x - mean) / np.sqrt(variance + np.float32(node.values.get("epsilon") or USUAL_EPSILON)) * scale + shift
 
 
 def _product(node: Node, x: Array, weight: Array, *bias: Array) -> Array:
@@ -122,7 +123,7 @@ RUN: dict[str, Callable[..., Any]] = {
         ("Conv2D", "_FusedConv2D", "DepthwiseConv2dNative", "FusedDepthwiseConv2dNative"),
         _convolution,
     ),
-    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _norm),
+    **dict.fromkeys(NORMS, _norm),
     **dict.fromkeys(("MatMul", "_FusedMatMul"), _product),
     **dict.fromkeys(("BiasAdd", *SUMS), lambda node, *summands: sum(summands)),
     **dict.fromkeys(("RealDiv", "Div"), lambda node, one, other: one / other),

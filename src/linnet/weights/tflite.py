@@ -24,7 +24,6 @@ from linnet.images import Preprocessing
 from linnet.quantisation.scheme import IntegerType, Pooling, Quantisation
 from linnet.quantisation.tensors import check_tensors
 from linnet.weights.chain import (
-    SMALL_STEP,
     Chain,
     match,
     outputs_by_name,
@@ -38,6 +37,7 @@ from linnet.weights.conversion import (
     in_short,
     labels_beside,
     per_channel,
+    pixel_range,
     read_labels,
     without_background,
 )
@@ -292,7 +292,7 @@ def _normalisation(graph: Graph, metadata: Metadata, chain: Chain, notes: list[s
         mean = np.array(per_channel(metadata.mean, channels)) / 255
         std = np.array(per_channel(metadata.std, channels)) / 255
     elif chain.affine is not None:
-        whole = 255 if scale.max() < SMALL_STEP or dtype in (np.uint8, np.int8) else 1
+        whole = 255 if dtype in (np.uint8, np.int8) else pixel_range(scale, offset)
         mean, std = np.zeros(channels), np.full(channels, 1 / whole)
     elif chain.steps and chain.steps[0].weight.std() < SMALL_WEIGHTS:
         notes.append(
