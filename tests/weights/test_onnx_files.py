@@ -208,7 +208,64 @@ def quantised(model: Any) -> None:
             model.graph.node.insert(0, node)
 
 
-@pytest.mark.parametrize("change", [identities, channels_last, pads_apart, batch_norm, matmul])
+def _constant(model: Any, name: str, values: Any, dtype: Any = np.int64) -> str:
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(values, dtype), name))
+    return name
+
+
+def _in_place_of(model: Any, kind: str, nodes: list[Any]) -> None:
+    node = next(each for each in model.graph.node if each.op_type == kind)
+    place = list(model.graph.node).index(node)
+    model.graph.node.remove(node)
+    for each in reversed(nodes):
+        model.graph.node.insert(place, each)
+
+
+def open_count(model: Any) -> None:
+    """The features flattened by the number of pictures, as `x.view(x.size(0), -1)` becomes."""
+    node = next(each for each in model.graph.node if each.op_type == "Gemm")
+    features, node.input[0] = node.input[0], "flat"
+    first, rest, axes = _constant(model, "first", 0), _constant(model, "rest", [-1]), _constant(model, "axes", [0])
+    place = list(model.graph.node).index(node)
+    for each in reversed(
+        [
+            helper.make_node("Shape", [features], ["sides"]),
+            helper.make_node("Gather", ["sides", first], ["count"]),
+            helper.make_node("Unsqueeze", ["count", axes], ["listed"]),
+            helper.make_node("Concat", ["listed", rest], ["shape"], axis=0),
+            helper.make_node("Reshape", [features, "shape"], ["flat"]),
+        ]
+    ):
+        model.graph.node.insert(place, each)
+
+
+def one_side_after_the_other(model: Any) -> None:
+    """The pooling as `x.mean(3).mean(2)`."""
+    node = next(each for each in model.graph.node if each.op_type == "ReduceMean")
+    given, made = node.input[0], node.output[0]
+    along = helper.make_node("ReduceMean", [given, _constant(model, "columns", [3])], ["rows"], keepdims=0)
+    down = helper.make_node("ReduceMean", ["rows", _constant(model, "down", [2])], [made], keepdims=0)
+    _in_place_of(model, "ReduceMean", [along, down])
+
+
+def best_class(model: Any) -> None:
+    """Only the number of the best class comes out."""
+    model.graph.node.append(helper.make_node("ArgMax", [model.graph.output[0].name], ["best"], axis=1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        identities,
+        channels_last,
+        pads_apart,
+        batch_norm,
+        matmul,
+        open_count,
+        one_side_after_the_other,
+        best_class,
+    ],
+)
 @pytest.mark.parametrize("architecture", [SECOND, FIRST], ids=["v2", "v1"])
 def test_other_ways_to_write_the_same_network(change: Callable[[Any], None], architecture: Any, tmp_path: Path) -> None:
     model = model_of(architecture)
@@ -228,6 +285,74 @@ def test_normalisation_within_the_graph_goes_into_the_preprocessing(tmp_path: Pa
     contract = same_function(write(model, tmp_path / "a.onnx"), SECOND).checkpoint.preprocessing
     np.testing.assert_allclose(contract.mean, np.array([100, 110, 120]) / 255, rtol=1e-5)
     np.testing.assert_allclose(contract.std, np.array([50, 60, 70]) / 255, rtol=1e-5)
+
+
+def test_a_map_averaged_along_one_side_is_not_pooled(tmp_path: Path) -> None:
+    model = model_of(SECOND)
+    node = next(each for each in model.graph.node if each.op_type == "ReduceMean")
+    given = [node.input[0], _constant(model, "columns", [3])]
+    _in_place_of(model, "ReduceMean", [helper.make_node("ReduceMean", given, list(node.output), keepdims=0)])
+    with pytest.raises(ValueError, match="averages its last map along one side only"):
+        read(write(model, tmp_path / "a.onnx"))
+
+
+def test_bytes_without_arithmetic_are_pixels(tmp_path: Path, rng: np.random.Generator) -> None:
+    model = model_of(SECOND)
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("pixels", TensorProto.UINT8, [1, 3, 64, 64]))
+    model.graph.node.insert(0, helper.make_node("Cast", ["pixels"], ["input"], to=TensorProto.FLOAT))
+    conversion = read(write(model, tmp_path / "a.onnx"))
+    contract = conversion.checkpoint.preprocessing
+    assert contract is not None
+    np.testing.assert_allclose([*contract.mean, *contract.std], [0] * 3 + [1 / 255] * 3)
+    pytest.importorskip("onnxruntime")
+    parity = compare(conversion, [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)])
+    assert min(parity.correlations.values()) > 0.9999
+
+
+def test_a_mean_alone_is_of_pixels_up_to_255(tmp_path: Path) -> None:
+    model = model_of(SECOND)
+    model.graph.input[0].name = "pixels"
+    means = _constant(model, "means", np.array([103.5, 116.3, 123.7]).reshape(3, 1, 1), np.float32)
+    model.graph.node.insert(0, helper.make_node("Sub", ["pixels", means], ["input"]))
+    contract = same_function(write(model, tmp_path / "a.onnx"), SECOND).checkpoint.preprocessing
+    expected = [*np.array([103.5, 116.3, 123.7]) / 255, *[1 / 255] * 3]
+    np.testing.assert_allclose([*contract.mean, *contract.std], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scores", ["Sigmoid", ""], ids=["sigmoid", "logit"])
+def test_one_output_becomes_two_classes(scores: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    single = MobileNetV2(width=0.1, resolution=64, classes=1)
+    model = model_of(single)
+    model.metadata_props.clear()
+    if scores:
+        model.graph.node.append(helper.make_node(scores, [model.graph.output[0].name], ["scores"]))
+    conversion = read(write(model, tmp_path / "a.onnx"))
+    assert conversion.checkpoint.architecture.classes == 2
+    assert any("it became two classes" in note for note in conversion.notes)
+    pytest.importorskip("onnxruntime")
+    parity = compare(conversion, [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)])
+    assert parity.correlations["pool"] > 0.9999
+
+
+def test_linear_layers_with_a_batch_norm_or_nothing_between(tmp_path: Path, rng: np.random.Generator) -> None:
+    hidden = MobileNetV2(width=0.1, resolution=64, classes=3, hidden=(10,))
+    pytest.importorskip("onnxruntime")
+    for kind in ("BatchNormalization", "Identity"):
+        model = model_of(hidden)
+        relu = next(each for each in reversed(model.graph.node) if each.op_type in ("Relu", "Clip"))
+        place, (made,) = list(model.graph.node).index(relu), relu.output
+        if kind == "Identity":
+            model.graph.node.remove(relu)
+            model.graph.node.insert(place, helper.make_node("Identity", relu.input[:1], [made]))
+        else:
+            vectors = {"scale": 2.0, "shift": -0.1, "m": 0.3, "v": 0.5}
+            names = [_constant(model, name, np.full(10, value), np.float32) for name, value in vectors.items()]
+            model.graph.node.insert(place, helper.make_node(kind, [relu.input[0], *names], ["normed"]))
+            relu.input[0] = "normed"
+        conversion = read(write(model, tmp_path / "a.onnx"))
+        assert conversion.checkpoint.architecture.hidden == ((10,) if kind == "BatchNormalization" else ())  # type: ignore[attr-defined]
+        parity = compare(conversion, list(rng.integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)))
+        assert min(parity.correlations.values()) > 0.9999
 
 
 def test_integers_are_dequantised(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -322,6 +323,21 @@ def test_a_classifier_on_top_of_another_is_one(tmp_path: Path) -> None:
     before, _ = NumpyNetwork(SECOND, tensors).run(picture)
     found, _ = NumpyNetwork(checkpoint.architecture, checkpoint.tensors).run(picture)
     np.testing.assert_allclose(found, before @ weight + bias, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["Sigmoid", ""], ids=["sigmoid", "logit"])
+def test_one_output_becomes_two_classes(kind: str, tmp_path: Path) -> None:
+    message = graph_of(replace(SECOND, classes=1).graph, random_tensors(replace(SECOND, classes=1)))
+    writer = Writer()
+    writer.message = message
+    last = next(node for node in message.node if node.name == "classifier/BiasAdd")
+    if kind:
+        writer.node("score", kind, last.name)
+    conversion = read(save_frozen(message, tmp_path / "a.pb"), labels=("cat",))
+    assert conversion.checkpoint.classes == ("not cat", "cat")
+    assert any("it became two classes" in note for note in conversion.notes)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert min(compare(conversion, [picture, picture[::-1]]).correlations.values()) > 0.999999
 
 
 def _spoil(message: Any, name: str, kind: str) -> Any:

@@ -227,6 +227,25 @@ def test_the_larger_square_may_be_the_second_of_a_cell(weights: Any, count: int,
     assert not {"offsets", "logits"} & conversion.outputs.keys()
 
 
+@pytest.mark.parametrize("told", ["sigmoid", "softmax", "names", ""])
+def test_scores_may_come_before_boxes(told: str, tmp_path: Path) -> None:
+    """Where scores have four numbers too, only what is done with them or a name tells them from boxes."""
+    options: dict[str, Any] = {"scoring": "softmax"} if told == "softmax" else {}
+    detector, path = ssdlite(**{**SMALL, "classes": 3}, **options), tmp_path / "detector.tflite"
+    network = writer_of(detector)
+    graph = network.graph
+    boxes, scores = graph.outputs
+    if told == "sigmoid":
+        scores = graph.operator("LOGISTIC", [scores], graph.tensor("scores", graph.tensors[scores].shape))
+    if told == "names":
+        graph.tensors[scores].name = "raw_outputs/class_predictions"
+    graph.outputs = [scores, boxes] if told else [boxes, scores]
+    path.write_bytes(network.content())
+    conversion = convert(path)
+    assert_same(conversion, detector)
+    assert any("nothing says which are boxes" in note for note in conversion.notes) == (not told)
+
+
 def test_a_detector_without_background_gets_one_that_says_nothing(tmp_path: Path) -> None:
     """Four columns for four classes: the checkpoint has a fifth, of nothing, before them."""
     detector, path = FLOATS["ssdlite on v2"], tmp_path / "detector.tflite"

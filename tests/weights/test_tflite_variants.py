@@ -88,8 +88,10 @@ MUL, ADD, SUB, DIV = "MulOptions", "AddOptions", "SubOptions", "DivOptions"
             (0.485, 0.456, 0.406),
             (0.229, 0.224, 0.225),
         ),
+        ([("SUB", 127.5, SUB, False)], 0.5, 1 / 255),
+        ([("ADD", [-103.53, -116.28, -123.675], ADD, False)], (0.406, 0.456, 0.485), 1 / 255),
     ],
-    ids=["rescaling", "tf_op_layer", "to 1", "preprocess_input", "of 1", "ImageNet's"],
+    ids=["rescaling", "tf_op_layer", "to 1", "preprocess_input", "of 1", "ImageNet's", "a mean alone", "means alone"],
 )
 def test_what_is_done_with_the_picture_tells_the_normalisation(
     operators: Any, mean: Any, std: Any, tmp_path: Path
@@ -237,6 +239,60 @@ def test_one_score_of_a_sigmoid_becomes_two_classes(tmp_path: Path) -> None:
     assert (logits[:, 0] == 0).all()
     assert convert(path, labels=("person",)).checkpoint.classes == ("not person", "person")
     assert convert(path, labels=("dog", "cat")).checkpoint.classes == ("dog", "cat")
+
+
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_one_logit_becomes_two_classes(weights: Any, tmp_path: Path) -> None:
+    conversion = written(tmp_path / "a.tflite", of_small(replace(LINEAR, weights=weights), classes=1))
+    assert conversion.checkpoint.architecture.classes == 2
+    assert any("taken for the logit of a class against another" in note for note in conversion.notes)
+    agrees(conversion)
+
+
+def test_one_share_stays_one_class(tmp_path: Path) -> None:
+    conversion = written(tmp_path / "a.tflite", of_small(replace(LINEAR, softmax=True), classes=1))
+    assert conversion.checkpoint.architecture.classes == 1
+
+
+def test_a_sum_that_is_made_a_mean_is_the_pooling(tmp_path: Path) -> None:
+    """As PyTorch's mean becomes by way of litert-torch."""
+    for share, words in ((0.25, ""), (0.2, "not that of a global average pooling")):
+        network = of_small()
+        graph = network.graph
+        place = next(place for place, each in enumerate(graph.operators) if each.name == "MEAN")
+        mean = graph.operators[place]
+        total = graph.tensor("total", graph.tensors[mean.output].shape)
+        number = graph.constant("share", np.array(share, np.float32))
+        graph.operators[place : place + 1] = [
+            Operator("SUM", mean.inputs, total, "ReducerOptions", dict(mean.fields)),
+            Operator("MUL", [total, number], mean.output, MUL, {"FusedActivationFunction": NONE}),
+        ]
+        if words:
+            with pytest.raises(ValueError, match=words):
+                written(tmp_path / "a.tflite", network)
+        else:
+            agrees(written(tmp_path / "a.tflite", network))
+
+
+def test_the_best_class_alone_is_a_classifiers(tmp_path: Path) -> None:
+    network = of_small()
+    graph = network.graph
+    axis, best = graph.constant("axis", np.array(1, np.int32)), graph.tensor("best", (1,), np.int32)
+    fields = {"OutputType": tflite.TensorType.INT32}
+    graph.operators.append(Operator("ARG_MAX", [graph.outputs[0], axis], best, "ArgMaxOptions", fields))
+    graph.outputs = [best]
+    agrees(written(tmp_path / "a.tflite", network))
+
+
+def test_what_is_done_to_a_picture_otherwise_is_named(tmp_path: Path) -> None:
+    network = of_small()
+    graph = network.graph
+    (entered,) = graph.inputs
+    large, size = graph.tensor("large", (1, 128, 128, 3)), graph.constant("size", np.array([64, 64], np.int32))
+    graph.operators.insert(0, Operator("RESIZE_BILINEAR", [large, size], entered, "ResizeBilinearOptions"))
+    graph.inputs = [large]
+    with pytest.raises(ValueError, match=r"it does RESIZE_BILINEAR to its picture.*seems to be another network"):
+        written(tmp_path / "a.tflite", network)
 
 
 def test_several_scores_of_a_sigmoid_are_said(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Sources without a description of their own (TFLite, later others) are read into 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain as chain_of
 from itertools import pairwise
@@ -152,6 +152,8 @@ class Chain:
     logits: int | None = None
     sigmoid: bool = False
     """Whether each class has a score by itself."""
+    softmax: bool = False
+    """Whether the file itself makes shares of 1 of the scores."""
     single: bool = False
     """Whether the first of two classes is not in the file, whose only score is the other's."""
     affine: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
@@ -234,8 +236,42 @@ def _linear(chain: Chain) -> dict[str, Dense]:
     return dict(zip([*labels, "classifier"], chain.linear, strict=True)) if chain.linear else {}
 
 
-def two_classes(chain: Chain) -> Chain:
-    """The chain with one score, a sigmoid's, as one of two classes: the share of x beside 0 is the sigmoid of x."""
+def take_linear(chain: Chain, layer: Dense, notes: list[str]) -> None:
+    """Puts a linear layer behind the others; straight behind another, with nothing between, it becomes one with it."""
+    before = chain.linear[-1] if chain.linear else None
+    if before is not None and before.activation == "linear" and before.stored is None and layer.stored is None:
+        chain.linear.pop()
+        layer.weight, layer.bias = as_one((before.weight, before.bias), (layer.weight, layer.bias))
+        notes.append(
+            f"Its classifier of {len(layer.weight)} outputs stands on one of {len(before.weight)} without an "
+            "activation between: both were made one."
+        )
+    chain.linear.append(layer)
+    chain.logits = layer.output
+
+
+def as_classes(chain: Chain, notes: list[str], own: Mapping[str, Any] | None = None) -> Chain:
+    """The chain with an output a class: what has one has the score of a class against another, which becomes two.
+
+    Args:
+        chain: the layers.
+        notes: what is said of it.
+        own: the options that a file of linnet says it has: these may be of one class.
+    """
+    alone = chain.linear and len(chain.linear[-1].weight) == 1 and not chain.softmax
+    if alone and (own is None or own.get("classes") != 1):
+        how = "is a sigmoid" if chain.sigmoid else "is taken for the logit of a class against another"
+        notes.append(f"Its one output {how}: it became two classes, of which it is the second.")
+        return _two_classes(chain)
+    if chain.sigmoid:
+        notes.append(
+            "Each class has a score by itself in the file (sigmoid); linnet gives shares of 1, in the same order."
+        )
+    return chain
+
+
+def _two_classes(chain: Chain) -> Chain:
+    """The chain with one score as one of two classes: the share of x beside 0 is the sigmoid of x."""
     last = chain.linear[-1]
 
     def below_nothing(values: NDArray[Any], nothing: float) -> NDArray[Any]:
@@ -247,6 +283,16 @@ def two_classes(chain: Chain) -> Chain:
     bias = None if last.bias is None else below_nothing(last.bias, 0)
     wide = replace(last, weight=below_nothing(last.weight, 0), bias=bias, stored=stored)
     return replace(chain, linear=[*chain.linear[:-1], wide], single=True)
+
+
+def names_of_two(chain: Chain, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Class names, where perhaps the only one of a file is given for two."""
+    return (f"not {names[0]}", names[0]) if chain.single and names is not None and len(names) == 1 else names
+
+
+def columns_of_two(chain: Chain) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Which of two classes the file has, as `Conversion.columns` says it."""
+    return {"classifier": (2, (1,))} if chain.single else {}
 
 
 def stored_of_chain(architecture: Architecture, chain: Chain) -> dict[str, NDArray[Any]]:

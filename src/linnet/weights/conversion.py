@@ -119,11 +119,18 @@ def pixel_range(scale: NDArray[np.float64], offset: NDArray[np.float64]) -> floa
 
 
 def normalisation_of(
-    scale: NDArray[np.float64], offset: NDArray[np.float64], notes: list[str]
+    scale: NDArray[np.float64], offset: NDArray[np.float64], notes: list[str], *, whole: float | None = None
 ) -> dict[str, tuple[float, ...]]:
-    """Mean and deviation of pixels from 0 to 1, of a file that multiplies its input by `scale` and adds `offset`."""
-    whole = pixel_range(scale, offset)
-    mean, std = -offset / scale / whole, 1 / scale / whole
+    """Mean and deviation of pixels from 0 to 1, of a file that multiplies its input by `scale` and adds `offset`.
+
+    Args:
+        scale: one number a channel.
+        offset: likewise.
+        notes: where it is said if that makes no sense.
+        whole: the largest pixel that the file takes; None where only these numbers tell it.
+    """
+    whole = whole or pixel_range(scale, offset)
+    mean, std = 0 - offset / scale / whole, 1 / scale / whole
     if not (mean.min() >= 1 - MOST_MEAN and mean.max() <= MOST_MEAN):
         means = ", ".join(f"{each:.4g}" for each in mean)
         notes.append(

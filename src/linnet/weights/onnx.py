@@ -19,7 +19,14 @@ from linnet.architecture.network import OptionError
 from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 from linnet.kinds import SAVED_MODEL_MARK
-from linnet.weights.chain import match, outputs_by_name, tensors_of_chain
+from linnet.weights.chain import (
+    as_classes,
+    columns_of_two,
+    match,
+    names_of_two,
+    outputs_by_name,
+    tensors_of_chain,
+)
 from linnet.weights.conversion import Conversion, contract_of, in_short, normalisation_of, without_background
 from linnet.weights.layouts import IMAGENET_PIXELS
 from linnet.weights.matching import NotOurs
@@ -30,8 +37,6 @@ from linnet.weights.own_words import as_said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
 
 def why_not(start: bytes) -> str | None:
@@ -68,7 +73,9 @@ def convert(
             if own_file is not None:
                 return own_file
             reading = read_graph(content, path.parent)
-        architecture: Any = match(reading.chain)
+        own = _own(reading)
+        chain = as_classes(reading.chain, reading.notes, own.get("architecture"))
+        architecture: Any = match(chain)
     except NotOurs as problem:
         raise ValueError(f"'{path}' is not a MobileNetV1 or V2 classifier: {in_short(problem)}.") from None
     except OptionError:
@@ -84,13 +91,11 @@ def convert(
         raise ValueError(f"'{path}' is damaged: it cannot be read ({in_short(error)}).") from None
     notes = list(reading.notes)
     try:
-        tensors = tensors_of_chain(architecture, reading.chain)
-        architecture, tensors = _with_head(architecture, tensors, reading)
+        tensors = tensors_of_chain(architecture, chain)
         broken = next((name for name, values in tensors.items() if not np.isfinite(values).all()), None)
         if broken is not None:
             raise ValueError(f"its weights are not all finite numbers, first {broken}")
-        own = _own(reading)
-        names = labels or own.get("classes")
+        names = names_of_two(chain, labels or own.get("classes"))
         if names is None and architecture.classes == IMAGENET_CLASSES:
             notes.append("It has 1000 outputs: they are taken for ImageNet's classes. `--labels FILE` names others.")
             names = imagenet_classes()
@@ -107,34 +112,17 @@ def convert(
         checkpoint = Checkpoint(architecture, contract, tensors, names, provenance=provenance)
     except ValueError as error:
         raise ValueError(f"'{path}' cannot be converted: {in_short(error)}") from None
-    found = outputs_by_name(architecture, reading.chain)
-    ends = {"pool": reading.pooled, "classifier": reading.logits}
-    found |= {
-        name: number for name, number in ends.items() if number is not None and name in architecture.graph.aliases
-    }
-    outputs = {name: reading.names[number] for name, number in found.items()}
-    return Conversion(path, checkpoint, dropped, outputs, tuple(notes), not reading.any_size, "onnx")
-
-
-def _with_head(
-    architecture: Any, tensors: dict[str, NDArray[np.float32]], reading: Reading
-) -> tuple[Any, dict[str, NDArray[np.float32]]]:
-    """The network with its linear layers, and their tensors."""
-    if not reading.linear:
-        return architecture, tensors
-    *hidden, last = reading.linear
-    architecture = architecture.with_options(
-        classes=len(last.weight),
-        hidden=tuple(len(layer.weight) for layer in hidden),
-        classifier_bias=last.bias is not None,
+    outputs = {name: reading.names[number] for name, number in outputs_by_name(architecture, chain).items()}
+    return Conversion(
+        path,
+        checkpoint,
+        dropped,
+        outputs,
+        tuple(notes),
+        not reading.any_size,
+        "onnx",
+        columns_of_two(chain),
     )
-    for number, layer in enumerate(hidden):
-        bias = layer.bias if layer.bias is not None else np.zeros(len(layer.weight), np.float32)
-        tensors |= {f"hidden.{number}.weight": layer.weight, f"hidden.{number}.bias": bias}
-    tensors["classifier.weight"] = last.weight
-    if last.bias is not None:
-        tensors["classifier.bias"] = last.bias
-    return architecture, tensors
 
 
 def _own(reading: Reading) -> dict[str, Any]:
@@ -165,13 +153,17 @@ def _normalises_as(reading: Reading, contract: Preprocessing) -> bool:
 
 def _contract(architecture: Any, reading: Reading, notes: list[str]) -> Preprocessing | None:
     """From what the graph does to its input, else from the convention of the library that its padding tells."""
+    if reading.bytes and reading.scale is None:
+        reading.scale, reading.offset = np.ones(1, np.float32), np.zeros(1, np.float32)
     if reading.scale is not None and reading.offset is not None:
         scale, offset = (
             np.broadcast_to(values.astype(np.float64), architecture.input_channels)
             for values in (reading.scale, reading.offset)
         )
         notes.append("Pixels are normalised within the graph; the checkpoint does it before the network.")
-        return contract_of(architecture, **normalisation_of(scale, offset, notes))
+        return contract_of(
+            architecture, **normalisation_of(scale, offset, notes, whole=255.0 if reading.bytes else None)
+        )
     if architecture.padding == "symmetric" and architecture.input_channels == 3:
         notes.append(
             "The graph does not say how pixels are normalised; it pads as PyTorch does, so ImageNet's mean and "

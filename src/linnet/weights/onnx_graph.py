@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from linnet.architecture.operations import pad_amounts
-from linnet.weights.chain import Chain, Step
+from linnet.weights.chain import Chain, Dense, Step, take_linear
 from linnet.weights.matching import NotOurs
 
 if TYPE_CHECKING:
@@ -30,6 +30,12 @@ HIGHEST_RELU6 = 6.05
 
 PASSED = {"Identity", "Dropout", "DequantizeLinear", "Cast"}
 """Operators that change nothing of real numbers while a network runs."""
+
+BYTES = 2
+"""Number of the type of unsigned bytes."""
+
+SCORES = ("Softmax", "Sigmoid", "LogSoftmax", "ArgMax")
+"""What may be done with a classifier's logits."""
 
 INTEGER = {"QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul", "DynamicQuantizeLinear", "QGemm"}
 
@@ -65,42 +71,29 @@ NAMED = (
 
 
 @dataclass
-class LinearLayer:
-    """A linear layer behind the pooling: weight (out, in), bias (out,) or None, and whether ReLU follows."""
-
-    weight: Array
-    bias: Array | None = None
-    rectified: bool = False
-
-
-@dataclass
 class Reading:
     """What a graph was read into.
 
     Attributes:
-        chain: its convolutions.
-        linear: linear layers behind the pooling.
-        pooled: number of the pooled features.
-        logits: number of what the last linear layer gives.
+        chain: its convolutions and linear layers.
         names: number of each tensor → its name in the file.
         scale: what the graph multiplies pixels by, (1,) or (channels,); None where it does not.
         offset: what it adds afterwards.
         channels_last: whether its input is (N, H, W, C).
         any_size: whether its input has no size of its own.
+        bytes: whether its input is of bytes.
         metadata: texts beside the graph.
         producer: program that wrote it.
         notes: what had to be assumed.
     """
 
     chain: Chain
-    linear: list[LinearLayer] = field(default_factory=list)
-    pooled: int | None = None
-    logits: int | None = None
     names: dict[int, str] = field(default_factory=dict)
     scale: Array | None = None
     offset: Array | None = None
     channels_last: bool = False
     any_size: bool = False
+    bytes: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
     producer: str = ""
     notes: list[str] = field(default_factory=list)
@@ -146,6 +139,9 @@ class _Walk:
         self._size: tuple[int, int] = self._reading.chain.input_shape[:2]
         self._real_names: dict[int, str] = {}
         self._pads: dict[int, tuple[tuple[int, int, int, int], int]] = {}
+        self._sizes: set[str] = set()
+        self._averaged: tuple[int, int] | None = None
+        """Axis along which the last map was averaged so far, and how many axes are left."""
 
     def _start(self, entry: Any) -> Reading:
         sides = [side.dim_value if side.HasField("dim_value") else 0 for side in entry.type.tensor_type.shape.dim]
@@ -159,6 +155,7 @@ class _Walk:
         if not 0 < channels < 1 << 16 or not 0 < height < 1 << 16 or not 0 < width < 1 << 16:
             raise NotOurs(f"its input has shape {sides}")
         reading = Reading(Chain((height, width, channels)), channels_last=last, any_size=open_size)
+        reading.bytes = entry.type.tensor_type.elem_type == BYTES
         if open_size:
             reading.notes.append(
                 f"Its input has no size: {USUAL_SIDE} pixels are assumed. `--resolution` says another."
@@ -171,27 +168,36 @@ class _Walk:
                 self._refuse(f"it computes {node.domain or 'integers'}:{node.op_type}, which linnet does not read")
             if all(self._constant(name) is not None for name in node.output if name):
                 continue
+            if self._is_of_sizes(node):
+                continue
             handler = HANDLERS.get(node.op_type)
             if handler is None:
                 self._refuse(f"a {node.op_type} of it is of no MobileNet")
             reads = [self._numbers[name] for name in node.input if name in self._numbers]
             if self._current not in reads or (self._current in self._pads and node.op_type != "Conv"):
                 self._refuse(f"its {node.op_type} nodes are no chain")
+            if self._averaged is not None and node.op_type != "ReduceMean":
+                self._refuse("it averages its last map along one side only")
             assert handler is not None
             handler(self, node, reads)
         reading = self._reading
         if reading.producer.startswith("pytorch") and reading.chain.steps:
             # Where sizes do not tell the rule of padding, the program does.
             reading.chain.steps[0].padded_apart = True
-        if reading.pooled is None:
+        if not self._pooled:
             self._refuse("it has no global average pooling")
         reading.names = {number: name for name, number in reversed(self._numbers.items())} | self._real_names
-        for layer in reading.linear[:-1]:
-            if not layer.rectified:
-                self._refuse("a hidden layer of it has another activation than ReLU")
-        if reading.linear and reading.linear[-1].rectified:
+        if reading.chain.linear and reading.chain.linear[-1].activation != "linear":
             self._refuse("its classifier has an activation")
         return reading
+
+    def _is_of_sizes(self, node: Any) -> bool:
+        """Whether a node computes with the sizes of tensors alone, as where the number of pictures is open."""
+        others = [name for name in node.input if name and self._constant(name) is None]
+        found = node.op_type == "Shape" or (bool(others) and self._sizes.issuperset(others))
+        if found:
+            self._sizes.update(node.output)
+        return found
 
     def _refuse(self, text: str) -> NoReturn:
         counts = Counter(node.op_type for node in self._graph.node)
@@ -299,7 +305,7 @@ class _Walk:
         values = self._attributes(node)
         if weight.ndim != 4 or bias.shape != (len(weight),):
             self._refuse("a convolution of it is not one of maps")
-        if self._reading.pooled is not None:
+        if self._pooled:
             if weight.shape[2:] != (1, 1) or values.get("group", 1) != 1:
                 self._refuse("its classifier is no linear layer")
             self._add_linear(node, np.ascontiguousarray(weight[:, :, 0, 0]), bias if has_bias else None)
@@ -380,21 +386,35 @@ class _Walk:
         steps = self._reading.chain.steps
         return steps[-1] if steps and steps[-1].output == self._current and steps[-1].sum_output is None else None
 
+    def _dense(self) -> Dense | None:
+        """The linear layer whose result is the current tensor."""
+        linear = self._reading.chain.linear
+        return linear[-1] if linear and linear[-1].output == self._current else None
+
+    def _end_of(self, dense: Dense, node: Any) -> None:
+        """What a node gives is what a linear layer gives now."""
+        dense.output = self._reading.chain.logits = self._give(node)
+
     def _normalise(self, node: Any, reads: list[int]) -> None:
-        """Batch norm behind a convolution, folded into it."""
-        step = self._last()
-        if step is None or step.activation != "linear":
-            self._refuse("a BatchNormalization of it follows no convolution")
+        """Batch norm behind a convolution or a linear layer, folded into it."""
+        layer = self._last() or self._dense()
+        if layer is None or layer.activation != "linear":
+            self._refuse("a BatchNormalization of it follows no convolution and no linear layer")
         scale, shift, mean, variance = (np.asarray(self._needed(name), np.float64) for name in node.input[1:5])
         factor = scale / np.sqrt(variance + self._attributes(node).get("epsilon", 1e-5))
-        self._scale(step, factor, shift - mean * factor)
-        step.output = self._give(node)
+        self._scale(layer, factor, shift - mean * factor)
+        if isinstance(layer, Dense):
+            self._end_of(layer, node)
+        else:
+            layer.output = self._give(node)
 
-    def _scale(self, step: Step, factor: NDArray[np.float64], offset: NDArray[np.float64]) -> None:
-        count = len(step.weight)
+    def _scale(self, layer: Step | Dense, factor: NDArray[np.float64], offset: NDArray[np.float64]) -> None:
+        count = len(layer.weight)
         factor, offset = (np.broadcast_to(np.asarray(each, np.float64).ravel(), count) for each in (factor, offset))
-        step.weight = (step.weight.astype(np.float64) * factor[:, None, None, None]).astype(np.float32)
-        step.bias = (step.bias.astype(np.float64) * factor + offset).astype(np.float32)
+        along = factor.reshape(count, *[1] * (layer.weight.ndim - 1))
+        bias = np.zeros(count) if layer.bias is None else layer.bias.astype(np.float64)
+        layer.weight = (layer.weight.astype(np.float64) * along).astype(np.float32)
+        layer.bias = (bias * factor + offset).astype(np.float32)
 
     def _arithmetic(self, node: Any, reads: list[int]) -> None:
         """A shortcut's sum; or a constant: at the input, behind a convolution, behind a linear layer."""
@@ -413,7 +433,7 @@ class _Walk:
         if node.op_type == "Div" and first:
             self._refuse("it divides by what it computes")
         step, reading = self._last(), self._reading
-        if not reading.chain.steps and reading.pooled is None:
+        if not reading.chain.steps and not self._pooled:
             scale = np.ones(1) if reading.scale is None else reading.scale
             before = np.zeros(1) if reading.offset is None else reading.offset
             reading.scale = np.asarray(scale * factor, np.float32)
@@ -424,13 +444,12 @@ class _Walk:
         elif step is not None and step.activation == "linear":
             self._scale(step, factor, offset)
             step.output = self._give(node)
-        elif reading.linear and reading.logits == self._current and not reading.linear[-1].rectified:
-            layer = reading.linear[-1]
+        elif (dense := self._dense()) is not None and dense.activation == "linear":
             if node.op_type not in ("Add", "Sub") or (first and node.op_type == "Sub"):
                 self._refuse("it scales what a linear layer gives")
-            bias = np.zeros(len(layer.weight), np.float32) if layer.bias is None else layer.bias
-            layer.bias = np.asarray(bias + offset, np.float32)
-            reading.logits = self._give(node)
+            bias = np.zeros(len(dense.weight), np.float32) if dense.bias is None else dense.bias
+            dense.bias = np.asarray(bias + offset, np.float32)
+            self._end_of(dense, node)
         else:
             self._refuse(f"a {node.op_type} of it is of no MobileNet")
 
@@ -453,18 +472,19 @@ class _Walk:
             if bounds[0] != 0 or (bounds[1] != 6 and bounds[1] < 1e30):
                 self._refuse(f"it clips at {bounds[0]:g} and {bounds[1]:g}, which no MobileNet does")
             name = "relu6" if bounds[1] == 6 else "relu"
-        step, linear = self._last(), self._reading.linear
+        step, dense = self._last(), self._dense()
         before = ("linear", "relu") if name == "relu6" else ("linear",)
         if step is not None and step.activation in before:
             step.activation, step.output = name, self._give(node)
-        elif linear and self._reading.logits == self._current and name == "relu":
-            linear[-1].rectified, self._reading.logits = True, self._give(node)
+        elif dense is not None and dense.activation == "linear" and name == "relu":
+            dense.activation = name
+            self._end_of(dense, node)
         else:
             self._refuse(f"a {node.op_type} of it follows no convolution")
 
     def _transpose(self, node: Any, reads: list[int]) -> None:
         order = list(self._attributes(node).get("perm", []))
-        whole = self._reading.pooled is not None
+        whole = self._pooled
         if order == [0, 3, 1, 2] and (self._channels_last or whole):
             self._channels_last = False
         elif order == [0, 2, 3, 1] and (not self._channels_last or whole):
@@ -479,17 +499,25 @@ class _Walk:
             given = values.get("axes")
             if given is None and len(node.input) > 1:
                 given = self._needed(node.input[1]).ravel()
-            axes = sorted(int(axis) % 4 for axis in given if -4 <= axis < 4) if given is not None else []
+            before, left = self._averaged or (None, 4)
+            axes = sorted(int(axis) % left for axis in given if -left <= axis < left) if given is not None else []
+            if before is None and axes in ([2], [3]) and not self._channels_last:
+                # As x.mean(3).mean(2): one side after the other.
+                self._averaged = axes[0], 4 if values.get("keepdims", 1) else 3
+                self._give(node)
+                return
+            if before is not None:
+                axes, self._averaged = [2, 3] if axes == [5 - before if left == 4 else 2] else [], None
         elif node.op_type == "AveragePool":
             whole = tuple(values.get("kernel_shape", ())) == self._size and not any(values.get("pads", [0]))
             axes = [2, 3] if whole and not self._channels_last else []
         if axes != ([1, 2] if self._channels_last and node.op_type == "ReduceMean" else [2, 3]) or self._pooled:
             self._refuse(f"its {node.op_type} is not a global average pooling")
-        self._reading.pooled = self._give(node)
+        self._reading.chain.pooled = self._give(node)
 
     @property
     def _pooled(self) -> bool:
-        return self._reading.pooled is not None
+        return self._reading.chain.pooled is not None
 
     def _linear(self, node: Any, reads: list[int]) -> None:
         values = self._attributes(node)
@@ -507,8 +535,10 @@ class _Walk:
     def _add_linear(self, node: Any, weight: Array, bias: Array | None) -> None:
         if not self._pooled:
             self._refuse("it has a linear layer before the pooling")
-        self._reading.linear.append(LinearLayer(weight, bias))
-        self._reading.logits = self._give(node)
+        hidden = self._reading.chain.linear[-1] if self._reading.chain.linear else None
+        if hidden is not None and hidden.output != self._current:
+            self._refuse("a linear layer of it reads its scores")
+        take_linear(self._reading.chain, Dense(weight, bias, "linear", self._give(node)), self._reading.notes)
 
     def _pass(self, node: Any, reads: list[int]) -> None:
         """The same real values."""
@@ -533,7 +563,10 @@ class _Walk:
         """Another shape, or the softmax; before the pooling they would change the function."""
         if not self._pooled:
             self._refuse(f"a {node.op_type} of it stands before the pooling")
-        if node.op_type in ("Softmax", "Sigmoid", "LogSoftmax"):
+        if node.op_type in SCORES:
+            chain = self._reading.chain
+            chain.sigmoid |= node.op_type == "Sigmoid"
+            chain.softmax |= node.op_type.endswith("Softmax")
             self._give(node)
         else:
             self._give(node, self._current)
@@ -580,6 +613,8 @@ HANDLERS: dict[str, Callable[[_Walk, Any, list[int]], None]] = {
     **dict.fromkeys(("Gemm", "MatMul"), _Walk._linear),
     "QuantizeLinear": _Walk._quantise,
     **dict.fromkeys(PASSED, _Walk._pass),
-    **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Softmax", "LogSoftmax", "Sigmoid"), _Walk._pass_at_end),
+    **dict.fromkeys(
+        ("Flatten", "Reshape", "Squeeze", "Softmax", "LogSoftmax", "Sigmoid", "ArgMax"), _Walk._pass_at_end
+    ),
 }
 """Operator → what is made of it."""

@@ -48,6 +48,8 @@ class ONNXRuntime:
         if reading.scale is not None and reading.offset is not None:
             # The graph normalises by itself: it is given what it does that to.
             inputs = ((inputs - reading.offset) / reading.scale).astype(np.float32)
+        if reading.bytes:
+            inputs = np.asarray(np.rint(inputs).clip(0, 255), np.uint8)
         given = inputs if reading.channels_last else np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))
         names = list(dict.fromkeys(self._outputs.values()))
         (entry,) = self._session.get_inputs()

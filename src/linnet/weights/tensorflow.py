@@ -23,7 +23,15 @@ from linnet.architecture.network import OptionError
 from linnet.architecture.ssdlite import BOX_CODE
 from linnet.checkpoint import Checkpoint
 from linnet.kinds import LOOKED_AT
-from linnet.weights.chain import Chain, match, outputs_by_name, tensors_of_chain
+from linnet.weights.chain import (
+    Chain,
+    as_classes,
+    columns_of_two,
+    match,
+    names_of_two,
+    outputs_by_name,
+    tensors_of_chain,
+)
 from linnet.weights.conversion import Conversion, contract_of, in_short, normalisation_of, without_background
 from linnet.weights.detectors import (
     AXES,
@@ -203,9 +211,10 @@ def convert_graph(
         architecture, outputs = network, comparable(detector_outputs(network, detector), detector)
         tensors, columns = tensors_of_chain(network, detector.chain), columns_of(network, detector)
     else:
-        classifier, names = match(found.chain), labels
-        outputs = outputs_by_name(classifier, found.chain)
-        tensors = tensors_of_chain(classifier, found.chain)
+        chain = as_classes(found.chain, notes)
+        classifier, names = match(chain), names_of_two(chain, labels)
+        outputs = outputs_by_name(classifier, chain)
+        tensors, columns = tensors_of_chain(classifier, chain), columns_of_two(chain)
         if names is None and classifier.classes == IMAGENET_CLASSES:
             notes.append("It has 1000 outputs: they are taken for ImageNet's classes. `--labels FILE` names others.")
             names = imagenet_classes()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from linnet.architecture.operations import pad_amounts
-from linnet.weights.chain import Chain, Dense, Step, as_one
+from linnet.weights.chain import Chain, Dense, Step, take_linear
 from linnet.weights.matching import NotOurs
 from linnet.weights.tensorflow_graph import PASSED, ROUNDING, Graph, Node
 from linnet.weights.tensorflow_pixels import NORMS, SUMS, USUAL_EPSILON, Pixels, find_pixels
@@ -225,6 +225,8 @@ class _Walk:
             read = [self._maps[each] for each in node.reads if each in self._maps]
             if node.kind not in BEHIND and any(each.pooled for each in read):
                 self._refuse(f"its operator {node.kind} stands behind the pooling")
+            if node.kind == "Sigmoid" and any(each.dense is not None for each in read):
+                self._reading.chain.sigmoid = True
 
     def _give(self, node: Node, size: tuple[int, int], **values: Any) -> Map:
         number = len(self._reading.names)
@@ -493,17 +495,10 @@ class _Walk:
             self._refuse("it has several classifiers")
         if before is None and chain.linear:
             self._refuse("it has several classifiers")
-        if before is not None and before.activation == "linear":
-            weight, bias = as_one((before.weight, before.bias), (weight, bias))
-            chain.linear.pop()
-            self._reading.notes.append(
-                f"Its classifier of {len(weight)} outputs stands on one of {len(before.weight)} without an activation "
-                "between: both were made one."
-            )
         dense = Dense(np.ascontiguousarray(weight), bias, "linear", 0)
         result = self._give(node, (1, 1), dense=dense, pooled=True)
-        dense.output = chain.logits = result.number
-        chain.linear.append(dense)
+        dense.output = result.number
+        take_linear(chain, dense, self._reading.notes)
         return self._fused(node, result)
 
     def _pass(self, node: Node) -> Map | None:

@@ -25,11 +25,13 @@ from linnet.quantisation.scheme import IntegerType, Pooling, Quantisation
 from linnet.quantisation.tensors import check_tensors
 from linnet.weights.chain import (
     Chain,
+    as_classes,
+    columns_of_two,
     match,
+    names_of_two,
     outputs_by_name,
     stored_of_chain,
     tensors_of_chain,
-    two_classes,
 )
 from linnet.weights.conversion import (
     LARGEST_LABELS,
@@ -96,9 +98,9 @@ def convert(
         with np.errstate(all="ignore"):
             graph = Graph(content)
             ours = _document(graph, "architecture") is not None
-            detector, segmenter = find_detector(graph), find_segmenter(graph, ours=ours)
+            detector, segmenter = find_detector(graph, notes), find_segmenter(graph, ours=ours)
             found = detector or segmenter
-            chain = graph.chain() if found is None else found.chain
+            chain = graph.chain(notes) if found is None else found.chain
         metadata = read_metadata(graph.metadata_buffer())
         names = labels
         if names is None:
@@ -119,7 +121,7 @@ def convert(
         if segmenter is not None:
             architecture, outputs = match_segmenter(segmenter, _document(graph, "architecture"))
         elif detector is None:
-            chain = two_classes(chain) if chain.sigmoid and len(chain.linear[-1].weight) == 1 else chain
+            chain = as_classes(chain, notes, _document(graph, "architecture"))
             classifier = match(chain)
             architecture = classifier
             if names is None and (beside := labels_beside(path, numbered=True)) and len(beside) == classifier.classes:
@@ -143,8 +145,7 @@ def convert(
         weight_types = f"dequantised from {weight_types}"
     dropped = 0
     if found is None:
-        if classifier.classes == 2 and chain.single and names is not None and len(names) == 1:
-            names = (f"not {names[0]}", names[0])
+        names = names_of_two(chain, names)
         architecture, tensors, names, dropped = without_background(path, classifier, tensors, names, notes)
         architecture = as_said(architecture, _document(graph, "architecture"))
     broken = next((name for name, values in tensors.items() if not np.isfinite(values).all()), None)
@@ -174,15 +175,9 @@ def convert(
         )
     except ValueError as error:
         raise ValueError(f"'{path}' is damaged: {in_short(error)}") from None
-    if chain.sigmoid and not chain.single:
-        notes.append(
-            "Each class has a score by itself in the file (sigmoid); linnet gives shares of 1, in the same order."
-        )
     if not graph.says_size:
         notes.append(f"It takes pictures of any size: {USUAL_SIDE} pixels are assumed. `--resolution` says another.")
-    columns: dict[str, tuple[int, tuple[int, ...]]] = {"classifier": (2, (1,))} if chain.single else {}
-    if detector is not None:
-        columns = columns_of(network, detector)
+    columns = columns_of_two(chain) if detector is None else columns_of(network, detector)
     return Conversion(
         path,
         checkpoint,

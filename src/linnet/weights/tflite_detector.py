@@ -15,6 +15,8 @@ from linnet.weights.detectors import AXES, Found, Head, Heads, arranged, in_usua
 from linnet.weights.tflite_graph import ChainBuilder, Graph, NotOurs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -23,12 +25,14 @@ POSTPROCESS = "TFLite_Detection_PostProcess"
 BETWEEN = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "LOGISTIC", "SOFTMAX", "DEQUANTIZE", "QUANTIZE")
 """Operators between a head and an output, but for the one that joins."""
 
+SCORES = ("LOGISTIC", "SOFTMAX")
+
 BOX_SCALES = {"y_scale": 10.0, "x_scale": 10.0, "h_scale": 5.0, "w_scale": 5.0}
 """By which offsets are divided: those of all released detectors, and linnet's (`VARIANCES`)."""
 
 
-def find_detector(graph: Graph) -> Found | None:
-    """What a file has of a detector; None if it is none.
+def find_detector(graph: Graph, notes: list[str]) -> Found | None:
+    """What a file has of a detector; None if it is none. What had to be assumed is added to `notes`.
 
     Raises:
         NotOurs: if it is a detector that linnet does not have.
@@ -39,11 +43,12 @@ def find_detector(graph: Graph) -> Found | None:
         outputs = [int(post.Inputs(number)) for number in range(2)]
     elif len(graph.outputs) == 2:
         # The order of a converter's outputs is its own: boxes have four numbers each.
-        outputs = sorted(graph.outputs, key=lambda number: graph.shape(number)[-1] != BOX_CODE)
+        outputs = sorted(graph.outputs, key=lambda number: graph.shape(number)[-1:] != (BOX_CODE,))
     else:
         return None
-    heads = [_heads(graph, producers, number) for number in outputs]
-    boxes, classes = heads
+    boxes, classes = (_heads(graph, producers, number) for number in outputs)
+    if post is None and boxes is not None and classes is not None and classes.columns == BOX_CODE:
+        boxes, classes = _boxes_first(graph, boxes, classes, outputs, notes)
     if boxes is None or classes is None:
         if post is None:
             return None
@@ -82,6 +87,18 @@ def _heads(graph: Graph, producers: dict[int, tuple[str, Any]], output: int) -> 
         levels.append(Head(tuple(own), current, rows, graph.shape(rows)[1]))
     columns = graph.shape(number)[-1]
     return Heads(tuple(levels), number, columns, tuple(passed)) if columns > 0 else None
+
+
+def _boxes_first(
+    graph: Graph, one: Heads, other: Heads, outputs: Sequence[int], notes: list[str]
+) -> tuple[Heads, Heads]:
+    """Two outputs of four numbers each in the order that scores, or their names, tell."""
+    scored = [any(name in SCORES for name in heads.passed) for heads in (one, other)]
+    if scored[0] == scored[1]:
+        scored = [any(word in graph.name(number).lower() for word in ("class", "score")) for number in outputs]
+    if scored[0] == scored[1]:
+        notes.append("Its two outputs have four numbers each, and nothing says which are boxes: the first are taken.")
+    return (other, one) if scored[0] and not scored[1] else (one, other)
 
 
 def _read(graph: Graph, boxes: Heads, classes: Heads, post: Any) -> Found:

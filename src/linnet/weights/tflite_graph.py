@@ -14,7 +14,7 @@ import tflite
 from linnet.architecture.operations import pad_amounts
 from linnet.quantisation import rule
 from linnet.quantisation.scheme import LIMITS, Encoding, IntegerType
-from linnet.weights.chain import Chain, Dense, Step, Stored, as_one
+from linnet.weights.chain import Chain, Dense, Step, Stored, take_linear
 from linnet.weights.tflite_sizes import USUAL_SIDE, is_open, sizes_of
 
 if TYPE_CHECKING:
@@ -99,6 +99,10 @@ class Graph:
         tensor = self._graph.Tensors(number)
         has = tensor.ShapeSignatureLength() == tensor.ShapeLength()
         return tuple(int(side) for side in tensor.ShapeSignatureAsNumpy()) if has else self.shape(number)
+
+    def name(self, number: int) -> str:
+        """The tensor's own name, or its beginning."""
+        return (self._graph.Tensors(number).Name() or b"")[:LONGEST_NAME].decode(errors="replace")
 
     def dtype(self, number: int) -> type[np.generic[Any]]:
         """Stored type of a tensor."""
@@ -208,8 +212,15 @@ class Graph:
         kind = self._kind(counts, {self.custom_name(operator) for _, operator in self.operators})
         listed = ", ".join(f"{name} {count}" for name, count in counts.most_common())
         number = int(self._graph.Outputs(0)) if self._graph.OutputsLength() else self.input_tensor
-        name = (self._graph.Tensors(number).Name() or b"")[:LONGEST_NAME].decode(errors="replace")
-        return f"it seems to be {kind} (operators {listed}; output {name!r} of shape {list(self.shape(number))})"
+        output = f"output {self.name(number)!r} of shape {list(self.shape(number))}"
+        return f"it seems to be {kind} (operators {listed}; {output})"
+
+    @property
+    def _grows_maps(self) -> bool:
+        """Whether it resizes what convolutions give, not the picture."""
+        names = [name for name, _ in self.operators]
+        first = names.index("CONV_2D") if "CONV_2D" in names else len(names)
+        return "RESIZE_BILINEAR" in names[first:]
 
     def _kind(self, counts: Counter[str], custom: set[str]) -> str:
         """What a network with so many operators of each kind is, in words."""
@@ -222,7 +233,7 @@ class Graph:
             (counts["CUSTOM"] and pyramid, "a detector with a feature pyramid (FPN)"),
             (counts["CUSTOM"], "a detector, or another network with custom operators"),
             (pyramid, "a detector or another network with a feature pyramid (FPN)"),
-            (counts["ARG_MAX"] or counts["RESIZE_BILINEAR"] or counts["TRANSPOSE_CONV"], "a segmentation network"),
+            (self._grows_maps or counts["TRANSPOSE_CONV"], "a segmentation network"),
             (counts["HARD_SWISH"], "a MobileNetV3"),
             (counts["LOGISTIC"] > 2 and counts["MUL"] > 2, "an EfficientNet or another one that weighs its channels"),
             (len(kernels) > 1, "an EfficientNet-Lite, MnasNet or another network with larger depthwise kernels"),
@@ -248,9 +259,9 @@ class Graph:
             raise NotOurs(f"its input has shape {list(shape)}, not (1, height, width, channels)")
         return shape[1], shape[2], shape[3]
 
-    def chain(self) -> Chain:
-        """The graph as a chain of convolutions, pooling and linear layers."""
-        builder = ChainBuilder(self, self.picture_shape())
+    def chain(self, notes: list[str]) -> Chain:
+        """The graph as a chain of convolutions, pooling and linear layers; what became of them is added to `notes`."""
+        builder = ChainBuilder(self, self.picture_shape(), notes)
         builder.walk(self.operators)
         if builder.chain.pooled is None:
             raise NotOurs(f"it has no global average pooling; {self.describe()}")
@@ -266,8 +277,9 @@ class ChainBuilder:
         chain: what was read so far.
     """
 
-    def __init__(self, graph: Graph, input_shape: tuple[int, int, int]) -> None:
+    def __init__(self, graph: Graph, input_shape: tuple[int, int, int], notes: list[str] | None = None) -> None:
         self._graph = graph
+        self._notes: list[str] = [] if notes is None else notes
         self.chain = Chain(input_shape)
         self._current = graph.input_tensor
         self._pads: dict[int, tuple[int, int, int, int]] = {}
@@ -276,6 +288,7 @@ class ChainBuilder:
         self._scored = ""
         self._padded_from: dict[int, int] = {}
         self._behind_pool: list[tuple[int, int]] = []
+        self._summed = (-1, 0)
 
     def walk(self, operators: Iterable[tuple[str, Any]], *, current: int | None = None) -> None:
         """Reads operators that follow each other.
@@ -295,6 +308,7 @@ class ChainBuilder:
             "RELU6": self._activation,
             "MEAN": self._pool,
             "AVERAGE_POOL_2D": self._pool,
+            "SUM": self._add_up,
             "FULLY_CONNECTED": self._classifier,
             "QUANTIZE": self._pass,
             "DEQUANTIZE": self._pass,
@@ -302,6 +316,7 @@ class ChainBuilder:
             "SQUEEZE": self._pass_at_end,
             "EXPAND_DIMS": self._pass_at_end,
             "SOFTMAX": self._pass_at_end,
+            "ARG_MAX": self._pass_at_end,
             "LOGISTIC": self._scores,
             "MUL": self._rescale,
             "DIV": self._rescale,
@@ -333,6 +348,8 @@ class ChainBuilder:
             return f"it takes the largest values of a map ({name}), where a MobileNet takes the mean of its last one; "
         if name == "CONCATENATION" and not self.chain.steps:
             return "it puts its picture beside itself, as grey ones are made three channels; "
+        if not self.chain.steps:
+            return f"it does {name} to its picture, which linnet does not do for a network; "
         return ""
 
     def _is_shape(self, name: str, operator: Any, inputs: list[int]) -> bool:
@@ -345,6 +362,9 @@ class ChainBuilder:
 
     def _rescale(self, name: str, operator: Any, inputs: list[int]) -> None:
         """MUL, DIV, ADD or SUB of the picture by constants: how pixels are normalised."""
+        if name == "MUL" and self._current == self._summed[0]:
+            self._average(operator, inputs)
+            return
         others = [number for number in inputs if number != self._current]
         values = self._graph.constant(others[0]) if len(inputs) == 2 and len(others) == 1 else None
         kind = {"MUL": tflite.MulOptions, "DIV": tflite.DivOptions, "SUB": tflite.SubOptions, "ADD": tflite.AddOptions}
@@ -547,6 +567,22 @@ class ChainBuilder:
         self.chain.pooled = int(operator.Outputs(0))
         self.chain.averaged = name == "AVERAGE_POOL_2D"
 
+    def _add_up(self, name: str, operator: Any, inputs: list[int]) -> None:
+        """SUM of all pixels, which a MUL makes their mean: how litert-torch writes the pooling."""
+        axes, shape = self._graph.stored(inputs[1]), self._graph.shape(inputs[0])
+        whole = axes is not None and sorted(int(axis) % 4 for axis in axes.ravel()) == [1, 2]
+        if not whole or len(shape) != 4 or self.chain.pooled is not None or self._graph.dtype(inputs[0]) != np.float32:
+            raise NotOurs(f"its SUM is not that of a global average pooling; {self._graph.describe()}")
+        self._summed = int(operator.Outputs(0)), shape[1] * shape[2]
+
+    def _average(self, operator: Any, inputs: list[int]) -> None:
+        number, pixels = self._summed
+        values = [self._graph.constant(each) for each in inputs if each != number]
+        shares = [each for each in values if each is not None and each.size == 1]
+        if len(inputs) != 2 or not shares or not np.isclose(float(shares[0].ravel()[0]) * pixels, 1, rtol=1e-5):
+            raise NotOurs(f"its SUM is not that of a global average pooling; {self._graph.describe()}")
+        self.chain.pooled = int(operator.Outputs(0))
+
     def _classifier(self, name: str, operator: Any, inputs: list[int]) -> None:
         weight, bias = self._weights(inputs)
         stored = self._stored(inputs, (0, 1)) if weight.ndim == 2 else None
@@ -566,26 +602,17 @@ class ChainBuilder:
         if self._scored:
             raise NotOurs(f"a linear layer of it reads what {self._scored} gives; {self._graph.describe()}")
         hidden = self.chain.linear[-1] if self.chain.linear else None
-        own = bias if len(bias) else None
-        if hidden is not None and hidden.activation == "linear" and hidden.stored is None and stored is None:
-            # Nothing stands between them: they are one.
-            weight, own = as_one((hidden.weight, hidden.bias), (weight, own))
-            self.chain.linear.pop()
-        elif hidden is not None and "relu" not in (hidden.activation, *hidden.also):
+        real = hidden is not None and hidden.activation == "linear" and hidden.stored is None and stored is None
+        if hidden is not None and not real and "relu" not in (hidden.activation, *hidden.also):
             raise NotOurs(f"a hidden layer of it has no ReLU; {self._graph.describe()}")
-        layer = Dense(
-            np.ascontiguousarray(weight),
-            own,
-            activation,
-            int(operator.Outputs(0)),
-            stored=stored,
-        )
+        own = bias if len(bias) else None
+        layer = Dense(np.ascontiguousarray(weight), own, activation, int(operator.Outputs(0)), stored=stored)
         self._say_activations(layer)
         # Only now is it known that something reads what was recoded.
         for before, after in self._behind_pool:
             self._recode(before, after)
-        self.chain.linear.append(layer)
-        self.chain.logits, self._flat = layer.output, None
+        take_linear(self.chain, layer, self._notes)
+        self._flat = None
 
     def _pass_at_end(self, name: str, operator: Any, inputs: list[int]) -> None:
         """Another shape, or the softmax; before the pooling they would change the function."""
@@ -594,7 +621,7 @@ class ChainBuilder:
             flat = "it flattens its last map instead of pooling it" if len(shape) == 4 and self.chain.steps else ""
             raise NotOurs(f"{flat or f'a {name} of it stands before the pooling'}; {self._graph.describe()}")
         if name == "SOFTMAX":
-            self._scored = name
+            self._scored, self.chain.softmax = name, bool(self.chain.linear)
         self._flat = int(operator.Outputs(0))
 
     def _pass(self, name: str, operator: Any, inputs: list[int]) -> None:
