@@ -67,6 +67,55 @@ def test_another_file_than_expected_is_not_kept(server: Server, small_download: 
     assert {path.suffix for path in (tmp_path / "cache").rglob("*.*")} <= {".lock"}
 
 
+@pytest.fixture
+def unhashed(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a small model whose publisher gives no hash, and that the server has."""
+    server.files["/models/plain.pth"] = archive(state_dict_of("torchvision", network_of("torchvision"))[0])
+    monkeypatch.setitem(DOWNLOADS, "plain", Download("plain.pth", "", None, "MobileNetV2", resolution=96))
+    return "plain"
+
+
+@pytest.mark.parametrize("kind", ["page", "half"])
+def test_what_cannot_be_read_is_not_kept_where_no_hash_is_published(
+    kind: str, server: Server, unhashed: str, tmp_path: Path
+) -> None:
+    """The page of a network that wants a login, or an answer that broke off without having said its length."""
+    content = server.files["/models/plain.pth"]
+    server.files["/models/plain.pth"] = b"<html>sign in</html>" if kind == "page" else content[: len(content) // 2]
+    with pytest.raises(ValueError, match=r"plain\.pth gave another file\. .* Nothing was kept") as caught:
+        find_model(unhashed)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "cache" / "sources" / "plain.pth").exists()
+    server.files["/models/plain.pth"] = content
+    assert find_model(unhashed).is_file()
+    assert catalogue.verify() == {"plain": "", "sources/plain.pth": ""}
+
+
+def test_what_was_kept_and_cannot_be_read_is_found_and_fetched_again(
+    server: Server, unhashed: str, tmp_path: Path
+) -> None:
+    kept = tmp_path / "cache" / "sources" / "plain.pth"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"<html>sign in</html>")
+    assert "is an HTML or XML page" in catalogue.verify()["sources/plain.pth"]
+    assert main(["models", "--verify"]) == 1
+    assert find_model(unhashed).is_file()
+    assert kept.read_bytes() == server.files["/models/plain.pth"]
+
+
+@pytest.mark.parametrize("mirror", ["mirror.local/models", "/mnt/models", "s3://bucket"])
+def test_a_mirror_that_is_no_address_is_told(mirror: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path))
+    monkeypatch.setenv("LINNET_MIRROR", mirror)
+    with pytest.raises(ValueError, match=r"LINNET_MIRROR \(='.*'\) must be an address that begins with https://"):
+        find_model("imagenet-v1-0.25-128")
+
+
+def test_an_empty_mirror_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINNET_MIRROR", "")
+    assert DOWNLOADS["imagenet-v1-0.25-128"].url.startswith("https://raw.githubusercontent.com/google-coral/")
+
+
 def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path))
     # Port 9 of this machine: nobody answers.

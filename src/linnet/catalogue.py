@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from linnet.checkpoint import save_checkpoint
+from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.files import Progress, has_digest
 from linnet.files import download as fetch_file
 from linnet.published import DOWNLOADS, Download
@@ -185,9 +185,23 @@ def verify() -> dict[str, str]:
     for entry in DOWNLOADS.values():
         path = cache_folder() / "sources" / entry.file
         if path.is_file():
-            right = has_digest(path, entry.sha256)
-            found[f"sources/{entry.file}"] = "" if right else f"'{path}' is not the published file. Delete it."
+            found[f"sources/{entry.file}"] = _wrong_with(path, entry)
     return found
+
+
+def _wrong_with(path: Path, entry: Download) -> str:
+    """What is wrong with a file that was fetched, or nothing; one without a published hash has to be read for that."""
+    if not has_digest(path, entry.sha256):
+        return f"'{path}' is not the published file. Delete it."
+    if entry.sha256:
+        return ""
+    try:
+        _read(path, entry)
+    except (ValueError, OSError) as error:
+        return f"{error} Delete it."
+    except ModuleNotFoundError as error:
+        return f"'{path}' cannot be checked: {error}"
+    return ""
 
 
 def _report(entry: Download) -> Progress:
@@ -203,6 +217,19 @@ def _report(entry: Download) -> Progress:
     return progress
 
 
+def _read(source: Path, entry: Download) -> Checkpoint:
+    """The network of a file that was fetched.
+
+    Raises:
+        ValueError: if it is another file than its publisher's.
+    """
+    from linnet.weights import read
+
+    resolution = None if entry.says_size else entry.resolution
+    address = f"{entry.source}/{entry.file}"
+    return read(source, licence=entry.licence, url=address, resolution=resolution).checkpoint
+
+
 def download(name: str) -> Path:
     """Fetches a model of `DOWNLOADS`, checks it, converts it and puts it into the cache.
 
@@ -210,12 +237,11 @@ def download(name: str) -> Path:
         OSError: if it cannot be fetched.
         ValueError: if what came is not what was expected.
     """
-    from linnet.weights import read
-
     entry = DOWNLOADS[name]
     folder = cache_folder()
     source = folder / "sources" / entry.file
-    if not source.exists() or not has_digest(source, entry.sha256):
+    cached = source.exists() and has_digest(source, entry.sha256)
+    if not cached:
         logger.info("Downloading %s", entry.url)
         if not entry.sha256:
             logger.warning("Its publisher gives no hash of '%s': only its tensors can be checked.", entry.file)
@@ -229,9 +255,17 @@ def download(name: str) -> Path:
             seconds=TIMEOUT_SECONDS,
         )
     target = folder / f"{name}.safetensors"
-    resolution = None if entry.says_size else entry.resolution
-    address = f"{entry.source}/{entry.file}"
-    checkpoint = read(source, licence=entry.licence, url=address, resolution=resolution).checkpoint
+    try:
+        checkpoint = _read(source, entry)
+    except ValueError as error:
+        if entry.sha256:
+            raise
+        # Without a hash this is the first that tells a page of a network that wants a login, or half a file: kept, it
+        # would stand in the way for ever.
+        source.unlink(missing_ok=True)
+        if cached:
+            return download(name)
+        raise ValueError(f"{entry.url} gave another file. {error} Nothing was kept.") from None
     if entry.score:
         score = {**entry.score, "data": "ImageNet's validation part", "measured_by": "its publisher"}
         checkpoint = replace(checkpoint, score=score)

@@ -17,12 +17,16 @@ TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1
 D_LI14 = "https://raw.githubusercontent.com/d-li14/mobilenetv2.pytorch/master/pretrained"
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
+ADDRESSES = ("https://", "http://", "file://")
+"""How that of a mirror may begin."""
+
 
 @dataclass(frozen=True)
 class Download:
     """A file of other people that linnet fetches and converts.
 
-    `LINNET_MIRROR` replaces the address up to the file's name, for networks with a mirror.
+    `LINNET_MIRROR`, where it is set and not empty, replaces the address up to the file's name, for networks with a
+    mirror.
 
     Attributes:
         file: its name.
@@ -51,8 +55,18 @@ class Download:
 
     @property
     def url(self) -> str:
-        """Where the file is fetched from."""
-        return f"{os.environ.get('LINNET_MIRROR', self.source).rstrip('/')}/{self.file}"
+        """Where the file is fetched from.
+
+        Raises:
+            ValueError: if `LINNET_MIRROR` is no address.
+        """
+        mirror = os.environ.get("LINNET_MIRROR") or self.source
+        if not mirror.startswith(ADDRESSES):
+            raise ValueError(
+                f"LINNET_MIRROR (={mirror!r}) must be an address that begins with {' or '.join(ADDRESSES)}: that of a "
+                "folder with the files under their own names."
+            )
+        return f"{mirror.rstrip('/')}/{self.file}"
 
 
 def _coral() -> Iterator[tuple[str, Download]]:
