@@ -573,6 +573,30 @@ def test_what_keras_cannot_name_is_not_written(tmp_path: Path, small_checkpoint:
     assert not list(tmp_path.glob("m.*"))
 
 
+@pytest.mark.parametrize(
+    ("architecture", "has_one"),
+    [
+        (MobileNetV1(width=0.25, resolution=64, classes=3), True),
+        (MobileNetV1(width=0.75, resolution=64, classes=3), True),
+        # int(32 * 0.1) is 3, and linnet's first convolution has 8 channels.
+        (MobileNetV1(width=0.1, resolution=64, classes=3), False),
+        (MobileNetV1(width=0.25, resolution=16, classes=3, output_stride=16), False),
+        # A depthwise convolution strides over a map of 33 pixels, which Keras pads as if they were even.
+        (MobileNetV1(width=0.25, resolution=65, classes=3), False),
+        (MobileNetV2(width=0.35, resolution=65, classes=3), True),
+        (MobileNetV2(width=1.3, resolution=64, classes=3), True),
+        # 96 * 0.28 is 26.88: Keras rounds 26 to 24, which is 90 % of it, and linnet 26.88 to 32.
+        (MobileNetV2(width=0.28, resolution=64, classes=3), False),
+        (MobileNetV2(width=0.35, resolution=64, classes=3, shortcut="none"), False),
+    ],
+)
+def test_a_class_of_keras_applications_is_named_where_it_has_these_channels(
+    architecture: Backbone, has_one: bool, tmp_path: Path
+) -> None:
+    expression = write(checkpoint_of(architecture), tmp_path / "m.h5", target="keras")
+    assert expression.startswith("keras.applications." if has_one else "keras.models.load_model(")
+
+
 def test_pixels_that_keras_would_give_otherwise_are_said(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
     assert small_checkpoint.preprocessing is not None
     contract = replace(small_checkpoint.preprocessing, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

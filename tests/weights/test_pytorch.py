@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import checkpoint_of, random_tensors
 from state_dicts import (
     Arrays,
     layout,
@@ -304,7 +305,8 @@ def test_tensors_that_share_a_storage_are_views_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["torchvision", "timm", "timm-v1"])
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
 def test_a_round_trip_gives_the_same_bits(name: str, ending: str, tmp_path: Path) -> None:
-    tensors, own = state_dict_of(name, network_of(name))
+    width = {"torchvision": 0.1, "timm": 0.35, "timm-v1": 1.0}[name]
+    tensors, own = state_dict_of(name, network_of(name, width=width))
     first = read(save(tmp_path / "first.pth", tensors)).checkpoint
     path = tmp_path / f"back{ending}"
     target = "torchvision" if name == "torchvision" else "timm"
@@ -339,8 +341,6 @@ def test_a_folded_network_goes_out_with_batch_norm_that_changes_nothing(tmp_path
 
 def test_another_epsilon_is_taken_into_the_variance(tmp_path: Path, rng: np.random.Generator) -> None:
     network = MobileNetV2(width=0.1, classes=3, padding="symmetric", resolution=64, batch_norm_epsilon=0.001)
-    from networks import random_tensors
-
     tensors = random_tensors(network)
     write(Checkpoint(network, default_preprocessing(network), tensors), tmp_path / "out.pth", target="torchvision")
     again = read(tmp_path / "out.pth", resolution=64).checkpoint
@@ -357,18 +357,55 @@ def test_another_epsilon_is_taken_into_the_variance(tmp_path: Path, rng: np.rand
         ({"expansion": 4}, "torchvision", "expansion 4"),
         ({"hidden": (10,)}, "timm", "hidden"),
         ({"output_stride": 16}, "timm", "output stride 16"),
+        ({"output_stride": 16, "resolution": 16}, "torchvision", "output stride 16"),
         ({"classes": None}, "torchvision", "always has a classifier"),
     ],
 )
 def test_what_the_target_does_not_have_is_refused(
     options: dict[str, Any], target: str, words: str, tmp_path: Path
 ) -> None:
-    from networks import checkpoint_of
-
     usual: dict[str, Any] = {"width": 0.1, "classes": 3, "padding": "symmetric", "resolution": 64}
     network = MobileNetV2(**usual | options)
     with pytest.raises(ValueError, match=words):
         write(checkpoint_of(network), tmp_path / "out.pth", target=target)
+    assert not list(tmp_path.iterdir())
+
+
+# timm 1.0's names and what they are, of its own model list.
+TIMM_NETWORKS: list[tuple[str, type[Backbone], dict[str, Any]]] = [
+    ("mobilenetv1_100", MobileNetV1, {"width": 1.0}),
+    ("mobilenetv1_125", MobileNetV1, {"width": 1.25}),
+    ("mobilenetv2_035", MobileNetV2, {"width": 0.35}),
+    ("mobilenetv2_050", MobileNetV2, {"width": 0.5}),
+    ("mobilenetv2_075", MobileNetV2, {"width": 0.75}),
+    ("mobilenetv2_100", MobileNetV2, {"width": 1.0}),
+    ("mobilenetv2_140", MobileNetV2, {"width": 1.4}),
+    ("mobilenetv2_110d", MobileNetV2, {"width": 1.1, "depth": 1.2, "stem": "fixed", "last_layer": "fixed"}),
+    ("mobilenetv2_120d", MobileNetV2, {"width": 1.2, "depth": 1.4, "stem": "fixed", "last_layer": "fixed"}),
+]
+
+
+@pytest.mark.parametrize(("name", "family", "options"), TIMM_NETWORKS)
+def test_timms_networks_have_their_names(
+    name: str, family: type[Backbone], options: dict[str, Any], tmp_path: Path
+) -> None:
+    checkpoint = checkpoint_of(family(classes=3, padding="symmetric", resolution=64, **options))
+    assert write(checkpoint, tmp_path / "a.pth", target="timm") == f"timm.create_model('{name}', num_classes=3)"
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        *((MobileNetV2, {"width": width}) for width in (0.1, 0.25, 0.3, 0.6, 1.1, 1.25, 1.3, 2.0)),
+        *((MobileNetV1, {"width": width}) for width in (0.25, 0.5, 1.4)),
+        (MobileNetV2, {"width": 1.0, "depth": 1.2, "stem": "fixed", "last_layer": "fixed"}),
+        (MobileNetV2, {"width": 1.1, "depth": 1.2}),
+    ],
+)
+def test_timm_has_no_other_widths(family: type[Backbone], options: dict[str, Any], tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(family(classes=3, padding="symmetric", resolution=64, **options))
+    with pytest.raises(ValueError, match=r"timm has no (MobileNetV[12] of width .*mobilenetv[12]_100|network with)"):
+        write(checkpoint, tmp_path / "out.pth", target="timm")
     assert not list(tmp_path.iterdir())
 
 

@@ -28,12 +28,16 @@ from linnet.architecture import (
     Pool,
     options_of,
 )
+from linnet.architecture.mobilenet_v2 import LAST_CHANNELS, STAGES, STEM_CHANNELS
+from linnet.architecture.network import TOTAL_STRIDE
+from linnet.architecture.operations import scale_channels
 from linnet.checkpoint import Checkpoint
 from linnet.files import write_atomically
 from linnet.images import Preprocessing
 from linnet.weights.hdf5 import need_h5py
 from linnet.weights.keras_layers import slots_of
 from linnet.weights.keras_names import names_of
+from linnet.weights.matching import same_function
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,20 +113,38 @@ def write(checkpoint: Checkpoint, path: Path, *, target: str = "keras") -> str:
 def _loading(architecture: Backbone, path: Path) -> str:
     """The class of Keras Applications that takes the weights, where one does; else what reads the whole model."""
     name = {MobileNetV2: "MobileNetV2", MobileNetV1: "MobileNet"}[type(architecture)]
+    if path.suffix != ".h5" or not _of_applications(architecture):
+        return f"keras.models.load_model({str(path)!r})"
+    shape = (*architecture.input_size, architecture.input_channels)
+    options = f"alpha={architecture.width!r}, classes={architecture.classes}, weights={str(path)!r}"
+    return f"keras.applications.{name}(input_shape={shape}, {options})"
+
+
+def _of_applications(architecture: Backbone) -> bool:
+    """Whether Keras Applications has the network: by its own arithmetic a width gives these channels and pads."""
+    # The usual network strides over all of a smaller picture.
+    small = min(architecture.input_size) < TOTAL_STRIDE
+    if small or architecture.classes is None or architecture.batch_norm_epsilon != 0.001:
+        return False
     usual = type(architecture)(
         width=architecture.width,
         resolution=architecture.resolution,
         classes=architecture.classes,
         input_channels=architecture.input_channels,
     )
-    same = usual.tensors == architecture.with_options(folded=False).tensors and [
-        (each.pads, each.stride, each.activation) for each in usual.convolutions
-    ] == [(each.pads, each.stride, each.activation) for each in architecture.convolutions]
-    if path.suffix != ".h5" or not same or architecture.classes is None or architecture.batch_norm_epsilon != 0.001:
-        return f"keras.models.load_model({str(path)!r})"
-    shape = (*architecture.input_size, architecture.input_channels)
-    options = f"alpha={architecture.width:g}, classes={architecture.classes}, weights={str(path)!r}"
-    return f"keras.applications.{name}(input_shape={shape}, {options})"
+    if not same_function(usual, architecture.with_options(folded=False)):
+        return False
+    width = architecture.width
+    if isinstance(architecture, MobileNetV2):
+        inner = [scale_channels(int(stage.channels * width), 1) for stage in STAGES]
+        last = scale_channels(LAST_CHANNELS, max(width, 1))
+        return architecture.channel_counts == (scale_channels(STEM_CHANNELS, width), *inner, last)
+    # Its MobileNetV1 rounds down to any number, and pads what strides as if all maps had even sides.
+    return all(
+        own.out_channels == int(paper.out_channels * width)
+        and (own.pads == (0, 1, 0, 1) or not own.depthwise or own.stride == 1)
+        for own, paper in zip(architecture.convolutions, MobileNetV1().convolutions, strict=True)
+    )
 
 
 def _pixels(contract: Preprocessing | None) -> str:

@@ -115,6 +115,17 @@ def lay_out(architecture: A, layers: Mapping[str, Layer]) -> tuple[A, dict[str, 
     return architecture, tensors
 
 
+def same_function(one: Backbone, other: Backbone) -> bool:
+    """Whether two networks have the same tensors and do the same with them."""
+    return one.tensors == other.tensors and _function(one) == _function(other)
+
+
+def _function(network: Backbone) -> list[Any]:
+    """What the layers do beside their tensors."""
+    details = [(each.stride, each.dilation, each.activation, each.pads) for each in network.convolutions]
+    return [*details, [(type(each), each.reads) for each in network.operations]]
+
+
 def _hidden(layers: Mapping[str, Layer]) -> list[tuple[str, Layer]]:
     """The layers between the pooling and the classifier, in order."""
     found = [(label, layer) for label, layer in layers.items() if label.startswith("hidden.")]

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from linnet.architecture import MobileNetV1, MobileNetV2
+from linnet.architecture import Backbone, MobileNetV1, MobileNetV2
+from linnet.architecture.network import TOTAL_STRIDE
 from linnet.checkpoint import Checkpoint
 from linnet.files import write_atomically
 from linnet.weights.layouts import LAYOUTS, STATISTICS, TORCH, Layout
+from linnet.weights.matching import same_function
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +32,20 @@ FREE = {"width", "resolution", "classes", "dropout", "batch_norm_epsilon", "batc
 
 TIMM_FREE = FREE | {"input_channels"}
 
-TIMM_NAMES = {0.35: "035", 0.5: "050", 0.75: "075", 1.0: "100", 1.25: "125", 1.4: "140"}
+DEEPER: dict[str, Any] = {"stem": "fixed", "last_layer": "fixed"}
+
+TIMM: dict[str, tuple[type[Backbone], dict[str, Any]]] = {
+    "mobilenetv1_100": (MobileNetV1, {"width": 1.0}),
+    "mobilenetv1_125": (MobileNetV1, {"width": 1.25}),
+    "mobilenetv2_035": (MobileNetV2, {"width": 0.35}),
+    "mobilenetv2_050": (MobileNetV2, {"width": 0.5}),
+    "mobilenetv2_075": (MobileNetV2, {"width": 0.75}),
+    "mobilenetv2_100": (MobileNetV2, {"width": 1.0}),
+    "mobilenetv2_140": (MobileNetV2, {"width": 1.4}),
+    "mobilenetv2_110d": (MobileNetV2, {"width": 1.1, "depth": 1.2} | DEEPER),
+    "mobilenetv2_120d": (MobileNetV2, {"width": 1.2, "depth": 1.4} | DEEPER),
+}
+"""timm's names → its networks, which have no other widths."""
 
 DATE = (1980, 1, 1, 0, 0, 0)
 """Of every file in an archive: the same checkpoint gives the same bytes."""
@@ -70,36 +85,49 @@ def _target(checkpoint: Checkpoint, target: str) -> tuple[Layout, str]:
         raise ValueError("torchvision has no MobileNetV1; `--to timm` has one.")
     if target == "torchvision" and network.classes is None:
         raise ValueError("torchvision's MobileNetV2 always has a classifier, and this network has none.")
+    if min(network.input_size) < TOTAL_STRIDE:
+        # No library's network takes so small a picture, and no size changes a state dict.
+        network = network.with_options(resolution=TOTAL_STRIDE)
     free = FREE if target == "torchvision" else TIMM_FREE
     depth = network.depth if isinstance(network, MobileNetV2) else 1.0
-    usual: Any = type(network)(**{name: getattr(network, name) for name in free}, padding="symmetric")
-    name = f"mobilenetv{1 if isinstance(network, MobileNetV1) else 2}_{TIMM_NAMES.get(network.width, '')}"
-    for deep, suffix in ((1.2, "110d"), (1.4, "120d")):
-        if target == "timm" and depth == deep:
-            ends = {"stem": "fixed", "last_layer": "fixed"} if network.feature_channels == 1280 else {}
-            usual, name = usual.with_options(depth=depth, **ends), f"mobilenetv2_{suffix}"
-    if usual.tensors != network.tensors or _function(usual) != _function(network):
-        names = [entry.name for entry in fields(network) if entry.name not in free]
-        differing = [each for each in names if getattr(usual, each) != getattr(network, each)]
-        said = ", ".join(f"{each.replace('_', ' ')} {getattr(network, each)!r}" for each in differing)
-        hint = ""
-        if "padding" in differing:
-            hint = " Weights that are trained with TensorFlow's padding give wrong results with PyTorch's."
-        raise ValueError(f"{target} has no network with {said}: its weights would mean another function there.{hint}")
+    kept: Any = {name: getattr(network, name) for name in free} | {"padding": "symmetric"}
+    known: dict[str, dict[str, Any]] = {"mobilenet_v2": {}}
+    if target == "timm":
+        known = {name: options for name, (family, options) in TIMM.items() if isinstance(network, family)}
+    name = next(
+        (each for each, options in known.items() if same_function(type(network)(**kept | options), network)), None
+    )
+    if name is None:
+        nearest = next((options for options in known.values() if options.get("depth", 1.0) == depth), {})
+        usual = type(network)(**kept | nearest | {"width": network.width})
+        raise ValueError(_what_differs(network, usual, target, free))
     wanted = "torchvision" if target == "torchvision" else "timm" if isinstance(network, MobileNetV2) else "timm-v1"
     layout = next(each for each in LAYOUTS if each.name == wanted)
     classes = network.classes or 0
     if target == "torchvision":
-        width = "" if network.width == 1 else f"width_mult={network.width:g}, "
+        width = "" if network.width == 1 else f"width_mult={network.width!r}, "
         return layout, f"torchvision.models.mobilenet_v2({width}num_classes={classes})"
     channels = "" if network.input_channels == 3 else f", in_chans={network.input_channels}"
     return layout, f"timm.create_model('{name}', num_classes={classes}{channels})"
 
 
-def _function(network: MobileNetV1 | MobileNetV2) -> list[Any]:
-    """What the layers do beside their tensors."""
-    details = [(each.stride, each.dilation, each.activation, each.pads) for each in network.convolutions]
-    return [*details, [(type(each), each.reads) for each in network.operations]]
+def _what_differs(network: Backbone, usual: Backbone, target: str, free: set[str]) -> str:
+    """Why the target does not have a network, beside the one that it has of this width or would have."""
+    names = [entry.name for entry in fields(network) if entry.name not in free]
+    differing = [each for each in names if getattr(usual, each) != getattr(network, each)]
+    if not differing:
+        there = [
+            f"{options['width']:g} ({name}{', which is deeper' * ('depth' in options)})"
+            for name, (family, options) in TIMM.items()
+            if isinstance(network, family)
+        ]
+        said = f"{type(network).__name__} of width {network.width:g} in this depth"
+        return f"{target} has no {said}; its widths are {', '.join(there)}."
+    said = ", ".join(f"{each.replace('_', ' ')} {getattr(network, each)!r}" for each in differing)
+    hint = ""
+    if "padding" in differing:
+        hint = " Weights that are trained with TensorFlow's padding give wrong results with PyTorch's."
+    return f"{target} has no network with {said}: its weights would mean another function there.{hint}"
 
 
 def state_dict(checkpoint: Checkpoint, layout: Layout) -> dict[str, NDArray[Any]]:
