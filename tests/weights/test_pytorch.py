@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import pickle
 import zipfile
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -217,9 +218,47 @@ def test_hidden_layers_and_a_classifier_without_bias_are_read(tmp_path: Path) ->
     del tensors["classifier.1.weight"]
     tensors |= {"classifier.1.weight": own["hidden.0.weight"], "classifier.1.bias": own["hidden.0.bias"]}
     tensors["classifier.10.weight"] = own["classifier.weight"]
-    found = read(save(tmp_path / "weights.pth", tensors)).checkpoint
+    conversion = read(save(tmp_path / "weights.pth", tensors))
+    found = conversion.checkpoint
     assert found.architecture.tensors == network.tensors
     np.testing.assert_array_equal(found.tensors["classifier.weight"], own["classifier.weight"])
+    assert any("ReLU is assumed" in note for note in conversion.notes)
+
+
+def test_linear_layers_stand_in_the_order_of_their_shapes_whatever_their_names(tmp_path: Path) -> None:
+    network = network_of("timm", hidden=(20, 20))
+    tensors, own = state_dict_of("timm", network)
+    del tensors["classifier.weight"], tensors["classifier.bias"]
+    for theirs, ours in (("out", "hidden.0"), ("mid", "hidden.1"), ("a", "classifier")):
+        tensors |= {f"{theirs}.weight": own[f"{ours}.weight"], f"{theirs}.bias": own[f"{ours}.bias"]}
+    found = read(save(tmp_path / "weights.pth", tensors)).checkpoint
+    for name, values in own.items():
+        np.testing.assert_array_equal(found.tensors[name], values)
+
+
+def test_linear_layers_of_one_shape_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    network = network_of("torchvision", hidden=(7, 7, 7))
+    tensors, own = state_dict_of("torchvision", network)
+    layers = ("hidden.0", "hidden.1", "hidden.2", "classifier")
+    for place, ours in zip((1, 4, 7, 10), layers, strict=True):
+        tensors |= {f"classifier.{place}.{part}": own[f"{ours}.{part}"] for part in ("weight", "bias")}
+    found = read(save(tmp_path / "weights.pth", dict(reversed(list(tensors.items()))))).checkpoint
+    for name, values in own.items():
+        np.testing.assert_array_equal(found.tensors[name], values)
+
+
+def test_one_output_becomes_two_classes(tmp_path: Path, rng: np.random.Generator) -> None:
+    """As of `Linear(1280, 1)` and a loss on its logit: the share of x beside 0 is the sigmoid of x."""
+    tensors, own = state_dict_of("torchvision", network_of("torchvision", classes=1))
+    path = save(tmp_path / "weights.pth", tensors)
+    conversion = read(path, labels=("cat", "dog"), resolution=64)
+    found = conversion.checkpoint
+    assert found.classes == ("cat", "dog")
+    np.testing.assert_array_equal(found.tensors["classifier.weight"][1:], own["classifier.weight"])
+    assert not found.tensors["classifier.weight"][0].any()
+    assert found.tensors["classifier.bias"].tolist() == [0, own["classifier.bias"][0]]
+    assert any("became two classes" in note for note in conversion.notes)
+    assert compare(conversion, [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)]).correlations["classifier"] > 0.999
 
 
 def wrapped(tensors: Arrays) -> dict[str, Any]:
@@ -267,8 +306,13 @@ def test_what_python_and_numpy_keep_beside_the_weights_is_left_alone(tmp_path: P
         "seen": {1, 2},
         "where": tmp_path,
         "top1": np.float64(0.7),
+        "last": deque([0.5, 0.25], maxlen=2),
+        "started": datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
+        "took": datetime.timedelta(seconds=3),
     }
     import torch
+
+    beside["types"] = [torch.float32, torch.bfloat16, torch.int64]
 
     # Arrays are no tensors here: `save_with_torch` would make some of them.
     given = {name: torch.from_numpy(values.copy()) for name, values in tensors.items()}
@@ -449,6 +493,9 @@ PROGRAMS = {
     "attribute path": b"\x80\x04\x8c\x0btorch._utils\x8c\x1b_rebuild_tensor_v2.__code__\x93.",
     "builtins through a dict": b"c__builtin__\nglobals\n(tR.",
     "a number": b"K\x05.",
+    "a type that is called": b"\x80\x02ctorch\nfloat32\n)R.",
+    "a type that is made": b"\x80\x02ctorch\nfloat32\n)\x81.",
+    "a type as a storage": b"(X\x07\x00\x00\x00storagectorch\nfloat32\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ.",
     "text": b"X\x03\x00\x00\x00abc.",
     "tuple of tuples": b"(" * 2000 + b"t" * 2000 + b".",
 }

@@ -91,9 +91,9 @@ class DetectorLayout:
         return f"{said}, anchors of its configuration for {self.options['resolution']} pixels"
 
     def read(
-        self, prefix: str, tensors: Mapping[str, Array], options: Mapping[str, Any]
+        self, prefix: str, tensors: Mapping[str, Array], options: Mapping[str, Any], notes: list[str]
     ) -> tuple[Detector, dict[str, Array], dict[str, tuple[int, tuple[int, ...]]]]:
-        """See `read_detector`; a file says no options of a detector."""
+        """See `read_detector`; a file says no options of a detector, and nothing of it has to be noted."""
         return read_detector(self, prefix, tensors)
 
     def named(

@@ -36,7 +36,7 @@ from linnet.weights.keras_layers import UNKNOWN, Description, describe_model, ki
 from linnet.weights.keras_names import convolution_of, label_of
 from linnet.weights.keras_tensors import Pool, read_pool
 from linnet.weights.keras_writer import counted_names, identity_variance
-from linnet.weights.matching import Layer, Norm, NotOurs, assemble, lay_out
+from linnet.weights.matching import Layer, Norm, NotOurs, assemble, behind_pooling, in_order, lay_out, two_classes
 from linnet.weights.members import Members, is_own
 from linnet.weights.named import IMAGENET_CLASSES, imagenet_classes
 
@@ -377,7 +377,7 @@ def _as_classes(graph: Reading) -> list[Layer]:
         return layers
     last = graph.head[-1]
     if last.alone:
-        layers[-1] = _two_classes(last.layer)
+        layers[-1] = two_classes(last.layer)
         how = "is a sigmoid" if last.activation == "sigmoid" else "is taken for the logit of a class against another"
         graph.notes.append(f"Its one output {how}: it became two classes, of which it is the second.")
     elif last.activation == "sigmoid":
@@ -386,12 +386,6 @@ def _as_classes(graph: Reading) -> list[Layer]:
             "same, the scores are others."
         )
     return layers
-
-
-def _two_classes(layer: Layer) -> Layer:
-    """A layer of one output as one of two classes: the first has the logit 0."""
-    bias = None if layer.bias is None else np.concatenate([np.zeros(1, np.float32), layer.bias])
-    return Layer(layer.name, np.concatenate([np.zeros_like(layer.weight), layer.weight]), bias)
 
 
 def _scaling(graph: Reading) -> dict[str, Any] | None:
@@ -472,24 +466,15 @@ def _layer(name: str, tensors: Mapping[str, Array], norm: Mapping[str, Array] | 
 
 def _behind(dense: dict[str, dict[str, Array]], features: int, notes: list[str]) -> dict[str, Layer]:
     """Linear layers in the order in which their shapes fit."""
-    ordered: list[Layer] = []
-    left = dict(dense)
-    while left:
-        fitting = [name for name, tensors in left.items() if len(tensors["kernel"]) == features]
-        if len(fitting) != 1:
-            listed = ", ".join(f"{name} {list(each['kernel'].shape)}" for name, each in left.items())
-            raise NotOurs(f"the order of its layers behind the pooling is not clear from their shapes: {listed}")
-        tensors = left.pop(fitting[0])
-        weight = np.ascontiguousarray(tensors["kernel"].T)
-        ordered.append(Layer(f"{fitting[0]}/kernel", weight, tensors.get("bias")))
-        features = len(weight)
-    if len(ordered) > 1:
-        notes.append("The file does not say which activation its hidden layers have: ReLU is assumed.")
-    if ordered and len(ordered[-1].weight) == 1:
-        ordered[-1] = _two_classes(ordered[-1])
-        notes.append("Its one output is taken for the logit of a class against another: it became two classes.")
-    named = {f"hidden.{number}": layer for number, layer in enumerate(ordered[:-1])}
-    return named | ({"classifier": ordered[-1]} if ordered else {})
+    layers = [
+        Layer(f"{name}/kernel", np.ascontiguousarray(tensors["kernel"].T), tensors.get("bias"))
+        for name, tensors in dense.items()
+    ]
+    ordered = in_order(layers, features)
+    if ordered is None:
+        listed = ", ".join(f"{name} {list(each['kernel'].shape)}" for name, each in dense.items())
+        raise NotOurs(f"the order of its layers behind the pooling is not clear from their shapes: {listed}")
+    return behind_pooling(ordered, notes)
 
 
 def _named(pool: Pool) -> dict[str, dict[str, Array]]:

@@ -16,7 +16,7 @@ from linnet.architecture import Backbone, MobileNetV1, MobileNetV2
 from linnet.architecture.mobilenet_v2 import STAGES
 from linnet.weights.candidates import depth_of
 from linnet.weights.conversion import without_background
-from linnet.weights.matching import Layer, Norm, NotOurs, assemble
+from linnet.weights.matching import Layer, Norm, NotOurs, assemble, behind_pooling, in_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,14 +82,14 @@ class Layout:
         return f"padding {self.options['padding']}, batch norm's epsilon {self.options['batch_norm_epsilon']:g}"
 
     def read(
-        self, prefix: str, tensors: Mapping[str, Array], options: Mapping[str, Any]
+        self, prefix: str, tensors: Mapping[str, Array], options: Mapping[str, Any], notes: list[str]
     ) -> tuple[Backbone, dict[str, Array], dict[str, tuple[int, tuple[int, ...]]]]:
         """The network of a file, its tensors, and no columns that it has in another order (`Conversion.columns`).
 
         Raises:
             NotOurs: if a tensor is missing, is one too many, or no network has these shapes.
         """
-        return *assemble(layers_of(self, prefix, tensors), **{**self.options, **options}), {}
+        return *assemble(layers_of(self, prefix, tensors, notes), **{**self.options, **options}), {}
 
     def named(
         self,
@@ -292,22 +292,24 @@ def prefix_of(marks: tuple[str, ...], names: Mapping[str, Any]) -> str | None:
     return None
 
 
-def layers_of(layout: Layout, prefix: str, tensors: Mapping[str, Array]) -> dict[str, Layer]:
-    """The layers by linnet's labels.
+def layers_of(layout: Layout, prefix: str, tensors: Mapping[str, Array], notes: list[str]) -> dict[str, Layer]:
+    """The layers by linnet's labels; notes of what is assumed of those behind the pooling.
 
     Raises:
         NotOurs: if a tensor is missing, or there is one that belongs to no layer.
     """
     inner = {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
-    layers, used = layers_at(layout.title, prefix, layout.places(_roughly(layout, inner)), inner)
-    linear = sorted((name for name, values in inner.items() if values.ndim == 2 and name not in used), key=_natural)
-    for place, name in enumerate(linear):
-        label = "classifier" if place == len(linear) - 1 else f"hidden.{place}"
+    network = _roughly(layout, inner)
+    layers, used = layers_at(layout.title, prefix, layout.places(network), inner)
+    linear: list[Layer] = []
+    for name in sorted((name for name, values in inner.items() if values.ndim == 2 and name not in used), key=_natural):
         bias = f"{name.removesuffix('weight')}bias"
-        layers[label] = Layer(prefix + name, inner[name], inner.get(bias))
+        linear.append(Layer(prefix + name, inner[name], inner.get(bias)))
         used |= {name, bias}
     check_surplus(layout.title, prefix, tensors, used)
-    return layers
+    features = len(layers[network.convolutions[-1].label].weight)
+    # Where shapes leave it open, the numbers in names tell.
+    return layers | behind_pooling(in_order(linear, features) or linear, notes)
 
 
 def layers_at(

@@ -7,8 +7,9 @@ has just these shapes, and lays the arrays out as a checkpoint holds them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -56,6 +57,53 @@ class Layer:
     weight: Array
     bias: Array | None = None
     norm: Norm | None = None
+
+
+MOST_LINEAR = 8
+"""Linear layers of which the order is looked for in their shapes: there may be as many orders as of so many things."""
+
+
+def in_order(linear: Sequence[Layer], features: int) -> list[Layer] | None:
+    """Linear layers in the one order in which each takes what the one before it gives.
+
+    Args:
+        linear: all of them.
+        features: what the first takes.
+
+    Returns:
+        The layers, or None where no order fits or more than one does.
+    """
+    if len(linear) > MOST_LINEAR:
+        return None
+    found = list(islice(_orders(list(linear), features), 2))
+    return found[0] if len(found) == 1 else None
+
+
+def _orders(left: list[Layer], features: int) -> Iterator[list[Layer]]:
+    if not left:
+        yield []
+    for place, layer in enumerate(left):
+        if layer.weight.shape[1] == features:
+            for rest in _orders(left[:place] + left[place + 1 :], len(layer.weight)):
+                yield [layer, *rest]
+
+
+def behind_pooling(ordered: Sequence[Layer], notes: list[str]) -> dict[str, Layer]:
+    """Linear layers of a file of weights alone by linnet's labels, with notes of what such a file does not say."""
+    layers = list(ordered)
+    if len(layers) > 1:
+        notes.append("The file does not say which activation its hidden layers have: ReLU is assumed.")
+    if layers and len(layers[-1].weight) == 1:
+        layers[-1] = two_classes(layers[-1])
+        notes.append("Its one output is taken for the logit of a class against another: it became two classes.")
+    named = {f"hidden.{number}": layer for number, layer in enumerate(layers[:-1])}
+    return named | ({"classifier": layers[-1]} if layers else {})
+
+
+def two_classes(layer: Layer) -> Layer:
+    """A layer of one output as one of two classes: the first has the logit 0."""
+    bias = None if layer.bias is None else np.concatenate([np.zeros(1, np.float32), layer.bias])
+    return Layer(layer.name, np.concatenate([np.zeros_like(layer.weight), layer.weight]), bias)
 
 
 def assemble(layers: Mapping[str, Layer], **known: Any) -> tuple[Backbone, dict[str, Array]]:

@@ -117,13 +117,13 @@ def convert_named(
         raise NotOurs(f"'{wrong}' is of type {found.others[wrong]}; real numbers were expected")
     there = {name: each for name, each in found.tensors.items() if not _counts(name)}
     architecture: Any
-    architecture, tensors, columns = layout.read(prefix, there, found.options)
+    notes = found.notes
+    architecture, tensors, columns = layout.read(prefix, there, found.options, notes)
     broken = next((name for name, values in tensors.items() if not np.isfinite(values).all()), None)
     if broken is not None:
         raise NotOurs(
             f"its weights are not all finite numbers, first those that are {broken}: it is damaged or diverged"
         )
-    notes = found.notes
     notes.append(f"These are the names of {layout.title}: {layout.silent}.")
     names = labels or found.classes or _usual_classes(layout, architecture.classes, notes)
     architecture, tensors, names, dropped = layout.named(found.source, architecture, tensors, names, notes)

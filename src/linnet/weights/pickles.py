@@ -46,6 +46,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 """torch's names of storages → what their numbers are. bfloat16 is the upper half of a float32."""
 
+TYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+"""torch's types of numbers, as they stand beside tensors."""
+
 
 @dataclass
 class Storage:
@@ -125,6 +128,10 @@ def _filled_later(*_: Any) -> dict[Any, Any]:
     return {}
 
 
+def _listed_later(*_: Any) -> list[Any]:
+    return []
+
+
 KNOWN: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor"): _tensor,
@@ -138,12 +145,16 @@ KNOWN: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): _record,
     ("collections", "Counter"): _record,
     ("collections", "defaultdict"): _filled_later,
+    ("collections", "deque"): _listed_later,
     **{
         (module, name): _record
         for module in ("__builtin__", "builtins")
         for name in ("set", "list", "dict", "int", "float")
     },
     **{("pathlib", name): _record for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")},
+    **{("datetime", name): _record for name in ("date", "time", "datetime", "timedelta", "timezone")},
+    # Types are values, which nothing calls.
+    **{("torch", name): f"torch.{name}" for name in TYPES},
     ("numpy", "dtype"): Record,
     ("numpy", "ndarray"): Record,
     **{

@@ -64,7 +64,7 @@ class StateDictRuntime:
         layout: Any
         if detector is None:
             layout, prefix = recognise(found.tensors)
-            self._layers = layers_of(layout, prefix, real)
+            self._layers = layers_of(layout, prefix, real, [])
         else:
             layout, prefix = detector
             self._layers = detector_layers(layout, prefix, real)
