@@ -141,6 +141,86 @@ def test_other_configurations_are_told(change: dict[str, Any], words: str, tmp_p
     assert str(tmp_path / "hub") in str(caught.value)
 
 
+def without(*names: str) -> dict[str, Any]:
+    """A preprocessor's configuration without some of its values."""
+    return {name: value for name, value in PREPROCESSOR.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "mean", "std"),
+    [
+        (PREPROCESSOR | {"do_normalize": False}, 0, 1),
+        # The mean of pixels of 0 to 255.
+        (PREPROCESSOR | {"do_rescale": False, "image_mean": [127.5] * 3, "image_std": [127.5] * 3}, 0.5, 0.5),
+        (PREPROCESSOR | {"do_rescale": False, "do_normalize": False}, 0, 1 / 255),
+        (PREPROCESSOR | {"rescale_factor": 1 / 127.5, "image_mean": [1.0] * 3, "image_std": [1.0] * 3}, 0.5, 0.5),
+        (PREPROCESSOR | {"rescale_factor": 0.00392156862745098}, 0.5, 0.5),
+        (PREPROCESSOR | {"do_rescale": None, "rescale_factor": None}, 0.5, 0.5),
+        (PREPROCESSOR | {"image_mean": None, "image_std": None}, 0.5, 0.5),
+        (without("image_mean", "image_std"), 0.5, 0.5),
+        (PREPROCESSOR | {"image_mean": 0.25, "image_std": 0.75}, 0.25, 0.75),
+    ],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_pixels_are_normalised_as_the_preprocessor_says(
+    version: int, preprocessor: dict[str, Any], mean: float, std: float, tmp_path: Path
+) -> None:
+    folder(tmp_path / "hub", version, preprocessor=preprocessor)
+    contract = read(tmp_path / "hub").checkpoint.preprocessing
+    assert contract is not None
+    np.testing.assert_allclose((contract.mean, contract.std), ([mean] * 3, [std] * 3), rtol=1e-6)
+
+
+WHOLE = without("do_center_crop", "crop_size") | {"size": {"height": 192, "width": 160}}
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "size", "resize", "crop"),
+    [
+        (WHOLE, (192, 160), "squash", 1.0),
+        (WHOLE | {"do_center_crop": False, "crop_size": {"height": 224, "width": 224}}, (192, 160), "squash", 1.0),
+        # The centre of the squashed picture.
+        (WHOLE | {"size": {"height": 256, "width": 256}, "crop_size": 192}, (192, 192), "central_crop", 0.75),
+        (PREPROCESSOR | {"size": 256, "crop_size": 192}, (192, 192), "shorter_side", 0.75),
+    ],
+)
+def test_pictures_have_the_size_that_the_preprocessor_says(
+    preprocessor: dict[str, Any], size: tuple[int, int], resize: str, crop: float, tmp_path: Path
+) -> None:
+    folder(tmp_path / "hub", preprocessor=preprocessor)
+    contract = read(tmp_path / "hub").checkpoint.preprocessing
+    assert contract is not None
+    assert (contract.size, contract.resize, contract.crop) == (size, resize, crop)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_mean": "0.5"},
+        {"image_mean": []},
+        {"image_mean": [0.5, None, 0.5]},
+        {"image_mean": [0.5, 0.5]},
+        {"image_std": {"red": 1}},
+        {"image_std": 0},
+        {"image_mean": 10**400},
+        {"rescale_factor": "1/255"},
+        {"rescale_factor": 0},
+        {"size": "224"},
+        {"size": {}},
+        {"size": {"height": 0, "width": 5}},
+        {"crop_size": [224, 224, 3]},
+        {"resample": [2]},
+    ],
+)
+def test_a_preprocessor_that_makes_no_sense_is_told_in_words(change: dict[str, Any], tmp_path: Path) -> None:
+    folder(tmp_path / "hub", preprocessor=PREPROCESSOR | change)
+    with pytest.raises(ValueError, match=r"preprocessor|image_|`(mean|std)`") as caught:
+        read(tmp_path / "hub")
+    assert str(tmp_path / "hub") in str(caught.value)
+    assert "Error(" not in str(caught.value)
+    assert " config.json" not in str(caught.value)
+
+
 def test_a_folder_of_several_files_is_told(tmp_path: Path) -> None:
     folder(tmp_path / "hub")
     (tmp_path / "hub" / "model.safetensors").rename(tmp_path / "hub" / "model-00001-of-00001.safetensors")

@@ -19,6 +19,11 @@ from linnet.weights.named import Named, convert_named, explaining
 WEIGHTS = {"model.safetensors": safe_tensors.read_named, "pytorch_model.bin": pytorch.read_named}
 """Names of files with weights, the better one first, and what reads them."""
 
+PREPROCESSOR = "preprocessor_config.json"
+
+LARGEST_NUMBER = 1e9
+"""Of pixels, means and deviations, beyond which they are nonsense."""
+
 LARGEST_DOCUMENT = 1 << 22
 """Bytes of a JSON file."""
 
@@ -80,8 +85,8 @@ def read_named(path: Path) -> Named:
             _describe_timm(config, found)
         else:
             _describe(config, path, found)
-    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        raise NotOurs(f"its config.json makes no sense ({error!r})") from None
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError):
+        raise NotOurs("its config.json makes no sense: a value has not the form that the hub's files have") from None
     return found
 
 
@@ -130,32 +135,73 @@ def _describe(config: dict[str, Any], folder: Path, found: Named) -> None:
     names = config.get("id2label")
     if isinstance(names, dict) and not all(str(name).startswith("LABEL_") for name in names.values()):
         found.classes = tuple(str(names[str(number)]) for number in range(len(names)))
-    document = folder / "preprocessor_config.json"
+    document = folder / PREPROCESSOR
     if document.is_file():
         found.pixels |= _pixels(_document(document), found)
     else:
-        found.notes.append("The folder has no preprocessor_config.json: pixels in [-1, 1] are assumed.")
+        found.notes.append(f"The folder has no {PREPROCESSOR}: pixels in [-1, 1] are assumed.")
 
 
 def _pixels(config: dict[str, Any], found: Named) -> dict[str, Any]:
     """What a preprocessor's configuration says."""
-    pixels: dict[str, Any] = {}
-    if config.get("do_normalize", True) and "image_mean" in config:
-        pixels |= {"mean": tuple(config["image_mean"]), "std": tuple(config["image_std"])}
-    resampling = config.get("resample", 2)
-    if resampling not in RESAMPLING:
+    pixels = _normalisation(config)
+    resampling = 2 if config.get("resample") is None else config["resample"]
+    if not isinstance(resampling, int) or resampling not in RESAMPLING:
         raise NotOurs(f"its preprocessor resizes by {resampling!r}; bilinear (2) or bicubic (3) was expected")
     pixels["interpolation"] = RESAMPLING[resampling]
-    crop, size = config.get("crop_size"), config.get("size")
-    cut = crop["height"] if isinstance(crop, dict) else crop
-    side = size.get("shortest_edge") if isinstance(size, dict) else size
-    if config.get("do_center_crop", True) and cut and side:
-        pixels["crop"] = min(int(cut) / int(side), 1.0)
-        if "resolution" in found.options:
-            found.options["resolution"] = int(cut)
-    elif isinstance(size, dict) and "height" in size:
+    cut, size = _sides(config, "crop_size"), _sides(config, "size")
+    squashed = size is not None and isinstance(config["size"], dict) and "shortest_edge" not in config["size"]
+    if config.get("do_center_crop") is not False and cut and size:
+        # A picture that is squashed to a size, and its centre: the centre of the picture, squashed.
+        pixels |= {"resize": "central_crop" if squashed else "shorter_side", "crop": min(cut[0] / size[0], 1.0)}
+        found.options["resolution"] = cut
+    elif squashed:
         pixels |= {"resize": "squash", "crop": 1.0}
+        found.options["resolution"] = size
     return pixels
+
+
+def _normalisation(config: dict[str, Any]) -> dict[str, Any]:
+    """Mean and deviation of pixels in [0, 1]; nothing where the configuration leaves them to the library.
+
+    The library multiplies pixels of 0 to 255 by `rescale_factor`, subtracts the mean and divides by the deviation, and
+    each of the two can be off.
+    """
+    factor = 1.0 if config.get("do_rescale") is False else config.get("rescale_factor")
+    factor = 1 / 255 if factor is None else factor
+    if not _is_number(factor) or factor <= 0:
+        raise NotOurs(f"its {PREPROCESSOR} has the rescale_factor {factor!r}; a number above 0 was expected")
+    own: dict[str, tuple[float, ...]] = {"mean": (0.0,), "std": (1.0,)}
+    if config.get("do_normalize") is not False:
+        own = {name: _numbers(config, f"image_{name}") for name in own}
+    # To the digits that files have: 255 / 255 is 1.
+    scale = 255 * float(factor)
+    return {name: tuple(float(f"{value / scale:.9g}") for value in values) for name, values in own.items()}
+
+
+def _numbers(config: dict[str, Any], name: str) -> tuple[float, ...]:
+    """One number a channel, or one for all; the library's 0.5 where there is none."""
+    value = config.get(name)
+    values = [0.5] if value is None else value if isinstance(value, list) else [value]
+    if not values or not all(map(_is_number, values)):
+        raise NotOurs(f"its {PREPROCESSOR} has the {name} {value!r}; a number for each channel was expected")
+    return tuple(map(float, values))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST_NUMBER < value < LARGEST_NUMBER
+
+
+def _sides(config: dict[str, Any], name: str) -> tuple[int, int] | None:
+    """Height and width in pixels that a configuration says under a name: of one number, both."""
+    value = config.get(name)
+    if value is None:
+        return None
+    edge = value.get("shortest_edge") if isinstance(value, dict) else value
+    sides = (edge, edge) if edge is not None else (value.get("height"), value.get("width"))
+    if not all(isinstance(side, int) and _is_number(side) and side > 0 for side in sides):
+        raise NotOurs(f"its {PREPROCESSOR} has the {name} {value!r}; sides in pixels were expected")
+    return sides
 
 
 def _describe_timm(config: dict[str, Any], found: Named) -> None:
