@@ -75,6 +75,36 @@ def test_a_model_is_told_by_its_content_too(name: str, content: bytes, words: st
     assert str(refused.value).startswith(f"'{path}' {words}")
 
 
+INDEX = b'{"metadata": {"total_size": 8}, "weight_map": {"a.weight": "model-00001-of-00002.safetensors"}}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.json", b'{"a":1}', "is a JSON document that describes no network; expected was TFLite"),
+        ("names.json", b'["cat","dog"]', "is a JSON document that describes no network"),
+        ("a.json", b'{"a":', "is a JSON document that breaks off: it is damaged"),
+        ("model.safetensors.index.json", INDEX, "is an index of weights that lie in several files, of which linnet"),
+        ("model.safetensors.index.json", INDEX + b" " * 9000, "is an index of weights that lie in several files"),
+    ],
+)
+def test_a_document_that_describes_no_network_is_not_damaged(
+    name: str, content: bytes, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r".") as refused:
+        read(path)
+    assert str(refused.value).startswith(f"'{path}' {words}")
+
+
+def test_an_index_is_nothing_that_is_converted(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(INDEX)
+    with pytest.raises(ValueError, match="is an index of weights") as refused:
+        load_network(tmp_path / "a.json")
+    assert "`linnet convert` reads" not in str(refused.value)
+
+
 def test_what_a_name_promises_is_held_against_the_content() -> None:
     assert kind_of(Path("a.pth"), b"PK\x03\x04") == kind_of(Path("b.pt"), b"\x80\x02")
     assert kind_of(Path("a.bin"), NOISE) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,14 @@ SAVED_MODEL = (
 )
 SAVED_MODEL_MARK = b"\x08\x01\x12"
 """Version 1 of its format, then a graph. Files of ONNX' first version, of 2017, had none of what networks need."""
+
+ONE_FILE = "of which linnet reads none: save_pretrained(FOLDER) writes one file, where max_shard_size is not given"
+"""What to do with weights that lie in several files."""
+
+SHARDS = f"is an index of weights that lie in several files, {ONE_FILE}"
+SHARDS_MARK = b'"weight_map"'
+
+DOCUMENT = "a JSON document"
 
 STRANGERS: tuple[tuple[bytes, str], ...] = (
     (LFS, POINTER),
@@ -94,7 +103,7 @@ KINDS = (
     Kind("an ONNX file", lambda start: start[:1] == b"\x08", (".onnx",)),
     Kind("a graph of TensorFlow", lambda start: start[:1] == b"\n", (".pb",)),
     Kind("a safetensors file", lambda start: start[8:9] == b"{", (".safetensors",)),
-    Kind("a JSON document", lambda start: start.lstrip()[:1] == b"{", (".json",)),
+    Kind(DOCUMENT, lambda start: start.lstrip()[:1] in (b"{", b"["), (".json",)),
     Kind("a zip archive", _is_zip, (".zip",)),
 )
 """By the ending: what a file should be."""
@@ -141,7 +150,19 @@ def what_is(path: Path, start: bytes) -> str | None:
     found = kind_of(path, start)
     if found is None:
         return None
-    return f"is {found.name}" if len(start) >= SHORTEST else f"is {found.name} that breaks off: it is damaged"
+    whole = _is_document(start) if found.name == DOCUMENT else len(start) >= SHORTEST
+    return f"is {found.name}" if whole else f"is {found.name} that breaks off: it is damaged"
+
+
+def _is_document(start: bytes) -> bool:
+    """Whether a JSON document is whole, as far as its first bytes tell: others are not looked at."""
+    if len(start) >= LOOKED_AT:
+        return True
+    try:
+        json.loads(start)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def misnamed(path: Path, start: bytes) -> str | None:
@@ -175,6 +196,8 @@ def _stranger(start: bytes) -> str | None:
     for mark, text in STRANGERS:
         if start.startswith(mark):
             return text
+    if start.lstrip()[:1] == b"{" and SHARDS_MARK in start:
+        return SHARDS
     if start.startswith(b"model_checkpoint_path:"):
         return TENSORFLOW
     if start.startswith(b"node {"):

@@ -221,10 +221,11 @@ def test_a_preprocessor_that_makes_no_sense_is_told_in_words(change: dict[str, A
     assert " config.json" not in str(caught.value)
 
 
-def test_a_folder_of_several_files_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("index", ["model.safetensors.index.json", "pytorch_model.bin.index.json"])
+def test_a_folder_of_several_files_is_told(index: str, tmp_path: Path) -> None:
     folder(tmp_path / "hub")
     (tmp_path / "hub" / "model.safetensors").rename(tmp_path / "hub" / "model-00001-of-00001.safetensors")
-    (tmp_path / "hub" / "model.safetensors.index.json").write_text("{}")
+    (tmp_path / "hub" / index).write_text("{}")
     with pytest.raises(ValueError, match=r"holds its weights in several files.*max_shard_size"):
         read(tmp_path / "hub")
 

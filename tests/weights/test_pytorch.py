@@ -27,7 +27,8 @@ from state_dicts import (
 )
 
 from linnet.architecture import Backbone, MobileNetV1, MobileNetV2
-from linnet.checkpoint import Checkpoint, default_preprocessing, save_checkpoint
+from linnet.checkpoint import Checkpoint, default_preprocessing, load_checkpoint, save_checkpoint
+from linnet.cli import main
 from linnet.engine.reference import NumpyNetwork
 from linnet.weights import read, write
 from linnet.weights.layouts import LAYOUTS
@@ -574,9 +575,21 @@ def test_strange_files_are_told_in_a_sentence(name: str, tmp_path: Path) -> None
     assert words in refusal(path)
 
 
-@pytest.mark.parametrize("address", ["https://example.org/a.pth", "s3://bucket/a.pth"])
+@pytest.mark.parametrize(
+    "address", ["https://example.org/a.pth", "s3://bucket/a.pth", "hf://google/mobilenet_v2_1.0_224", "gs://a/b"]
+)
 def test_an_address_is_no_file(address: str) -> None:
     assert "fetch the file first" in refusal(address)
+    # As the command line has it, which makes paths of its arguments.
+    with pytest.raises(ValueError, match=f"'{address}' is an address"):
+        read(Path(address))
+
+
+def test_a_folder_that_is_called_like_an_address_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data:").mkdir()
+    save(tmp_path / "data:" / "a.pth", state_dict_of("torchvision", network_of("torchvision"))[0])
+    assert read("data:/a.pth").checkpoint.architecture.classes == 5
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "model.json"])
@@ -739,6 +752,83 @@ def test_size_and_pixels_can_be_corrected(tmp_path: Path) -> None:
     assert (found.preprocessing.size, found.preprocessing.mean) == ((96, 96), (0.5, 0.5, 0.5))
     assert found.preprocessing.std == (0.25, 0.5, 1.0)
     save_checkpoint(found, tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        ({"mean": (127.5,), "std": (127.5,)}, "(=127.5) must be in [0, 1], as pixels are here: 127.5 of 255 is 0.5"),
+        ({"std": (0.5, 58.395, 0.5)}, "`std` (=58.395) must be above 0 and at most 1, as pixels are here: 58"),
+        ({"std": (0.0,)}, "`std` (=0) must be above 0"),
+        ({"mean": (-1.0,)}, "`mean` (=-1) must be in [0, 1]"),
+        ({"mean": (float("nan"),)}, "`mean` (=nan) must be in [0, 1]"),
+    ],
+)  # fmt: skip
+def test_pixels_of_another_range_are_refused(pixels: dict[str, Any], words: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "weights.pth", state_dict_of("torchvision", network_of("torchvision"))[0])
+    with pytest.raises(ValueError, match="must be") as caught:
+        read(path, **pixels)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"Schaf\nK\xe4se\nWurst\n", "is no text in UTF-8 (line 2 has the byte 0xe4). Save it as UTF-8"),
+        ("a\nb\nc\n".encode("utf-16-le"), "it holds zero bytes"),
+        (b"\xff\xfea", "is no text in UTF-8 (line 1 has the byte"),
+        (b"a\n" * (1 << 22), "has more than"),
+    ],
+    ids=["Latin-1", "UTF-16 without its mark", "half a letter", "huge"],
+)
+def test_labels_that_are_no_text_are_told(
+    content: bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "weights.pth", state_dict_of("torchvision", network_of("torchvision", classes=3))[0])
+    (tmp_path / "names.txt").write_bytes(content)
+    out = tmp_path / "out.safetensors"
+    assert main(["convert", str(path), "--out", str(out), "--labels", str(tmp_path / "names.txt")]) == 1
+    said = capsys.readouterr().err
+    assert f"'{tmp_path / 'names.txt'}' {words}" in said or f"names.txt' is no text in UTF-8 ({words}" in said
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("numbered", [False, True], ids=["plain", "as Teachable Machine has them"])
+def test_labels_have_the_encodings_and_numbers_that_people_have(
+    encoding: str, numbered: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "weights.pth", state_dict_of("torchvision", network_of("torchvision", classes=3))[0])
+    names = ("Käse", "1 Wurst", "Schaf")
+    lines = [f"{number} {name}" if numbered else name for number, name in enumerate(names)]
+    (tmp_path / "names.txt").write_text("\n".join([*lines, ""]), encoding=encoding)
+    out = tmp_path / "out.safetensors"
+    assert main(["convert", str(path), "--out", str(out), "--labels", str(tmp_path / "names.txt")]) == 0
+    assert load_checkpoint(out).classes == names
+
+
+@pytest.mark.parametrize("ending", [".pth", ".h5", ".onnx", ".tflite", ".json", ".mlmodel"])
+def test_a_checkpoint_is_not_written_under_the_ending_of_another_format(
+    ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / "weights.pth", state_dict_of("torchvision", network_of("torchvision"))[0])
+    out = tmp_path / f"mine{ending}"
+    assert main(["convert", str(path), "--out", str(out)]) == 2
+    assert "has the ending of another format, and a linnet checkpoint is written" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "option", ["--pictures=a.png", "--resolution=96", "--mean=0.5", "--std=0.5", "--labels=a.txt", "--licence=MIT"]
+)
+def test_what_only_reading_needs_is_refused_on_the_way_back(
+    option: str, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [option.partition("=")[0], option.partition("=")[2]]
+    out = tmp_path / "theirs.h5"
+    assert main(["convert", str(small_model), "--to", "keras", "--out", str(out), *arguments]) == 2
+    assert f"{arguments[0]} goes with reading other people's files" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_v1_and_v2_of_one_library_are_told_apart(tmp_path: Path) -> None:

@@ -19,7 +19,11 @@ from linnet.architecture.cost import cost
 from linnet.checkpoint import Checkpoint, save_checkpoint
 from linnet.cli.terminal import UsageError, parse, print_json, show
 from linnet.images import find_pictures
+from linnet.kinds import OTHERS, kind_of_name
 from linnet.weights.candidates import in_words
+
+READING = ("resolution", "mean", "std", "labels", "pictures", "licence")
+"""Options that say something of files that are read, and nothing of those that are written."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,9 @@ class Options:
     std: tuple[float, ...] = ()
     """What each channel is divided by after its mean is subtracted."""
     labels: Path | None = None
-    """A text file with the names of the classes, one a line, in the order of the outputs. The default is the labels
-    that are packed into the file, or those of Teachable Machine's `labels.txt` beside it."""
+    """A text file (UTF-8) with the names of the classes, one a line, in the order of the outputs, perhaps with their
+    numbers before them as Teachable Machine has them. The default is the labels that are packed into the file, or those
+    of Teachable Machine's `labels.txt` beside it."""
     pictures: tuple[str, ...] = ()
     """Pictures on which the outputs are compared: files, folders or patterns. The file itself is run by its own
     runtime, which must be installed (ai-edge-litert for TFLite, onnxruntime for ONNX), or as its layers are defined
@@ -60,12 +65,24 @@ def main(arguments: list[str]) -> int:
     if options.out.exists() and source.exists() and options.out.samefile(source):
         raise UsageError(f"--out '{options.out}' is the source itself. Name another file.")
     if options.to is not None:
+        for name in READING:
+            if getattr(options, name) not in (None, ()):
+                raise UsageError(
+                    f"--{name} goes with reading other people's files; with --to the source is a linnet checkpoint, "
+                    "which is written as it is. Leave one of the two away."
+                )
         return _back(options, options.to)
+    kind = kind_of_name(options.out)
+    if (kind is not None and ".safetensors" not in kind.endings) or options.out.suffix.lower() in OTHERS:
+        raise UsageError(
+            f"--out '{options.out}' has the ending of another format, and a linnet checkpoint is written: name it "
+            ".safetensors, or say with --to whose file it shall be."
+        )
     from linnet.weights import read
-    from linnet.weights.conversion import read_labels
+    from linnet.weights.conversion import labels_of
     from linnet.weights.parity import compare, why_not
 
-    labels = None if options.labels is None else read_labels(options.labels.read_bytes())
+    labels = None if options.labels is None else labels_of(options.labels)
     conversion = read(
         source,
         labels=labels,

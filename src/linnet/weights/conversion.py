@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -82,11 +83,22 @@ def corrected(
     if (mean or std) and contract is None:
         raise ValueError(f"'{conversion.source}' takes no pictures: there is nothing to normalise.")
     if contract is not None:
+        _check_pixels("mean", mean, zero=True)
+        _check_pixels("std", std, zero=False)
         channels = len(contract.mean)
         contract = replace(
             contract, mean=per_channel(mean or contract.mean, channels), std=per_channel(std or contract.std, channels)
         )
     return replace(conversion, checkpoint=replace(checkpoint, architecture=architecture, preprocessing=contract))
+
+
+def _check_pixels(name: str, values: tuple[float, ...] | None, *, zero: bool) -> None:
+    """Raises a ValueError if a mean or deviation that somebody gave is none of pixels in [0, 1]."""
+    for value in values or ():
+        if not (0 <= value <= 1) or (value == 0 and not zero):
+            allowed = "in [0, 1]" if zero else "above 0 and at most 1"
+            hint = f": {value:g} of 255 is {value / 255:g}" if 1 < value <= 255 else ""
+            raise ValueError(f"`{name}` (={value:g}) must be {allowed}, as pixels are here{hint}.")
 
 
 def as_floats(conversion: Conversion) -> Conversion:
@@ -197,19 +209,22 @@ LONGEST_REASON = 600
 
 def read_labels(content: bytes) -> tuple[str, ...]:
     """Class names, one a line; empty lines at the end do not count."""
-    lines = content.decode("utf-8-sig", errors="replace").splitlines()
-    while lines and not lines[-1].strip():
-        lines.pop()
-    return tuple(line.strip() for line in lines)
+    return _lines(_decoded(content, errors="replace"))
 
 
 def numbered_labels(content: bytes) -> tuple[str, ...]:
     """Class names of Teachable Machine's `labels.txt`, whose lines are `0 Class 1`; of others, the lines."""
-    lines = read_labels(content)
-    parts = [re.fullmatch(r"([0-9]{1,6})[ \t]+(\S.*)", line) for line in lines]
-    if all(part is not None and int(part[1]) == number for number, part in enumerate(parts)):
-        return tuple(part[2] for part in parts if part is not None)
-    return lines
+    return _without_numbers(read_labels(content))
+
+
+def labels_of(path: Path) -> tuple[str, ...]:
+    """The class names in a text file: one a line, perhaps with their numbers before them as Teachable Machine has them.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is too large, or no text in UTF-8, or in UTF-16 with its mark.
+    """
+    return _without_numbers(_lines_of(path))
 
 
 def labels_beside(path: Path, *, numbered: bool = False) -> tuple[str, ...] | None:
@@ -221,10 +236,47 @@ def labels_beside(path: Path, *, numbered: bool = False) -> tuple[str, ...] | No
     """
     beside = path.with_name("labels.txt")
     try:
-        if not beside.is_file() or beside.stat().st_size > LARGEST_LABELS:
-            return None
-        content = beside.read_bytes()
-    except OSError:
+        lines = _lines_of(beside) if beside.is_file() else None
+    except (OSError, ValueError):
+        lines = None
+    if lines is None:
         return None
-    names = numbered_labels(content)
-    return None if numbered and names == read_labels(content) else names
+    names = _without_numbers(lines)
+    return None if numbered and names == lines else names
+
+
+def _lines_of(path: Path) -> tuple[str, ...]:
+    with path.open("rb") as file:
+        content = file.read(LARGEST_LABELS + 1)
+    if len(content) > LARGEST_LABELS:
+        raise ValueError(f"'{path}' has more than {LARGEST_LABELS} bytes; class names, one a line, were expected.")
+    try:
+        text = _decoded(content)
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        where = f"line {line} has the byte 0x{content[error.start]:02x}"
+        raise ValueError(f"'{path}' is no text in UTF-8 ({where}). Save it as UTF-8, one class a line.") from None
+    if "\0" in text:
+        raise ValueError(f"'{path}' is no text in UTF-8 (it holds zero bytes). Save it as UTF-8, one class a line.")
+    return _lines(text)
+
+
+def _decoded(content: bytes, errors: str = "strict") -> str:
+    """Text in UTF-8, or in UTF-16 as its mark says."""
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if marked else "utf-8-sig", errors)
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    lines = text.splitlines()
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return tuple(line.strip() for line in lines)
+
+
+def _without_numbers(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Lines without the numbers before them, where these count from 0; else the lines."""
+    parts = [re.fullmatch(r"([0-9]{1,6})[ \t]+(\S.*)", line) for line in lines]
+    if all(part is not None and int(part[1]) == number for number, part in enumerate(parts)):
+        return tuple(part[2] for part in parts if part is not None)
+    return lines

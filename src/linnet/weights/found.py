@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from pathlib import Path, PurePosixPath
 
 from linnet.kinds import (
     CHECKPOINT,
+    DOCUMENT,
     LFS,
     LOOKED_AT,
+    ONE_FILE,
     OTHERS,
     POINTER,
     SAVED_MODEL,
@@ -27,6 +30,9 @@ MOST_MEMBERS = 20_000
 
 LARGEST_DESCRIPTION = 1 << 26
 """Bytes of a model.json or manifest that is searched for a shard's name."""
+
+ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
+"""An address on the web or in a bucket; a letter alone is a drive's."""
 
 NO_WEIGHTS = frozenset(
     {".txt", ".md", ".csv", ".tsv", ".yaml", ".yml", ".xml", ".html", ".py", ".js", ".ts", ".c", ".h", ".java", ".log"}
@@ -47,11 +53,8 @@ MANIFEST = "weights_manifest.json"
 
 FOLDERS: tuple[tuple[str, str], ...] = (
     ("saved_model.pb", SAVED_MODEL),
-    (
-        "model.safetensors.index.json",
-        "holds its weights in several files, of which linnet reads none: save_pretrained(FOLDER) writes one, where "
-        "max_shard_size is not given",
-    ),
+    ("model.safetensors.index.json", f"holds its weights in several files, {ONE_FILE}"),
+    ("pytorch_model.bin.index.json", f"holds its weights in several files, {ONE_FILE}"),
     (
         "archive_format",
         "is a program that torch.export wrote, which linnet does not run. Save the weights alone: "
@@ -89,6 +92,8 @@ class Found:
         found = what_is(self.path, self.start)
         if found is None and self.path.suffix == ".bin" and (described := _description_of(self.path)):
             return f"holds the numbers of a model of TensorFlow.js alone: name '{described}' beside it"
+        if found == f"is {DOCUMENT}":
+            return f"{found} that describes no network; expected was {KNOWN}"
         return found or f"{looks(self.start) or 'is of no known format'}; expected was {KNOWN}"
 
     def only_model(self, is_known: Callable[[bytes], bool]) -> Path | None:
@@ -151,7 +156,7 @@ def _may_be_weights(name: str) -> bool:
 def _is_model(name: str) -> bool:
     """Whether a file has the name of one that is read by itself."""
     kind = kind_of_name(Path(name))
-    return name.endswith(MANIFEST) or (kind is not None and kind.name not in ("a JSON document", "a zip archive"))
+    return name.endswith(MANIFEST) or (kind is not None and kind.name not in (DOCUMENT, "a zip archive"))
 
 
 def _description_of(shard: Path) -> str | None:
@@ -193,10 +198,12 @@ def look(source: str | Path) -> Found:
         OSError: if nothing does, or it cannot be read.
         ValueError: if it is an address, or a damaged archive.
     """
-    text = str(source)
-    if "://" in text or text.startswith(("http:/", "https:/")):
-        raise ValueError(f"'{text}' is an address: fetch the file first; the path of one on this machine was expected.")
     path = Path(source)
+    # A path has lost one of the slashes behind `s3:`.
+    address = ADDRESS.match(str(source))
+    if address and not path.exists():
+        text = f"{address[1]}://{address[2]}"
+        raise ValueError(f"'{text}' is an address: fetch the file first; the path of one on this machine was expected.")
     if path.is_dir():
         inside = (each for each in path.rglob("*") if each.is_file())
         names = [each.relative_to(path).as_posix() for each in islice(inside, MOST_MEMBERS)]
