@@ -289,8 +289,10 @@ def _operation(name: str, function: str, number: float) -> L:
         ([L("Rescaling", "r", {"scale": 2.0, "offset": -1.0})], 0.5, 0.5),
         ([_operation("d", "math.truediv", 127.5), _operation("s", "math.subtract", 1.0)], 0.5, 0.5),
         ([L("RandomFlip", "f"), L("Rescaling", "r", {"scale": [1 / 51] * 3, "offset": [-1.0] * 3})], 0.2, 0.2),
+        ([L("Rescaling", "r", {"scale": 1.0, "offset": -127.5})], 0.5, 1 / 255),
+        ([_operation("s", "math.subtract", 127.5)], 0.5, 1 / 255),
     ],
-    ids=["rescaling", "to 1", "of 1", "operations", "augmented"],
+    ids=["rescaling", "to 1", "of 1", "operations", "augmented", "mean of 255 alone", "subtraction alone"],
 )  # fmt: skip
 def test_what_the_network_does_to_pixels_becomes_the_contract(
     before: list[L], mean: float, std: float, tmp_path: Path
@@ -301,11 +303,21 @@ def test_what_the_network_does_to_pixels_becomes_the_contract(
     assert np.allclose(contract.mean, mean, rtol=1e-6, atol=1e-9)
     assert np.allclose(contract.std, std, rtol=1e-6)
     assert not any("is assumed" in note for note in conversion.notes)
+    of_one = any("values from 0 to 1 itself" in note for note in conversion.notes)
+    assert of_one == (before[0].config.get("scale") == 2.0)
     assert relative(conversion) < 1e-4
 
 
-def test_normalization_of_each_channel(tmp_path: Path) -> None:
-    mean, variance = np.array([120, 110, 100], np.float32), np.array([3600, 3500, 3400], np.float32)
+def test_a_mean_that_no_pixel_has_is_said(tmp_path: Path) -> None:
+    layer = L("Rescaling", "r", {"scale": 1 / 127.5, "offset": 1.0})
+    path = save_h5(_transfer(second(classes=None, pooled=False), layer), tmp_path / "m.h5")
+    assert any("(-0.5, -0.5, -0.5) lies outside [0, 1]" in note for note in read(path).notes)
+    assert not any("outside" in note for note in read(path, mean=(0.5,), std=(0.5,)).notes)
+
+
+@pytest.mark.parametrize("spread", [(3600, 3500, 3400), (1, 1, 1)])
+def test_normalization_of_each_channel(spread: tuple[int, ...], tmp_path: Path) -> None:
+    mean, variance = np.array([120, 110, 100], np.float32), np.array(spread, np.float32)
     layer = L("Normalization", "n", {"axis": [-1]}, (), {"mean": mean, "variance": variance})
     conversion = read(save_h5(_transfer(second(classes=None, pooled=False), layer), tmp_path / "m.h5"))
     contract = conversion.checkpoint.preprocessing

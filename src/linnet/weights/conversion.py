@@ -28,6 +28,9 @@ MOST_MEAN = 1.01
 LARGEST_LABELS = 1 << 22
 """Bytes of a file of class names."""
 
+MEAN_SLACK = 0.004
+"""By how much rounding in a file may move a mean of pixels out of [0, 1]: a step of 255."""
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -67,6 +70,8 @@ def corrected(
 ) -> Conversion:
     """The same with what its user knows better: the size of pictures and how they are normalised.
 
+    A mean that no picture can have is said, wherever it comes from.
+
     Raises:
         ValueError: if the file says another size itself, or a value makes no sense.
     """
@@ -89,7 +94,16 @@ def corrected(
         contract = replace(
             contract, mean=per_channel(mean or contract.mean, channels), std=per_channel(std or contract.std, channels)
         )
-    return replace(conversion, checkpoint=replace(checkpoint, architecture=architecture, preprocessing=contract))
+    checkpoint = replace(checkpoint, architecture=architecture, preprocessing=contract)
+    notes = conversion.notes
+    if contract is not None and any(not -MEAN_SLACK <= value <= 1 + MEAN_SLACK for value in contract.mean):
+        listed = ", ".join(f"{value:g}" for value in contract.mean)
+        notes = (
+            *notes,
+            f"The mean of pixels ({listed}) lies outside [0, 1], where pixels are: look whether the network was "
+            "trained so, and say what is right with `--mean` and `--std`.",
+        )
+    return replace(conversion, checkpoint=checkpoint, notes=notes)
 
 
 def _check_pixels(name: str, values: tuple[float, ...] | None, *, zero: bool) -> None:

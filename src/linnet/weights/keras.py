@@ -57,7 +57,8 @@ LARGEST_TEXT = 1 << 26
 """Bytes of a description; the largest of Keras Applications has 2 million."""
 
 LARGEST_RANGE = 20.0
-"""A network is not made for values beyond this: numbers behind which pixels would be are for pixels from 0 to 1."""
+"""A network is not made for values beyond this: numbers behind which pixels would be are for pixels from 0 to 1, unless
+what they subtract is a mean of pixels from 0 to 255."""
 
 KERAS_EPSILON = 0.001
 KERAS_MOMENTUM = {MobileNetV1: 0.01, MobileNetV2: 0.001}
@@ -395,7 +396,9 @@ def _scaling(graph: Reading) -> dict[str, Any] | None:
     if not (graph.scale > 0).all():
         raise NotOurs("it multiplies pixels by numbers that are not above 0")
     scale, offset = 255 * graph.scale, graph.offset
-    if float(np.abs(scale + offset).max()) > LARGEST_RANGE:
+    # A mean above 1 is one of pixels up to 255, whatever they are divided by.
+    subtracts_pixels = bool((-offset / graph.scale > 1).any())
+    if float(np.abs(scale + offset).max()) > LARGEST_RANGE and not subtracts_pixels:
         scale = graph.scale
         graph.notes.append("The network normalises values from 0 to 1 itself: linnet gives it pixels / 255.")
     scale, offset = np.broadcast_arrays(scale, offset)
