@@ -363,6 +363,10 @@ def test_labels_of_teachable_machine(tmp_path: Path) -> None:
     assert conversion.checkpoint.classes == names
     assert read(path, labels=names[::-1]).checkpoint.classes == names[::-1]
     assert read(_zipped_pair(tmp_path)).checkpoint.classes == names
+    # A second download, or a name of one's own.
+    again = read(path.rename(tmp_path / "keras_model (1).h5"))
+    assert (again.checkpoint.classes, again.checkpoint.preprocessing) == (names, conversion.checkpoint.preprocessing)
+    again.source.rename(path)
     contract = conversion.checkpoint.preprocessing
     assert contract is not None
     assert (contract.resize, contract.crop) == ("shorter_side", 1.0)
@@ -370,6 +374,16 @@ def test_labels_of_teachable_machine(tmp_path: Path) -> None:
     fewer = read(path)
     assert fewer.checkpoint.classes is None
     assert any("1 labels" in note for note in fewer.notes)
+
+
+def test_a_name_does_not_make_a_model_teachable_machines(tmp_path: Path) -> None:
+    path = save_h5(second(), tmp_path / "keras_model.h5")
+    for text, classes in (("one\ntwo\nthree\n", None), ("0 one\n1 two\n2 three\n", ("one", "two", "three"))):
+        # Of another network only names with their numbers, as Teachable Machine writes them, are taken.
+        (tmp_path / "labels.txt").write_text(text)
+        checkpoint = read(path).checkpoint
+        assert checkpoint.preprocessing is not None
+        assert (checkpoint.preprocessing.resize, checkpoint.classes) == ("squash", classes)
 
 
 def _zipped_pair(folder: Path) -> Path:

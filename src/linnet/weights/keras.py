@@ -32,7 +32,7 @@ from linnet.weights.conversion import (
 )
 from linnet.weights.hdf5 import LARGEST_FILE, read_hdf5
 from linnet.weights.keras_graph import USUAL_SIDE, Reading, read_graph
-from linnet.weights.keras_layers import UNKNOWN, Description, describe_model, kind_of
+from linnet.weights.keras_layers import UNKNOWN, Description, describe_model, is_teachable, kind_of
 from linnet.weights.keras_names import convolution_of, label_of
 from linnet.weights.keras_tensors import Pool, read_pool
 from linnet.weights.keras_writer import counted_names, identity_variance
@@ -74,7 +74,7 @@ class Model:
         pool: its tensors.
         digest: SHA-256 of what was read, in hex.
         labels: class names that lie beside or in it.
-        teachable: whether Teachable Machine made it.
+        marked: whether what lies beside it says that Teachable Machine made it.
         weights: what the provenance says of the weights.
         extra: what linnet wrote into it, of files that it wrote.
     """
@@ -83,9 +83,14 @@ class Model:
     pool: Pool
     digest: str
     labels: tuple[str, ...] | None = None
-    teachable: bool = False
+    marked: bool = False
     weights: str = "float32"
     extra: str | None = None
+
+    @property
+    def teachable(self) -> bool:
+        """Whether Teachable Machine made it."""
+        return self.marked or (self.description is not None and is_teachable(self.description))
 
 
 def why_not(start: bytes) -> str | None:
@@ -185,11 +190,11 @@ def _open(path: Path) -> Model:
         names = numbered_labels(members.read(texts[0], LARGEST_LABELS)) if len(texts) == 1 else None
         if name.endswith(".keras"):
             raise ValueError(f"it holds '{name}', an archive within it: unpack that first")
-        return _hdf5(content, names, PurePosixPath(name).name == "keras_model.h5")
+        return replace(_hdf5(content), labels=names)
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"it has {path.stat().st_size:,} bytes, far more than a MobileNet")
-    teachable = path.name == "keras_model.h5"
-    return _hdf5(path.read_bytes(), labels_beside(path) if teachable else None, teachable)
+    model = _hdf5(path.read_bytes())
+    return replace(model, labels=labels_beside(path, numbered=not model.teachable))
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -202,14 +207,14 @@ def _archive(config: bytes, weights: bytes) -> Model:
     return Model(describe_model(_json(config)), read_pool(read_hdf5(weights)), digest)
 
 
-def _hdf5(content: bytes, labels: tuple[str, ...] | None, teachable: bool) -> Model:
+def _hdf5(content: bytes) -> Model:
     file = read_hdf5(content)
     text = file.texts.get(("", "model_config"))
     inside = any(path.startswith("model_weights/") for path in file.tensors)
     pool = read_pool(file, "model_weights" if inside else "")
     description = describe_model(_json(text.encode())) if text is not None else None
     digest = hashlib.sha256(content).hexdigest()
-    return Model(description, pool, digest, labels, teachable, extra=file.texts.get(("", NOTES)))
+    return Model(description, pool, digest, extra=file.texts.get(("", NOTES)))
 
 
 def _json(text: bytes) -> Any:

@@ -136,6 +136,25 @@ def describe_model(document: Any) -> Description:
     return Description(_name_of(document), kept, renumbered[output], tuple(flattener.shapes))
 
 
+def is_teachable(description: Description) -> bool:
+    """Whether a model is Teachable Machine's, whatever its layers are called.
+
+    That is a Sequential that ends with a pooling, and behind it one of two linear layers: one with ReLU, one with a
+    softmax and no bias.
+    """
+    last = description.layers[-3:]
+    if [layer.kind for layer in last] != ["GlobalAveragePooling2D", "Dense", "Dense"]:
+        return False
+    pool, hidden, classes = last
+    nested = all(len(layer.slots) == 2 and layer.slots[0].startswith("sequential") for layer in last)
+    return (
+        nested
+        and pool.path[0] != hidden.path[0] == classes.path[0]
+        and (hidden.config.get("activation"), classes.config.get("activation")) == ("relu", "softmax")
+        and classes.config.get("use_bias") is False
+    )
+
+
 def snake_case(name: str) -> str:
     """A class's name as Keras 3 writes it in files: `DepthwiseConv2D` is `depthwise_conv2d`."""
     name = re.sub(r"\W+", "", name)

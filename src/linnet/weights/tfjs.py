@@ -88,9 +88,9 @@ def _open(text: bytes, read_beside: Callable[[str, int], bytes]) -> Model:
     pool = Pool()
     for name, values in tensors.items():
         pool.add(name, lambda values=values: values)  # type: ignore[misc]
-    labels, teachable = _labels(read_beside)
+    labels, marked = _labels(read_beside)
     weights = "float32" if stored == ("float32",) else f"dequantised from {' and '.join(stored)}"
-    return Model(description, pool, hashlib.sha256(text + content).hexdigest(), labels, teachable, weights)
+    return Model(description, pool, hashlib.sha256(text + content).hexdigest(), labels, marked, weights)
 
 
 def _labels(read_beside: Callable[[str, int], bytes]) -> tuple[tuple[str, ...] | None, bool]:
