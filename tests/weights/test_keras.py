@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -482,6 +483,109 @@ def test_hidden_layers_linear_layers_and_batch_norm_behind_the_pooling(tmp_path:
     assert relative(conversion) < 1e-5
 
 
+def _head(*kinds: str) -> tuple[L, ...]:
+    """A pooling, and behind it linear layers (two of 20 channels and one of 4), batch norm and activations."""
+    build, layers, inputs = Builder(seed=9), [L("GlobalAveragePooling2D", "g")], 1280
+    for number, kind in enumerate(kinds):
+        name = f"{kind}_{number}"
+        if kind == "norm":
+            vectors = {each: build.draw(inputs, spread=0.5) + 1 for each in ("gamma", "beta", "moving_mean")}
+            vectors["moving_variance"] = np.abs(build.draw(inputs, spread=1)) + np.float32(0.5)
+            layers.append(L("BatchNormalization", name, {"axis": -1, "epsilon": 0.01}, (), vectors))
+        elif kind in ("dense", "plain", "last"):
+            units = 4 if kind == "last" else 20
+            kernel = {"kernel": build.draw(inputs, units)} | ({} if kind == "plain" else {"bias": build.draw(units)})
+            layers.append(L("Dense", name, {"activation": "linear", "use_bias": kind != "plain"}, (), kernel))
+            inputs = units
+        else:
+            layers.append(L("Activation", name, {"activation": kind}))
+    return tuple(layers)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "hidden"),
+    [
+        (("dense", "norm", "relu", "last"), (20,)),
+        (("plain", "norm", "relu", "last", "softmax"), (20,)),
+        (("dense", "relu", "norm", "last"), (20,)),
+        (("norm", "dense", "norm", "relu", "dense", "relu", "norm", "last", "norm", "softmax"), (20, 20)),
+        (("dense", "norm", "last"), ()),
+    ],
+)
+def test_batch_norm_of_hidden_layers_goes_into_the_linear_ones(
+    kinds: tuple[str, ...], hidden: tuple[int, ...], tmp_path: Path
+) -> None:
+    conversion = read(save_h5(_transfer(second(classes=None, pooled=False), tail=_head(*kinds)), tmp_path / "m.h5"))
+    assert isinstance(conversion.checkpoint.architecture, Backbone)
+    assert conversion.checkpoint.architecture.hidden == hidden
+    assert any("batch norm behind the pooling" in note for note in conversion.notes)
+    assert relative(conversion) < 1e-5
+
+
+@pytest.mark.parametrize("kinds", [("norm", "relu", "last"), ("dense", "relu", "norm", "relu", "last")])
+def test_an_activation_behind_no_linear_layer_is_refused(kinds: tuple[str, ...], tmp_path: Path) -> None:
+    path = save_h5(_transfer(second(classes=None, pooled=False), tail=_head(*kinds)), tmp_path / "m.h5")
+    refused(path, "has the activation 'relu' behind no linear layer")
+
+
+def _of_each_position(*, pooled: bool) -> tuple[L, ...]:
+    """Edge Impulse's head: a layer for each position of the map, all of which are joined."""
+    build, positions = Builder(seed=9), 1 if pooled else 4
+    pooling = (L("GlobalAveragePooling2D", "g"),) if pooled else ()
+    return (
+        *pooling,
+        L("Reshape", "reshape", {"target_shape": [-1, 1280]}),
+        L("Dense", "dense", {"activation": "relu"}, (), {"kernel": build.draw(1280, 16), "bias": build.draw(16)}),
+        L("Dropout", "dropout", {"rate": 0.1}),
+        L("Flatten", "flatten"),
+        L("Dense", "y_pred", {"activation": "softmax"}, (), {"kernel": build.draw(16 * positions, 4)}),
+    )
+
+
+def test_a_head_that_reads_every_position_is_named_and_read_where_there_is_one(tmp_path: Path) -> None:
+    base = second(classes=None, pooled=False)
+    path = save_h5(_transfer(base, tail=_of_each_position(pooled=False)), tmp_path / "m.h5")
+    refused(path, "every position of the map (Reshape 'reshape' of 2 x 2 x 1280)", "average", "Edge Impulse")
+    pooled = read(save_h5(_transfer(base, tail=_of_each_position(pooled=True)), tmp_path / "m.h5"))
+    single = second(size=32, classes=None, pooled=False)
+    flat = read(save_h5(_append(single, L("Flatten", "f", {}, ("Conv_1_relu",))), tmp_path / "f.h5"))
+    assert isinstance(pooled.checkpoint.architecture, Backbone)
+    assert pooled.checkpoint.architecture.hidden == (16,)
+    assert flat.checkpoint.architecture.input_size == (32, 32)
+    for conversion in (pooled, flat):
+        assert relative(conversion) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["RandomCrop", "CenterCrop"])
+def test_what_changes_the_size_while_training_only_changes_nothing(kind: str, tmp_path: Path) -> None:
+    def saved(side: int) -> Path:
+        crop = L(kind, "crop", {"height": side, "width": 64})
+        before = (L("RandomHeight", "h", {"factor": 0.2}), L("RandomWidth", "w", {"factor": 0.2}), crop)
+        return save_h5(_transfer(second(classes=None, pooled=False), *before), tmp_path / "m.h5")
+
+    assert relative(read(saved(64))) < 1e-5
+    refused(saved(48), f"its {kind} 'crop' cuts 48 x 64 out of 64 x 64")
+
+
+@pytest.mark.parametrize(("widths", "clear"), [((64, 64), True), ((64, 64, 64), False), ((8, 16, 8, 32), True)])
+def test_weights_only_go_by_the_only_order_that_there_is(widths: tuple[int, ...], clear: bool, tmp_path: Path) -> None:
+    build, sizes = Builder(seed=2), (1280, *widths, 3)
+    dense = [
+        L("Dense", f"dense_{number}", {}, ("Conv_1_relu",), {"kernel": build.draw(*pair), "bias": build.draw(pair[1])})
+        for number, pair in enumerate(pairwise(sizes))
+    ]
+    model = second(classes=None)
+    path = save_h5(replace(model, layers=(*model.layers, *dense[::-1])), tmp_path / "w.h5", weights_only=True)
+    if not clear:
+        refused(path, "the order of its layers behind the pooling is not clear")
+        return
+    checkpoint = read(path).checkpoint
+    assert isinstance(checkpoint.architecture, Backbone)
+    assert checkpoint.architecture.hidden == widths
+    for number in range(len(widths)):
+        assert np.array_equal(checkpoint.tensors[f"hidden.{number}.weight"], dense[number].tensors["kernel"].T)
+
+
 def test_weights_only_with_hidden_layers_go_by_shapes(tmp_path: Path) -> None:
     build = Builder(seed=2)
     dense = (
@@ -655,7 +759,7 @@ def _append(model: Model, *layers: L) -> Model:
 FOREIGN: dict[str, tuple[Callable[[], Model], tuple[str, ...]]] = {
     "flattened": (
         lambda: _append(second(classes=None, pooled=False), L("Flatten", "flat", {}, ("Conv_1_relu",))),
-        ("Flatten 'flat' takes the whole map of 2 x 2 x 1280",),
+        ("reads every position of the map (Flatten 'flat' of 2 x 2 x 1280)",),
     ),
     "maximum": (
         lambda: second().swap("global_average_pooling2d", kind="GlobalMaxPooling2D"),

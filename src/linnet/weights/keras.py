@@ -60,6 +60,7 @@ LARGEST_RANGE = 20.0
 """A network is not made for values beyond this: numbers behind which pixels would be are for pixels from 0 to 1, unless
 what they subtract is a mean of pixels from 0 to 255."""
 
+
 KERAS_EPSILON = 0.001
 KERAS_MOMENTUM = {MobileNetV1: 0.01, MobileNetV2: 0.001}
 """1 - 0.99 and 1 - 0.999: the share of the new batch, of Keras Applications' two networks."""

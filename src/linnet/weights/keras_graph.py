@@ -50,6 +50,8 @@ IDENTITIES = frozenset(
         "RandomSaturation",
         "RandomHue",
         "RandomShear",
+        "RandomHeight",
+        "RandomWidth",
     }
 )
 """Layers that do something while training only."""
@@ -171,6 +173,8 @@ class _Walker:
             "Normalization": self._standardise,
             "TFOpLambda": self._operate,
             "Resizing": self._resize,
+            "RandomCrop": self._crop,
+            "CenterCrop": self._crop,
         }
         for number, layer in enumerate(self._description.layers):
             if layer.kind == "InputLayer":
@@ -360,7 +364,15 @@ class _Walker:
         if self._reading.chain.pooled is None or self._affine is not None:
             raise self._foreign(f"its batch norm {layer.name!r} follows no convolution")
         factor = norm.scale / np.sqrt(norm.variance + np.float32(epsilon))
-        self._affine = factor, norm.shift - norm.mean * factor
+        shift = norm.shift - norm.mean * factor
+        self._reading.notes.append(f"Its batch norm behind the pooling, {layer.name!r}, went into a linear layer.")
+        before = self._reading.head[-1] if self._reading.head else None
+        if before is not None and before.activation == "linear":
+            bias = shift if before.layer.bias is None else before.layer.bias * factor + shift
+            before.layer = replace(before.layer, weight=before.layer.weight * factor[:, None], bias=bias)
+            before.output = self._number
+        else:
+            self._affine = factor, shift
         self._pass()
 
     def _rectify(self, layer: KerasLayer) -> None:
@@ -399,8 +411,10 @@ class _Walker:
             step.activation = activation
             return
         last = self._reading.head[-1] if self._reading.head else None
-        if last is None or last.activation != "linear" or self._affine is not None or activation == "relu6":
-            raise self._foreign(f"its layer {layer.name!r} has the activation {activation!r}")
+        if last is None or last.activation != "linear" or self._affine is not None:
+            raise self._foreign(f"its layer {layer.name!r} has the activation {activation!r} behind no linear layer")
+        if activation == "relu6":
+            raise self._foreign(f"its layer {layer.name!r} has the activation {activation!r}; hidden layers have ReLU")
         last.activation = activation
 
     def _add(self, layer: KerasLayer) -> None:
@@ -439,8 +453,15 @@ class _Walker:
     def _flatten(self, layer: KerasLayer) -> None:
         shape = self._shapes[self._current]
         if self._reading.chain.pooled is None:
-            text = " x ".join(map(str, shape))
-            raise self._foreign(f"its {layer.kind} {layer.name!r} takes the whole map of {text} without a pooling")
+            if not self._reading.chain.steps or shape[:2] != (1, 1):
+                text, blocks = " x ".join(map(str, shape)), ", as Edge Impulse's transfer learning blocks do"
+                raise self._foreign(
+                    f"its head reads every position of the map ({layer.kind} {layer.name!r} of {text}) instead of "
+                    f"their average{blocks if layer.kind == 'Reshape' else ''}; linnet has heads behind a "
+                    "GlobalAveragePooling2D only"
+                )
+            # One position is its own average.
+            self._reading.chain.pooled = self._number
         target = layer.config.get("target_shape", [shape[-1]])
         if not isinstance(target, list) or not all(isinstance(side, int) for side in target) or not target:
             raise ValueError(f"the target shape of its layer {layer.name!r} makes no sense")
@@ -521,6 +542,14 @@ class _Walker:
         before = np.ones(1) if self._reading.scale is None else self._reading.scale
         added = np.zeros(1) if self._reading.offset is None else self._reading.offset
         self._reading.scale, self._reading.offset = before * scale, added * scale + offset
+        self._pass()
+
+    def _crop(self, layer: KerasLayer) -> None:
+        """What cuts out a part while training, and nothing of a picture that has its size."""
+        size, wanted = self._map(layer)[:2], (_whole(layer, "height", 0), _whole(layer, "width", 0))
+        if size != wanted or not self._reading.says_size:
+            whole = f"{size[0]} x {size[1]}" if self._reading.says_size else "any size"
+            raise self._foreign(f"its {layer.kind} {layer.name!r} cuts {wanted[0]} x {wanted[1]} out of {whole}")
         self._pass()
 
     def _resize(self, layer: KerasLayer) -> None:
