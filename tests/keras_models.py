@@ -22,8 +22,8 @@ Array = NDArray[np.float32]
 SECOND = ((8, 1, 1), (8, 2, 2), (16, 3, 2), (24, 4, 2), (32, 3, 1), (56, 3, 2), (112, 1, 1))
 """Channels, repeats and first stride of MobileNetV2's stages at width 0.35."""
 
-FIRST = (16, 32, 32, 64, 64, 128, 128, 128, 128, 128, 128, 256, 256)
-"""Channels of MobileNetV1's blocks at width 0.25; the second, fourth, sixth and twelfth are strided."""
+FIRST = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
+"""Channels of MobileNetV1's blocks at width 1; the second, fourth, sixth and twelfth are strided."""
 
 SLOTS = {
     "Conv2D": "conv2d", "DepthwiseConv2D": "depthwise_conv2d", "BatchNormalization": "batch_normalization",
@@ -163,13 +163,20 @@ def second(
     return build.model("mobilenetv2_0.35_64")
 
 
-def first(*, size: int = 64, channels: int = 3, classes: int | None = 3, build: Builder | None = None) -> Model:
-    """Keras Applications' MobileNetV1 of width 0.25."""
+def first(
+    *,
+    size: int = 64,
+    channels: int = 3,
+    classes: int | None = 3,
+    width: float = 0.25,
+    build: Builder | None = None,
+) -> Model:
+    """Keras Applications' MobileNetV1."""
     build = build or Builder(momentum=0.99)
     build.add("InputLayer", "input_1", batch_input_shape=[None, size, size, channels])
-    build.convolve("conv1", "conv1_bn", 8, channels, kernel=3, stride=2)
-    inputs = 8
-    for number, outputs in enumerate(FIRST, 1):
+    inputs = int(32 * width)
+    build.convolve("conv1", "conv1_bn", inputs, channels, kernel=3, stride=2)
+    for number, outputs in enumerate((int(channels * width) for channels in FIRST), 1):
         stride = 2 if number in (2, 4, 6, 12) else 1
         build.convolve(
             f"conv_dw_{number}", f"conv_dw_{number}_bn", inputs, inputs, kernel=3, stride=stride, depthwise=True
@@ -184,7 +191,7 @@ def first(*, size: int = 64, channels: int = 3, classes: int | None = 3, build: 
         build.add("Conv2D", "conv_preds", tensors=tensors, use_bias=True, activation="linear", **options)
         build.add("Reshape", "reshape_2", target_shape=[classes])
         build.add("Activation", "predictions", activation="softmax")
-    return build.model("mobilenet_0.25_64")
+    return build.model(f"mobilenet_{width:g}_64")
 
 
 def teachable(*, classes: int = 2) -> Model:

@@ -141,7 +141,7 @@ def _common(largest_width: float, largest_side: int) -> dict[str, Any]:
         "padding": st.sampled_from(["same", "symmetric"]),
         "output_stride": st.sampled_from([8, 16, 32]),
         "early_stride": st.sampled_from([1, 2, 4]),
-        "minimum_depth": st.sampled_from([4, 8, 16]),
+        "minimum_depth": st.sampled_from([1, 4, 8, 16]),
         "batch_norm_epsilon": st.floats(1e-6, 0.1),
         "batch_norm_momentum": st.floats(1e-3, 1),
         "folded": st.booleans(),

@@ -117,6 +117,10 @@ def test_detector_widths() -> None:
 def test_first_version_scales_without_rounding() -> None:
     assert [layer.out_channels for layer in MobileNetV1(width=0.3).convolutions[:3]] == [9, 9, 19]
     assert MobileNetV1(width=0.1).convolutions[0].out_channels == 8
+    # Keras' int(filters * alpha).
+    for width, first, last in ((0.1, 3, 102), (0.2, 6, 204)):
+        keras = MobileNetV1(width=width, minimum_depth=1)
+        assert (keras.convolutions[0].out_channels, keras.feature_channels) == (first, last)
     assert MobileNetV1(width=0.25).feature_channels == 256
 
 
@@ -193,7 +197,7 @@ NONSENSE: list[tuple[str, Any, str]] = [
     ("hidden", 100, "numbers of channels"),
     ("classifier_bias", 1, "False or True"),
     ("channel_multiple", 3, "4 or 8"),
-    ("minimum_depth", 5, "4 or 8 or 16"),
+    ("minimum_depth", 5, "1 or 4 or 8 or 16"),
     ("batch_norm_epsilon", 0, "above 0"),
     ("batch_norm_momentum", 2, "at most 1"),
     ("folded", 1, "False or True"),

@@ -286,7 +286,7 @@ NONSENSE: list[tuple[str, Any, str]] = [
     ("classes", 0, "whole number from 1"),
     ("resolution", 31, "from 32"),
     ("dropout", 1.0, "below 1"),
-    ("minimum_depth", 5, "4 or 8 or 16"),
+    ("minimum_depth", 5, "1 or 4 or 8 or 16"),
     ("backbone", "resnet", "'mobilenet_v1' or 'mobilenet_v2'"),
     ("backbone", 3, "'mobilenet_v1' or 'mobilenet_v2'"),
     ("anchor_step", -0.1, "at least 0"),

@@ -30,7 +30,7 @@ pytestmark = [
 LIBRARIES = ("keras", "tf_keras")
 
 NETWORKS = [("MobileNetV2", alpha) for alpha in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)] + [
-    ("MobileNet", alpha) for alpha in (0.25, 0.5, 0.75, 1.0)
+    ("MobileNet", alpha) for alpha in (0.1, 0.2, 0.25, 0.5, 0.75, 1.0)
 ]
 
 TOLERANCE = 1e-4
@@ -110,8 +110,9 @@ def test_what_keras_writes_is_read(name: str, alpha: float, keras: Any, tmp_path
 def test_the_classes_of_keras_applications_take_our_weights(
     name: str, alpha: float, folded: bool, keras: Any, tmp_path: Path
 ) -> None:
-    family = MobileNetV2 if name == "MobileNetV2" else MobileNetV1
-    checkpoint = checkpoint_of(family(width=alpha, resolution=96, classes=7, folded=folded))
+    options: dict[str, Any] = {"width": alpha, "resolution": 96, "classes": 7, "folded": folded}
+    second = name == "MobileNetV2"
+    checkpoint = checkpoint_of(MobileNetV2(**options) if second else MobileNetV1(minimum_depth=1, **options))
     expression = write(checkpoint, tmp_path / "model.h5", target="keras")
     assert expression.startswith(f"keras.applications.{name}(")
     model = eval(expression, {"keras": keras})

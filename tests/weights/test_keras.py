@@ -613,6 +613,25 @@ def test_grey_networks_and_a_last_convolution_without_activation(tmp_path: Path)
     assert relative(conversion) < 1e-5
 
 
+@pytest.mark.parametrize("width", [0.1, 0.2])
+@pytest.mark.parametrize("weights_only", [False, True])
+def test_narrow_networks_have_no_fewest_channels(width: float, weights_only: bool, tmp_path: Path) -> None:
+    """Keras takes int(filters * alpha): Edge Impulse's smallest networks begin with 3 and 6 channels."""
+    conversion = read(save_h5(first(width=width), tmp_path / "m.h5", weights_only=weights_only))
+    architecture = conversion.checkpoint.architecture
+    assert isinstance(architecture, MobileNetV1)
+    assert (architecture.width, architecture.convolutions[0].out_channels) == (width, int(32 * width))
+    if not weights_only:
+        assert relative(conversion) < 1e-5
+
+
+def test_keras_makes_the_network_only_where_its_channels_are_so(tmp_path: Path) -> None:
+    truncated = MobileNetV1(width=0.1, minimum_depth=1, resolution=32, classes=3)
+    eight = truncated.with_options(minimum_depth=8)
+    for narrow, start in ((truncated, "keras.applications.MobileNet("), (eight, "keras.models.load_model(")):
+        assert write(checkpoint_of(narrow), tmp_path / "m.h5", target="keras").startswith(start)
+
+
 def test_an_open_size_is_224_unless_it_is_said(tmp_path: Path) -> None:
     path = save_h5(second().configure("input_1", batch_input_shape=[None, None, None, 3]), tmp_path / "m.h5")
     assert read(path).checkpoint.architecture.input_size == (224, 224)

@@ -106,6 +106,7 @@ IDENTIFIABLE: dict[str, tuple[Architecture, Style]] = {
     "v1 symmetric": (replace(SMALL, padding="symmetric", resolution=64), SYMMETRIC_ALL),
     "v1 output stride 16": (replace(SMALL, output_stride=16, resolution=64), Style()),
     "v1 minimum depth 16": (replace(SMALL, minimum_depth=16), Style()),
+    "v1 without a minimum": (MobileNetV1(width=0.1, minimum_depth=1, resolution=96, input_channels=1), FULLY_CONNECTED),
     "v2": (MobileNetV2(resolution=64, classes=1001), Style(softmax=True)),
     "v2 at 160": (MobileNetV2(width=0.35, resolution=160, classes=7), FULLY_CONNECTED),
     "v2 features at 97x131": (MobileNetV2(width=0.5, resolution=(97, 131), classes=None), Style()),

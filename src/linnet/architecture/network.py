@@ -176,8 +176,9 @@ class Backbone(Architecture):
     Machine's networks. Without classes there are none."""
     classifier_bias: bool = True
     """The classifier adds a bias. Teachable Machine's does not."""
-    minimum_depth: Literal[4, 8, 16] = 8
-    """The fewest channels of a layer, however small the width. TensorFlow's detectors have 16."""
+    minimum_depth: Literal[1, 4, 8, 16] = 8
+    """The fewest channels of a layer, however small the width. TensorFlow's detectors have 16; Keras' MobileNetV1 has
+    none (1), so that its width of 0.1 begins with 3."""
     batch_norm_epsilon: float = 0.001
     """What batch norm adds to the variance: 0.001 in the released networks, 1e-5 in PyTorch's."""
     batch_norm_momentum: float = 0.1

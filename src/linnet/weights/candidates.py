@@ -31,7 +31,8 @@ def first_versions(last: int, common: Mapping[str, Any]) -> Iterator[MobileNetV1
         last: channels of the last block.
         common: options that are known.
     """
-    choices: Any = product(widths_between(last / 1024, (last + 1) / 1024), (8, 16), ("separable", "full"))
+    # Keras knows no fewest number of channels: its widths of 0.2 and 0.1 begin with 6 and 3.
+    choices: Any = product(widths_between(last / 1024, (last + 1) / 1024), (8, 16, 4, 1), ("separable", "full"))
     for width, minimum, convolution in choices:
         yield MobileNetV1(width=width, minimum_depth=minimum, convolution=convolution, **common)
 

@@ -131,6 +131,8 @@ def _of_applications(architecture: Backbone) -> bool:
         resolution=architecture.resolution,
         classes=architecture.classes,
         input_channels=architecture.input_channels,
+        # The width of MobileNetV1 alone says how many channels there are.
+        minimum_depth=1 if isinstance(architecture, MobileNetV1) else 8,
     )
     if not same_function(usual, architecture.with_options(folded=False)):
         return False
