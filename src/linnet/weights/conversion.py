@@ -28,9 +28,6 @@ MOST_MEAN = 1.01
 LARGEST_LABELS = 1 << 22
 """Bytes of a file of class names."""
 
-MEAN_SLACK = 0.004
-"""By how much rounding in a file may move a mean of pixels out of [0, 1]: a step of 255."""
-
 
 @dataclass(frozen=True)
 class Conversion:
@@ -96,7 +93,7 @@ def corrected(
         )
     checkpoint = replace(checkpoint, architecture=architecture, preprocessing=contract)
     notes = conversion.notes
-    if contract is not None and any(not -MEAN_SLACK <= value <= 1 + MEAN_SLACK for value in contract.mean):
+    if contract is not None and any(not 1 - MOST_MEAN <= value <= MOST_MEAN for value in contract.mean):
         listed = ", ".join(f"{value:g}" for value in contract.mean)
         notes = (
             *notes,
@@ -145,23 +142,17 @@ def pixel_range(scale: NDArray[np.float64], offset: NDArray[np.float64]) -> floa
 
 
 def normalisation_of(
-    scale: NDArray[np.float64], offset: NDArray[np.float64], notes: list[str], *, whole: float | None = None
+    scale: NDArray[np.float64], offset: NDArray[np.float64], whole: float | None = None
 ) -> dict[str, tuple[float, ...]]:
     """Mean and deviation of pixels from 0 to 1, of a file that multiplies its input by `scale` and adds `offset`.
 
     Args:
         scale: one number a channel.
         offset: likewise.
-        notes: where it is said if that makes no sense.
         whole: the largest pixel that the file takes; None where only these numbers tell it.
     """
     whole = whole or pixel_range(scale, offset)
     mean, std = 0 - offset / scale / whole, 1 / scale / whole
-    if not (mean.min() >= 1 - MOST_MEAN and mean.max() <= MOST_MEAN):
-        means = ", ".join(f"{each:.4g}" for each in mean)
-        notes.append(
-            f"What it does to pixels makes their mean {means}, which no picture has: --mean and --std say others."
-        )
     return {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))}
 
 

@@ -161,9 +161,7 @@ def _contract(architecture: Any, reading: Reading, notes: list[str]) -> Preproce
             for values in (reading.scale, reading.offset)
         )
         notes.append("Pixels are normalised within the graph; the checkpoint does it before the network.")
-        return contract_of(
-            architecture, **normalisation_of(scale, offset, notes, whole=255.0 if reading.bytes else None)
-        )
+        return contract_of(architecture, **normalisation_of(scale, offset, 255.0 if reading.bytes else None))
     if architecture.padding == "symmetric" and architecture.input_channels == 3:
         notes.append(
             "The graph does not say how pixels are normalised; it pads as PyTorch does, so ImageNet's mean and "

@@ -259,7 +259,7 @@ def _contract(architecture: Architecture, found: Reading) -> Preprocessing | Non
     found.notes.append("Pixels are normalised within the graph; the checkpoint does it before the network.")
     channels = found.chain.input_shape[2]
     scale, offset = (np.broadcast_to(each, channels) for each in (pixels.scale, pixels.offset))
-    return contract_of(architecture, **normalisation_of(scale, offset, found.notes), **colours)
+    return contract_of(architecture, **normalisation_of(scale, offset), **colours)
 
 
 def _detector(found: Reading, nodes: Graph) -> Found:
