@@ -262,6 +262,83 @@ def test_one_output_becomes_two_classes(tmp_path: Path, rng: np.random.Generator
     assert compare(conversion, [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)]).correlations["classifier"] > 0.999
 
 
+def _under(tensors: Arrays, features: str, head: str) -> Arrays:
+    """torchvision's tensors as somebody's own network has them, built of its `features`."""
+    return {
+        name.replace("features.", features, 1)
+        if name.startswith("features.")
+        else name.replace("classifier.1", head): each
+        for name, each in tensors.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("features", "head"),
+    [
+        ("0.", "3"),
+        ("base.", "fc"),
+        ("module.backbone.", "module.head"),
+        ("net.features.", "head"),
+        ("features.", "out"),
+    ],
+    ids=["sequential", "attribute", "of several GPUs", "head outside", "features"],
+)
+@pytest.mark.parametrize("name", ["torchvision", "tonylins"])
+def test_networks_built_of_torchvisions_features(name: str, features: str, head: str, tmp_path: Path) -> None:
+    tensors, own = state_dict_of(name, network_of(name))
+    given = {
+        each.replace("classifier.", "classifier.1.") if name == "tonylins" else each: tensors[each] for each in tensors
+    }
+    path = save(tmp_path / "weights.pth", _under(given, features, head))
+    conversion = read(path, resolution=64)
+    for each, values in own.items():
+        np.testing.assert_array_equal(conversion.checkpoint.tensors[each], values)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert min(compare(conversion, [picture]).correlations.values()) > 0.9999
+
+
+def test_a_head_outside_of_a_network_with_one_is_refused(tmp_path: Path) -> None:
+    """What stands between the two is not said."""
+    tensors = state_dict_of("torchvision", network_of("torchvision"))[0]
+    given = {f"net.{name}": values for name, values in tensors.items()}
+    given["head.weight"] = np.ones((2, len(tensors["classifier.1.bias"])), np.float32)
+    assert "'head.weight'" in refusal(save(tmp_path / "weights.pth", given))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"classes": ["ant", "bee", "cat"]},
+        {"class_to_idx": {"bee": 1, "ant": 0, "cat": 2}},
+        {"idx_to_class": {2: "cat", 0: "ant", 1: "bee"}},
+        {"class_names": ("ant", "bee", "cat"), "labels": [0, 1, 1]},
+    ],
+    ids=["list", "numbers by name", "names by number", "tuple"],
+)
+def test_names_of_classes_beside_the_weights(names: dict[str, Any], tmp_path: Path) -> None:
+    tensors = state_dict_of("torchvision", network_of("torchvision", classes=3))[0]
+    save_with_torch(tmp_path / "best.pth", {"state_dict": tensors} | names)
+    assert read(tmp_path / "best.pth").checkpoint.classes == ("ant", "bee", "cat")
+    assert read(tmp_path / "best.pth", labels=("x", "y", "z")).checkpoint.classes == ("x", "y", "z")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"classes": ["ant", "bee"]}, True),
+        ({"class_to_idx": {"ant": 0, "bee": 1, "cat": 5}}, False),
+        ({"classes": 3, "labels": [0, 1, 2]}, False),
+    ],
+    ids=["too few", "numbers with a gap", "a number"],
+)
+def test_names_that_do_not_fit_are_left_out(names: dict[str, Any], said: bool, tmp_path: Path) -> None:
+    tensors = state_dict_of("torchvision", network_of("torchvision", classes=3))[0]
+    save_with_torch(tmp_path / "best.pth", {"state_dict": tensors} | names)
+    conversion = read(tmp_path / "best.pth")
+    assert conversion.checkpoint.classes is None
+    assert any("its names are left out" in note for note in conversion.notes) == said
+
+
 def wrapped(tensors: Arrays) -> dict[str, Any]:
     """Checkpoints of training scripts around one state dict."""
     momenta = {"state": {0: {"momentum_buffer": np.ones((3, 3), np.float32)}}, "param_groups": [{"lr": 0.1}]}

@@ -328,7 +328,7 @@ def detector_layers(layout: DetectorLayout, prefix: str, tensors: Mapping[str, A
     """
     inner = {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
     layers, used = layers_at(layout.title, prefix, layout.places(layout.usual), inner)
-    check_surplus(layout.title, prefix, tensors, used)
+    check_surplus(layout.title, prefix, tensors, {prefix + name for name in used})
     return layers
 
 

@@ -281,6 +281,29 @@ def recognise(names: Mapping[str, Any]) -> tuple[Layout, str]:
     raise NotOurs(f"its names are of no known library: it has {first}; known are {known}")
 
 
+FEATURES = "features."
+
+
+def usual_names(tensors: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The tensors of a network that somebody built of torchvision's `features` under the names that torchvision has.
+
+    Such networks keep them under names of their own, often as the first part of a Sequential: what stands there is
+    replaced. Other tensors stay as they are.
+    """
+    marks = {layout.marks for layout in LAYOUTS if all(mark.startswith(FEATURES) for mark in layout.marks)}
+    if any(prefix_of(each, tensors) is not None for each in marks):
+        return tensors
+    for each in marks:
+        prefix = prefix_of(tuple(mark.removeprefix(FEATURES) for mark in each), tensors)
+        if prefix is not None:
+            renamed = {
+                FEATURES + name.removeprefix(prefix) if name.startswith(prefix) else name: values
+                for name, values in tensors.items()
+            }
+            return renamed if len(renamed) == len(tensors) else tensors
+    return tensors
+
+
 def prefix_of(marks: tuple[str, ...], names: Mapping[str, Any]) -> str | None:
     """What stands before the marks of a library, which all are there; None if they are not."""
     first = marks[0]
@@ -301,15 +324,25 @@ def layers_of(layout: Layout, prefix: str, tensors: Mapping[str, Array], notes: 
     inner = {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
     network = _roughly(layout, inner)
     layers, used = layers_at(layout.title, prefix, layout.places(network), inner)
-    linear: list[Layer] = []
-    for name in sorted((name for name, values in inner.items() if values.ndim == 2 and name not in used), key=_natural):
-        bias = f"{name.removesuffix('weight')}bias"
-        linear.append(Layer(prefix + name, inner[name], inner.get(bias)))
-        used |= {name, bias}
+    linear = _linear({prefix + name: values for name, values in inner.items() if name not in used}, tensors)
+    if not linear:
+        # A network without a head of its own within another one that has it.
+        linear = _linear({name: values for name, values in tensors.items() if not name.startswith(prefix)}, tensors)
+    used = {prefix + name for name in used} | {each for layer in linear for each in (layer.name, _bias(layer.name))}
     check_surplus(layout.title, prefix, tensors, used)
     features = len(layers[network.convolutions[-1].label].weight)
     # Where shapes leave it open, the numbers in names tell.
     return layers | behind_pooling(in_order(linear, features) or linear, notes)
+
+
+def _linear(among: Mapping[str, Array], tensors: Mapping[str, Array]) -> list[Layer]:
+    """Linear layers whose weights are among some tensors, by the numbers in their names."""
+    names = sorted((name for name, values in among.items() if values.ndim == 2), key=_natural)
+    return [Layer(name, tensors[name], tensors.get(_bias(name))) for name in names]
+
+
+def _bias(weight: str) -> str:
+    return f"{weight.removesuffix('weight')}bias"
 
 
 def layers_at(
@@ -342,9 +375,10 @@ def layers_at(
 
 
 def check_surplus(title: str, prefix: str, tensors: Mapping[str, Array], used: set[str]) -> None:
-    """Raises NotOurs if there is a tensor that belongs to no layer."""
-    surplus = [name for name in tensors if name.startswith(prefix) and name.removeprefix(prefix) not in used]
-    surplus += [name for name, values in tensors.items() if not name.startswith(prefix) and values.ndim > 1]
+    """Raises NotOurs if there is a tensor that belongs to no layer; behind other prefixes vectors may stand."""
+    surplus = [
+        name for name, values in tensors.items() if name not in used and (name.startswith(prefix) or values.ndim > 1)
+    ]
     if surplus:
         more = f" and {len(surplus) - 1} more" if len(surplus) > 1 else ""
         raise NotOurs(f"it has '{surplus[0]}'{more}, which {title} has not: it is another network")

@@ -15,7 +15,7 @@ from linnet.checkpoint import Checkpoint
 from linnet.weights.conversion import Conversion, contract_of, in_short
 from linnet.weights.detector_layouts import DetectorLayout, recognise_detector
 from linnet.weights.found import check_fetched
-from linnet.weights.layouts import Layout, recognise
+from linnet.weights.layouts import Layout, recognise, usual_names
 from linnet.weights.matching import NotOurs
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Named:
         others: name → type of tensors of other numbers.
         options: of the architecture, that the file says itself.
         pixels: of the preprocessing, that the file says itself.
-        classes: names of the outputs, that the file has.
+        classes: names of the outputs, that the file has; left out if there are more or fewer outputs.
         licence: that the file states.
         notes: what had to be assumed so far.
     """
@@ -61,6 +61,10 @@ class Named:
     classes: tuple[str, ...] | None = None
     licence: str | None = None
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Gives tensors of torchvision's `features` the names that they have there."""
+        self.tensors = usual_names(self.tensors)
 
 
 @contextmanager
@@ -125,7 +129,13 @@ def convert_named(
             f"its weights are not all finite numbers, first those that are {broken}: it is damaged or diverged"
         )
     notes.append(f"These are the names of {layout.title}: {layout.silent}.")
-    names = labels or found.classes or _usual_classes(layout, architecture.classes, notes)
+    own = found.classes
+    if own is not None and len(own) != architecture.classes:
+        notes.append(
+            f"It names {len(own)} classes and has {architecture.classes or 0} outputs: its names are left out."
+        )
+        own = None
+    names = labels or own or _usual_classes(layout, architecture.classes, notes)
     architecture, tensors, names, dropped = layout.named(found.source, architecture, tensors, names, notes)
     published = PUBLISHED.get(found.digest[:8], {})
     pixels = dict(layout.pixels) | ({"crop": published["crop"]} if "crop" in published else {}) | found.pixels

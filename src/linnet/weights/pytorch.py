@@ -19,6 +19,11 @@ AVERAGED = ("model_ema", "state_dict_ema", "ema_state_dict", "ema")
 WRAPPERS = (*AVERAGED, "state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params")
 """Keys under which training scripts keep the state dict, the better one first."""
 
+NAMES = ("classes", "class_names", "classnames", "class_to_idx", "idx_to_class", "labels", "label_names")
+"""Keys under which they keep the names of the classes."""
+
+MOST_CLASSES = 100_000
+
 
 def why_not(start: bytes) -> str | None:
     """None if a file begins as PyTorch's older ones and pickles do, else what it is not."""
@@ -99,12 +104,28 @@ def state_dict(value: Any, notes: list[str]) -> Iterator[tuple[str, StoredTensor
 
 
 def class_names(value: Any) -> tuple[str, ...] | None:
-    """The names of the classes that mmdetection writes beside the weights; None where there are none."""
-    found = value.get("meta") if isinstance(value, Mapping) else None
+    """The names of the classes that stand beside the weights, in their order; None where there are none.
+
+    mmdetection's stand in `meta`; training scripts have lists, torchvision's `class_to_idx`, or names by number.
+    """
+    if not isinstance(value, Mapping):
+        return None
+    meta = value.get("meta")
     for key in ("dataset_meta", "CLASSES", "classes"):
-        if isinstance(found, Mapping):
-            inner = found.get(key)
-            found = inner if inner is not None else found
-    if isinstance(found, tuple | list) and found and all(isinstance(name, str) for name in found):
-        return tuple(found)
+        if isinstance(meta, Mapping):
+            inner = meta.get(key)
+            meta = inner if inner is not None else meta
+    return next((names for each in (meta, *(value.get(key) for key in NAMES)) if (names := _listed(each))), None)
+
+
+def _listed(value: Any) -> tuple[str, ...] | None:
+    """Names in the order of their numbers, from a list of them or a table with numbers on either side."""
+    if isinstance(value, Mapping):
+        pairs = [(key, name) if isinstance(name, str) else (name, key) for key, name in value.items()]
+        numbers = [str(number) for number, _ in pairs]
+        if len(numbers) > MOST_CLASSES or sorted(numbers) != sorted(map(str, range(len(numbers)))):
+            return None
+        value = [name for _, name in sorted(pairs, key=lambda pair: int(pair[0]))]
+    if isinstance(value, tuple | list) and 0 < len(value) <= MOST_CLASSES:
+        return tuple(value) if all(isinstance(name, str) for name in value) else None
     return None
