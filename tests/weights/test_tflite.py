@@ -169,7 +169,7 @@ def small_networks(draw: st.DrawFn) -> tuple[Architecture, Style]:
     common: dict[str, Any] = {
         "width": draw(st.sampled_from([0.07, 0.1, 0.25, 0.35, 0.5, 0.6])),
         "resolution": draw(st.one_of(st.integers(32, 100), st.tuples(st.integers(32, 100), st.integers(32, 100)))),
-        "classes": draw(st.sampled_from([None, 1, 3, 7, 1001])),
+        "classes": draw(st.sampled_from([None, 2, 3, 7, 1001])),
         "input_channels": draw(st.sampled_from([1, 3])),
         "activation": draw(st.sampled_from(["relu6", "relu"])),
         "padding": draw(st.sampled_from(["same", "symmetric"])),
