@@ -127,7 +127,7 @@ IDENTIFIABLE: dict[str, tuple[Architecture, Style]] = {
     "output stride 8": (replace(NARROW, output_stride=8), SYMMETRIC),
     "one channel": (replace(NARROW, input_channels=1), Style(softmax=True)),
     "minimum depth 16": (replace(NARROW, minimum_depth=16), Style()),
-    "one class": (replace(NARROW, classes=1), FULLY_CONNECTED),
+    "one class": (replace(NARROW, classes=1), replace(FULLY_CONNECTED, softmax=True)),
     "last layer scaled": (replace(NARROW, last_layer="scaled"), Style()),
     "stem and last layer fixed": (replace(NARROW, stem="fixed", last_layer="fixed", width=1.4), Style()),
     "stem fixed alone": (replace(NARROW, stem="fixed", width=1.4), Style()),

@@ -290,10 +290,10 @@ def usual_names(tensors: Mapping[str, Array]) -> Mapping[str, Array]:
     Such networks keep them under names of their own, often as the first part of a Sequential: what stands there is
     replaced. Other tensors stay as they are.
     """
-    marks = {layout.marks for layout in LAYOUTS if all(mark.startswith(FEATURES) for mark in layout.marks)}
-    if any(prefix_of(each, tensors) is not None for each in marks):
+    known = any(prefix_of(layout.marks, tensors) is not None for layout in LAYOUTS)
+    if known or any(re.search(pattern, name) for pattern, _ in STRANGERS for name in tensors):
         return tensors
-    for each in marks:
+    for each in (layout.marks for layout in LAYOUTS if all(mark.startswith(FEATURES) for mark in layout.marks)):
         prefix = prefix_of(tuple(mark.removeprefix(FEATURES) for mark in each), tensors)
         if prefix is not None:
             renamed = {

@@ -64,7 +64,8 @@ class Named:
 
     def __post_init__(self) -> None:
         """Gives tensors of torchvision's `features` the names that they have there."""
-        self.tensors = usual_names(self.tensors)
+        if recognise_detector(self.tensors) is None:
+            self.tensors = usual_names(self.tensors)
 
 
 @contextmanager

@@ -222,6 +222,12 @@ class Graph:
         first = names.index("CONV_2D") if "CONV_2D" in names else len(names)
         return "RESIZE_BILINEAR" in names[first:]
 
+    @property
+    def _labels_maps(self) -> bool:
+        """Whether it takes the best class of each pixel, not of a picture."""
+        shapes = [self.shape(int(operator.Inputs(0))) for name, operator in self.operators if name == "ARG_MAX"]
+        return any(len(shape) == 4 and max(shape[1:3]) > 1 for shape in shapes)
+
     def _kind(self, counts: Counter[str], custom: set[str]) -> str:
         """What a network with so many operators of each kind is, in words."""
         depthwise = [operator for name, operator in self.operators if name == "DEPTHWISE_CONV_2D"]
@@ -233,7 +239,7 @@ class Graph:
             (counts["CUSTOM"] and pyramid, "a detector with a feature pyramid (FPN)"),
             (counts["CUSTOM"], "a detector, or another network with custom operators"),
             (pyramid, "a detector or another network with a feature pyramid (FPN)"),
-            (self._grows_maps or counts["TRANSPOSE_CONV"], "a segmentation network"),
+            (self._grows_maps or self._labels_maps or counts["TRANSPOSE_CONV"], "a segmentation network"),
             (counts["HARD_SWISH"], "a MobileNetV3"),
             (counts["LOGISTIC"] > 2 and counts["MUL"] > 2, "an EfficientNet or another one that weighs its channels"),
             (len(kernels) > 1, "an EfficientNet-Lite, MnasNet or another network with larger depthwise kernels"),
