@@ -209,6 +209,7 @@ def less(*points: float) -> list[float]:
         ),
         (less(2, 3, 4), less(9, 10, 11), "With training the effect grows (−7.0 from 16 thousand to 100 thousand, 95 %"),
         (less(5, 6, 7), less(-5, -6, -7), "With training the effect turns round (+12.0 from"),
+        (less(9, 10, 11), less(-1, 1, -1), "With training the effect shrinks (+10.3 from"),
         (less(9, 10, 11), less(13, 8, 9), "That training changes the effect is not shown (+0.0 from"),
         (less(9, 10, 11), less(2), "cannot be said: that takes two seeds of both."),
         (

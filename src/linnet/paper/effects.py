@@ -123,7 +123,9 @@ def _said_of_change(found: Change | None) -> str:
     by += f", 95 %: {span(difference)}"
     if not difference.shown:
         return f"That training changes the effect is not shown ({by})."
-    if first.mean * last.mean < 0:
+    # An effect that is not shown has no side that it could have turned to.
+    turns = all(each.interval is not None and each.interval.shown for each in (first, last))
+    if turns and first.mean * last.mean < 0:
         return f"With training the effect turns round ({by})."
     return f"With training the effect {'shrinks' if abs(last.mean) < abs(first.mean) else 'grows'} ({by})."
 
