@@ -1038,3 +1038,14 @@ def test_real_files_answer_as_in_their_own_runtime(name: str, sample_data: Calla
         assert scores.argmax() == expected[0]["index"]
         assert max(abs(scores[answer["index"]] - answer["value"]) for answer in expected) < 0.01
     assert min(compare(conversion, [pictures / "cat.bmp"]).correlations.values()) > 0.99999
+
+
+def test_a_manifest_that_makes_no_sense_gives_no_long_sentence(tmp_path: Path) -> None:
+    model = save_tfjs(first(size=32), tmp_path) / "model.json"
+    document = json.loads(model.read_text())
+    weights = document["weightsManifest"][0]["weights"]
+    weights[0]["shape"] = [3, 3, [dict(each) for each in weights]]
+    model.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"the shape of its tensor .* makes no sense") as caught:
+        read(tmp_path)
+    assert len(str(caught.value)) < 1000

@@ -26,6 +26,7 @@ from linnet.weights.conversion import (
     LARGEST_LABELS,
     Conversion,
     contract_of,
+    in_short,
     labels_beside,
     numbered_labels,
     without_background,
@@ -142,7 +143,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except NotOurs as problem:
-        raise ValueError(f"'{path}' is not a MobileNetV1 or V2 classifier: {problem}.") from None
+        raise ValueError(f"'{path}' is not a MobileNetV1 or V2 classifier: {in_short(problem)}.") from None
     except ModuleNotFoundError:
         raise
     except Exception as error:
@@ -150,8 +151,7 @@ def reading(path: Path) -> Iterator[None]:
         # about the content.
         if isinstance(error, OSError) and error.filename is not None:
             raise
-        detail = str(error) or type(error).__name__
-        raise ValueError(f"'{path}' is damaged: {detail}.") from None
+        raise ValueError(f"'{path}' is damaged: {in_short(error)}.") from None
 
 
 def takes(path: Path) -> bool:
