@@ -162,7 +162,7 @@ def _pixels(config: dict[str, Any], found: Named) -> dict[str, Any]:
 
 
 def _normalisation(config: dict[str, Any]) -> dict[str, Any]:
-    """Mean and deviation of pixels in [0, 1]; nothing where the configuration leaves them to the library.
+    """Mean and deviation of pixels in [0, 1].
 
     The library multiplies pixels of 0 to 255 by `rescale_factor`, subtracts the mean and divides by the deviation, and
     each of the two can be off.

@@ -103,11 +103,8 @@ def find_pixels(graph: Graph, start: str) -> Pixels:
             # From the convolution back to the picture: what was done earlier comes later here.
             found.scale, found.offset = found.scale * factor, found.offset + found.scale * added
             found.changed = True
-        elif node.kind == "ReverseV2" or (node.kind == "StridedSlice" and _strides(graph, node)):
-            axes = None if node.kind == "StridedSlice" else graph.constant(node.reads[1])
-            if node.kind == "ReverseV2" and (axes is None or axes.ravel().tolist() not in LAST_AXES):
-                raise NotOurs("it mirrors its pictures")
-            found.reversed = not found.reversed
+        elif node.kind in ("ReverseV2", "StridedSlice"):
+            found.reversed ^= _turns_colours(graph, node)
         elif node.kind in ("Minimum", "Maximum"):
             _check_bound(graph, node)
         found.frames = found.frames or (node.kind if node.kind in FRAMES else "")
@@ -178,8 +175,13 @@ def _affine(graph: Graph, node: Node) -> tuple[Numbers, Numbers]:
     return one, values
 
 
-def _strides(graph: Graph, node: Node) -> bool:
-    """Whether a slice turns the last axis round; what else it takes must be whole."""
+def _turns_colours(graph: Graph, node: Node) -> bool:
+    """Whether a node turns the last axis round; what else a slice takes must be whole."""
+    if node.kind == "ReverseV2":
+        axes = graph.constant(node.reads[1])
+        if axes is None or axes.ravel().tolist() not in LAST_AXES:
+            raise NotOurs("it mirrors its pictures")
+        return True
     strides = graph.constant(node.reads[3]) if len(node.reads) > 3 else None
     if strides is None or strides.size == 0 or (np.abs(strides.ravel()) != 1).any() or (strides.ravel()[:-1] < 0).any():
         raise NotOurs("it takes some of a picture's pixels")
