@@ -61,6 +61,7 @@ def test_junk_is_told_by_the_name_that_it_has(name: str, content: bytes, words: 
         ("a.tflite", TFLITE[:20], "is a TFLite file that breaks off: it is damaged"),
         ("a.keras", b"PK\x03\x04" + bytes(100), "is a Keras file, which `linnet convert` reads"),
         ("a", b"\x80\x02}q\x00." + bytes(100), "is a pickle, as of PyTorch, which `linnet convert` reads"),
+        ("a.json", b'{"a": [1, 2, 3, 4, 5, 6, 7]}', "is a JSON document, which `linnet convert` reads if it describes"),
         ("a.tflite", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
         ("a.h5", b"<!DOCTYPE html>", "is an HTML or XML page: a download probably went wrong"),
         ("a.onnx", b"", "is empty"),

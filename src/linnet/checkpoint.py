@@ -22,7 +22,7 @@ import numpy as np
 from linnet.architecture import Architecture, from_options, options_of
 from linnet.files import write_atomically as write_atomically
 from linnet.images import Preprocessing
-from linnet.kinds import LOOKED_AT, kind_of, looks, misnamed, what_is
+from linnet.kinds import DOCUMENT, LOOKED_AT, kind_of, looks, misnamed, what_is
 from linnet.quantisation.scheme import Quantisation
 from linnet.quantisation.tensors import check_tensors, dequantise_tensors
 
@@ -365,7 +365,8 @@ def _refuse(path: Path, content: bytes) -> NoReturn:
         found = what_is(path, start) or looks(start) or "has no safetensors header"
         kind = kind_of(path, start)
         if kind is not None and found == f"is {kind.name}":
-            found += ", which `linnet convert` reads"
+            described = " if it describes a network of TensorFlow.js or Keras" if kind.name == DOCUMENT else ""
+            found += f", which `linnet convert` reads{described}"
     raise ValueError(f"'{path}' {found}; a linnet checkpoint (.safetensors) was expected.")
 
 

@@ -18,6 +18,7 @@ from linnet.architecture import INPUT, Architecture, Backbone, Convolve, MobileN
 from linnet.architecture.operations import pad_amounts
 from linnet.quantisation.scheme import Joining
 from linnet.weights.candidates import expansion_of, first_versions, in_words, second_versions
+from linnet.weights.conversion import said_of_one_output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -260,8 +261,7 @@ def as_classes(chain: Chain, notes: list[str], own: Mapping[str, Any] | None = N
     """
     alone = chain.linear and len(chain.linear[-1].weight) == 1 and not chain.softmax
     if alone and (own is None or own.get("classes") != 1):
-        how = "is a sigmoid" if chain.sigmoid else "is taken for the logit of a class against another"
-        notes.append(f"Its one output {how}: it became two classes, of which it is the second.")
+        notes.append(said_of_one_output(sigmoid=chain.sigmoid))
         return _two_classes(chain)
     if chain.sigmoid:
         notes.append(

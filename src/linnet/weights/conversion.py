@@ -112,6 +112,12 @@ def _check_pixels(name: str, values: tuple[float, ...] | None, *, zero: bool) ->
             raise ValueError(f"`{name}` (={value:g}) must be {allowed}, as pixels are here{hint}.")
 
 
+def said_of_one_output(*, sigmoid: bool = False) -> str:
+    """The note of a network with one output, which becomes two classes, whether or not a sigmoid is behind it."""
+    how = "is a sigmoid" if sigmoid else "is taken for the logit of a class against another"
+    return f"Its one output {how}: it became two classes, of which it is the second."
+
+
 def as_floats(conversion: Conversion) -> Conversion:
     """The same with the numbers that its integers stand for; one in float as it is."""
     checkpoint = conversion.checkpoint

@@ -28,9 +28,6 @@ from linnet.weights.conversion import in_short
 MOST_MEMBERS = 20_000
 """Files in a folder or an archive that are looked at; a MobileNet has some hundred tensors."""
 
-LARGEST_DESCRIPTION = 1 << 26
-"""Bytes of a model.json or manifest that is searched for a shard's name."""
-
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 """An address on the web or in a bucket; a letter alone is a drive's."""
 
@@ -48,8 +45,14 @@ LARGEST_DIRECTORY = 1 << 24
 
 KNOWN = "TFLite, ONNX, PyTorch, safetensors, Keras, TF.js, a frozen graph of TensorFlow or a Hugging Face folder"
 
+MODEL, OLD_MODEL = "model.json", "tensorflowjs_model.pb"
+"""What describes a model of TensorFlow.js, since its version 1 and before."""
+
 MANIFEST = "weights_manifest.json"
 """How the name ends of a list of what lies in TensorFlow.js' shards."""
+
+LARGEST_TEXT = 1 << 26
+"""Bytes of a description or manifest of TensorFlow.js; the largest of Keras Applications has 2 million."""
 
 FOLDERS: tuple[tuple[str, str], ...] = (
     ("saved_model.pb", SAVED_MODEL),
@@ -162,14 +165,14 @@ def _is_model(name: str) -> bool:
 def _description_of(shard: Path) -> str | None:
     """The name of the file beside a shard of TensorFlow.js that says which network it is of."""
     for path in sorted(shard.parent.glob("*.json")):
-        if path.name == "model.json" or path.name.endswith(MANIFEST):
+        if path.name == MODEL or path.name.endswith(MANIFEST):
             try:
-                small = path.is_file() and path.stat().st_size <= LARGEST_DESCRIPTION
+                small = path.is_file() and path.stat().st_size <= LARGEST_TEXT
                 named = small and f'"{shard.name}"'.encode() in path.read_bytes()
             except OSError:
                 continue
             if named:
-                graph = path.with_name("tensorflowjs_model.pb")
+                graph = path.with_name(OLD_MODEL)
                 return graph.name if path.name == MANIFEST and graph.is_file() else path.name
     return None
 

@@ -29,6 +29,7 @@ from linnet.weights.conversion import (
     in_short,
     labels_beside,
     numbered_labels,
+    said_of_one_output,
     without_background,
 )
 from linnet.weights.hdf5 import LARGEST_FILE, read_hdf5
@@ -385,8 +386,7 @@ def _as_classes(graph: Reading) -> list[Layer]:
     last = graph.head[-1]
     if last.alone:
         layers[-1] = two_classes(last.layer)
-        how = "is a sigmoid" if last.activation == "sigmoid" else "is taken for the logit of a class against another"
-        graph.notes.append(f"Its one output {how}: it became two classes, of which it is the second.")
+        graph.notes.append(said_of_one_output(sigmoid=last.activation == "sigmoid"))
     elif last.activation == "sigmoid":
         graph.notes.append(
             "Its outputs are sigmoids, each for itself. linnet's scores sum to 1: the order of the classes is the "

@@ -18,6 +18,7 @@ from linnet.architecture import Architecture, Backbone, Convolve
 from linnet.architecture.operations import Shape, Weighted
 from linnet.engine.fold import fold
 from linnet.weights.candidates import expansion_of, first_versions, in_words, second_versions
+from linnet.weights.conversion import said_of_one_output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,7 +96,7 @@ def behind_pooling(ordered: Sequence[Layer], notes: list[str]) -> dict[str, Laye
         notes.append("The file does not say which activation its hidden layers have: ReLU is assumed.")
     if layers and len(layers[-1].weight) == 1:
         layers[-1] = two_classes(layers[-1])
-        notes.append("Its one output is taken for the logit of a class against another: it became two classes.")
+        notes.append(said_of_one_output())
     named = {f"hidden.{number}": layer for number, layer in enumerate(layers[:-1])}
     return named | ({"classifier": layers[-1]} if layers else {})
 

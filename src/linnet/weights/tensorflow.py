@@ -47,13 +47,13 @@ from linnet.weights.detectors import (
     named,
 )
 from linnet.weights.face_api import ANCHORS, graph_of_tensors, is_face_api
-from linnet.weights.found import MANIFEST
+from linnet.weights.found import LARGEST_TEXT, MANIFEST, MODEL, OLD_MODEL
 from linnet.weights.matching import NotOurs
 from linnet.weights.named import IMAGENET_CLASSES, checked_content, imagenet_classes
 from linnet.weights.tensorflow_chain import USUAL_SIDE, Map, Reading, read_chain
 from linnet.weights.tensorflow_graph import Graph, graph_of_bytes, graph_of_json
 from linnet.weights.tfjs_manifest import read_manifest
-from linnet.weights.tfjs_source import LARGEST_TEXT, MODEL, OLD_MODEL, Source, is_manifest, read_json
+from linnet.weights.tfjs_source import Source, is_manifest, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

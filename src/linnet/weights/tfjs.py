@@ -13,11 +13,12 @@ from pathlib import Path, PurePosixPath
 
 from linnet.weights import tensorflow
 from linnet.weights.conversion import LARGEST_LABELS, Conversion, numbered_labels
+from linnet.weights.found import MODEL
 from linnet.weights.keras import Model, convert_model, reading
 from linnet.weights.keras_layers import describe_model
 from linnet.weights.keras_tensors import Pool
 from linnet.weights.tfjs_manifest import read_manifest
-from linnet.weights.tfjs_source import MODEL, Source, is_graph, is_manifest, model_of, read_json
+from linnet.weights.tfjs_source import Source, is_graph, is_manifest, model_of, read_json
 
 METADATA = "metadata.json"
 

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from linnet.weights.found import LARGEST_TEXT, MODEL, OLD_MODEL
 from linnet.weights.members import Members, is_own
-
-MODEL, OLD_MODEL = "model.json", "tensorflowjs_model.pb"
-
-LARGEST_TEXT = 1 << 26
-"""Bytes of a description; the largest of Keras Applications has 2 million."""
 
 
 def model_of(names: tuple[str, ...]) -> str | None:
