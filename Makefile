@@ -88,7 +88,7 @@ TENSORFLOW := .venv-tensorflow/bin
 
 test-parity: .venv-parity/parity.stamp .venv-tensorflow/tensorflow.stamp
 	$(FOR_TESTS) KERAS_BACKEND=torch $(PARITY)/python -m pytest -n 2 tests/parity
-	$(FOR_TESTS) TF_CPP_MIN_LOG_LEVEL=3 $(TENSORFLOW)/python -m pytest -n 2 tests/parity -k tf_keras
+	$(FOR_TESTS) TF_CPP_MIN_LOG_LEVEL=3 $(TENSORFLOW)/python -m pytest -n 2 tests/parity -k "tf_keras or saved_models"
 
 # MediaPipe's tasks, which load what linnet exports: their package stands in an environment of its own.
 .venv-mediapipe/mediapipe.stamp: Makefile

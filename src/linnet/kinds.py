@@ -22,11 +22,12 @@ TENSORFLOW = (
     "TFLite. The archives of TensorFlow's zoo hold both"
 )
 
-SAVED_MODEL = (
-    "is a SavedModel of TensorFlow, whose weights only TensorFlow reads: save it as .keras or .h5, or as TFLite"
-)
+SAVED_MODEL = "saved_model.pb"
 SAVED_MODEL_MARK = b"\x08\x01\x12"
-"""Version 1 of its format, then a graph. Files of ONNX' first version, of 2017, had none of what networks need."""
+"""Version 1 of the format of a `saved_model.pb`, then a graph.
+
+Files of ONNX' first version, of 2017, had none of what networks need.
+"""
 
 ONE_FILE = "of which linnet reads none: save_pretrained(FOLDER) writes one file, where max_shard_size is not given"
 """What to do with weights that lie in several files."""
@@ -94,6 +95,10 @@ def _is_pickle(start: bytes) -> bool:
     return start[:1] == b"\x80"
 
 
+def _is_graph(start: bytes) -> bool:
+    return start[:1] == b"\n" or start.startswith(SAVED_MODEL_MARK)
+
+
 KINDS = (
     Kind("a TFLite file", lambda start: start[4:8] == b"TFL3", (".tflite", ".lite")),
     Kind("a Keras file", lambda start: start.startswith(b"\x89HDF"), (".h5", ".hdf5")),
@@ -101,7 +106,7 @@ KINDS = (
     Kind("a PyTorch file", lambda start: _is_zip(start) or _is_pickle(start), (".pth", ".pt", ".pth.tar")),
     # A protobuf has no mark: these two begin with their first field.
     Kind("an ONNX file", lambda start: start[:1] == b"\x08", (".onnx",)),
-    Kind("a graph of TensorFlow", lambda start: start[:1] == b"\n", (".pb",)),
+    Kind("a graph of TensorFlow", _is_graph, (".pb",)),
     Kind("a safetensors file", lambda start: start[8:9] == b"{", (".safetensors",)),
     Kind(DOCUMENT, lambda start: start.lstrip()[:1] in (b"{", b"["), (".json",)),
     Kind("a zip archive", _is_zip, (".zip",)),
@@ -141,8 +146,6 @@ def what_is(path: Path, start: bytes) -> str | None:
         return known
     if library := OTHERS.get(path.suffix.lower()):
         return f"is a file of {library} by its name, which linnet does not read: convert what it was made from"
-    if start.startswith(SAVED_MODEL_MARK):
-        return SAVED_MODEL
     if known := misnamed(path, start):
         return known
     if CHECKPOINT.search(path.name):

@@ -106,6 +106,22 @@ def test_what_keras_writes_is_read(name: str, alpha: float, keras: Any, tmp_path
 
 
 @pytest.mark.parametrize(("name", "alpha"), NETWORKS)
+def test_saved_models_are_read(name: str, alpha: float, keras: Any, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="a SavedModel is written by TensorFlow: see `make test-parity`")
+    model = getattr(keras.applications, name)((96, 96, 3), alpha=alpha, weights=None, classes=7)
+    _randomise(model)
+    if keras.__name__ == "tf_keras":
+        model.save(tmp_path / "saved")
+    elif keras.backend.backend() == "tensorflow":
+        model.export(tmp_path / "saved", verbose=False)
+    else:
+        pytest.skip("Keras 3 writes SavedModels where it runs on TensorFlow.")
+    checkpoint = read(tmp_path / "saved").checkpoint
+    inputs = _inputs(checkpoint.architecture)
+    assert _same_shares(checkpoint, inputs, model.predict(inputs, verbose=0))
+
+
+@pytest.mark.parametrize(("name", "alpha"), NETWORKS)
 @pytest.mark.parametrize("folded", [False, True])
 def test_the_classes_of_keras_applications_take_our_weights(
     name: str, alpha: float, folded: bool, keras: Any, tmp_path: Path

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from linnet.architecture import INPUT, Graph
 from linnet.architecture.operations import Add, Concatenate, Convolve, Linear, Pool, Reshape
 from linnet.architecture.ssdlite import BOX_CODE
-from linnet.weights.tensorflow_graph import TYPES, graph_class
+from linnet.weights.crc32c import crc32c, masked
+from linnet.weights.tensorflow_graph import TYPES, graph_class, message_class
 
 NUMBERS = {name: number for number, (name, _, _) in TYPES.items()}
 
@@ -253,3 +254,197 @@ def save_web(message: Any, folder: Path, *, old: bool = False, shard: int = 100_
     document = {"format": "graph-model", "modelTopology": topology, "weightsManifest": manifest}
     (folder / "model.json").write_text(json.dumps(document))
     return folder
+
+
+RESOURCE = ("VarHandleOp", "ReadVariableOp", "AssignVariableOp")
+REFERENCE = ("VariableV2", "Identity", "Assign")
+"""Operators that hold, read and assign a variable, in TensorFlow 2 and 1."""
+
+
+def save_saved(message: Any, folder: Path, *, functions: bool = True, signature: str = "serving_default") -> Path:
+    """A folder of a SavedModel: weights are variables, beside the graph.
+
+    Args:
+        message: a frozen graph.
+        folder: where to.
+        functions: whether the network is a function within a function that the graph calls, as of TensorFlow 2; else it
+            is the graph itself, as of TensorFlow 1.
+        signature: what the way to call it is called.
+    """
+    (folder / "variables").mkdir(parents=True, exist_ok=True)
+    numbers = {node.name: node.attr["value"].tensor for node in message.node if node.op == "Const"}
+    weights = {name: tensor for name, tensor in numbers.items() if tensor.dtype == 1 and len(tensor.tensor_shape.dim)}
+    # Names say nothing: those of variables and of their numbers are not the same, nor in the same order.
+    keys = {name: f"all/{number}/.ATTRIBUTES/VARIABLE_VALUE" for number, name in enumerate(sorted(weights)[::-1])}
+    index = write_variables({keys[name]: tensor for name, tensor in weights.items()}, folder / "variables")
+    (folder / "variables" / "variables.index").write_bytes(index)
+    saved = message_class("SavedModel")()
+    meta = saved.meta_graphs.add()
+    meta.meta_info_def.tags.append("serve")
+    writer = Writer()
+    inputs = [node for node in message.node if node.op == "Placeholder"]
+    for node in inputs:
+        writer.message.node.add().CopyFrom(node)
+    hold, _, _ = RESOURCE if functions else REFERENCE
+    for name in weights:
+        writer.node(name if not functions else f"variable/{name}", hold)
+    handles = [f"variable/{name}" if functions else name for name in weights]
+    read = {name for node in message.node for name in node.input}
+    results = [node.name for node in message.node if node.name not in read]
+    listed = [keys[name].encode() for name in weights]
+    if functions:
+        given = [node.name for node in inputs]
+        body = _body(message, set(given), weights)
+        numbered = range(len(results))
+        _function(
+            writer,
+            "inner",
+            [*given, *map(_plain, weights)],
+            body,
+            {f"output_{n}": f"{results[n]}:output:0" for n in numbered},
+        )
+        outer = Writer()
+        _call(outer, "model", "inner", [*given, *map(_plain, weights)])
+        for n in numbered:
+            outer.node(f"Identity_{n}", "Identity", f"model:output:{n}")
+        _function(
+            writer,
+            "outer",
+            [*given, *map(_plain, weights)],
+            outer.message.node,
+            {f"o{n}": f"Identity_{n}:output:0" for n in numbered},
+        )
+        _call(writer, "StatefulPartitionedCall", "outer", [*given, *handles])
+        restoring = Writer()
+        _texts(restoring, "names", listed)
+        restoring.node("RestoreV2", "RestoreV2", "prefix", "names:output:0")
+        for number, name in enumerate(weights):
+            restoring.node(f"Identity_{number}", "Identity", f"RestoreV2:tensors:{number}")
+            restoring.node(f"Assign_{number}", "AssignVariableOp", _plain(name), f"Identity_{number}:output:0")
+        restored = {"output": "prefix"}
+        _function(writer, "restore", ["prefix", *map(_plain, weights)], restoring.message.node, restored)
+        writer.node("saver_filename", "Placeholder")
+        _call(writer, "StatefulPartitionedCall_1", "restore", ["saver_filename", *handles])
+        results = [f"StatefulPartitionedCall:{n}" for n in numbered]
+    else:
+        for node in message.node:
+            if node.name not in weights and node.op != "Placeholder":
+                writer.message.node.add().CopyFrom(node)
+        _texts(writer, "save/names", listed)
+        writer.node("save/RestoreV2", "RestoreV2", "save/names", "save/names")
+        for number, name in enumerate(handles):
+            writer.node(
+                f"save/Assign_{number}", "Assign", name, f"save/RestoreV2:{number}" if number else "save/RestoreV2"
+            )
+    meta.graph_def.CopyFrom(writer.message)
+    entry = meta.signature_def.add(key=signature)
+    entry.value.inputs.add(key="image").value.name = f"{inputs[0].name}:0"
+    for name in results:
+        entry.value.outputs.add(key=name).value.CopyFrom(message_class("TensorInfo")(name=name, dtype=1))
+    (folder / "saved_model.pb").write_bytes(b"\x08\x01" + saved.SerializeToString())
+    return folder
+
+
+def _plain(name: str) -> str:
+    """A name that an argument of a function may have."""
+    return name.replace("/", "_").lower()
+
+
+def _body(message: Any, given: set[str], weights: dict[str, Any]) -> Any:
+    """The nodes of a graph as a function has them: weights are read from arguments, results called by three parts."""
+    writer = Writer()
+    for node in message.node:
+        if node.name in given:
+            continue
+        if node.name in weights:
+            writer.node(node.name, "ReadVariableOp", _plain(node.name))
+            continue
+        copied = writer.message.node.add()
+        copied.CopyFrom(node)
+        del copied.input[:]
+        norms = {each.name for each in message.node if "BatchNorm" in each.op}
+        for name in node.input:
+            copied.input.append(name if name in given else f"{name}:{'y' if name in norms else 'output'}:0")
+    return writer.message.node
+
+
+def _function(writer: Writer, name: str, arguments: list[str], nodes: Any, returned: dict[str, str]) -> None:
+    function = writer.message.library.function.add()
+    function.signature.name = name
+    for argument in arguments:
+        function.signature.input_arg.add(name=argument)
+    function.node_def.extend(nodes)
+    for key, value in returned.items():
+        function.signature.output_arg.add(name=key)
+        function.ret.add(key=key, value=value)
+
+
+def _call(writer: Writer, name: str, function: str, reads: list[str]) -> None:
+    writer.node(name, "StatefulPartitionedCall", *reads)
+    writer.message.node[-1].attr["f"].func.name = function
+
+
+def _texts(writer: Writer, name: str, texts: list[bytes]) -> None:
+    tensor = writer.message.node.add(name=name, op="Const").attr["value"].tensor
+    tensor.dtype = 7
+    tensor.string_val.extend(texts)
+
+
+def write_variables(tensors: dict[str, Any], folder: Path, shards: int = 2) -> bytes:
+    """Writes the data files of variables; gives their index.
+
+    Args:
+        tensors: name → its message.
+        folder: of the data files.
+        shards: how many there are.
+    """
+    files = [bytearray() for _ in range(shards)]
+    header = message_class("BundleHeader")(num_shards=shards)
+    rows = {b"": header.SerializeToString()}
+    for number, (name, tensor) in enumerate(tensors.items()):
+        file, content = files[number % shards], tensor.tensor_content
+        entry = message_class("BundleEntry")(
+            dtype=tensor.dtype,
+            shard_id=number % shards,
+            offset=len(file),
+            size=len(content),
+            crc32c=masked(crc32c(content)),
+        )
+        entry.shape.CopyFrom(tensor.tensor_shape)
+        rows[name.encode()] = entry.SerializeToString()
+        file += content
+    for number, file in enumerate(files):
+        (folder / f"variables.data-{number:05}-of-{shards:05}").write_bytes(file)
+    ordered = sorted(rows.items())
+    table, handles = bytearray(), {}
+    for start in range(0, len(ordered), 20):
+        part = ordered[start : start + 20]
+        handles[part[-1][0]] = _append(table, _block(dict(part)))
+    meta = _append(table, _block({}))
+    top = _append(table, _block(handles))
+    return bytes(table) + (meta + top).ljust(40, b"\0") + bytes.fromhex("57fb808b247547db")
+
+
+def _append(table: bytearray, block: bytes) -> bytes:
+    """Adds a block with its checksum; gives where it is."""
+    place = _varint(len(table)) + _varint(len(block))
+    table += block + b"\0" + masked(crc32c(block + b"\0")).to_bytes(4, "little")
+    return place
+
+
+def _block(rows: dict[bytes, bytes]) -> bytes:
+    content, before = bytearray(), b""
+    for name, value in rows.items():
+        shared = next((at for at, (one, other) in enumerate(zip(name, before, strict=False)) if one != other), None)
+        shared = min(len(name), len(before)) if shared is None else shared
+        content += _varint(shared) + _varint(len(name) - shared) + _varint(len(value)) + name[shared:] + value
+        before = name
+    return bytes(content) + (0).to_bytes(4, "little") + (1).to_bytes(4, "little")
+
+
+def _varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])

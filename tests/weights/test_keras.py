@@ -982,7 +982,7 @@ def test_archives_that_swell_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_graphs_of_tensorflow_without_a_network_are_named(tmp_path: Path) -> None:
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "saved_model.pb").write_bytes(b"\x08\x01")
-    refused(tmp_path / "saved", "a SavedModel of TensorFlow")
+    refused(tmp_path / "saved", "its saved_model.pb holds no graph")
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "tensorflowjs_model.pb").touch()
     refused(tmp_path / "old", "weights_manifest.json", "is missing")

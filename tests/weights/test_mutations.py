@@ -22,7 +22,7 @@ from keras_models import first, save_tfjs
 from networks import random_tensors
 from quantised import quantised_checkpoint
 from state_dicts import Arrays, mutated, network_of, save_with_torch, state_dict_of
-from tensorflow_graphs import graph_of, save_frozen, save_web
+from tensorflow_graphs import graph_of, save_frozen, save_saved, save_web
 from tflite_writer import Description, Style, write_tflite
 
 from linnet.architecture import MobileNetV1, MobileNetV2
@@ -98,6 +98,16 @@ def _graph_of_web(path: Path, tensors: Arrays) -> None:
     save_web(graph_of(NETWORK.graph, random_tensors(NETWORK)), path.parent)
 
 
+def _saved(path: Path, tensors: Arrays) -> None:
+    save_saved(graph_of(NETWORK.graph, random_tensors(NETWORK)), path.parent)
+
+
+def _variables(path: Path, tensors: Arrays) -> None:
+    _saved(path.parent / "saved" / "saved_model.pb", tensors)
+    # The list lies in a folder of its own: the folder that is read is the one around it.
+    path.symlink_to(path.parent / "saved" / "variables" / "variables.index")
+
+
 def _web(path: Path, tensors: Arrays) -> None:
     save_tfjs(first(size=32), path.parent)
 
@@ -155,6 +165,8 @@ FORMATS: dict[str, tuple[Callable[[Path, Arrays], None], int, str]] = {
     "onnx": (_onnx, 6_000, "weights.onnx"),
     "frozen": (_frozen, 12_000, "weights.pb"),
     "graph of TF.js": (_graph_of_web, 12_000, "model.json"),
+    "saved model": (_saved, 60_000, "saved_model.pb"),
+    "variables": (_variables, 20_000, "variables.index"),
     "hugging face": (_hugging_face, 200, "config.json"),
     "keras": (_keras, 60_000, "model.h5"),
     "keras configuration": (_unpacked, 80_000, "config.json"),
@@ -184,6 +196,8 @@ FOLDERS = {
     "tfjs",
     "old graph of TF.js",
     "old manifest of TF.js",
+    "saved model",
+    "variables",
 }
 """Formats that are a folder, of which one file is damaged."""
 

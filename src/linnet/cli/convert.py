@@ -1,8 +1,8 @@
 """Converts weights from elsewhere to a linnet checkpoint, compares the outputs of the two, and writes them back.
 
 SOURCE is a file or folder of a MobileNetV1 or V2, a classifier, a feature extractor, or a detector or segmenter on one:
-TFLite, ONNX, a PyTorch state dict, safetensors, a Hugging Face folder, Keras, TensorFlow.js or a frozen graph of
-TensorFlow. What is inside decides, not the name. With --to it is a linnet checkpoint.
+TFLite, ONNX, a PyTorch state dict, safetensors, a Hugging Face folder, Keras, TensorFlow.js, a SavedModel or a frozen
+graph of TensorFlow. What is inside decides, not the name. With --to it is a linnet checkpoint.
 """
 
 from __future__ import annotations

@@ -158,8 +158,11 @@ def normalisation_of(
         whole: the largest pixel that the file takes; None where only these numbers tell it.
     """
     whole = whole or pixel_range(scale, offset)
-    mean, std = 0 - offset / scale / whole, 1 / scale / whole
-    return {"mean": tuple(map(float, mean)), "std": tuple(map(float, std))}
+    # A file has numbers of 32 bits: seven digits.
+    mean, std = (
+        tuple(float(f"{value:.7g}") for value in values) for values in (0 - offset / scale / whole, 1 / scale / whole)
+    )
+    return {"mean": mean, "std": std}
 
 
 def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:

@@ -43,7 +43,10 @@ MOST_LOOKED_INTO = 500
 LARGEST_DIRECTORY = 1 << 24
 """Bytes of an archive behind its files; a directory of `MOST_MEMBERS` has a tenth."""
 
-KNOWN = "TFLite, ONNX, PyTorch, safetensors, Keras, TF.js, a frozen graph of TensorFlow or a Hugging Face folder"
+KNOWN = (
+    "TFLite, ONNX, PyTorch, safetensors, Keras, TF.js, a SavedModel or a frozen graph of TensorFlow, or a folder of "
+    "Hugging Face"
+)
 
 MODEL, OLD_MODEL = "model.json", "tensorflowjs_model.pb"
 """What describes a model of TensorFlow.js, since its version 1 and before."""
@@ -55,7 +58,6 @@ LARGEST_TEXT = 1 << 26
 """Bytes of a description or manifest of TensorFlow.js; the largest of Keras Applications has 2 million."""
 
 FOLDERS: tuple[tuple[str, str], ...] = (
-    ("saved_model.pb", SAVED_MODEL),
     ("model.safetensors.index.json", f"holds its weights in several files, {ONE_FILE}"),
     ("pytorch_model.bin.index.json", f"holds its weights in several files, {ONE_FILE}"),
     (
@@ -135,12 +137,13 @@ class Found:
         """What a folder or an archive is that no format takes: what lies at its top says most."""
         top = {name for name in members if "/" not in name}
         files = {name.rpartition("/")[2] for name in members}
-        models = sorted(name for name in top if _is_model(name))
+        models = sorted(name for name in top if is_model(name))
         if text := self._named_by(top) or self._named_by([] if models else files):
             return text
-        if not models and any(CHECKPOINT.search(name) for name in files):
+        # A SavedModel has variables as a checkpoint has.
+        if not models and SAVED_MODEL not in files and any(CHECKPOINT.search(name) for name in files):
             return TENSORFLOW
-        inside = models or sorted(name for name in members if _is_model(name))
+        inside = models or sorted(name for name in members if is_model(name))
         kind = "a zip archive" if self.start else "a folder"
         if inside:
             unpacked = "unpack it, and name" if self.start else "name"
@@ -153,11 +156,14 @@ def _may_be_weights(name: str) -> bool:
     """Whether a file of a folder is opened to see whether it holds weights."""
     path = PurePosixPath(name)
     hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return not hidden and path.suffix.lower() not in OTHERS and path.suffix.lower() not in NO_WEIGHTS
+    if hidden or path.name == SAVED_MODEL:
+        # A SavedModel is a folder, which is read as a whole.
+        return False
+    return path.suffix.lower() not in OTHERS and path.suffix.lower() not in NO_WEIGHTS
 
 
-def _is_model(name: str) -> bool:
-    """Whether a file has the name of one that is read by itself."""
+def is_model(name: str) -> bool:
+    """Whether a file has the name of one that is read by itself, alone or with what it names."""
     kind = kind_of_name(Path(name))
     return name.endswith(MANIFEST) or (kind is not None and kind.name not in (DOCUMENT, "a zip archive"))
 

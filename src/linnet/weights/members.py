@@ -35,6 +35,10 @@ class Members:
                 names = [each.filename for each in archive.infolist() if not each.is_dir()]
         return tuple(sorted(name for name in names if is_own(name)))
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name, however many there are."""
+        return (self.path / name).is_file() if self.path.is_dir() else name in self.names
+
     def read(self, name: str, limit: int) -> bytes:
         """The content of one of the files.
 

@@ -1,4 +1,4 @@
-"""Graphs of TensorFlow → checkpoint: frozen ones (`.pb`), and graph models of TensorFlow.js, which are the same.
+"""Graphs of TensorFlow → checkpoint: frozen ones (`.pb`), SavedModels, and graph models of TensorFlow.js.
 
 Classifiers, and SSD and SSDLite detectors of TensorFlow's Object Detection API. Batch norm, fused or spread over nodes,
 is folded. TensorFlow itself is not needed: a graph is a protobuf.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from linnet.architecture import Architecture
 from linnet.architecture.network import OptionError
 from linnet.architecture.ssdlite import BOX_CODE
 from linnet.checkpoint import Checkpoint
-from linnet.kinds import LOOKED_AT
+from linnet.kinds import LOOKED_AT, SAVED_MODEL_MARK
 from linnet.weights.chain import (
     Chain,
     as_classes,
@@ -49,9 +50,11 @@ from linnet.weights.detectors import (
 from linnet.weights.face_api import ANCHORS, graph_of_tensors, is_face_api
 from linnet.weights.found import LARGEST_TEXT, MANIFEST, MODEL, OLD_MODEL
 from linnet.weights.matching import NotOurs
+from linnet.weights.members import Members
 from linnet.weights.named import IMAGENET_CLASSES, checked_content, imagenet_classes
 from linnet.weights.tensorflow_chain import USUAL_SIDE, Map, Reading, read_chain
-from linnet.weights.tensorflow_graph import Graph, graph_of_bytes, graph_of_json
+from linnet.weights.tensorflow_graph import Graph, Stored, graph_of_bytes, graph_of_json
+from linnet.weights.tensorflow_saved import freeze, place_of
 from linnet.weights.tfjs_manifest import read_manifest
 from linnet.weights.tfjs_source import Source, is_manifest, read_json
 
@@ -76,33 +79,22 @@ def why_not(start: bytes) -> str | None:
     """None if a file begins as a graph of TensorFlow does, with a node of some operator, else what it is not."""
     found = FIRST_NODE.match(start)
     named = found is not None and len(found[4]) >= found[3][0] > 2
-    return None if named else "no graph of TensorFlow"
+    return None if named or start.startswith(SAVED_MODEL_MARK) else "no graph of TensorFlow"
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A graph as it was read.
-
-    Attributes:
-        message: the graph.
-        given: the numbers of its Const nodes, where they are not in it.
-        digest: SHA-256 of all that was read, in hex.
-        types: of the numbers in the file.
-    """
-
-    message: Any
-    given: Mapping[str, NDArray[Any]] | None
-    digest: str
-    types: tuple[str, ...] = ("float32",)
+def why_not_members(names: frozenset[str]) -> str | None:
+    """None if a folder or archive holds one SavedModel, else what it is not."""
+    return None if place_of(names) else "no SavedModel of TensorFlow"
 
 
 def convert(
     source: str | Path, *, labels: tuple[str, ...] | None = None, licence: str | None = None, url: str | None = None
 ) -> Conversion:
-    """Reads a frozen graph into a checkpoint, or the `tensorflowjs_model.pb` of an old folder of TensorFlow.js.
+    """Reads a graph into a checkpoint.
 
     Args:
-        source: the file.
+        source: a frozen graph, the `tensorflowjs_model.pb` of an old folder of TensorFlow.js, or a SavedModel: its
+            folder, an archive of it, or its `saved_model.pb`.
         labels: class names, one an output.
         licence: for the provenance.
         url: where the file was published, for the provenance.
@@ -113,17 +105,20 @@ def convert(
     """
     path = Path(source)
     with reading(path):
-        return convert_graph(path, open_graph(path), labels=labels, licence=licence, url=url)
+        graph = open_graph(path)
+        return convert_graph(path, graph, labels=graph.labels if labels is None else labels, licence=licence, url=url)
 
 
 def open_graph(path: Path) -> Stored:
-    """Reads a frozen graph, or one of TensorFlow.js with what lies beside it.
+    """Reads a frozen graph, or a SavedModel or one of TensorFlow.js with what lies beside it.
 
     Raises:
         Exception: of any kind, if it is damaged or cannot be read.
     """
     if find_spec("google.protobuf") is None:
         raise NotOurs("graphs of TensorFlow are read with protobuf: pip install 'linnet[convert]'")
+    if _is_saved(path):
+        return freeze(path)
     if not _is_graph(path) or path.with_name(MANIFEST).is_file():
         return _open_web(Source.of(path))
     content = checked_content(path)
@@ -152,11 +147,19 @@ def _open_web(source: Source) -> Stored:
     return Stored(message, tensors, hashlib.sha256(content + shards).hexdigest(), stored)
 
 
-def _is_graph(path: Path) -> bool:
-    if path.is_dir():
-        return False
+def _is_saved(path: Path) -> bool:
+    if path.is_dir() or zipfile.is_zipfile(path):
+        return place_of(Members(path).names) is not None
+    return _start(path).startswith(SAVED_MODEL_MARK)
+
+
+def _start(path: Path) -> bytes:
     with path.open("rb") as file:
-        return why_not(file.read(LOOKED_AT)) is None
+        return file.read(LOOKED_AT)
+
+
+def _is_graph(path: Path) -> bool:
+    return not path.is_dir() and why_not(_start(path)) is None
 
 
 @contextmanager
@@ -200,6 +203,7 @@ def convert_graph(
     nodes = Graph.of(graph.message, graph.given)
     found = read_chain(nodes)
     notes, dropped, columns = found.notes, 0, {}
+    notes.extend(graph.notes)
     architecture: Architecture
     if found.pixels.size is None:
         notes.append(f"The graph does not say how large pictures are: {USUAL_SIDE} is assumed.")
@@ -230,7 +234,7 @@ def convert_graph(
         "weights": f"{weights}, graph of TensorFlow, batch norm folded",
         "converted_by": "linnet convert",
     }
-    contract = _contract(architecture, found)
+    contract = _contract(architecture, found, graph.framing)
     return Conversion(
         path,
         Checkpoint(architecture, contract, tensors, names, provenance=provenance),
@@ -243,10 +247,10 @@ def convert_graph(
     )
 
 
-def _contract(architecture: Architecture, found: Reading) -> Preprocessing | None:
-    """From what the graph does to its input, else TensorFlow's convention."""
+def _contract(architecture: Architecture, found: Reading, framing: Mapping[str, Any]) -> Preprocessing | None:
+    """From what the graph does to its input, and what its makers do before, else TensorFlow's convention."""
     pixels = found.pixels
-    colours: dict[str, Any] = {"colours": "BGR"} if pixels.reversed else {}
+    known: dict[str, Any] = {**framing, **({"colours": "BGR"} if pixels.reversed else {})}
     if pixels.frames:
         found.notes.append(
             f"The graph itself frames its pictures ({pixels.frames}): linnet resizes and cuts them by its contract."
@@ -255,11 +259,11 @@ def _contract(architecture: Architecture, found: Reading) -> Preprocessing | Non
         found.notes.append(
             "The graph does not say how pixels are normalised; [-1, 1] is assumed. `--mean` and `--std` say others."
         )
-        return contract_of(architecture, **colours)
+        return contract_of(architecture, **known)
     found.notes.append("Pixels are normalised within the graph; the checkpoint does it before the network.")
     channels = found.chain.input_shape[2]
     scale, offset = (np.broadcast_to(each, channels) for each in (pixels.scale, pixels.offset))
-    return contract_of(architecture, **normalisation_of(scale, offset), **colours)
+    return contract_of(architecture, **normalisation_of(scale, offset), **known)
 
 
 def _detector(found: Reading, nodes: Graph) -> Found:

@@ -10,7 +10,7 @@ import base64
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,9 @@ OTHER_TYPES = {0: "DT_INVALID", 5: "DT_INT16", 7: "DT_STRING", 14: "DT_BFLOAT16"
 
 BYTES = frozenset({"s", "tensorContent", "tensor_content"})
 """Fields that hold bytes."""
+
+TEXTS = frozenset({"stringVal", "string_val", "func"})
+"""Fields that no graph of numbers needs, and that every writer of JSON has in its own way."""
 
 ROUNDING = frozenset({"FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel", "FakeQuantWithMinMaxArgs"})
 """Operators of quantisation-aware training, which round what they read."""
@@ -84,9 +87,32 @@ class Node:
     tensor: Any = None
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A graph as it was read.
+
+    Attributes:
+        message: the graph.
+        given: the numbers of its Const nodes, where they are not in it.
+        digest: SHA-256 of all that was read, in hex.
+        types: of the numbers in the file.
+        labels: class names that lie beside it.
+        framing: how its makers cut and resize pictures, by the names of `Preprocessing`, where something tells it.
+        notes: what had to be chosen.
+    """
+
+    message: Any
+    given: Mapping[str, NDArray[Any]] | None
+    digest: str
+    types: tuple[str, ...] = ("float32",)
+    labels: tuple[str, ...] | None = None
+    framing: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
 @cache
-def graph_class() -> Any:
-    """The class of the message GraphDef, made from a description of the fields that are used."""
+def _messages() -> Any:
+    """The messages that are read, made from a description of the fields that are used."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     kinds = descriptor_pb2.FieldDescriptorProto
@@ -103,6 +129,7 @@ def graph_class() -> Any:
         "float": kinds.TYPE_FLOAT,
         "double": kinds.TYPE_DOUBLE,
         "bool": kinds.TYPE_BOOL,
+        "fixed32": kinds.TYPE_FIXED32,
     }
     described: dict[str, list[tuple[str, int, str, bool]]] = {
         "Dim": [("size", 1, "int64", False), ("name", 2, "string", False)],
@@ -117,6 +144,7 @@ def graph_class() -> Any:
             ("int64_val", 10, "int64", True),
             ("bool_val", 11, "bool", True),
             ("half_val", 13, "int32", True),
+            ("string_val", 8, "bytes", True),
         ],
         "ListValue": [("s", 2, "bytes", True), ("i", 3, "int64", True), ("f", 4, "float", True)],
         "AttrValue": [
@@ -128,14 +156,50 @@ def graph_class() -> Any:
             ("type", 6, "DataType", False),
             ("shape", 7, "TensorShapeProto", False),
             ("tensor", 8, "TensorProto", False),
+            ("func", 10, "FunctionName", False),
         ],
+        "FunctionName": [("name", 1, "string", False)],
         "NodeDef": [
             ("name", 1, "string", False),
             ("op", 2, "string", False),
             ("input", 3, "string", True),
             ("attr", 5, "NodeDef.AttrEntry", True),
         ],
-        "GraphDef": [("node", 1, "NodeDef", True)],
+        "Argument": [("name", 1, "string", False)],
+        "Signature": [
+            ("name", 1, "string", False),
+            ("input_arg", 2, "Argument", True),
+            ("output_arg", 3, "Argument", True),
+        ],
+        "Text": [("key", 1, "string", False), ("value", 2, "string", False)],
+        "Function": [
+            ("signature", 1, "Signature", False),
+            ("node_def", 3, "NodeDef", True),
+            ("ret", 4, "Text", True),
+        ],
+        "Library": [("function", 1, "Function", True)],
+        "GraphDef": [("node", 1, "NodeDef", True), ("library", 2, "Library", False)],
+        "TensorInfo": [("name", 1, "string", False), ("dtype", 2, "DataType", False)],
+        "NamedTensor": [("key", 1, "string", False), ("value", 2, "TensorInfo", False)],
+        "SignatureDef": [("inputs", 1, "NamedTensor", True), ("outputs", 2, "NamedTensor", True)],
+        "NamedSignature": [("key", 1, "string", False), ("value", 2, "SignatureDef", False)],
+        "MetaInfo": [("tags", 4, "string", True)],
+        "MetaGraph": [
+            ("meta_info_def", 1, "MetaInfo", False),
+            ("graph_def", 2, "GraphDef", False),
+            ("signature_def", 5, "NamedSignature", True),
+        ],
+        "SavedModel": [("meta_graphs", 2, "MetaGraph", True)],
+        "BundleHeader": [("num_shards", 1, "int32", False), ("endianness", 2, "int32", False)],
+        "BundleEntry": [
+            ("dtype", 1, "DataType", False),
+            ("shape", 2, "TensorShapeProto", False),
+            ("shard_id", 3, "int32", False),
+            ("offset", 4, "int64", False),
+            ("size", 5, "int64", False),
+            ("crc32c", 6, "fixed32", False),
+            ("slices", 7, "bytes", True),
+        ],
     }
 
     def add(message: Any, fields: list[tuple[str, int, str, bool]]) -> None:
@@ -156,7 +220,23 @@ def graph_class() -> Any:
         add(message, fields)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.GraphDef"))
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in described
+    }
+
+
+def message_class(name: str) -> Any:
+    """The class of a message of TensorFlow; maps are lists of messages with `key` and `value`, as they are written.
+
+    Args:
+        name: such as `GraphDef`.
+    """
+    return _messages()[name]
+
+
+def graph_class() -> Any:
+    """The class of the message GraphDef."""
+    return message_class("GraphDef")
 
 
 def graph_of_bytes(content: bytes) -> Any:
@@ -193,7 +273,7 @@ def _with_texts(node: Any, *, listed: bool = False) -> Any:
     if {"low", "high"} <= node.keys() and all(isinstance(node[half], int) for half in ("low", "high")):
         # A whole number of 64 bits, in halves.
         return str((node["high"] << 32) | (node["low"] & 0xFFFFFFFF))
-    found = {key: _with_texts(value, listed=key == "list") for key, value in node.items()}
+    found = {key: _with_texts(value, listed=key == "list") for key, value in node.items() if key not in TEXTS}
     for key in BYTES & found.keys():
         value = found[key]
         found[key] = [_as_text(each) for each in value] if listed and isinstance(value, list) else _as_text(value)
