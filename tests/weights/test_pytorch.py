@@ -101,6 +101,16 @@ NAMES: dict[str, dict[str, tuple[int, ...]]] = {
         "layers.12.conv2.weight": (1024, 1024, 1, 1),
         "linear.weight": (5, 1024),
     },
+    "mmpretrain": {
+        "backbone.conv1.conv.weight": (32, 3, 3, 3),
+        "backbone.layer1.0.conv.0.conv.weight": (32, 1, 3, 3),
+        "backbone.layer1.0.conv.1.bn.weight": (16,),
+        "backbone.layer2.0.conv.0.conv.weight": (96, 16, 1, 1),
+        "backbone.layer4.3.conv.1.conv.weight": (384, 1, 3, 3),
+        "backbone.layer7.0.conv.2.bn.running_mean": (320,),
+        "backbone.conv2.conv.weight": (1280, 320, 1, 1),
+        "head.fc.weight": (5, 1280),
+    },
     "hugging-face-v2": {
         "mobilenet_v2.conv_stem.first_conv.convolution.weight": (32, 3, 3, 3),
         "mobilenet_v2.conv_stem.conv_3x3.normalization.weight": (32,),
@@ -144,6 +154,7 @@ UNSAID: dict[str, tuple[str, float, str, float, float, str, float]] = {
     "d-li14": ("symmetric", 1e-5, "relu6", 0.485, 0.229, "bilinear", 0.875),
     "timm": ("symmetric", 1e-5, "relu6", 0.485, 0.229, "bicubic", 0.875),
     "timm-v1": ("symmetric", 1e-5, "relu6", 0.5, 0.5, "bicubic", 0.875),
+    "mmpretrain": ("symmetric", 1e-5, "relu6", 0.485, 0.229, "bilinear", 0.875),
     "pytorch-cifar": ("symmetric", 1e-5, "relu", 0.4914, 0.2023, "bilinear", 1.0),
 }
 
@@ -160,6 +171,14 @@ def test_what_no_tensor_says_is_that_of_the_library(name: str, tmp_path: Path) -
     assert (contract.mean[0], contract.std[0]) == (mean, deviation)
     assert (contract.interpolation, contract.crop, contract.colours) == (interpolation, crop, "RGB")
     assert contract.size == ((32, 32) if name == "pytorch-cifar" else (224, 224))
+
+
+def test_mmpretrains_checkpoint_names_its_classes(tmp_path: Path) -> None:
+    """Of mmengine's runner: what was trained beside what the data were."""
+    tensors, _ = state_dict_of("mmpretrain", network_of("mmpretrain", classes=3))
+    meta = {"epoch": 300, "dataset_meta": {"classes": ["ant", "bee", "cat"]}}
+    save_with_torch(tmp_path / "epoch_300.pth", {"meta": meta, "state_dict": tensors, "optimizer": {"state": {}}})
+    assert read(tmp_path / "epoch_300.pth").checkpoint.classes == ("ant", "bee", "cat")
 
 
 def test_a_thousand_outputs_are_imagenets_in_the_order_of_wordnet(tmp_path: Path) -> None:

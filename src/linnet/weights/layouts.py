@@ -153,6 +153,18 @@ def _timm(network: Backbone) -> dict[str, Place]:
     return places | ({"head": ("conv_head", "bn2")} if isinstance(network, MobileNetV2) else {})
 
 
+def _mmpretrain(network: Backbone) -> dict[str, Place]:
+    def module(name: str) -> Place:
+        return f"{name}.conv", f"{name}.bn"
+
+    places = {"stem": module("backbone.conv1"), "head": module("backbone.conv2")}
+    numbers = [(stage, row) for stage, count in enumerate(stages_of(network)) for row in range(count)]
+    for (stage, row), block in zip(numbers, network.blocks, strict=True):
+        for place, convolution in enumerate(block.convolutions):
+            places[convolution.label] = module(f"backbone.layer{stage + 1}.{row}.conv.{place}")
+    return places
+
+
 def _hugging_face(base: str) -> Place:
     return f"{base}.convolution", f"{base}.normalization"
 
@@ -205,6 +217,11 @@ LAYOUTS = (
         "timm-v1", "timm's MobileNetV1", MobileNetV1,
         ("conv_stem.weight", "blocks.1.0.conv_dw.weight"), _timm, "classifier",
         pixels={"mean": (0.5,), "std": (0.5,), "interpolation": "bicubic"},
+    ),
+    Layout(
+        "mmpretrain", "mmpretrain's MobileNetV2", MobileNetV2,
+        ("backbone.conv1.conv.weight", "backbone.layer1.0.conv.0.conv.weight", "backbone.conv2.conv.weight"),
+        _mmpretrain, "head.fc",
     ),
     Layout(
         "hugging-face-v2", "Hugging Face's MobileNetV2", MobileNetV2,
