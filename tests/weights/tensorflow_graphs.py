@@ -41,6 +41,8 @@ class Writer:
                 attribute.s = value
             elif isinstance(value, bool):
                 attribute.b = value
+            elif isinstance(value, int):
+                attribute.i = value
             elif isinstance(value, float):
                 attribute.f = value
             elif isinstance(value, list) and isinstance(value[0], bytes):
@@ -336,7 +338,8 @@ def save_saved(message: Any, folder: Path, *, functions: bool = True, signature:
             writer.node(
                 f"save/Assign_{number}", "Assign", name, f"save/RestoreV2:{number}" if number else "save/RestoreV2"
             )
-    meta.graph_def.CopyFrom(writer.message)
+    meta.graph_def = writer.message.SerializeToString()
+    meta.saver_def.restore_op_name = "StatefulPartitionedCall_1" if functions else "save/restore_all"
     entry = meta.signature_def.add(key=signature)
     entry.value.inputs.add(key="image").value.name = f"{inputs[0].name}:0"
     for name in results:
@@ -415,11 +418,22 @@ def write_variables(tensors: dict[str, Any], folder: Path, shards: int = 2) -> b
         file += content
     for number, file in enumerate(files):
         (folder / f"variables.data-{number:05}-of-{shards:05}").write_bytes(file)
-    ordered = sorted(rows.items())
+    return write_table(dict(sorted(rows.items())))
+
+
+def write_table(rows: dict[bytes, bytes], *, times: int = 1) -> bytes:
+    """A table of LevelDB's format.
+
+    Args:
+        rows: name → value, in order.
+        times: how often its last block lists each of the others.
+    """
     table, handles = bytearray(), {}
+    ordered = list(rows.items())
     for start in range(0, len(ordered), 20):
         part = ordered[start : start + 20]
-        handles[part[-1][0]] = _append(table, _block(dict(part)))
+        place = _append(table, _block(dict(part)))
+        handles |= {part[-1][0] + bytes(number): place for number in range(times)}
     meta = _append(table, _block({}))
     top = _append(table, _block(handles))
     return bytes(table) + (meta + top).ljust(40, b"\0") + bytes.fromhex("57fb808b247547db")

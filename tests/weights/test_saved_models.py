@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import random_tensors
-from tensorflow_graphs import graph_of, save_frozen, save_saved
+from tensorflow_graphs import graph_of, save_frozen, save_saved, write_table
 from test_tensorflow_graphs import FIRST, LITE, SECOND, same_function, same_nodes
 from tflite_writer import write_tflite
 
 from linnet.architecture import MobileNetV2
 from linnet.weights import read
 from linnet.weights.crc32c import crc32c, masked
-from linnet.weights.tensorflow_graph import message_class
+from linnet.weights.tensorflow_graph import graph_class, message_class
 
 
 def frozen(architecture: Any = SECOND, **options: Any) -> Any:
@@ -39,7 +39,10 @@ def changed(folder: Path, change: Any) -> Path:
     """The folder with another graph in it."""
     path = folder / "saved_model.pb"
     saved = message_class("SavedModel").FromString(path.read_bytes())
-    change(saved.meta_graphs[0])
+    meta = saved.meta_graphs[0]
+    graph = graph_class().FromString(meta.graph_def)
+    change(meta, graph)
+    meta.graph_def = graph.SerializeToString()
     path.write_bytes(b"\x08\x01" + saved.SerializeToString())
     return folder
 
@@ -104,8 +107,8 @@ def test_constants_need_no_variables(tmp_path: Path) -> None:
     """The Object Detection API of TensorFlow 1 wrote graphs that are frozen already, beside the frozen file."""
     folder = save_saved(frozen(), tmp_path / "saved", functions=False)
 
-    def freeze(meta: Any) -> None:
-        meta.graph_def.CopyFrom(frozen())
+    def freeze(meta: Any, graph: Any) -> None:
+        graph.CopyFrom(frozen())
 
     changed(folder, freeze)
     shutil.rmtree(folder / "variables")
@@ -150,7 +153,7 @@ def test_one_of_several_signatures_is_named(tmp_path: Path) -> None:
     folder = save_saved(frozen(), tmp_path / "saved", signature="classify")
     assert not any("signature" in note for note in same_function(folder, SECOND).notes)
 
-    def another(meta: Any) -> None:
+    def another(meta: Any, graph: Any) -> None:
         meta.signature_def.add().CopyFrom(meta.signature_def[0])
         meta.signature_def[1].key = "serving_default"
         meta.signature_def[0].value.outputs[0].value.name = "nowhere:0"
@@ -159,32 +162,32 @@ def test_one_of_several_signatures_is_named(tmp_path: Path) -> None:
     assert "The SavedModel has the signatures classify, serving_default: 'serving_default' is read." in notes
 
 
-def without_signature(meta: Any) -> None:
+def without_signature(meta: Any, graph: Any) -> None:
     del meta.signature_def[:]
 
 
-def without_graph(meta: Any) -> None:
-    meta.graph_def.Clear()
+def without_graph(meta: Any, graph: Any) -> None:
+    graph.Clear()
 
 
-def without_function(meta: Any) -> None:
-    del meta.graph_def.library.function[0]
+def without_function(meta: Any, graph: Any) -> None:
+    del graph.library.function[0]
 
 
-def with_too_few_arguments(meta: Any) -> None:
-    call = next(node for node in meta.graph_def.node if node.name == "StatefulPartitionedCall")
+def with_too_few_arguments(meta: Any, graph: Any) -> None:
+    call = next(node for node in graph.node if node.name == "StatefulPartitionedCall")
     del call.input[-1]
 
 
-def calling_itself(meta: Any) -> None:
-    for function in meta.graph_def.library.function:
+def calling_itself(meta: Any, graph: Any) -> None:
+    for function in graph.library.function:
         for node in function.node_def:
             if node.op == "StatefulPartitionedCall":
                 node.attr["f"].func.name = "outer"
 
 
-def with_another_kind_of_variable(meta: Any) -> None:
-    call = next(node for node in meta.graph_def.node if node.op == "VarHandleOp")
+def with_another_kind_of_variable(meta: Any, graph: Any) -> None:
+    call = next(node for node in graph.node if node.op == "VarHandleOp")
     call.op = "TemporaryVariable"
 
 
@@ -195,7 +198,7 @@ def with_another_kind_of_variable(meta: Any) -> None:
         (without_graph, "is missing: it is cut off"),
         (without_function, "calls a function 'inner' that it does not have"),
         (with_too_few_arguments, "calls a function of"),
-        (calling_itself, "more than 50,000 nodes"),
+        (calling_itself, "call each other more than 50 deep"),
         (with_another_kind_of_variable, "is no MobileNet that linnet has"),
     ],
 )
@@ -230,10 +233,107 @@ def test_lost_and_damaged_variables_are_named(tmp_path: Path) -> None:
     assert "its list of variables has no end" in refusal(path)
 
 
+def test_labels_of_another_number_are_left_out(tmp_path: Path) -> None:
+    folder = save_saved(frozen(), tmp_path / "saved")
+    (folder / "assets").mkdir()
+    (folder / "assets" / "labels.txt").write_text("ant\nbee\n")
+    conversion = same_function(folder, SECOND)
+    assert conversion.checkpoint.classes is None
+    assert "There are 2 labels beside it, for 3 outputs: they are left out." in conversion.notes
+
+
+def test_of_several_parts_that_restore_the_own_one_counts(tmp_path: Path) -> None:
+    """As a graph of TensorFlow 1 whose training began with other weights, or with averages."""
+
+    def another(meta: Any, graph: Any) -> None:
+        for node in [each for each in graph.node if each.name.startswith("save/")]:
+            copied = graph.node.add()
+            copied.CopyFrom(node)
+            copied.name = node.name.replace("save/", "init/")
+            copied.input[:] = [name.replace("save/", "init/") for name in node.input]
+            if node.name == "save/names":
+                texts = copied.attr["value"].tensor.string_val
+                texts[:] = list(texts)[::-1]
+
+    same_function(changed(save_saved(frozen(), tmp_path / "saved", functions=False), another), SECOND)
+
+
+def calling_nothing(meta: Any, graph: Any) -> None:
+    function = graph.library.function.add()
+    function.signature.name = "empty"
+    for number in range(2):
+        function.node_def.add(name=f"call{number}", op="empty")
+    graph.node.add(name="start", op="empty")
+
+
+def with_a_long_name(meta: Any, graph: Any) -> None:
+    graph.node[0].name = "x" * 1001
+
+
+def with_many_nodes(meta: Any, graph: Any) -> None:
+    for _ in range(500_001):
+        graph.node.add()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (calling_nothing, "call each other more than 50 deep or 10,000 times"),
+        (with_a_long_name, "a name of 1,001 characters"),
+        (with_many_nodes, "more than 500,000 nodes"),
+    ],
+)
+def test_hostile_graphs_end_soon(change: Any, words: str, tmp_path: Path) -> None:
+    assert words in refusal(changed(save_saved(frozen(), tmp_path / "saved"), change))
+
+
+def rewritten(folder: Path, rows: dict[bytes, bytes], *, times: int = 1) -> Path:
+    (folder / "variables" / "variables.index").write_bytes(write_table(rows, times=times))
+    return folder
+
+
+def test_hostile_tables_end_soon(tmp_path: Path) -> None:
+    folder = save_saved(frozen(), tmp_path / "saved")
+    header = message_class("BundleHeader")(num_shards=2).SerializeToString()
+    assert "makes no sense" in refusal(rewritten(folder, {b"": header, b"a" * 5000: b"x"}))
+    assert "names a part of itself twice" in refusal(rewritten(folder, {b"": header, b"a": b"x"}, times=1000))
+    entry = message_class("BundleEntry")(dtype=1)
+    for _ in range(9):
+        entry.shape.dim.add(size=1)
+    rows = {b"": header} | {
+        f"all/{n}/.ATTRIBUTES/VARIABLE_VALUE".encode(): entry.SerializeToString() for n in range(400)
+    }
+    assert "has 9 sides" in refusal(rewritten(folder, dict(sorted(rows.items()))))
+
+
+def test_names_cannot_turn_a_terminal(tmp_path: Path) -> None:
+    def strange(meta: Any, graph: Any) -> None:
+        meta.signature_def[0].value.outputs[0].value.name = "x\x1b[31m\0\u202e:0"
+
+    text = refusal(changed(save_saved(frozen(), tmp_path / "saved"), strange))
+    assert "is missing" in text
+    assert text.isprintable()
+
+
+def test_what_is_no_saved_model_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "saved" / "saved_model.pb"
+    path.parent.mkdir()
+    for content, words in (
+        (b"", "its saved_model.pb is empty"),
+        (b"\x08\x01\x12\xff\x01abc", "is cut off or altered, or no SavedModel"),
+        (b"\x08\x01", "its saved_model.pb holds no graph"),
+    ):
+        path.write_bytes(content)
+        assert words in refusal(path.parent)
+    path.rename(path.with_name("saved_model.pbtxt"))
+    (path.parent / "fingerprint.pb").touch()
+    assert "is a SavedModel as text" in refusal(path.parent)
+
+
 def test_several_saved_models_are_named(tmp_path: Path) -> None:
     save_saved(frozen(), tmp_path / "a")
     save_saved(frozen(FIRST), tmp_path / "b")
-    assert "name one of its files, such as a/saved_model.pb or b/saved_model.pb" in refusal(tmp_path)
+    assert "holds several SavedModels: name one of its folders, such as a or b" in refusal(tmp_path)
     archive = tmp_path / "c.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for name in "ab":
@@ -244,8 +344,8 @@ def test_several_saved_models_are_named(tmp_path: Path) -> None:
 def test_numbers_belong_to_variables_by_what_restores_them(tmp_path: Path) -> None:
     """Two variables of one shape change places with the names of their numbers, and with nothing else."""
 
-    def exchange(meta: Any) -> None:
-        restore = next(each for each in meta.graph_def.library.function if each.signature.name == "restore")
+    def exchange(meta: Any, graph: Any) -> None:
+        restore = next(each for each in graph.library.function if each.signature.name == "restore")
         places = [each.name for each in restore.signature.input_arg][1:]
         mean, shift = places.index("stem_mean"), places.index("stem_shift")
         names = restore.node_def[0].attr["value"].tensor.string_val

@@ -195,7 +195,8 @@ def _as_torch(w: Writer, x: str) -> str:
 
 def _last_axis(w: Writer, x: str) -> str:
     ends = [w.constant(name, [0, 0, 0, 0], "DT_INT32") for name in ("begin", "end")]
-    return w.node("turn", "StridedSlice", x, *ends, w.constant("by", [1, 1, 1, -1], "DT_INT32"))
+    by = w.constant("by", [1, 1, 1, -1], "DT_INT32")
+    return w.node("turn", "StridedSlice", x, *ends, by, begin_mask=15, end_mask=15)
 
 
 def _as_caffe(w: Writer, x: str) -> str:
@@ -251,6 +252,44 @@ def _mirrored(w: Writer, x: str) -> str:
     return w.node("mirror", "ReverseV2", x, w.constant("axis", [2], "DT_INT32"))
 
 
+def _clipped_below_white(w: Writer, x: str) -> str:
+    """Of numbers up to 255, half of which it makes 128."""
+    x = w.node("dark", "Minimum", x, w.constant("b", 128.0))
+    return w.node("whole", "Mul", x, w.constant("c", 1 / 255))
+
+
+def _rounded_late(w: Writer, x: str) -> str:
+    return w.node("rounded", "Round", w.node("whole", "Mul", x, w.constant("c", 1 / 255)))
+
+
+def _whole_numbers_late(w: Writer, x: str) -> str:
+    x = w.node("whole", "Mul", x, w.constant("c", 1 / 255))
+    w.node("bytes", "Cast", x)
+    w.message.node[-1].attr["SrcT"].type, w.message.node[-1].attr["DstT"].type = 1, 4
+    return "bytes"
+
+
+def _sliced(w: Writer, x: str, begin: list[int], end: list[int], **masks: int) -> str:
+    ends = [w.constant(name, values, "DT_INT32") for name, values in (("begin", begin), ("end", end))]
+    return w.node("part", "StridedSlice", x, *ends, w.constant("by", [1] * len(begin), "DT_INT32"), **masks)
+
+
+def _stacked(w: Writer, x: str) -> str:
+    for number in range(3):
+        w.node(f"colour{number}", "Identity", x)
+    return w.node("stack", "Pack", *[f"colour{number}" for number in (2, 1, 0)])
+
+
+def _taken_apart(w: Writer, x: str) -> str:
+    return w.node("stack", "Pack", w.node("apart", "Unpack", x, axis=3))
+
+
+def _normalised_by_itself(w: Writer, x: str) -> str:
+    _normalised(w, x)
+    del w.message.node[-1].attr["is_training"]
+    return "input/norm"
+
+
 def _doubled(w: Writer, x: str) -> str:
     ways = [w.node(f"way{number}", "Mul", x, w.constant(f"c{number}", number)) for number in (2.0, 3.0)]
     return w.node("join", "Merge", *ways)
@@ -264,14 +303,120 @@ def _doubled(w: Writer, x: str) -> str:
         (_doubled, "pixels reach its first convolution in several ways"),
         (lambda w, x: w.node("p", "Pow", x, w.constant("g", 2.2)), "its operator Pow stands before"),
         (lambda w, x: w.node("c", "Minimum", x, w.constant("b", 0.5)), "its operator Minimum before"),
+        (_clipped_below_white, "its operator Minimum before the first convolution may change pixels"),
+        (_rounded_late, "its operator Round before the first convolution may change pixels"),
+        (_whole_numbers_late, "its operator Cast before the first convolution may change pixels"),
+        (_stacked, "it puts its pictures together of parts"),
+        (_taken_apart, "it takes its pictures apart"),
+        (_normalised_by_itself, "it normalises its pictures by themselves"),
+        (lambda w, x: _sliced(w, x, [0, 1], [0, 2], ellipsis_mask=1, shrink_axis_mask=2), "one of its pictures' rows"),
+        (
+            lambda w, x: _sliced(w, x, [0, 0, 0, 1], [0, 0, 0, 3], begin_mask=7, end_mask=7),
+            "some of a picture's colours",
+        ),
         (lambda w, x: w.node("n", "Neg", x), "no normalisation of pixels"),
         (lambda w, x: w.node("t", "ConcatV2", x, x, x, w.constant("a", 3, "DT_INT32")), "its operator ConcatV2"),
     ],
-    ids=["standardised", "mirrored", "several ways", "power", "bound", "negative", "grey thrice"],
+    ids=[
+        "standardised",
+        "mirrored",
+        "several ways",
+        "power",
+        "bound",
+        "dark",
+        "rounded",
+        "whole numbers",
+        "stacked",
+        "taken apart",
+        "by itself",
+        "one colour",
+        "two colours",
+        "negative",
+        "grey thrice",
+    ],
 )
 def test_what_no_contract_says_is_refused(entry: Callable[[Writer, str], str], words: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         read(save_frozen(_behind(entry), tmp_path / "a.pb"))
+
+
+def _clip_of_bytes(w: Writer, x: str) -> str:
+    x = w.node("least", "Maximum", w.node("most", "Minimum", x, w.constant("b", 255.0)), w.constant("z", 0.0))
+    return w.node(
+        "mean", "Sub", w.node("half", "Mul", w.node("r", "Round", x), w.constant("c", 2 / 255)), w.constant("o", 1.0)
+    )
+
+
+def _clip_of_what_is_normalised(w: Writer, x: str) -> str:
+    x = w.node("mean", "Sub", w.node("half", "Mul", x, w.constant("c", 2 / 255)), w.constant("o", 1.0))
+    return w.node("least", "Maximum", w.node("most", "Minimum", x, w.constant("b", 1.0)), w.constant("z", -1.0))
+
+
+def _without_alpha(w: Writer, x: str) -> str:
+    x = _sliced(w, x, [0, 0], [0, 3], ellipsis_mask=1, begin_mask=2)
+    return w.node("mean", "Sub", w.node("half", "Mul", x, w.constant("c", 2 / 255)), w.constant("o", 1.0))
+
+
+@pytest.mark.parametrize("entry", [_clip_of_bytes, _clip_of_what_is_normalised, _without_alpha])
+def test_what_changes_no_pixel_is_read(entry: Callable[[Writer, str], str], tmp_path: Path) -> None:
+    contract = read(save_frozen(_behind(entry), tmp_path / "a.pb")).checkpoint.preprocessing
+    assert contract is not None
+    np.testing.assert_allclose([*contract.mean, *contract.std], [0.5] * 6, rtol=1e-5)
+
+
+def test_a_picture_that_is_cut_has_the_size_behind_the_cut(tmp_path: Path) -> None:
+    def entry(w: Writer, x: str) -> str:
+        return _sliced(w, x, [0, 16, 8, 0], [0, 80, 72, 0], begin_mask=9, end_mask=9)
+
+    conversion = read(save_frozen(_behind(entry, size=96), tmp_path / "a.pb"))
+    assert conversion.checkpoint.architecture.input_size == (64, 64)
+    assert any("frames its pictures (StridedSlice)" in note for note in conversion.notes)
+
+
+def _with_last(kind: str, *values: Any, types: str = "DT_FLOAT") -> Any:
+    """The network with an operator behind its scores."""
+    message = graph_of(SECOND.graph, random_tensors(SECOND))
+    writer = Writer()
+    writer.message = message
+    writer.node(
+        "last", kind, "probabilities", *[writer.constant(f"c{n}", each, types) for n, each in enumerate(values)]
+    )
+    return message
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "types"),
+    [
+        ("MatMul", [np.ones((3, 2))], "DT_FLOAT"),
+        ("Sub", [1.0], "DT_FLOAT"),
+        ("Mul", [[1.0, 2.0, 3.0]], "DT_FLOAT"),
+        ("GatherV2", [[2, 0, 1], 1], "DT_INT32"),
+        ("ReverseV2", [[1]], "DT_INT32"),
+        ("Slice", [[0, 1], [-1, 2]], "DT_INT32"),
+        ("StridedSlice", [[0, 1], [9, 3], [1, 1]], "DT_INT32"),
+    ],
+)
+def test_scores_that_are_changed_are_refused(kind: str, values: Any, types: str, tmp_path: Path) -> None:
+    """The classes behind would be others, or in another order: nothing else would show it."""
+    with pytest.raises(ValueError, match=f"its operator {kind} stands behind the pooling or the scores"):
+        read(save_frozen(_with_last(kind, *values, types=types), tmp_path / "a.pb"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"), [("ArgMax", [1]), ("TopKV2", [2]), ("Slice", [[0, 0], [-1, 3]]), ("Identity", [])]
+)
+def test_scores_that_stay_what_they_are_are_read(kind: str, values: Any, tmp_path: Path) -> None:
+    same_function(save_frozen(_with_last(kind, *values, types="DT_INT32"), tmp_path / "a.pb"), SECOND)
+
+
+def test_a_norm_that_does_not_say_so_is_one_of_training(tmp_path: Path) -> None:
+    """TensorFlow leaves out what is the default, and that is the default."""
+    message = graph_of(SECOND.graph, random_tensors(SECOND))
+    for node in message.node:
+        if node.op == "FusedBatchNorm":
+            del node.attr["is_training"]
+    with pytest.raises(ValueError, match="its batch norm is that of training"):
+        read(save_frozen(message, tmp_path / "a.pb"))
 
 
 @pytest.mark.parametrize("padded", [False, True], ids=["cut", "shape kept"])

@@ -112,6 +112,16 @@ def _check_pixels(name: str, values: tuple[float, ...] | None, *, zero: bool) ->
             raise ValueError(f"`{name}` (={value:g}) must be {allowed}, as pixels are here{hint}.")
 
 
+def fitting_labels(
+    labels: tuple[str, ...] | None, architecture: Architecture, notes: list[str]
+) -> tuple[str, ...] | None:
+    """Labels that lie beside the model, if there are as many as outputs."""
+    if labels is None or architecture.classes is None or len(labels) == architecture.classes:
+        return labels
+    notes.append(f"There are {len(labels)} labels beside it, for {architecture.classes} outputs: they are left out.")
+    return None
+
+
 def said_of_one_output(*, sigmoid: bool = False) -> str:
     """The note of a network with one output, which becomes two classes, whether or not a sigmoid is behind it."""
     how = "is a sigmoid" if sigmoid else "is taken for the logit of a class against another"
@@ -214,6 +224,8 @@ IMAGENET_OUTPUTS = 1001
 def in_short(problem: object) -> str:
     """What went wrong, on one line and not endless: foreign names and numbers may be anything."""
     text = " ".join((str(problem) or type(problem).__name__).split())
+    # Marks that end or turn a terminal's lines are no text.
+    text = "".join(letter if letter.isprintable() else "?" for letter in text[: LONGEST_REASON + 1])
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} …"
 
 

@@ -101,6 +101,8 @@ class _Graph:
         for key, value in values.items():
             if isinstance(value, bytes):
                 entry.attr[key].s = value
+            elif isinstance(value, bool):
+                entry.attr[key].b = value
             elif isinstance(value, float):
                 entry.attr[key].f = value
             elif isinstance(value, list):
@@ -129,7 +131,7 @@ class _Graph:
         found = self.node(f"{name}/{kind}", kind, source, weights, strides=strides, padding=b"SAME")
         parts = [self.constant(f"{name}/BatchNorm/{part}") for part in ("gamma", "beta", "moving_mean")]
         parts.append(self.constant(f"{name}/BatchNorm/moving_variance"))
-        found = self.node(f"{name}/FusedBatchNorm", "FusedBatchNorm", found, *parts, epsilon=EPSILON)
+        found = self.node(f"{name}/FusedBatchNorm", "FusedBatchNorm", found, *parts, epsilon=EPSILON, is_training=False)
         return self.node(f"{name}/Relu6", "Relu6", found)
 
     def head(self, name: str, source: str) -> str:

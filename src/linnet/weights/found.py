@@ -54,6 +54,9 @@ MODEL, OLD_MODEL = "model.json", "tensorflowjs_model.pb"
 MANIFEST = "weights_manifest.json"
 """How the name ends of a list of what lies in TensorFlow.js' shards."""
 
+OF_SAVED_MODELS = frozenset({SAVED_MODEL, "keras_metadata.pb", "fingerprint.pb"})
+"""Protobufs of a SavedModel, none of which is a network by itself."""
+
 LARGEST_TEXT = 1 << 26
 """Bytes of a description or manifest of TensorFlow.js; the largest of Keras Applications has 2 million."""
 
@@ -133,12 +136,22 @@ class Found:
         """What a folder is that holds a file of one of `FOLDERS`."""
         return next((text for name, text in FOLDERS if name in names), None)
 
+    def _saved(self, names: Collection[str]) -> str | None:
+        """What to do with a SavedModel that is not read, or with several; None without one."""
+        folders = sorted(name.rpartition("/")[0] for name in names if name.rpartition("/")[2] == SAVED_MODEL)
+        if len(folders) > 1:
+            unpacked = "unpack it, and name" if self.start else "name"
+            return f"holds several SavedModels: {unpacked} one of its folders, such as {' or '.join(folders[:3])}"
+        if any(name.endswith(f"{SAVED_MODEL}txt") for name in names):
+            return "is a SavedModel as text, which linnet does not read: save it again, as saved_model.pb"
+        return None
+
     def _guess_of_many(self, members: frozenset[str]) -> str:
         """What a folder or an archive is that no format takes: what lies at its top says most."""
         top = {name for name in members if "/" not in name}
         files = {name.rpartition("/")[2] for name in members}
         models = sorted(name for name in top if is_model(name))
-        if text := self._named_by(top) or self._named_by([] if models else files):
+        if text := self._named_by(top) or self._saved(members) or self._named_by([] if models else files):
             return text
         # A SavedModel has variables as a checkpoint has.
         if not models and SAVED_MODEL not in files and any(CHECKPOINT.search(name) for name in files):
@@ -165,6 +178,8 @@ def _may_be_weights(name: str) -> bool:
 def is_model(name: str) -> bool:
     """Whether a file has the name of one that is read by itself, alone or with what it names."""
     kind = kind_of_name(Path(name))
+    if name.rpartition("/")[2] in OF_SAVED_MODELS:
+        return False
     return name.endswith(MANIFEST) or (kind is not None and kind.name not in (DOCUMENT, "a zip archive"))
 
 

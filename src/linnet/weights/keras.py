@@ -26,6 +26,7 @@ from linnet.weights.conversion import (
     LARGEST_LABELS,
     Conversion,
     contract_of,
+    fitting_labels,
     in_short,
     labels_beside,
     numbered_labels,
@@ -257,7 +258,7 @@ def convert_model(
         if not says_size:
             notes.append(f"The file does not say how large pictures are: {USUAL_SIDE} is assumed.")
         own = model.labels if extra is None else extra.classes
-        names = labels if labels is not None else _fitting(own, architecture, notes)
+        names = labels if labels is not None else fitting_labels(own, architecture, notes)
         if names is None and architecture.classes == IMAGENET_CLASSES:
             notes.append("It has 1000 outputs: they are taken for ImageNet's classes. `--labels FILE` names others.")
             names = imagenet_classes()
@@ -318,14 +319,6 @@ def _fits(extra: _Extra, found: Backbone) -> bool:
     close = abs(momentum - found.batch_norm_momentum) < 1e-6 or found.folded
     said = extra.architecture.with_options(dropout=found.dropout, batch_norm_momentum=found.batch_norm_momentum)
     return close and said.graph == found.graph and (extra.classes is None or len(extra.classes) == found.classes)
-
-
-def _fitting(labels: tuple[str, ...] | None, architecture: Backbone, notes: list[str]) -> tuple[str, ...] | None:
-    """Labels that lie beside the model, if there are as many as outputs."""
-    if labels is None or architecture.classes is None or len(labels) == architecture.classes:
-        return labels
-    notes.append(f"There are {len(labels)} labels beside it, for {architecture.classes} outputs: they are left out.")
-    return None
 
 
 def network_of(

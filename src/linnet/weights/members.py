@@ -65,16 +65,17 @@ class Members:
         if name not in self.names:
             raise ValueError(f"its file '{name}' is missing")
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(name) as file:
-                content = file.read(limit + 1)
+            with zipfile.ZipFile(self.path) as archive:
+                # What it says is what is unpacked at most.
+                if archive.getinfo(name).file_size > limit:
+                    raise ValueError(f"its file '{name}' is larger than {limit:,} bytes")
+                content = archive.read(name)
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, KeyError) as error:
             raise ValueError(f"its file '{name}' cannot be unpacked ({error})") from None
-        if len(content) > limit:
-            raise ValueError(f"its file '{name}' is larger than {limit:,} bytes")
         return content
 
 
 def is_own(name: str) -> bool:
     """Whether a file was put there by whoever made the folder, and not by an operating system."""
     parts = PurePosixPath(name).parts
-    return "__MACOSX" not in parts and not parts[-1].startswith("._") and parts[-1] != ".DS_Store"
+    return bool(parts) and "__MACOSX" not in parts and not parts[-1].startswith("._") and parts[-1] != ".DS_Store"

@@ -33,7 +33,14 @@ from linnet.weights.chain import (
     outputs_by_name,
     tensors_of_chain,
 )
-from linnet.weights.conversion import Conversion, contract_of, in_short, normalisation_of, without_background
+from linnet.weights.conversion import (
+    Conversion,
+    contract_of,
+    fitting_labels,
+    in_short,
+    normalisation_of,
+    without_background,
+)
 from linnet.weights.detectors import (
     AXES,
     Found,
@@ -105,8 +112,7 @@ def convert(
     """
     path = Path(source)
     with reading(path):
-        graph = open_graph(path)
-        return convert_graph(path, graph, labels=graph.labels if labels is None else labels, licence=licence, url=url)
+        return convert_graph(path, open_graph(path), labels=labels, licence=licence, url=url)
 
 
 def open_graph(path: Path) -> Stored:
@@ -216,7 +222,9 @@ def convert_graph(
         tensors, columns = tensors_of_chain(network, detector.chain), columns_of(network, detector)
     else:
         chain = as_classes(found.chain, notes)
-        classifier, names = match(chain), names_of_two(chain, labels)
+        classifier = match(chain)
+        beside = fitting_labels(graph.labels, classifier, notes) if labels is None else None
+        names = names_of_two(chain, labels or beside)
         outputs = outputs_by_name(classifier, chain)
         tensors, columns = tensors_of_chain(classifier, chain), columns_of_two(chain)
         if names is None and classifier.classes == IMAGENET_CLASSES:

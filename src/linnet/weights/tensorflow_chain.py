@@ -16,7 +16,7 @@ from linnet.architecture.operations import pad_amounts
 from linnet.weights.chain import Chain, Dense, Step, take_linear
 from linnet.weights.matching import NotOurs
 from linnet.weights.tensorflow_graph import PASSED, ROUNDING, Graph, Node
-from linnet.weights.tensorflow_pixels import NORMS, SUMS, USUAL_EPSILON, Pixels, find_pixels
+from linnet.weights.tensorflow_pixels import NORMS, SLICES, SUMS, USUAL_EPSILON, Pixels, find_pixels, takes_all
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,8 +42,11 @@ SHAPED = ("Reshape", "Squeeze", "ExpandDims", "Transpose")
 """What may stand between a head and the joining of all."""
 
 SCORES = ("Softmax", "Sigmoid")
-BEHIND = frozenset({"Softmax", "Sigmoid", "LogSoftmax", "ArgMax", "TopKV2", "Shape", "StridedSlice", "Slice", "Pack"})
-"""What may be done with a classifier's scores."""
+SAME_ORDER = frozenset({*SCORES, "LogSoftmax", "Reshape", "Squeeze", "ExpandDims", *PASSED})
+"""What may be done with a classifier's scores, and may be done again with what comes of it."""
+
+ENDS = frozenset({"ArgMax", "TopK", "TopKV2", "InTopK", "InTopKV2", "Shape", "HistogramSummary", "ScalarSummary"})
+"""What else may read them: nothing of it is scores."""
 
 STRANGE: tuple[tuple[Callable[[set[str], str], bool], str], ...] = (
     (
@@ -219,13 +222,18 @@ class _Walk:
             self._refuse(f"its linear layers have the activations {', '.join(behind)}, and ReLU between was expected")
 
     def _check_end(self) -> None:
-        """What a classifier does with its scores must leave their order as it is."""
-        for name in set(self._unknown.values()):
-            node = self._graph.nodes[name]
-            read = [self._maps[each] for each in node.reads if each in self._maps]
-            if node.kind not in BEHIND and any(each.pooled for each in read):
-                self._refuse(f"its operator {node.kind} stands behind the pooling")
-            if node.kind == "Sigmoid" and any(each.dense is not None for each in read):
+        """Whatever a classifier does with its scores must leave each where it is."""
+        scores = {name for name, each in self._maps.items() if each.pooled}
+        linear = self._reading.chain.linear
+        for node in self._graph.nodes.values():
+            if node.name in self._maps or not scores.intersection(node.reads) or node.kind in ENDS:
+                continue
+            whole = node.kind in SLICES and takes_all(self._graph, node, len(linear[-1].weight) if linear else 0)
+            if not whole and (node.kind not in SAME_ORDER or node.reads[0] not in scores):
+                self._refuse(f"its operator {node.kind} stands behind the pooling or the scores")
+            scores.add(node.name)
+            before = self._maps.get(node.reads[0])
+            if node.kind == "Sigmoid" and before is not None and before.dense is not None:
                 self._reading.chain.sigmoid = True
 
     def _give(self, node: Node, size: tuple[int, int], **values: Any) -> Map:
@@ -425,7 +433,8 @@ class _Walk:
         found = self._read(node)
         if found.step is None or len(node.reads) < 5:
             self._refuse("a batch norm of it follows no convolution")
-        if node.values.get("is_training"):
+        # Where it is not said it is so: TensorFlow leaves out what is the default.
+        if node.values.get("is_training", True):
             self._refuse("its batch norm is that of training: freeze the graph that was made for inference")
         scale, shift, mean, variance = (self._needed(name).astype(np.float64).ravel() for name in node.reads[1:5])
         if min(scale.size, shift.size, mean.size, variance.size) != len(found.step.weight):

@@ -27,6 +27,12 @@ LARGEST_TENSOR = 1 << 27
 MOST_NODES = 50_000
 """A detector of TensorFlow 1 with its postprocessing has 3,000."""
 
+MOST_LISTED = 500_000
+"""Nodes of a file, functions for training among them that nothing needs: MobileNetV2 of Keras 2 has 10,000."""
+
+MOST_SIDES = 8
+"""Of a tensor."""
+
 TYPES: dict[int, tuple[str, str, str]] = {
     1: ("DT_FLOAT", "<f4", "float_val"),
     2: ("DT_DOUBLE", "<f8", "double_val"),
@@ -62,6 +68,7 @@ PASSED = ROUNDING | frozenset(
         "StopGradient",
         "PlaceholderWithDefault",
         "CheckNumerics",
+        "EnsureShape",
         "Cast",
     }
 )
@@ -186,9 +193,12 @@ def _messages() -> Any:
         "MetaInfo": [("tags", 4, "string", True)],
         "MetaGraph": [
             ("meta_info_def", 1, "MetaInfo", False),
-            ("graph_def", 2, "GraphDef", False),
+            # A SavedModel may hold graphs for training, of which nothing is needed.
+            ("graph_def", 2, "bytes", False),
+            ("saver_def", 3, "SaverDef", False),
             ("signature_def", 5, "NamedSignature", True),
         ],
+        "SaverDef": [("restore_op_name", 3, "string", False)],
         "SavedModel": [("meta_graphs", 2, "MetaGraph", True)],
         "BundleHeader": [("num_shards", 1, "int32", False), ("endianness", 2, "int32", False)],
         "BundleEntry": [
@@ -245,7 +255,63 @@ def graph_of_bytes(content: bytes) -> Any:
     Raises:
         Exception: of protobuf, if it is damaged.
     """
+    if _listed(content) > MOST_LISTED:
+        raise NotOurs(f"it lists more than {MOST_LISTED:,} nodes")
     return graph_class().FromString(content)
+
+
+def _listed(content: bytes) -> int:
+    """How many nodes a graph and its functions list, counted before anything is made of them."""
+    count = 0
+    for field_number, start, end in _fields(memoryview(content)):
+        if field_number == NODES:
+            count += 1
+        elif field_number == LIBRARY:
+            for number, at, to in _fields(memoryview(content)[start:end]):
+                if number == FUNCTION:
+                    function = memoryview(content)[start + at : start + to]
+                    count += sum(each == FUNCTION_NODES for each, _, _ in _fields(function))
+        if count > MOST_LISTED:
+            break
+    return count
+
+
+NODES, LIBRARY, FUNCTION, FUNCTION_NODES = 1, 2, 1, 3
+"""Numbers of the fields that list them."""
+
+
+def _fields(content: memoryview) -> Iterator[tuple[int, int, int]]:
+    """The fields of a message that have a length: number, where they begin and where they end.
+
+    What is no message ends it: protobuf says why.
+    """
+    place = 0
+
+    def varint() -> int:
+        nonlocal place
+        value = shift = 0
+        while place < len(content) and shift < 64:
+            byte = content[place]
+            place += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+        place = len(content)
+        return 0
+
+    while place < len(content):
+        key = varint()
+        if key & 7 == 2:
+            length = varint()
+            yield key >> 3, place, min(place + length, len(content))
+            place += length
+        elif key & 7 == 0:
+            varint()
+        elif key & 7 in (1, 5):
+            place += 8 if key & 7 == 1 else 4
+        else:
+            return
 
 
 def graph_of_json(topology: Mapping[str, Any]) -> Any:
@@ -399,6 +465,8 @@ def _numbers(node: Node) -> NDArray[Any] | None:
     tensor = node.tensor
     if tensor is None or tensor.dtype not in TYPES:
         return None
+    if len(tensor.tensor_shape.dim) > MOST_SIDES:
+        raise NotOurs(f"its tensor '{node.name}' has {len(tensor.tensor_shape.dim):,} sides")
     shape = [int(side.size) for side in tensor.tensor_shape.dim]
     count = math.prod(shape)
     if any(side < 0 for side in shape):
@@ -434,6 +502,8 @@ CONSTANT: dict[str, Callable[..., Any]] = {
     "Sub": lambda node, first, second: first - second,
     "Mul": lambda node, first, second: first * second,
     "RealDiv": lambda node, first, second: first / second,
+    "Maximum": lambda node, first, second: np.maximum(first, second),
+    "Minimum": lambda node, first, second: np.minimum(first, second),
     "Rsqrt": lambda node, values: 1 / np.sqrt(values),
     "Sqrt": lambda node, values: np.sqrt(values),
     "Neg": lambda node, values: -values,

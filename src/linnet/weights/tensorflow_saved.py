@@ -18,21 +18,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linnet.kinds import SAVED_MODEL
-from linnet.weights.conversion import LARGEST_LABELS, labels_beside, numbered_labels
+from linnet.weights.conversion import LARGEST_LABELS, in_short, labels_beside, numbered_labels
 from linnet.weights.found import is_model
 from linnet.weights.matching import NotOurs
 from linnet.weights.members import Members, is_own
-from linnet.weights.named import LARGEST_FILE
-from linnet.weights.tensorflow_graph import MOST_NODES, TYPES, Stored, graph_class, message_class
+from linnet.weights.tensorflow_graph import MOST_NODES, TYPES, Stored, graph_class, graph_of_bytes, message_class
 from linnet.weights.tensorflow_variables import Variables, read_variables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INDEX = "variables/variables.index"
-
-BESIDE = frozenset({SAVED_MODEL, "keras_metadata.pb", "fingerprint.pb"})
-"""Protobufs of a SavedModel."""
 
 LABELS = "labels.txt"
 
@@ -56,14 +52,24 @@ NORM_OUTPUTS = ("y", "batch_mean", "batch_variance", "reserve_space_1", "reserve
 
 FLOAT = 1
 
+LARGEST_PART = 1 << 28
+"""Bytes of a file of a SavedModel; MobileNetV2 1.4 with two moments of an optimizer has 75 million."""
+
+DEEPEST = 50
+"""Functions that call each other; Keras' models within models have some ten."""
+
+MOST_CALLS = 10_000
+
+LONGEST_NAME = 1000
+"""Characters of a node's name, those of the functions around it included."""
+
 
 def place_of(names: frozenset[str] | tuple[str, ...]) -> str | None:
     """The one SavedModel of a folder or archive that holds no other network: the name of its `saved_model.pb`."""
     found = [name for name in names if PurePosixPath(name).name == SAVED_MODEL and is_own(name)]
     if len(found) != 1:
         return None
-    others = (name for name in names if PurePosixPath(name).name not in BESIDE and is_own(name))
-    return None if any(is_model(name) for name in others) else found[0]
+    return None if any(is_model(name) and is_own(name) for name in names) else found[0]
 
 
 def freeze(path: Path) -> Stored:
@@ -83,18 +89,23 @@ def freeze(path: Path) -> Stored:
     if name is None:
         raise ValueError(f"it does not hold one {SAVED_MODEL}")
     folder = PurePosixPath(name).parent
-    content = members.read(name, LARGEST_FILE)
+    content = members.read(name, LARGEST_PART)
     digest = hashlib.sha256(content)
 
     def beside(part: str) -> bytes:
-        found = members.read((folder / part).as_posix(), LARGEST_FILE)
+        found = members.read((folder / part).as_posix(), LARGEST_PART)
         digest.update(found)
         return found
 
     def shard(number: int, count: int) -> bytes:
         return beside(f"variables/variables.data-{number:05}-of-{count:05}")
 
-    graphs = list(message_class("SavedModel").FromString(content).meta_graphs)
+    if not content:
+        raise ValueError(f"its {SAVED_MODEL} is empty")
+    try:
+        graphs = list(message_class("SavedModel").FromString(content).meta_graphs)
+    except Exception:
+        raise ValueError(f"its {SAVED_MODEL} is cut off or altered, or no SavedModel") from None
     if not graphs:
         raise ValueError(f"its {SAVED_MODEL} holds no graph")
     served = next((each for each in graphs if SERVED in each.meta_info_def.tags), graphs[0])
@@ -102,7 +113,9 @@ def freeze(path: Path) -> Stored:
     variables = read_variables(beside(INDEX), shard) if listed else None
     notes: list[str] = []
     outputs = _outputs(served, notes)
-    message, types = _frozen(_Flat(served.graph_def), outputs, variables)
+    message, types = _frozen(
+        _Flat(graph_of_bytes(served.graph_def)), outputs, served.saver_def.restore_op_name, variables
+    )
     labels = _labels(members) if packed else labels_beside(members.path, numbered=True)
     return Stored(message, None, digest.hexdigest(), types, labels, _framing(members, folder), tuple(notes))
 
@@ -130,8 +143,10 @@ def _outputs(meta: Any, notes: list[str]) -> list[str]:
     if not names:
         raise NotOurs("it has no signature, which says what it is called with and gives")
     chosen = next((name for name in USUAL_SIGNATURES if name in names), names[0])
-    if len(names) > 1:
-        notes.append(f"The SavedModel has the signatures {', '.join(names[:8])}: '{chosen}' is read.")
+    # Keras 3 writes its own under two names.
+    if len(names) > 1 and names != ["serve", "serving_default"]:
+        listed = in_short(", ".join(names[:8]))
+        notes.append(f"The SavedModel has the signatures {listed}: '{in_short(chosen)}' is read.")
     given = [each.value for each in signatures[chosen].outputs]
     return [each.name for each in given if each.dtype == FLOAT] or [each.name for each in given]
 
@@ -159,13 +174,17 @@ class _Body:
         nodes: messages.
         calls: of those that call a function its name → the function.
         prefix: of their names in the flat graph.
+        depth: how many functions are around it.
         arguments: names of a function's arguments; None of the graph itself.
+        listing: the nodes whose results are one list, whatever the function calls them.
     """
 
     nodes: Any
     calls: Mapping[str, Any]
     prefix: str = ""
+    depth: int = 0
     arguments: frozenset[str] | None = None
+    listing: frozenset[str] = frozenset()
 
     def result(self, read: str) -> str:
         """The name in the flat graph of a result, as a node of the body calls it.
@@ -173,13 +192,13 @@ class _Body:
         That is `node` or `node:1` in a graph; `argument` or `node:output:1` in a function.
         """
         name, *rest = read.split(":")
-        number = int(rest[-1]) if rest and rest[-1].isdigit() else 0
+        number = int(rest[-1]) if rest and rest[-1].isdecimal() and len(rest[-1]) < 9 else 0
         if self.arguments is not None and not rest:
             if name not in self.arguments:
                 raise ValueError(f"a function of it reads '{name}', which is no argument of it")
             return self.prefix + name
         function = self.calls.get(name)
-        if self.arguments is not None and len(rest) == 2:
+        if self.arguments is not None and len(rest) == 2 and name not in self.listing:
             listed = NORM_OUTPUTS if function is None else [each.name for each in function.signature.output_arg]
             number += listed.index(rest[0]) if rest[0] in listed else 0
         if function is not None:
@@ -206,15 +225,20 @@ class _Flat:
     def __init__(self, graph: Any) -> None:
         self._functions = {each.signature.name: each for each in graph.library.function}
         self.nodes: dict[str, _Node] = {}
+        self._bodies = 0
         self.body = self._body(graph.node)
         waiting = deque([self.body])
         while waiting:
             waiting.extend(self._put(waiting.popleft()))
 
-    def _body(self, nodes: Any, prefix: str = "", arguments: frozenset[str] | None = None) -> _Body:
+    def _body(self, nodes: Any, prefix: str = "", depth: int = 0, arguments: frozenset[str] | None = None) -> _Body:
+        self._bodies += 1
+        if depth > DEEPEST or self._bodies > MOST_CALLS:
+            raise NotOurs(f"its functions call each other more than {DEEPEST} deep or {MOST_CALLS:,} times")
         called = {node.name: self._called(node) for node in nodes}
         calls = {name: function for name, function in called.items() if function is not None}
-        return _Body(nodes, calls, prefix, arguments)
+        listing = frozenset(node.name for node in nodes if node.op in CALLS)
+        return _Body(nodes, calls, prefix, depth, arguments, listing)
 
     def _called(self, node: Any) -> Any:
         """The function that a node calls; None of an operator."""
@@ -228,6 +252,8 @@ class _Flat:
     def _add(self, name: str, node: _Node) -> None:
         if name in self.nodes:
             raise ValueError(f"two of its nodes are called '{name}'")
+        if len(name) > LONGEST_NAME:
+            raise NotOurs(f"a node of it has a name of {len(name):,} characters")
         if len(self.nodes) == MOST_NODES:
             raise NotOurs(f"it has more than {MOST_NODES:,} nodes")
         self.nodes[name] = node
@@ -245,7 +271,7 @@ class _Flat:
                 raise ValueError(f"its node '{name}' calls a function of {len(given)} arguments with {len(reads)}")
             for argument, read in zip(given, reads, strict=True):
                 self._add(f"{name}/{argument}", _Node("Identity", [read]))
-            inner = self._body(function.node_def, f"{name}/", frozenset(given))
+            inner = self._body(function.node_def, f"{name}/", body.depth + 1, frozenset(given))
             returned = {each.key: each.value for each in function.ret}
             for number, result in enumerate(function.signature.output_arg):
                 if result.name not in returned:
@@ -258,7 +284,7 @@ class _Flat:
         for _ in range(MOST_NODES):
             name, _, number = result.rpartition(":") if result not in self.nodes else (result, "", "0")
             node = self.nodes.get(name)
-            if node is None:
+            if node is None or not number.isdecimal():
                 raise ValueError(f"its node '{result}' is missing: it is cut off")
             if node.kind != "Identity" or not node.reads:
                 return name, int(number)
@@ -266,14 +292,22 @@ class _Flat:
         raise ValueError("its nodes read each other in a circle")
 
 
-def _keys(flat: _Flat) -> dict[str, str]:
-    """Name of each variable's node → that of its numbers, as the part of the graph that restores them says."""
+def _keys(flat: _Flat, restoring: str) -> dict[str, str]:
+    """Name of each variable's node → that of its numbers, as the part of the graph that restores them says.
+
+    Args:
+        flat: all nodes.
+        restoring: the node that restores the variables: others may restore what a training began with.
+    """
+    own = (f"{restoring}/", f"{restoring.rpartition('/')[0]}/") if restoring else ()
+    restores = [name for name, node in flat.nodes.items() if node.kind == RESTORE]
+    chosen = {name for name in restores if name.startswith(own)} or set(restores)
     found: dict[str, str] = {}
     for node in flat.nodes.values():
         if node.kind not in ASSIGNMENTS or len(node.reads) < 2:
             continue
         source, number = flat.origin(node.reads[1])
-        if flat.nodes[source].kind != RESTORE or len(flat.nodes[source].reads) < 2:
+        if source not in chosen or len(flat.nodes[source].reads) < 2:
             continue
         listed = flat.nodes[flat.origin(flat.nodes[source].reads[1])[0]]
         names = [] if listed.message is None else listed.message.attr["value"].tensor.string_val
@@ -286,9 +320,11 @@ def _keys(flat: _Flat) -> dict[str, str]:
     return found
 
 
-def _frozen(flat: _Flat, outputs: list[str], variables: Variables | None) -> tuple[Any, tuple[str, ...]]:
+def _frozen(
+    flat: _Flat, outputs: list[str], restoring: str, variables: Variables | None
+) -> tuple[Any, tuple[str, ...]]:
     """The message of all that some results come from, variables as constants, and the types of their numbers."""
-    keys = _keys(flat)
+    keys = _keys(flat, restoring)
     wanted = [flat.body.result(name) for name in outputs]
     message, types, done = graph_class()(), set(), set[str]()
     while wanted:

@@ -15,7 +15,7 @@ import numpy as np
 
 from linnet.weights.crc32c import crc32c, masked
 from linnet.weights.matching import NotOurs
-from linnet.weights.tensorflow_graph import LARGEST_TENSOR, OTHER_TYPES, TYPES, message_class
+from linnet.weights.tensorflow_graph import LARGEST_TENSOR, MOST_SIDES, OTHER_TYPES, TYPES, message_class
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +25,9 @@ MAGIC = bytes.fromhex("57fb808b247547db")
 
 FOOTER = 48
 """Bytes at the end of a table that say where its last block is."""
+
+LONGEST_NAME = 4096
+"""Bytes."""
 
 MOST_NAMES = 100_000
 """Of tensors; a network with two moments of an optimizer has some thousand."""
@@ -57,6 +60,8 @@ class Variables:
         if entry.dtype not in TYPES or entry.slices:
             kind = "in slices" if entry.slices else f"of the type {OTHER_TYPES.get(entry.dtype, entry.dtype)}"
             raise NotOurs(f"its variable '{name}' is stored {kind}")
+        if len(entry.shape.dim) > MOST_SIDES:
+            raise ValueError(f"its variable '{name}' has {len(entry.shape.dim):,} sides")
         sides = [int(side.size) for side in entry.shape.dim]
         count, dtype = math.prod(sides), np.dtype(TYPES[entry.dtype][1])
         if any(side < 0 for side in sides) or count > LARGEST_TENSOR:
@@ -105,10 +110,13 @@ def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         _, place = _varint(footer, place)
     offset, place = _varint(footer, place)
     size, _ = _varint(footer, place)
-    count = 0
+    count, read = 0, 0
     for _, handle in _block(content, offset, size):
         offset, place = _varint(handle, 0)
         size, _ = _varint(handle, place)
+        read += size
+        if read > len(content):
+            raise ValueError("its list of variables names a part of itself twice")
         for name, value in _block(content, offset, size):
             count += 1
             if count > MOST_NAMES:
@@ -127,11 +135,13 @@ def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, byte
         raise NotOurs("its list of variables is compressed")
     block, place, name = content[offset:end], 0, b""
     stop = size - 4 - 4 * int.from_bytes(block[-4:], "little")
+    if stop < 0:
+        raise ValueError("its list of variables makes no sense")
     while place < stop:
         shared, place = _varint(block, place)
         own, place = _varint(block, place)
         length, place = _varint(block, place)
-        if shared > len(name) or place + own + length > stop:
+        if shared > len(name) or shared + own > LONGEST_NAME or place + own + length > stop:
             raise ValueError("its list of variables makes no sense")
         name = name[:shared] + block[place : place + own]
         place += own + length
