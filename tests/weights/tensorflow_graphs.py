@@ -428,7 +428,8 @@ def write_table(rows: dict[bytes, bytes], *, times: int = 1) -> bytes:
         rows: name → value, in order.
         times: how often its last block lists each of the others.
     """
-    table, handles = bytearray(), {}
+    table = bytearray()
+    handles: dict[bytes, bytes] = {}
     ordered = list(rows.items())
     for start in range(0, len(ordered), 20):
         part = ordered[start : start + 20]
