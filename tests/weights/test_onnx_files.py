@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from networks import checkpoint_of, random_tensors
 from onnx import TensorProto, helper, numpy_helper
@@ -89,6 +90,28 @@ def test_torchs_exporter(kept: bool, tmp_path: Path) -> None:
     assert conversion.checkpoint.architecture.padding == "symmetric"
     assert conversion.checkpoint.preprocessing.mean == (0.485, 0.456, 0.406)
     assert any("ImageNet's mean" in note for note in conversion.notes)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_amounts_of_padding_that_torchs_exporter_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Hugging Face's MobileNets pad: by sizes that are numbers when the graph is written."""
+    import torch
+
+    from linnet.nn.convolution import ConvolutionModule
+
+    def pad(self: Any, x: Any) -> Any:
+        if not self.pads_first:
+            return x
+        top, bottom = self.layer.pad_axis(int(x.shape[2]))
+        left, right = self.layer.pad_axis(int(x.shape[3]))
+        return torch.nn.functional.pad(x, (left, right, top, bottom))
+
+    monkeypatch.setattr(ConvolutionModule, "pad", pad)
+    path = tmp_path / "torch.onnx"
+    torch.onnx.export(from_checkpoint(checkpoint_of(SECOND)), (torch.zeros(1, 3, 64, 64),), path, dynamo=False)
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert {"Pad", "ConstantOfShape", "Concat", "Slice"} <= kinds
+    assert same_function(path, SECOND).checkpoint.architecture.padding == "same"
 
 
 def outside(model: Any, folder: Path, name: str = "a.onnx.data") -> Any:

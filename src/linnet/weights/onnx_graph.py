@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -231,12 +232,24 @@ class _Walk:
             return None
         if node.op_type == "Constant":
             return self._of_constant(node)
-        if node.op_type not in CONSTANT:
+        if node.op_type not in CONSTANT and node.op_type != FILLED:
             return None
         given = [self._constant(each) for each in node.input if each]
         if not given or any(each is None for each in given):
             return None
+        if node.op_type == FILLED:
+            return self._filled(node, given[0])
         return CONSTANT[node.op_type](self._attributes(node), *given)
+
+    def _filled(self, node: Any, sides: NDArray[Any] | None) -> NDArray[Any]:
+        """One number in a shape that is a constant itself."""
+        shape = [] if sides is None else [int(side) for side in sides.ravel()]
+        if len(shape) > MOST_SIDES or any(not 0 <= side <= MOST_FILLED for side in shape):
+            raise ValueError(f"its {FILLED} has no shape that a MobileNet has")
+        if math.prod(shape) > MOST_FILLED:
+            raise ValueError(f"its {FILLED} has {math.prod(shape):,} numbers")
+        value = self._attributes(node).get("value")
+        return np.full(shape, np.float32(0) if value is None else self._array(value).ravel()[0])
 
     def _of_constant(self, node: Any) -> NDArray[Any]:
         values = self._attributes(node)
@@ -592,7 +605,28 @@ def _squeezed(attributes: dict[str, Any], values: NDArray[Any], *axes: NDArray[A
     return values.squeeze(None if given is None else tuple(int(axis) for axis in given))
 
 
+def _sliced(attributes: dict[str, Any], values: NDArray[Any], *given: NDArray[Any]) -> Any:
+    # Before version 10 of the operators they are attributes.
+    names = ("starts", "ends", "axes", "steps")
+    lists = {name: [int(each) for each in attributes[name]] for name in names if name in attributes}
+    lists |= {name: [int(each) for each in array.ravel()] for name, array in zip(names, given, strict=False)}
+    starts = lists["starts"]
+    places, strides = lists.get("axes", range(len(starts))), lists.get("steps", [1] * len(starts))
+    cuts = [slice(None)] * values.ndim
+    for place, start, end, step in zip(places, starts, lists["ends"], strides, strict=True):
+        cuts[place] = slice(start, end, step)
+    return values[tuple(cuts)]
+
+
+FILLED = "ConstantOfShape"
+MOST_FILLED = 1 << 20
+"""Numbers of such a constant: amounts of padding are eight."""
+MOST_SIDES = 8
+
 CONSTANT: dict[str, Callable[..., Any]] = {
+    # How PyTorch writes amounts of padding.
+    "Concat": lambda attributes, *parts: np.concatenate(parts, axis=int(attributes.get("axis", 0))),
+    "Slice": _sliced,
     "Identity": lambda attributes, values: values,
     "Cast": lambda attributes, values: values,
     "DequantizeLinear": _dequantise,
