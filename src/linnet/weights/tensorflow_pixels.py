@@ -82,6 +82,10 @@ class Pixels:
     frames: str = ""
 
 
+UNKNOWN = -1
+"""A length that a graph computes while it runs."""
+
+
 @dataclass
 class _Walk:
     """What is known on the way back from the first convolution.
@@ -104,10 +108,8 @@ class _Walk:
             self.sides[side] = UNKNOWN if length <= 0 else length + self.more[side]
 
     def frame(self, kind: str) -> None:
+        """Takes in that an operator changes which part of a picture is seen."""
         self.found.frames = self.found.frames or kind
-
-
-UNKNOWN = -1
 
 
 def find_pixels(graph: Graph, start: str) -> Pixels:
@@ -121,8 +123,8 @@ def find_pixels(graph: Graph, start: str) -> Pixels:
         NotOurs: if it does what no contract says.
         ValueError: if it makes no sense.
     """
-    walk, found = _Walk(), Pixels()
-    walk.found = found
+    walk = _Walk()
+    found = walk.found
     for node in _path(graph, start):
         if node.kind in RESIZES or node.kind == "CropAndResize":
             _resize(graph, node, walk)
