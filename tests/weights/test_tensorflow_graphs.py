@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -443,6 +444,16 @@ def test_arithmetic_on_a_pictures_size_is_none_on_its_pixels(padded: bool, tmp_p
     np.testing.assert_allclose([*contract.mean, *contract.std], [0.5] * 6, rtol=1e-5)
     how = "ResizeBilinear to a size that it computes" if padded else "Slice"
     assert any(f"The graph itself frames its pictures ({how})" in note for note in conversion.notes)
+
+
+@pytest.mark.parametrize("missing", ["google", "google.protobuf"])
+def test_without_protobuf_it_is_named(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_frozen(graph_of(SECOND.graph, random_tensors(SECOND)), tmp_path / "a.pb")
+    for name in ("google", "google.protobuf") if missing == "google" else (missing,):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModuleNotFoundError, match=r"needs protobuf: pip install 'linnet\[convert\]'\.") as caught:
+        read(path)
+    assert str(path) in str(caught.value)
 
 
 def test_a_graph_of_any_size(tmp_path: Path) -> None:

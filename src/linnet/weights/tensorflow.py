@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +108,7 @@ def convert(
 
     Raises:
         OSError: if the file cannot be read.
+        ModuleNotFoundError: if protobuf is not installed.
         ValueError: if it is damaged, or is no MobileNet; the text says what it is instead.
     """
     path = Path(source)
@@ -121,8 +122,14 @@ def open_graph(path: Path) -> Stored:
     Raises:
         Exception: of any kind, if it is damaged or cannot be read.
     """
-    if find_spec("google.protobuf") is None:
-        raise NotOurs("graphs of TensorFlow are read with protobuf: pip install 'linnet[convert]'")
+    try:
+        # Asked for its place alone, Python fails where there is no `google` at all.
+        import_module("google.protobuf")
+    except ImportError:
+        raise ModuleNotFoundError(
+            f"'{path}' is a graph of TensorFlow, and reading it needs protobuf: pip install 'linnet[convert]'.",
+            name="google.protobuf",
+        ) from None
     if _is_saved(path):
         return freeze(path)
     if not _is_graph(path) or path.with_name(MANIFEST).is_file():
@@ -175,6 +182,8 @@ def reading(path: Path) -> Iterator[None]:
         # Damaged numbers overflow; what comes of it is looked at afterwards.
         with np.errstate(all="ignore"):
             yield
+    except ModuleNotFoundError:
+        raise
     except NotOurs as problem:
         raise ValueError(f"'{path}' is no MobileNet that linnet has: {in_short(problem)}.") from None
     except OptionError as error:
