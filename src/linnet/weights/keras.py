@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,13 +23,11 @@ from linnet.checkpoint import Checkpoint
 from linnet.images import Preprocessing
 from linnet.weights.chain import match, outputs_by_name
 from linnet.weights.conversion import (
-    LARGEST_LABELS,
     Conversion,
     contract_of,
     fitting_labels,
     in_short,
     labels_beside,
-    numbered_labels,
     said_of_one_output,
     without_background,
 )
@@ -189,11 +187,9 @@ def _open(path: Path) -> Model:
         if name is None:
             raise ValueError("it holds no single file of Keras")
         content = members.read(name, LARGEST_FILE)
-        texts = [each for each in members.names if PurePosixPath(each).name == "labels.txt"]
-        names = numbered_labels(members.read(texts[0], LARGEST_LABELS)) if len(texts) == 1 else None
         if name.endswith(".keras"):
             raise ValueError(f"it holds '{name}', an archive within it: unpack that first")
-        return replace(_hdf5(content), labels=names)
+        return replace(_hdf5(content), labels=members.labels())
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"it has {path.stat().st_size:,} bytes, far more than a MobileNet")
     model = _hdf5(path.read_bytes())

@@ -9,9 +9,13 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from linnet.weights.conversion import LARGEST_LABELS, numbered_labels
 from linnet.weights.found import check_fetched
 
 MOST_FILES = 20_000
+
+LABELS = "labels.txt"
+"""Teachable Machine's list of class names."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ class Members:
     def has(self, name: str) -> bool:
         """Whether there is a file of that name, however many there are."""
         return (self.path / name).is_file() if self.path.is_dir() else name in self.names
+
+    def labels(self) -> tuple[str, ...] | None:
+        """The class names of the one `labels.txt` in it; None without one, or with several."""
+        texts = [name for name in self.names if PurePosixPath(name).name == LABELS]
+        return numbered_labels(self.read(texts[0], LARGEST_LABELS)) if len(texts) == 1 else None
 
     def read(self, name: str, limit: int) -> bytes:
         """The content of one of the files.

@@ -232,8 +232,9 @@ def convert_graph(
     else:
         chain = as_classes(found.chain, notes)
         classifier = match(chain)
-        beside = fitting_labels(graph.labels, classifier, notes) if labels is None else None
-        names = names_of_two(chain, labels or beside)
+        names = names_of_two(chain, graph.labels if labels is None else labels)
+        if labels is None:
+            names = fitting_labels(names, classifier, notes)
         outputs = outputs_by_name(classifier, chain)
         tensors, columns = tensors_of_chain(classifier, chain), columns_of_two(chain)
         if names is None and classifier.classes == IMAGENET_CLASSES:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from linnet.kinds import SAVED_MODEL
-from linnet.weights.conversion import LARGEST_LABELS, in_short, labels_beside, numbered_labels
+from linnet.weights.conversion import in_short, labels_beside
 from linnet.weights.found import is_model
 from linnet.weights.matching import NotOurs
 from linnet.weights.members import Members, is_own
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INDEX = "variables/variables.index"
-
-LABELS = "labels.txt"
 
 OF_KERAS = "keras_metadata.pb"
 TEACHABLE = "model.savedmodel"
@@ -116,16 +114,11 @@ def freeze(path: Path) -> Stored:
     message, types = _frozen(
         _Flat(graph_of_bytes(served.graph_def)), outputs, served.saver_def.restore_op_name, variables
     )
-    labels = _labels(members) if packed else labels_beside(members.path, numbered=True)
+    labels = members.labels() if packed else None
+    if labels is None and members.path.is_dir():
+        # Teachable Machine's, unpacked, lie beside the folder.
+        labels = labels_beside(members.path, numbered=True)
     return Stored(message, None, digest.hexdigest(), types, labels, _framing(members, folder), tuple(notes))
-
-
-def _labels(members: Members) -> tuple[str, ...] | None:
-    """Class names that lie in a folder or archive, or, as of Teachable Machine's when it is unpacked, beside it."""
-    texts = [name for name in members.names if PurePosixPath(name).name == LABELS]
-    if texts:
-        return numbered_labels(members.read(texts[0], LARGEST_LABELS)) if len(texts) == 1 else None
-    return labels_beside(members.path, numbered=True) if members.path.is_dir() else None
 
 
 def _framing(members: Members, folder: PurePosixPath) -> dict[str, Any]:
@@ -279,15 +272,20 @@ class _Flat:
                 self._add(_returned(name, number), _Node("Identity", [inner.result(returned[result.name])]))
             yield inner
 
+    def giver(self, result: str) -> tuple[str, int]:
+        """The node that gives a result, and which of its results it is."""
+        name, _, number = result.rpartition(":") if result not in self.nodes else (result, "", "0")
+        if name not in self.nodes or not number.isdecimal():
+            raise ValueError(f"its node '{result}' is missing: it is cut off")
+        return name, int(number)
+
     def origin(self, result: str) -> tuple[str, int]:
         """The node that a result comes from, behind all that only pass it on, and which of its results it is."""
         for _ in range(MOST_NODES):
-            name, _, number = result.rpartition(":") if result not in self.nodes else (result, "", "0")
-            node = self.nodes.get(name)
-            if node is None or not number.isdecimal():
-                raise ValueError(f"its node '{result}' is missing: it is cut off")
+            name, number = self.giver(result)
+            node = self.nodes[name]
             if node.kind != "Identity" or not node.reads:
-                return name, int(number)
+                return name, number
             result = node.reads[0]
         raise ValueError("its nodes read each other in a circle")
 
@@ -328,14 +326,11 @@ def _frozen(
     wanted = [flat.body.result(name) for name in outputs]
     message, types, done = graph_class()(), set(), set[str]()
     while wanted:
-        result = wanted.pop()
-        name = result if result in flat.nodes else result.rpartition(":")[0]
+        name, _ = flat.giver(wanted.pop())
         if name in done:
             continue
         done.add(name)
-        node = flat.nodes.get(name)
-        if node is None:
-            raise ValueError(f"its node '{result}' is missing: it is cut off")
+        node = flat.nodes[name]
         if node.kind in VARIABLES:
             if variables is None:
                 raise ValueError(f"it has variables, and no {INDEX} beside it")
