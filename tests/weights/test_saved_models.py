@@ -242,6 +242,13 @@ def test_labels_of_another_number_are_left_out(tmp_path: Path) -> None:
     assert "There are 2 labels beside it, for 3 outputs: they are left out." in conversion.notes
 
 
+def test_one_label_of_one_output_is_the_second_of_two_classes(tmp_path: Path) -> None:
+    alone = MobileNetV2(width=0.1, resolution=64, classes=1)
+    folder = save_saved(frozen(alone, scores="Sigmoid"), tmp_path / "saved")
+    (folder / "labels.txt").write_text("cat\n")
+    assert read(folder).checkpoint.classes == ("not cat", "cat")
+
+
 def test_of_several_parts_that_restore_the_own_one_counts(tmp_path: Path) -> None:
     """As a graph of TensorFlow 1 whose training began with other weights, or with averages."""
 
